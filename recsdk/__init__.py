@@ -1,0 +1,1 @@
+"""recsdk: recommendation that learns from every reward, with propensities that are true."""

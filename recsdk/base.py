@@ -1,0 +1,271 @@
+"""The contract: what passes between the parts of recsdk, and what each part must do.
+
+Nothing here imports the rest of the package but its errors. A plugin author needs this page only.
+Shapes: T rounds, B batch, K candidates, N items, D features, L slate. A leading T on an `Interaction` makes it a log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+
+from recsdk.errors import InvalidProbs, TooFewCandidates
+
+Array = Any  # numpy.ndarray live, jax.Array in compiled replay: ask `array.__array_namespace__()`.
+Table = Mapping[str, np.ndarray]  # named columns of equal length
+
+INTERFACE_VERSION = 1
+"""Raised when the protocols below change; a plugin class may state `recsdk_interface: ClassVar[int]` to be checked against it."""
+
+S = TypeVar("S")
+
+
+class Context(NamedTuple):
+    """What a policy sees in one round.
+
+    Attributes:
+        features: f64[K, D], phi(x, a) of each candidate.
+        mask: bool[K], true for a real candidate, false for padding.
+        item: i64[K], catalogue slot of each candidate, for policies that keep something per item.
+    """
+
+    features: Array
+    mask: Array
+    item: Array
+
+
+class Decision(NamedTuple):
+    """What was chosen, and how likely that was. A slate is a decision with a leading L.
+
+    Attributes:
+        action: i64[], index of the chosen candidate.
+        propensity: f64[], `probs[action]`, the probability with which it was drawn, in (0, 1].
+        probs: f64[K], the distribution it was drawn from.
+    """
+
+    action: Array
+    propensity: Array
+    probs: Array
+
+
+class Interaction(NamedTuple):
+    """One round with its outcome, (x, a, r, p); with a leading T, a log.
+
+    Attributes:
+        context: what the policy saw.
+        action: i64[], index of the shown candidate.
+        reward: f64[], finite.
+        propensity: f64[], the logging policy's probability of `action`, in (0, 1].
+        weight: f64[], how many rounds this one stands for: 1, or 1 / (1 - p_shed), or a discount; >= 0.
+    """
+
+    context: Context
+    action: Array
+    reward: Array
+    propensity: Array
+    weight: Array
+
+
+class Request(NamedTuple):
+    """One user's visit, as the application knows it.
+
+    Attributes:
+        features: plain values by name: str, float, int, bool, or a list of str.
+        time: seconds since the epoch.
+    """
+
+    features: Mapping[str, Any]
+    time: float
+
+
+class Items(NamedTuple):
+    """Items of a catalogue, or the candidates among them.
+
+    Attributes:
+        ids: object[N] of str.
+        features: columns of length N: numbers, str, or lists of str.
+        slot: i64[N], the number that the catalogue gave each item for good.
+        added: f64[N], seconds since the epoch at which each item entered the catalogue.
+    """
+
+    ids: np.ndarray
+    features: Table
+    slot: np.ndarray
+    added: np.ndarray
+
+
+class Events(NamedTuple):
+    """What happened before the loop, or a log in the application's own terms, oldest first.
+
+    Attributes:
+        requests: columns of length T, the requests' features.
+        items: the catalogue that `item` points into; `items.slot` is `arange(N)` or the catalogue's own numbers.
+        item: i64[T], index into `items` of the item shown or taken.
+        reward: f64[T], finite.
+        time: f64[T], seconds since the epoch, not decreasing.
+    """
+
+    requests: Table
+    items: Items
+    item: np.ndarray
+    reward: np.ndarray
+    time: np.ndarray
+
+
+class Rng(Protocol):
+    """Where randomness comes from: `numpy.random.Generator`, or `recsdk.JaxRandom` inside a trace."""
+
+    def standard_normal(self, shape: Any = None) -> Array: ...
+
+    def random(self, shape: Any = None) -> Array: ...
+
+
+class Policy(Protocol[S]):
+    """A distribution over candidates and an update rule. It never draws: `decide` does.
+
+    Attributes:
+        runs_on: ("numpy", "jax") for array-API code, ("jax",), or ("numpy",) for native code.
+        learns_from: "chosen" when `update` reads only the chosen candidate's row, else "all".
+    """
+
+    runs_on: ClassVar[tuple[str, ...]]
+    learns_from: ClassVar[str]
+
+    def init(self, prior: Array) -> S:
+        """Returns the state before any interaction; `prior` f64[D] is what phi's weights are believed to be."""
+
+    def probs(self, state: S, rng: Rng, context: Context) -> Array:
+        """Returns f64[K]: finite, >= 0, summing to 1, zero on padding; the truth given what `rng` yields."""
+
+    def update(self, state: S, interaction: Interaction) -> S:
+        """Returns the state after one interaction. Consumes `state`: the caller must not use it again."""
+
+
+class Scorer(Protocol[S]):
+    """Evidence about candidates: the plugin most people write.
+
+    Attributes:
+        columns: names of the columns that `score` returns.
+    """
+
+    columns: tuple[str, ...]
+
+    def fit(self, log: Events) -> S:
+        """Learns from scratch, offline; must accept a log of length 0."""
+
+    def score(self, state: S, request: Request, candidates: Items) -> Array:
+        """Returns f32[K, len(columns)], finite."""
+
+
+class Encoder(Protocol[S]):
+    """The deep model: requests and items into one space, where the inner product is the score.
+
+    Attributes:
+        dim: width of the embeddings.
+    """
+
+    dim: int
+
+    def fit(self, log: Events, *, state: S | None = None, seed: int = 0) -> S:
+        """Trains from scratch, or on from `state`; must accept a log of length 0."""
+
+    def encode_requests(self, state: S, requests: Table) -> Array:
+        """Returns f32[B, dim]."""
+
+    def encode_items(self, state: S, items: Items) -> Array:
+        """Returns f32[N, dim]."""
+
+
+@runtime_checkable
+class Mergeable(Protocol[S]):
+    """States that add up: `merge(fold(a), fold(b))` is `fold(a + b)`."""
+
+    def merge(self, a: S, b: S) -> S: ...
+
+    def scale(self, state: S, weight: float) -> S: ...
+
+
+@runtime_checkable
+class Native(Protocol[S]):
+    """A component whose state is not a record of arrays and so writes and reads itself."""
+
+    def dumps(self, state: S) -> bytes: ...
+
+    def loads(self, data: bytes) -> S: ...
+
+    def close(self, state: S) -> None: ...
+
+
+@runtime_checkable
+class Online(Protocol[S]):
+    """A scorer that also learns from every reward of the live loop. Consumes `state`."""
+
+    def update(self, state: S, request: Request, item: Items, reward: float) -> S: ...
+
+
+def draw(probs: Array, uniform: Array) -> Array:
+    """Inverts the distribution function of exactly the `probs` that are logged.
+
+    Args:
+        probs: f64[K], a distribution.
+        uniform: f64[], in [0, 1).
+
+    Returns:
+        i64[], the index of a candidate with positive probability.
+    """
+    cdf = probs.cumsum()
+    return cdf.searchsorted(uniform * cdf[-1], side="right")
+
+
+def decide(policy: Policy[S], state: S, rng: Rng, context: Context) -> Decision:
+    """Chooses one candidate. Nothing else in recsdk draws an action, so the propensity is true by construction.
+
+    Args:
+        policy: gives the distribution.
+        state: from `policy.init` or `policy.update`; not consumed.
+        rng: consumed first by the policy, then by the draw.
+        context: one round, on NumPy; or on JAX inside a trace.
+
+    Raises:
+        InvalidProbs: on NumPy, when the policy's answer is not a distribution over the candidates.
+    """
+    probs = policy.probs(state, rng, context)
+    if isinstance(probs, np.ndarray):  # inside a trace nothing can raise; recsdk.testing holds policies to it there
+        check_probs(probs, context.mask)
+    action = draw(probs, rng.random())
+    return Decision(action, probs[action], probs)
+
+
+def decide_slate(policy: Policy[S], state: S, rng: Rng, context: Context, size: int) -> Decision:
+    """Fills a slate from the top, each position by `decide` over the candidates that remain.
+
+    Returns:
+        A decision with a leading L = `size`: the propensity of a position is exact and conditional on the positions above it.
+
+    Raises:
+        TooFewCandidates: when `size` is below 1 or above the number of candidates.
+    """
+    if not 1 <= size <= len(context.mask):
+        raise TooFewCandidates(f"size must be in [1, {len(context.mask)}], the number of candidates, got {size}.")
+    xp = context.features.__array_namespace__()
+    places, decisions = xp.arange(len(context.mask)), []
+    for _ in range(size):
+        decision = decide(policy, state, rng, context)
+        decisions.append(decision)
+        context = context._replace(mask=context.mask & (places != decision.action))
+    return Decision(*(xp.stack([xp.asarray(field) for field in fields]) for fields in zip(*decisions, strict=True)))
+
+
+def check_probs(probs: np.ndarray, mask: np.ndarray) -> None:
+    """Refuses what is not a distribution over the candidates.
+
+    Raises:
+        InvalidProbs: naming what is wrong and by how much.
+    """
+    if probs.shape != mask.shape or probs.dtype != np.float64:
+        raise InvalidProbs(f"probs must be float64{list(mask.shape)}, got {probs.dtype}{list(probs.shape)}.")
+    # `not (... )` rather than the reverse comparison, so that NaN is refused too.
+    if not (probs.min() >= 0 and abs(probs.sum() - 1) <= 1e-9):
+        raise InvalidProbs(f"probs must be finite, >= 0 and sum to 1, got {probs} with sum {probs.sum()}.")

@@ -1,0 +1,170 @@
+"""Every error that recsdk raises on purpose.
+
+    RecsdkError
+    |- InvalidValue (ValueError)         a value out of its range; the message has its name, the value, what would be right
+    |  |- InvalidContext                 features, mask or item of a wrong shape, type, or not finite
+    |  |- InvalidReward                  a reward that is not a finite number
+    |  |- InvalidPropensity              a propensity outside (0, 1]
+    |  |- InvalidProbs                   a policy's answer that is not a distribution
+    |  |- InvalidScores                  a scorer's or encoder's answer of a wrong shape, type, or not finite
+    |  |- InvalidRequest                 a request or item that cannot be stored or encoded
+    |  |- InvalidLog                     a log with a bad row, by its number
+    |  |- EmptyLog                       a log without rows
+    |  |- EmptyCandidates                nothing to choose from
+    |  |- TooFewCandidates               fewer candidates than positions
+    |  `- DuplicateCandidates            one item twice among the candidates, or twice in the catalogue
+    |- Unknown (LookupError)             a name that is not there; the message has the nearest
+    |  |- UnknownItem
+    |  |- UnknownDecision
+    |  `- UnknownPlugin
+    |- Conflict (ValueError)             an identifier used again for something else
+    |  |- DecisionConflict
+    |  `- RewardConflict
+    |- PluginError (ImportError)
+    |  |- PluginClash                    two distributions give one name
+    |  |- PluginLoadError                a plugin that raises, exits, or is made for another interface
+    |  `- MissingExtra                   an optional dependency that is not installed
+    |- LedgerError (OSError)
+    |  |- LedgerLocked                   another process has the folder open
+    |  |- LedgerMismatch                 the folder was written by other parts than the ones given
+    |  `- LedgerCorrupt                  stored bytes that are not what was written
+    `- InsufficientOverlap (ValueError)  a log that cannot answer for this target policy
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RecsdkError(Exception):
+    """Base of all errors of recsdk."""
+
+
+class InvalidValue(RecsdkError, ValueError):
+    """A value out of its range."""
+
+
+class InvalidContext(InvalidValue):
+    """Features, mask or item of a wrong shape or type, or not finite."""
+
+
+class InvalidReward(InvalidValue):
+    """A reward that is not a finite number."""
+
+
+class InvalidPropensity(InvalidValue):
+    """A propensity outside (0, 1]."""
+
+
+class InvalidProbs(InvalidValue):
+    """A policy's answer that is not a distribution over the candidates."""
+
+
+class InvalidScores(InvalidValue):
+    """A scorer's or encoder's answer of a wrong shape or type, or not finite."""
+
+
+class InvalidRequest(InvalidValue):
+    """A request or an item that cannot be stored or encoded."""
+
+
+class InvalidLog(InvalidValue):
+    """A log with a bad row; the message has the row's number."""
+
+
+class EmptyLog(InvalidValue):
+    """A log without rows."""
+
+
+class EmptyCandidates(InvalidValue):
+    """Nothing to choose from."""
+
+
+class TooFewCandidates(InvalidValue):
+    """Fewer candidates than positions to fill."""
+
+
+class DuplicateCandidates(InvalidValue):
+    """One item twice, among the candidates or in the catalogue."""
+
+
+class Unknown(RecsdkError, LookupError):
+    """A name that is not there."""
+
+
+class UnknownItem(Unknown):
+    """An item that is not in the catalogue, or was not shown in this decision."""
+
+
+class UnknownDecision(Unknown):
+    """A decision that is not in the ledger."""
+
+
+class UnknownPlugin(Unknown):
+    """A name that no installed distribution gives."""
+
+
+class Conflict(RecsdkError, ValueError):
+    """An identifier used again for something else."""
+
+
+class DecisionConflict(Conflict):
+    """A decision_id used again with another request."""
+
+
+class RewardConflict(Conflict):
+    """A reward_id used again with another value, or a second reward for one shown item."""
+
+
+class PluginError(RecsdkError, ImportError):
+    """A plugin that cannot be used; the rest of recsdk works on."""
+
+
+class PluginClash(PluginError):
+    """Two distributions give one name: ask for `distribution:name`."""
+
+
+class PluginLoadError(PluginError):
+    """A plugin that raises or exits when it is imported, or is made for another version of the interface."""
+
+
+class MissingExtra(PluginError):
+    """An optional dependency that is not installed."""
+
+
+class LedgerError(RecsdkError, OSError):
+    """The ledger's folder cannot be used."""
+
+
+class LedgerLocked(LedgerError):
+    """Another process has the folder open."""
+
+
+class LedgerMismatch(LedgerError):
+    """The folder was written by other parts than the ones given."""
+
+
+class LedgerCorrupt(LedgerError):
+    """Stored bytes that are not what was written."""
+
+
+class InsufficientOverlap(RecsdkError, ValueError):
+    """A log that cannot answer for this target policy."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns " Did you mean 'x'?" for the known name closest to `name`, or an empty string."""
+    match = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" Did you mean {match[0]!r}?" if match else ""
+
+
+def one_of(field: str, value: object, allowed: Iterable[object]) -> None:
+    """Refuses a `value` that is not among those `allowed`.
+
+    Raises:
+        InvalidValue: naming the field, the value and the choices.
+    """
+    choices = tuple(allowed)
+    if value not in choices:
+        raise InvalidValue(f"{field} must be one of {choices}, got {value!r}.")
