@@ -1,1 +1,100 @@
-"""recsdk: recommendation that learns from every reward, with propensities that are true."""
+"""recsdk: recommendation that learns from every reward, with propensities that are true.
+
+Importing it loads NumPy and attrs only; each name below is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from recsdk.base import (
+    Context,
+    Decision,
+    Encoder,
+    Events,
+    Interaction,
+    Items,
+    Mergeable,
+    Native,
+    Online,
+    Policy,
+    Request,
+    Rng,
+    Scorer,
+    decide,
+    decide_slate,
+    learn,
+)
+from recsdk.errors import RecsdkError
+
+if TYPE_CHECKING:
+    from recsdk._loop import JaxRandom
+    from recsdk._replay import Replay, replay
+    from recsdk._simulate import Environment, Round, Simulation, simulate
+    from recsdk.policies.epsilon_greedy import EpsilonGreedy
+    from recsdk.policies.floor import WithFloor
+    from recsdk.policies.linear import LinTS, LinUCB
+    from recsdk.policies.uniform import Uniform
+    from recsdk.recommender import Recommender
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "EpsilonGreedy": "recsdk.policies.epsilon_greedy",
+    "JaxRandom": "recsdk._loop",
+    "LinTS": "recsdk.policies.linear",
+    "LinUCB": "recsdk.policies.linear",
+    "Environment": "recsdk._simulate",
+    "Recommender": "recsdk.recommender",
+    "Replay": "recsdk._replay",
+    "Round": "recsdk._simulate",
+    "Simulation": "recsdk._simulate",
+    "Uniform": "recsdk.policies.uniform",
+    "WithFloor": "recsdk.policies.floor",
+    "replay": "recsdk._replay",
+    "simulate": "recsdk._simulate",
+}
+
+__all__ = [
+    "Context",
+    "Decision",
+    "Encoder",
+    "Environment",
+    "EpsilonGreedy",
+    "Events",
+    "Interaction",
+    "Items",
+    "JaxRandom",
+    "LinTS",
+    "LinUCB",
+    "Mergeable",
+    "Native",
+    "Online",
+    "Policy",
+    "Recommender",
+    "RecsdkError",
+    "Replay",
+    "Request",
+    "Rng",
+    "Round",
+    "Scorer",
+    "Simulation",
+    "Uniform",
+    "WithFloor",
+    "decide",
+    "decide_slate",
+    "learn",
+    "replay",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'recsdk' has no attribute {name!r}")
+    return getattr(importlib.import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,6 +1,6 @@
 """The contract: what passes between the parts of recsdk, and what each part must do.
 
-Nothing here imports the rest of the package but its errors. A plugin author needs this page only.
+A plugin author needs this page only; it imports nothing of the package but its refusals.
 Shapes: T rounds, B batch, K candidates, N items, D features, L slate. A leading T on an `Interaction` makes it a log.
 """
 
@@ -11,7 +11,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkab
 
 import numpy as np
 
-from recsdk.errors import InvalidProbs, TooFewCandidates
+from recsdk.checks import check_context, check_interaction, check_probs
+from recsdk.errors import TooFewCandidates
 
 Array = Any  # numpy.ndarray live, jax.Array in compiled replay: ask `array.__array_namespace__()`.
 Table = Mapping[str, np.ndarray]  # named columns of equal length
@@ -205,20 +206,6 @@ class Online(Protocol[S]):
     def update(self, state: S, request: Request, item: Items, reward: float) -> S: ...
 
 
-def draw(probs: Array, uniform: Array) -> Array:
-    """Inverts the distribution function of exactly the `probs` that are logged.
-
-    Args:
-        probs: f64[K], a distribution.
-        uniform: f64[], in [0, 1).
-
-    Returns:
-        i64[], the index of a candidate with positive probability.
-    """
-    cdf = probs.cumsum()
-    return cdf.searchsorted(uniform * cdf[-1], side="right")
-
-
 def decide(policy: Policy[S], state: S, rng: Rng, context: Context) -> Decision:
     """Chooses one candidate. Nothing else in recsdk draws an action, so the propensity is true by construction.
 
@@ -232,9 +219,11 @@ def decide(policy: Policy[S], state: S, rng: Rng, context: Context) -> Decision:
         InvalidProbs: on NumPy, when the policy's answer is not a distribution over the candidates.
     """
     probs = policy.probs(state, rng, context)
+    cdf = probs.cumsum()
     if isinstance(probs, np.ndarray):  # inside a trace nothing can raise; recsdk.testing holds policies to it there
-        check_probs(probs, context.mask)
-    action = draw(probs, rng.random())
+        check_probs(probs, cdf[-1], context.mask)
+    # Inverts the distribution function of exactly the probs that are logged; the last place is reached though cdf[-1] be 1 - 1e-16.
+    action = cdf.searchsorted(rng.random() * cdf[-1], side="right").astype(np.int64)
     return Decision(action, probs[action], probs)
 
 
@@ -247,8 +236,9 @@ def decide_slate(policy: Policy[S], state: S, rng: Rng, context: Context, size: 
     Raises:
         TooFewCandidates: when `size` is below 1 or above the number of candidates.
     """
-    if not 1 <= size <= len(context.mask):
-        raise TooFewCandidates(f"size must be in [1, {len(context.mask)}], the number of candidates, got {size}.")
+    available = int(context.mask.sum()) if isinstance(context.mask, np.ndarray) else len(context.mask)
+    if not 1 <= size <= available:
+        raise TooFewCandidates(f"size must be in [1, {available}], the number of candidates, got {size}.")
     xp = context.features.__array_namespace__()
     places, decisions = xp.arange(len(context.mask)), []
     for _ in range(size):
@@ -258,14 +248,13 @@ def decide_slate(policy: Policy[S], state: S, rng: Rng, context: Context, size: 
     return Decision(*(xp.stack([xp.asarray(field) for field in fields]) for fields in zip(*decisions, strict=True)))
 
 
-def check_probs(probs: np.ndarray, mask: np.ndarray) -> None:
-    """Refuses what is not a distribution over the candidates.
+def learn(policy: Policy[S], state: S, interaction: Interaction) -> S:
+    """Checks an interaction and updates the policy with it; what is refused leaves `state` as it was.
 
     Raises:
-        InvalidProbs: naming what is wrong and by how much.
+        InvalidContext, InvalidReward, InvalidPropensity, InvalidValue: see `recsdk.checks.check_interaction`.
     """
-    if probs.shape != mask.shape or probs.dtype != np.float64:
-        raise InvalidProbs(f"probs must be float64{list(mask.shape)}, got {probs.dtype}{list(probs.shape)}.")
-    # `not (... )` rather than the reverse comparison, so that NaN is refused too.
-    if not (probs.min() >= 0 and abs(probs.sum() - 1) <= 1e-9):
-        raise InvalidProbs(f"probs must be finite, >= 0 and sum to 1, got {probs} with sum {probs.sum()}.")
+    check_interaction(interaction)
+    if policy.learns_from == "all":
+        check_context(interaction.context)
+    return policy.update(state, interaction)

@@ -1,34 +1,34 @@
 """Every error that recsdk raises on purpose.
 
-    RecsdkError
-    |- InvalidValue (ValueError)         a value out of its range; the message has its name, the value, what would be right
-    |  |- InvalidContext                 features, mask or item of a wrong shape, type, or not finite
-    |  |- InvalidReward                  a reward that is not a finite number
-    |  |- InvalidPropensity              a propensity outside (0, 1]
-    |  |- InvalidProbs                   a policy's answer that is not a distribution
-    |  |- InvalidScores                  a scorer's or encoder's answer of a wrong shape, type, or not finite
-    |  |- InvalidRequest                 a request or item that cannot be stored or encoded
-    |  |- InvalidLog                     a log with a bad row, by its number
-    |  |- EmptyLog                       a log without rows
-    |  |- EmptyCandidates                nothing to choose from
-    |  |- TooFewCandidates               fewer candidates than positions
-    |  `- DuplicateCandidates            one item twice among the candidates, or twice in the catalogue
-    |- Unknown (LookupError)             a name that is not there; the message has the nearest
-    |  |- UnknownItem
-    |  |- UnknownDecision
-    |  `- UnknownPlugin
-    |- Conflict (ValueError)             an identifier used again for something else
-    |  |- DecisionConflict
-    |  `- RewardConflict
-    |- PluginError (ImportError)
-    |  |- PluginClash                    two distributions give one name
-    |  |- PluginLoadError                a plugin that raises, exits, or is made for another interface
-    |  `- MissingExtra                   an optional dependency that is not installed
-    |- LedgerError (OSError)
-    |  |- LedgerLocked                   another process has the folder open
-    |  |- LedgerMismatch                 the folder was written by other parts than the ones given
-    |  `- LedgerCorrupt                  stored bytes that are not what was written
-    `- InsufficientOverlap (ValueError)  a log that cannot answer for this target policy
+RecsdkError
+|- InvalidValue (ValueError)         a value out of its range; the message has its name, the value, what would be right
+|  |- InvalidContext                 features, mask or item of a wrong shape, type, or not finite
+|  |- InvalidReward                  a reward that is not a finite number
+|  |- InvalidPropensity              a propensity outside (0, 1]
+|  |- InvalidProbs                   a policy's answer that is not a distribution
+|  |- InvalidScores                  a scorer's or encoder's answer of a wrong shape, type, or not finite
+|  |- InvalidRequest                 a request or item that cannot be stored or encoded
+|  |- InvalidLog                     a log with a bad row, by its number
+|  |- EmptyLog                       a log without rows
+|  |- EmptyCandidates                nothing to choose from
+|  |- TooFewCandidates               fewer candidates than positions
+|  `- DuplicateCandidates            one item twice among the candidates, or twice in the catalogue
+|- Unknown (LookupError)             a name that is not there; the message has the nearest
+|  |- UnknownItem
+|  |- UnknownDecision
+|  `- UnknownPlugin
+|- Conflict (ValueError)             an identifier used again for something else
+|  |- DecisionConflict
+|  `- RewardConflict
+|- PluginError (ImportError)
+|  |- PluginClash                    two distributions give one name
+|  |- PluginLoadError                a plugin that raises, exits, or is made for another interface
+|  `- MissingExtra                   an optional dependency that is not installed
+|- LedgerError (OSError)
+|  |- LedgerLocked                   another process has the folder open
+|  |- LedgerMismatch                 the folder was written by other parts than the ones given
+|  `- LedgerCorrupt                  stored bytes that are not what was written
+`- InsufficientOverlap (ValueError)  a log that cannot answer for this target policy
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-
+"""Exploration policies, each found by its entry point."""

@@ -1,0 +1,129 @@
+"""Real data played as a bandit: the data knows every candidate's reward, the policy learns only that of the one it chose."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import attrs
+import numpy as np
+
+from recsdk._simulate import Round
+from recsdk.base import Array, Context, Rng
+from recsdk.errors import EmptyLog, InvalidValue
+
+
+class Rows(NamedTuple):
+    """The data in the order of play.
+
+    Attributes:
+        contexts: f64[N, D] of each row, or of each user.
+        rewards: f64[N, K] of each candidate.
+        items: f64[K, D] of each candidate, or f64[K, 0] where candidates have no features of their own.
+    """
+
+    contexts: Array
+    rewards: Array
+    items: Array
+
+
+def _table(instance: object, field: attrs.Attribute, value: np.ndarray) -> None:
+    if not (isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype == np.float64 and np.isfinite(value).all()):
+        raise InvalidValue(f"{type(instance).__name__}.{field.name} must be a finite float64[N, D], got {value!r}.")
+    if len(value) == 0:
+        raise EmptyLog(f"{type(instance).__name__}.{field.name} must have at least one row, got none.")
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class ClassificationWorld:
+    """Supervised classification as a bandit: candidates are the classes, the reward is 1 for the right one.
+
+    Rows come in an order shuffled by the seed, again and again. Features are one block per class: phi(x, a) = e_a (x) [x, 1], so a policy
+    with one weight vector learns one linear model per class.
+
+    Attributes:
+        contexts: f64[N, d]; standardise the columns first.
+        labels: i64[N], in [0, K).
+
+    References:
+        Bietti, Agarwal, Langford, A Contextual Bandit Bake-off, JMLR 2021.
+    """
+
+    contexts: np.ndarray = attrs.field(validator=_table)
+    labels: np.ndarray
+
+    def __attrs_post_init__(self) -> None:
+        labels = self.labels
+        if labels.shape != (len(self.contexts),) or labels.dtype != np.int64 or labels.min() < 0:
+            raise InvalidValue(f"labels must be int64[{len(self.contexts)}] >= 0, got {labels.dtype}{list(labels.shape)}.")
+
+    @property
+    def num_candidates(self) -> int:
+        """Number of classes, K."""
+        return int(self.labels.max()) + 1
+
+    @property
+    def dim(self) -> int:
+        """Width of phi, K (d + 1)."""
+        return self.num_candidates * (int(self.contexts.shape[1]) + 1)
+
+    def init(self, seed: int) -> Rows:
+        """See `recsdk.Environment`."""
+        order = np.random.default_rng(seed).permutation(len(self.contexts))
+        contexts = np.column_stack([self.contexts, np.ones(len(self.contexts))])[order]
+        rewards = np.eye(self.num_candidates)[self.labels[order]]
+        return Rows(contexts, rewards, np.zeros((self.num_candidates, 0)))
+
+    def round(self, world: Rows, rng: Rng, time: Array) -> Round:
+        """See `recsdk.Environment`."""
+        del rng
+        row = time % world.contexts.shape[0]
+        context, reward = world.contexts[row], world.rewards[row]
+        xp = context.__array_namespace__()
+        num_candidates = self.num_candidates
+        blocks = xp.eye(num_candidates, dtype=xp.float64)[:, :, None] * context[None, None, :]
+        features = xp.reshape(blocks, (num_candidates, self.dim))
+        return Round(Context(features, xp.ones(num_candidates, dtype=xp.bool), xp.arange(num_candidates)), reward, reward)
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class RatingsWorld:
+    """Full ratings as a bandit: candidates are the items, the reward is the user's own rating of the one shown.
+
+    Users come in an order shuffled by the seed, again and again. Features are phi(u, i) = [user * item, item, 1].
+
+    Attributes:
+        ratings: f64[U, K], every user's rating of every candidate, best in [0, 1].
+        users: f64[U, d], what is known of the users beforehand.
+        items: f64[K, d], what is known of the items.
+    """
+
+    ratings: np.ndarray = attrs.field(validator=_table)
+    users: np.ndarray = attrs.field(validator=_table)
+    items: np.ndarray = attrs.field(validator=_table)
+
+    def __attrs_post_init__(self) -> None:
+        wanted = (len(self.users), len(self.items))
+        if self.ratings.shape != wanted:
+            raise InvalidValue(f"ratings must be float64[U, K] = {list(wanted)} as users and items, got {list(self.ratings.shape)}.")
+        if self.users.shape[1] != self.items.shape[1]:
+            raise InvalidValue(f"users and items must be of one width, got {self.users.shape[1]} and {self.items.shape[1]}.")
+
+    @property
+    def dim(self) -> int:
+        """Width of phi, 2 d + 1."""
+        return 2 * int(self.users.shape[1]) + 1
+
+    def init(self, seed: int) -> Rows:
+        """See `recsdk.Environment`."""
+        order = np.random.default_rng(seed).permutation(len(self.users))
+        return Rows(self.users[order], self.ratings[order], self.items)
+
+    def round(self, world: Rows, rng: Rng, time: Array) -> Round:
+        """See `recsdk.Environment`."""
+        del rng
+        row = time % world.contexts.shape[0]
+        user, reward, items = world.contexts[row], world.rewards[row], world.items
+        xp = user.__array_namespace__()
+        num_candidates = items.shape[0]
+        features = xp.concat([user[None, :] * items, items, xp.ones((num_candidates, 1), dtype=xp.float64)], axis=1)
+        return Round(Context(features, xp.ones(num_candidates, dtype=xp.bool), xp.arange(num_candidates)), reward, reward)

@@ -1,0 +1,53 @@
+"""The world that linear bandits are made for."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import attrs
+import numpy as np
+
+from recsdk._simulate import Round
+from recsdk.base import Array, Context, Rng
+from recsdk.checks import integer, number
+
+
+class LinearTruth(NamedTuple):
+    """What the policy is to find out.
+
+    Attributes:
+        weights: f64[D], of unit length.
+    """
+
+    weights: Array
+
+
+@attrs.frozen(kw_only=True)
+class LinearWorld:
+    """Rewards are x.weights + noise, with fresh candidates x on the unit sphere in every round.
+
+    Attributes:
+        num_candidates: K.
+        dim: D.
+        noise: standard deviation of the reward.
+    """
+
+    num_candidates: int = attrs.field(default=10, validator=integer(at_least=1))
+    dim: int = attrs.field(default=8, validator=integer(at_least=1))
+    noise: float = attrs.field(default=0.1, validator=number(at_least=0))
+
+    def init(self, seed: int) -> LinearTruth:
+        """See `recsdk.Environment`."""
+        weights = np.random.default_rng(seed).standard_normal(self.dim)
+        return LinearTruth(weights / np.sqrt(weights @ weights))
+
+    def round(self, world: LinearTruth, rng: Rng, time: Array) -> Round:
+        """See `recsdk.Environment`."""
+        del time
+        features = rng.standard_normal((self.num_candidates, self.dim))
+        xp = features.__array_namespace__()
+        features = features / xp.sqrt(xp.vecdot(features, features))[:, None]
+        mean = features @ world.weights
+        reward = mean + self.noise * rng.standard_normal((self.num_candidates,))
+        mask = xp.ones(self.num_candidates, dtype=xp.bool)
+        return Round(Context(features, mask, xp.arange(self.num_candidates)), mean, reward)

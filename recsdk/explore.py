@@ -1,0 +1,53 @@
+"""From scores to probabilities: pure functions of arrays, shared by policies.
+
+Each takes f64[K] and bool[K] and returns f64[K] that is zero where the mask is false. Ties share, so the order of candidates is moot.
+"""
+
+from __future__ import annotations
+
+from recsdk.base import Array
+
+TIE = 1e-12
+"""Scores closer than this, relative to 1 + |best|, tie: the last bits of a matrix product depend on where a row stands in it."""
+
+
+def uniform(mask: Array) -> Array:
+    """Spreads the mass evenly over the true places of bool[K]."""
+    xp = mask.__array_namespace__()
+    ones = mask.astype(xp.float64)
+    return ones / ones.sum()
+
+
+def greedy(scores: Array, mask: Array) -> Array:
+    """Puts all mass on the best candidate; ties share it."""
+    xp = scores.__array_namespace__()
+    scores = xp.where(mask, scores, -xp.inf)
+    top = scores[scores.argmax()]  # NumPy finds argmax four times faster than max
+    best = (scores >= top - TIE * (1 + abs(top))).astype(xp.float64)
+    return best / best.sum()
+
+
+def votes(scores: Array, mask: Array) -> Array:
+    """Returns how often each candidate is best over draws of the scores, f64[M, K] -> f64[K].
+
+    A tie within a draw is split. An action drawn from the result is distributed as one chosen by a random draw's argmax: with posterior
+    draws, it is Thompson's action, and the frequency is its exact probability given the draws.
+    """
+    xp = scores.__array_namespace__()
+    scores = xp.where(mask, scores, -xp.inf)
+    top = scores.max(axis=1, keepdims=True)
+    best = (scores >= top - TIE * (1 + xp.abs(top))).astype(xp.float64)
+    return (best / best.sum(axis=1, keepdims=True)).sum(axis=0) / scores.shape[0]
+
+
+def mix(probs: Array, mask: Array, share: float) -> Array:
+    """Gives `share` of the mass to uniform exploration."""
+    return (1 - share) * probs + share * uniform(mask)
+
+
+def softmax(scores: Array, mask: Array, temperature: float) -> Array:
+    """Returns the Boltzmann distribution, exp(score / temperature) normalised."""
+    xp = scores.__array_namespace__()
+    scores = xp.where(mask, scores / temperature, -xp.inf)
+    weights = xp.exp(scores - scores.max())
+    return weights / weights.sum()
