@@ -216,7 +216,7 @@ def _event_time(value: Any, number: int) -> float:
 
 
 def _reward(value: Any, number: int) -> float:
-    if not isinstance(value, (float, int, np.number, np.bool_)) or not -math.inf < value < math.inf:
+    if not isinstance(value, (float, int, np.number)) or isinstance(value, bool) or not -math.inf < value < math.inf:
         raise InvalidReward(f"'reward' in row {number} must be a finite number, got {value!r}.")
     return float(value)
 

@@ -147,7 +147,7 @@ def test_an_event_at_no_time_is_refused(time):
         events_from_rows(catalogue(), [{"item": "a", "time": time}])
 
 
-@pytest.mark.parametrize("reward", [None, math.nan, math.inf, "1"])
+@pytest.mark.parametrize("reward", [None, math.nan, math.inf, "1", True])
 def test_a_reward_that_is_no_number_is_refused(reward):
     with pytest.raises(InvalidReward, match="'reward' in row 0 must be a finite number"):
         events_from_rows(catalogue(), [{"item": "a", "time": 0, "reward": reward}])

@@ -1,1 +1,1 @@
-
+"""Deep models of requests and items."""

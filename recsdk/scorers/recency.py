@@ -1,0 +1,37 @@
+"""How new an item is."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import attrs
+import numpy as np
+
+from recsdk.base import Array, Events, Items, Request
+from recsdk.checks import number
+
+
+@attrs.frozen(kw_only=True)
+class Recency:
+    """Scores an item by 2^(-age / half_life): 1 when it enters the catalogue, towards 0 as it ages.
+
+    An item that enters after the request, as in a replayed log, has age 0.
+
+    Attributes:
+        half_life: seconds after which an item counts as half new.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ("recency",)
+
+    half_life: float = attrs.field(default=7 * 86400.0, validator=number(above=0))
+
+    def fit(self, log: Events) -> tuple[()]:
+        """Learns nothing."""
+        del log
+        return ()
+
+    def score(self, state: tuple[()], request: Request, candidates: Items) -> Array:
+        """Returns f32[K, 1] in [0, 1]."""
+        del state
+        age = np.maximum(request.time - candidates.added, 0)
+        return np.exp2(-age / self.half_life).astype(np.float32)[:, None]
