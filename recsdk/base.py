@@ -7,7 +7,7 @@ Shapes: T rounds, B batch, K candidates, N items, D features, L slate. A leading
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -131,8 +131,11 @@ class Policy(Protocol[S]):
         learns_from: "chosen" when `update` reads only the chosen candidate's row, else "all".
     """
 
-    runs_on: ClassVar[tuple[str, ...]]
-    learns_from: ClassVar[str]
+    @property
+    def runs_on(self) -> tuple[str, ...]: ...
+
+    @property
+    def learns_from(self) -> str: ...
 
     def init(self, prior: Array) -> S:
         """Returns the state before any interaction; `prior` f64[D] is what phi's weights are believed to be."""
@@ -151,7 +154,8 @@ class Scorer(Protocol[S]):
         columns: names of the columns that `score` returns.
     """
 
-    columns: tuple[str, ...]
+    @property
+    def columns(self) -> tuple[str, ...]: ...
 
     def fit(self, log: Events) -> S:
         """Learns from scratch, offline; must accept a log of length 0."""
@@ -167,7 +171,8 @@ class Encoder(Protocol[S]):
         dim: width of the embeddings.
     """
 
-    dim: int
+    @property
+    def dim(self) -> int: ...
 
     def fit(self, log: Events, *, state: S | None = None, seed: int = 0) -> S:
         """Trains from scratch, or on from `state`; must accept a log of length 0."""

@@ -15,16 +15,23 @@ Validator = Callable[[Any, Any, Any], None]
 
 def number(*, above: float = -inf, at_least: float = -inf, at_most: float = inf) -> Validator:
     """Returns an attrs validator for a finite number in the given range."""
-    wanted = "a finite number" + "".join(
-        f" {sign} {bound:g}" for sign, bound in ((">", above), (">=", at_least), ("<=", at_most)) if isfinite(bound)
-    )
 
     def validate(instance: Any, field: Any, value: Any) -> None:
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
-        if not (good and above < value and at_least <= value <= at_most):
-            raise InvalidValue(f"{type(instance).__name__}.{field.name} must be {wanted}, got {value!r}.")
+        require_number(f"{type(instance).__name__}.{field.name}", value, above=above, at_least=at_least, at_most=at_most)
 
     return validate
+
+
+def require_number(name: str, value: Any, *, above: float = -inf, at_least: float = -inf, at_most: float = inf) -> None:
+    """Refuses an argument that is not a finite number in the given range.
+
+    Raises:
+        InvalidValue: naming the argument.
+    """
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    if not (good and above < value and at_least <= value <= at_most):
+        bounds = "".join(f" {sign} {bound:g}" for sign, bound in ((">", above), (">=", at_least), ("<=", at_most)) if isfinite(bound))
+        raise InvalidValue(f"{name} must be a finite number{bounds}, got {value!r}.")
 
 
 def integer(*, at_least: int) -> Validator:

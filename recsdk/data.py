@@ -71,6 +71,18 @@ def events_from_rows(items: Items, rows: Iterable[Mapping[str, Any]]) -> Events:
     return Events(requests, items, np.array(item, np.int64)[order], np.array(reward, np.float64)[order], time[order])
 
 
+def rows_from_items(items: Items) -> list[dict[str, Any]]:
+    """Returns rows of plain values from which `items_from_rows` makes the same items; what is missing is left out."""
+    rows: list[dict[str, Any]] = [
+        {"id": item_id, "added": added} for item_id, added in zip(items.ids.tolist(), items.added.tolist(), strict=True)
+    ]
+    for name, column in items.features.items():
+        for row, value in zip(rows, column.tolist(), strict=True):
+            if value is not None and value == value:
+                row[name] = value
+    return rows
+
+
 def requests_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """Makes columns of rows. Rows need not have the same names; what a row lacks is missing.
 

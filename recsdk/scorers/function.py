@@ -33,7 +33,9 @@ class FunctionScorer:
         (('cheap',), [[0.25]])
     """
 
-    function: Callable[[Request, Items], Any] = attrs.field(validator=_has_a_name)
+    function: Callable[[Request, Items], Any] = attrs.field(
+        validator=_has_a_name, repr=lambda function: f"{function.__module__}.{function.__qualname__}"
+    )  # the same in every process, where an address would not be
     columns: tuple[str, ...] = attrs.field(
         init=False, repr=False, default=attrs.Factory(lambda self: (getattr(self.function, "__name__", ""),), takes_self=True)
     )

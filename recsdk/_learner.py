@@ -1,0 +1,101 @@
+"""What the live loop has learned: a fold over the ledger's rewards."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from recsdk import _codec, features
+from recsdk._evidence import Evidence
+from recsdk.base import Context, Interaction, Policy, Request, learn
+from recsdk.catalogue import Catalogue
+from recsdk.data import take
+from recsdk.errors import LedgerCorrupt, LedgerMismatch
+from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
+
+
+class Learner:
+    """The state of a policy and of the scorers that learn online.
+
+    Attributes:
+        state: the policy's.
+        num_learned: rewards that the state has been folded over.
+    """
+
+    def __init__(self, policy: Policy[Any], evidence: Evidence, catalogue: Catalogue, ledger: Ledger) -> None:
+        self.policy = policy
+        self.evidence = evidence
+        self.catalogue = catalogue
+        self.state: Any = None
+        self.num_learned = 0
+        self._ledger = ledger
+
+    def learn(self, record: DecisionRecord, reward: RewardRecord) -> None:
+        """Folds one reward into the state.
+
+        Raises:
+            InvalidValue: what the policy refuses; nothing has changed then.
+        """
+        self.state = learn(self.policy, self.state, interaction(self.policy, record, reward))
+        request = Request(json.loads(record.payload)["request"], record.time)
+        shown = take(self.catalogue.items, [record.slots[record.action[reward.position]]])
+        self.evidence.learn(request, shown, reward.value)
+        self.num_learned += 1
+
+    def recover(self) -> None:
+        """Makes the state from the ledger: the last good snapshot of this policy, or the start, and the rewards after it."""
+        self.close()
+        self.state, self.num_learned = self._restore()
+        for reward, record in self._ledger.outcomes(self.num_learned):
+            self.learn(record, reward)
+
+    def snapshot(self) -> None:
+        """Writes the state, all or nothing."""
+        header = json.dumps({"policy": repr(self.policy), "num_learned": self.num_learned})
+        with self._ledger.transaction():
+            self._ledger.put("snapshot/header", header.encode())
+            self._ledger.put("snapshot/policy", _codec.dumps(self.policy, self.state))
+            self.evidence.keep(self._ledger, "snapshot")
+
+    def close(self) -> None:
+        """Frees what native parts hold for the state."""
+        if self.state is not None:
+            _codec.close(self.policy, self.state)
+            self.state = None
+
+    def _restore(self) -> tuple[Any, int]:
+        fresh = self.policy.init(features.prior(len(self.evidence.columns), self.evidence.dim))
+        try:
+            stored, header = self._ledger.get("snapshot/policy"), self._ledger.get("snapshot/header")
+            if stored is not None and header is not None and json.loads(header)["policy"] == repr(self.policy):
+                state = _codec.loads(self.policy, fresh, stored)
+                self.evidence.restore(self._ledger, "snapshot")
+                _codec.close(self.policy, fresh)
+                return state, json.loads(header)["num_learned"]
+        except LedgerCorrupt:
+            pass  # a damaged snapshot costs time, not data: the ledger has every reward
+        self.evidence.restore(self._ledger, "fitted")
+        return fresh, 0
+
+
+def interaction(policy: Policy[Any], record: DecisionRecord, reward: RewardRecord) -> Interaction:
+    """Returns what a policy learns from: the candidates that were left at that position, or of them the shown one only.
+
+    Raises:
+        LedgerMismatch: when the policy learns from all candidates and the ledger has kept the shown ones.
+    """
+    action = int(record.action[reward.position])
+    propensity = float(record.probs[reward.position, action])
+    keeps_all = len(record.features) == len(record.slots)
+    if policy.learns_from == "chosen":
+        row = record.features[action if keeps_all else reward.position].astype(np.float64)
+        context = Context(row[None, :], np.ones(1, bool), record.slots[[action]].astype(np.int64))
+        return Interaction(context, 0, reward.value, propensity, 1.0)
+    if not keeps_all:
+        raise LedgerMismatch(f"{policy!r} learns from all candidates, the ledger has kept the shown ones: log_features must be 'all'.")
+    mask = np.ones(len(record.slots), bool)
+    mask[record.action[: reward.position]] = False
+    context = Context(record.features.astype(np.float64), mask, record.slots.astype(np.int64))
+    return Interaction(context, action, reward.value, propensity, 1.0)

@@ -1,0 +1,144 @@
+"""The items that can be shown: in and out while serving, and which of them are candidates for a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from recsdk.base import Items, Request
+from recsdk.data import concatenate_items, items_from_rows, take
+from recsdk.errors import DuplicateCandidates, EmptyCandidates, InvalidScores, UnknownItem, nearest
+
+Rule = Callable[[Request, Items], np.ndarray]
+"""A business rule: `(request, items) -> bool[N]`, true where an item may be shown."""
+
+
+class Catalogue:
+    """Items by slot: row number `slot` of every array is that item's for good, also after it has been removed.
+
+    Attributes:
+        items: all items there ever were.
+        vectors: f32[N, dim], their embeddings.
+        active: bool[N], whether an item can be shown.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.items: Items = items_from_rows([])
+        self.vectors = np.zeros((0, dim), np.float32)
+        self.active = np.zeros(0, bool)
+        self._slots: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """Returns the number of active items."""
+        return int(self.active.sum())
+
+    def __contains__(self, item_id: str) -> bool:
+        """Tells whether an item is active."""
+        slot = self._slots.get(item_id)
+        return slot is not None and bool(self.active[slot])
+
+    def knows(self, item_id: str) -> bool:
+        """Tells whether an item is, or ever was, in the catalogue."""
+        return item_id in self._slots
+
+    def place(self, items: Items) -> Items:
+        """Returns items with the slots they are to have; one that was removed before gets its old slot.
+
+        Raises:
+            DuplicateCandidates: an item that is in the catalogue.
+        """
+        slots, free = [], len(self.items.ids)
+        for item_id in items.ids:
+            if item_id in self:
+                raise DuplicateCandidates(f"items must not be in the catalogue yet, got {item_id!r}: remove it first to change it.")
+            slots.append(self._slots.get(item_id, free))
+            free += slots[-1] == free
+        return items._replace(slot=np.array(slots, np.int64))
+
+    def put(self, items: Items, vectors: np.ndarray, active: np.ndarray) -> None:
+        """Takes items into their slots, in place of what these held.
+
+        Args:
+            items: N items from `place`, or as recorded.
+            vectors: f32[N, dim].
+            active: bool[N].
+
+        Raises:
+            InvalidRequest: a feature that is of another kind than the catalogue's column of that name. Nothing is added then.
+        """
+        kept = np.ones(len(self.items.ids), bool)
+        kept[items.slot[items.slot < len(kept)]] = False
+        joined = concatenate_items(take(self.items, kept), items)
+        order = np.argsort(joined.slot, kind="stable")
+        self.items = take(joined, order)
+        self.vectors = np.concatenate([self.vectors[kept], vectors])[order]
+        self.active = np.concatenate([self.active[kept], active])[order]
+        self._slots.update(zip(items.ids.tolist(), items.slot.tolist(), strict=True))
+
+    def slots(self, ids: Iterable[str]) -> np.ndarray:
+        """Returns i64[N], the slots of active items.
+
+        Raises:
+            UnknownItem: an item that is not in the catalogue, with the nearest that is.
+        """
+        slots = []
+        for item_id in ids:
+            if item_id not in self:
+                active = self.items.ids[self.active].tolist()
+                raise UnknownItem(f"No item {item_id!r} is in the catalogue of {len(self)}.{nearest(item_id, active)}")
+            slots.append(self._slots[item_id])
+        return np.array(slots, np.int64)
+
+    def chosen(self, ids: Sequence[str]) -> np.ndarray:
+        """Returns i64[K], the slots of candidates that the application names, in its order.
+
+        Raises:
+            EmptyCandidates, DuplicateCandidates, UnknownItem: none named, one named twice, one not in the catalogue.
+        """
+        if len(ids) == 0:
+            raise EmptyCandidates("candidates must name at least one item, got none.")
+        if len(set(ids)) < len(ids):
+            twice = next(item_id for item_id in ids if list(ids).count(item_id) > 1)
+            raise DuplicateCandidates(f"candidates must name an item once, got {twice!r} twice.")
+        return self.slots(ids)
+
+    def top(
+        self, user: np.ndarray, request: Request, num_candidates: int, num_new: int, *, seen: Iterable[str] = (), rules: Sequence[Rule] = ()
+    ) -> np.ndarray:
+        """Finds the candidates of a request: the items nearest to the user, and the newest ones besides.
+
+        Exact: every active item is scored by its inner product with the user.
+
+        Args:
+            user: f32[dim].
+            request: what the rules look at.
+            num_candidates: how many at most.
+            num_new: how many of these places are for the newest items, so that one without any feedback is not shut out.
+            seen: items not to show again; unknown ones are no error, since items go.
+            rules: business rules, all of which an item must pass.
+
+        Returns:
+            i64[K], slots, best first.
+
+        Raises:
+            EmptyCandidates: when no item passes.
+            InvalidScores: when a rule does not answer bool[N].
+        """
+        allowed = self.active.copy()
+        allowed[[self._slots[item_id] for item_id in seen if item_id in self._slots]] = False
+        for rule in rules:
+            passed = np.asarray(rule(request, self.items))
+            if passed.shape != allowed.shape or passed.dtype != np.bool_:
+                raise InvalidScores(f"The rule {rule!r} must answer bool[{len(allowed)}], got {passed.dtype}{list(passed.shape)}.")
+            allowed &= passed
+        slots = np.flatnonzero(allowed)
+        if len(slots) == 0:
+            raise EmptyCandidates(f"No item of the {len(self)} in the catalogue is unseen and allowed by the rules.")
+        scores = self.vectors[slots] @ user
+        order = np.argsort(-scores, kind="stable")
+        if len(slots) <= num_candidates:
+            return slots[order]
+        best, rest = slots[order[: num_candidates - num_new]], slots[order[num_candidates - num_new :]]
+        newest = np.argsort(-self.items.added[rest], kind="stable")[:num_new]
+        return np.concatenate([best, rest[newest]])

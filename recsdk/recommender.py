@@ -1,0 +1,494 @@
+"""The live loop: request, candidates, evidence, decision, reward, learning."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import secrets
+import threading
+import time
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+
+from recsdk import plugins
+from recsdk._evidence import Evidence
+from recsdk._learner import Learner
+from recsdk.base import Context, Encoder, Events, Items, Policy, Request, Scorer, decide_slate
+from recsdk.catalogue import Catalogue, Rule
+from recsdk.checks import check_reward, require_integer, require_number
+from recsdk.data import events_from_rows, items_from_rows, requests_table, rows_from_items, take
+from recsdk.errors import (
+    DecisionConflict,
+    InvalidRequest,
+    InvalidValue,
+    LedgerError,
+    LedgerMismatch,
+    RecsdkError,
+    RewardConflict,
+    UnknownDecision,
+    UnknownItem,
+    nearest,
+    one_of,
+)
+from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord
+from recsdk.policies.floor import WithFloor
+from recsdk.scorers.function import FunctionScorer
+
+DRAW_SCHEME = "blake2b-philox-1"
+LONGEST_ID = 128
+
+
+class _Options(NamedTuple):
+    rules: tuple[Rule, ...]
+    num_candidates: int
+    num_new: int
+    logs_all: bool
+    snapshot_every: int
+    clock: Callable[[], float]
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Slate(NamedTuple):
+    """What to show.
+
+    Attributes:
+        decision_id: to be given back with the reward.
+        ids: L item ids, from the top.
+        propensities: L probabilities, of each item at its position given those above it.
+    """
+
+    decision_id: str
+    ids: tuple[str, ...]
+    propensities: tuple[float, ...]
+
+
+def _locked(method: Callable[Concatenate[Recommender, P], R]) -> Callable[Concatenate[Recommender, P], R]:
+    @functools.wraps(method)
+    def locked(self: Recommender, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._lock:
+            if not self._open:
+                raise LedgerError("This recommender is closed: open the folder again.")
+            return method(self, *args, **kwargs)
+
+    return locked  # type: ignore[return-value]  # functools.wraps forgets that the first argument is positional
+
+
+class Recommender:
+    """Recommends, learns from every reward at once, and keeps a ledger from which it recovers exactly.
+
+    Made by `open`; threads may share it. What it has learned is a fold over the rewards in the ledger, so closing or killing the process
+    and opening the folder again continues with the same state, to the last bit.
+    """
+
+    def __init__(self, ledger: Ledger, learner: Learner, options: _Options) -> None:
+        """Use `Recommender.open`."""
+        self.policy = learner.policy
+        self.catalogue = learner.catalogue
+        self._ledger = ledger
+        self._learner = learner
+        self._evidence = learner.evidence
+        self._options = options
+        self._clock = options.clock
+        self._lock = threading.RLock()
+        self._open = True
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        items: Items | Iterable[Mapping[str, Any]] = (),
+        encoder: str | Encoder[Any] | None = None,
+        scorers: Sequence[str | Scorer[Any] | Callable[..., Any]] = (),
+        policy: str | Policy[Any] = "lin-ts",
+        history: Events | Iterable[Mapping[str, Any]] = (),
+        rules: Sequence[Rule] = (),
+        num_candidates: int = 100,
+        num_new: int = 10,
+        floor: float = 0.05,
+        log_features: Literal["shown", "all"] = "shown",
+        snapshot_every: int = 10_000,
+        ledger: Any = "sqlite",
+        clock: Callable[[], float] = time.time,
+    ) -> Recommender:
+        """Opens a recommender in a folder: makes it, or recovers it exactly where it stopped.
+
+        Args:
+            folder: where the ledger is.
+            items: the catalogue, as rows with an "id" and features. When the folder is recovered, its own catalogue stands; of
+                these, items it has never held are added.
+            encoder: the deep model, by name or as a config; None for none. It is fitted once, when the folder is made.
+            scorers: evidence about candidates, by name, as configs or as plain functions.
+            policy: by name or as a config. Another policy than last time learns from the whole ledger first.
+            history: what happened before, as rows with "item", "time", "reward" and request features; the models are fitted to
+                it when the folder is made.
+            rules: business rules, `(request, items) -> bool[N]`.
+            num_candidates: how many candidates the catalogue offers to the policy.
+            num_new: how many of them are the newest items.
+            floor: share of uniform exploration, see `WithFloor`; 0 leaves the policy as it is, and then the log may be unfit
+                for evaluating others.
+            log_features: "all" keeps the features of every candidate, which evaluating other policies needs; "shown" those of
+                the shown ones, which learning needs. Policies that learn from "all" always keep all.
+            snapshot_every: rewards between snapshots; recovery folds at most so many.
+            ledger: by name or as a config.
+            clock: seconds since the epoch.
+
+        Raises:
+            PluginError, UnknownPlugin: a part that cannot be had.
+            LedgerLocked: another recommender has the folder open.
+            LedgerMismatch: the folder was made with another encoder or other scorers.
+            InvalidValue: an argument out of its range, an item or an event that cannot be read.
+        """
+        require_integer("num_candidates", num_candidates, at_least=1)
+        require_integer("num_new", num_new, at_least=0)
+        require_integer("snapshot_every", snapshot_every, at_least=1)
+        require_number("floor", floor, at_least=0, at_most=1)
+        if num_new >= num_candidates:
+            raise InvalidValue(f"num_new must be below num_candidates = {num_candidates}, got {num_new}.")
+        one_of("log_features", log_features, ("shown", "all"))
+        chosen = _component("policies", policy)
+        evidence = Evidence(_component("encoders", encoder), [_scorer(scorer) for scorer in scorers])
+        logs_all = log_features == "all" or chosen.learns_from == "all"
+        options = _Options(tuple(rules), num_candidates, num_new, logs_all, snapshot_every, clock)
+        store = _component("ledgers", ledger).open(folder)
+        try:
+            learner = Learner(WithFloor(policy=chosen, floor=floor) if floor else chosen, evidence, Catalogue(evidence.dim), store)
+            self = cls(store, learner, options)
+            self._start(items, history)
+        except BaseException:
+            store.close()
+            raise
+        return self
+
+    @_locked
+    def recommend(
+        self,
+        request: Mapping[str, Any],
+        *,
+        size: int = 1,
+        candidates: Sequence[str] | None = None,
+        seen: Iterable[str] = (),
+        decision_id: str | None = None,
+    ) -> Slate:
+        """Chooses what to show. The decision is in the ledger, durable, when this returns.
+
+        Args:
+            request: features of the user and the circumstances.
+            size: L, how many items to show.
+            candidates: the item ids to choose from; None lets the catalogue find them, under the rules.
+            seen: item ids not to show; not used with `candidates`.
+            decision_id: a name for this decision, at most 128 bytes. The same name with the same request gives the same answer, so a
+                call can be repeated; None makes one up.
+
+        Raises:
+            InvalidRequest: a feature that is not a str, a finite number, a bool, a list of str or None.
+            EmptyCandidates, TooFewCandidates, DuplicateCandidates, UnknownItem: candidates that cannot fill the slate.
+            DecisionConflict: a `decision_id` used before with another request.
+            InvalidScores, InvalidProbs: a plugin that does not keep the contract.
+        """
+        table = requests_table([request])
+        seen = sorted(set(seen))
+        payload = _json(
+            {"request": _plain(request), "size": size, "candidates": None if candidates is None else list(candidates), "seen": seen}
+        )
+        if decision_id is None:
+            decision_id = secrets.token_hex(16)
+        else:
+            _check_id("decision_id", decision_id)
+            known = self._ledger.decision(decision_id)
+            if known is not None:
+                if known.payload != payload:
+                    raise DecisionConflict(f"decision_id {decision_id!r} was used for another request: {known.payload}, got {payload}.")
+                return self._slate(known)
+        record = self._decide(decision_id, Request(request, self._clock()), table, size, candidates, seen, payload)
+        self._ledger.add_decision(record)
+        return self._slate(record)
+
+    def _decide(
+        self,
+        decision_id: str,
+        request: Request,
+        table: Mapping[str, np.ndarray],
+        size: int,
+        candidates: Sequence[str] | None,
+        seen: Sequence[str],
+        payload: str,
+    ) -> DecisionRecord:
+        user = self._evidence.user(table)
+        if candidates is None:
+            options = self._options
+            slots = self.catalogue.top(user, request, options.num_candidates, options.num_new, seen=seen, rules=options.rules)
+        else:
+            slots = self.catalogue.chosen(candidates)
+        phi = self._evidence.phi(user, request, take(self.catalogue.items, slots), self.catalogue.vectors[slots])
+        context = Context(phi, np.ones(len(slots), bool), slots)
+        decision = decide_slate(self.policy, self._learner.state, self._rng(decision_id), context, size)
+        logs_all = self._options.logs_all or size == len(slots)  # as many rows as candidates are the candidates, in their order
+        logged = (phi if logs_all else phi[decision.action]).astype(np.float32)  # lossless: phi is float32 by construction
+        return DecisionRecord(
+            decision_id,
+            request.time,
+            payload,
+            self._parts,
+            self._learner.num_learned,
+            slots.astype(np.int32),
+            decision.action.astype(np.int32),
+            decision.probs,
+            logged,
+        )
+
+    @_locked
+    def reward(self, decision_id: str, value: float, *, item: str | None = None, reward_id: str | None = None) -> bool:
+        """Takes the reward of one shown item; it is durable, and learned, when this returns.
+
+        Args:
+            decision_id: from `recommend`.
+            value: finite.
+            item: which of the shown items; may be left out when one was shown.
+            reward_id: a name for this reward, so that a repeated call counts once; by default one per decision and item.
+
+        Returns:
+            False when this reward had been taken before, which changes nothing.
+
+        Raises:
+            UnknownDecision, UnknownItem: no such decision, or one that did not show this item.
+            InvalidReward: not a finite number, or refused by the policy.
+            RewardConflict: a `reward_id` used before for something else, or a second reward for one shown item.
+        """
+        record = self._known(decision_id)
+        position = self._position(record, item)
+        return self._take(record, [(position, value, reward_id)])
+
+    @_locked
+    def reward_slate(self, decision_id: str, values: Mapping[str, float], *, others: float = 0.0) -> bool:
+        """Takes the rewards of a whole slate at once, all or none.
+
+        Args:
+            decision_id: from `recommend`.
+            values: reward by item id, of the items that got one.
+            others: the reward of the shown items that are not in `values`: what it is worth that nothing happened.
+
+        Returns:
+            False when all these rewards had been taken before.
+
+        Raises:
+            UnknownDecision, UnknownItem, InvalidReward, RewardConflict: as `reward`.
+        """
+        record = self._known(decision_id)
+        by_position = {self._position(record, item): value for item, value in values.items()}
+        rewards = [(position, by_position.get(position, others), None) for position in range(len(record.action))]
+        return self._take(record, rewards)
+
+    @_locked
+    def add_items(self, rows: Items | Iterable[Mapping[str, Any]]) -> None:
+        """Adds items to the catalogue, recommendable from the next request on; durable when this returns.
+
+        Raises:
+            InvalidRequest, DuplicateCandidates: a row that is no item, or an item that is there. Nothing is added then.
+        """
+        items = self.catalogue.place(_items(rows, self._clock()))
+        vectors, active = self._evidence.vectors(items), np.ones(len(items.ids), bool)
+        with self._ledger.transaction():
+            for slot, row, vector in zip(items.slot.tolist(), rows_from_items(items), vectors, strict=True):
+                self._ledger.put_item(ItemRecord(slot, _json(row), vector, active=True))
+            self.catalogue.put(items, vectors, active)
+
+    @_locked
+    def remove_items(self, ids: Iterable[str]) -> None:
+        """Takes items out of the catalogue; decisions that showed them can still be rewarded. Durable when this returns.
+
+        Raises:
+            UnknownItem: an item that is not there. Nothing is removed then.
+        """
+        slots = self.catalogue.slots(ids)
+        items, vectors = take(self.catalogue.items, slots), self.catalogue.vectors[slots]
+        with self._ledger.transaction():
+            for slot, row, vector in zip(slots.tolist(), rows_from_items(items), vectors, strict=True):
+                self._ledger.put_item(ItemRecord(slot, _json(row), vector, active=False))
+            self.catalogue.put(items, vectors, np.zeros(len(slots), bool))
+
+    @_locked
+    def snapshot(self) -> None:
+        """Writes what has been learned, atomically, so that recovery folds only what comes after."""
+        self._learner.snapshot()
+
+    def close(self) -> None:
+        """Writes a snapshot and releases the folder. Closing twice is no error."""
+        with self._lock:
+            if self._open:
+                try:
+                    self.snapshot()
+                finally:
+                    self._release()
+
+    def __enter__(self) -> Recommender:
+        """Returns the recommender itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None) -> None:
+        """Closes it."""
+        self.close()
+
+    @property
+    def num_learned(self) -> int:
+        """How many rewards the state has been folded over."""
+        return self._learner.num_learned
+
+    def _start(self, items: Items | Iterable[Mapping[str, Any]], history: Events | Iterable[Mapping[str, Any]]) -> None:
+        made = _json({"encoder": repr(self._evidence.encoder), "scorers": [repr(scorer) for scorer in self._evidence.scorers]}).encode()
+        found = self._ledger.get("made")
+        if found is None:
+            self._make(_items(items, self._clock()), history, made)
+        elif found != made:
+            raise LedgerMismatch(f"The folder was made with {found.decode()}, it cannot be opened with {made.decode()}.")
+        else:
+            self._evidence.load(self._ledger)
+            self._load_items()
+        self._salt = self._ledger.get("salt") or b""
+        self._parts = _json(
+            {
+                "policy": repr(self.policy),
+                "encoder": self._evidence.version,
+                "scorers": [repr(scorer) for scorer in self._evidence.scorers],
+                "draw": DRAW_SCHEME,
+            }
+        )
+        self._learner.recover()
+        if found is not None:
+            fresh = _items(items, self._clock())
+            unheld = np.array([not self.catalogue.knows(item_id) for item_id in fresh.ids], bool)
+            if unheld.any():
+                self.add_items(take(fresh, unheld))
+
+    def _make(self, items: Items, history: Events | Iterable[Mapping[str, Any]], made: bytes) -> None:
+        with self._ledger.transaction():
+            self._evidence.fit(_events(items, history), self._ledger)
+            self._ledger.put("salt", secrets.token_bytes(32))
+            self._ledger.put("made", made)
+        self.add_items(items)
+
+    def _load_items(self) -> None:
+        records = list(self._ledger.items())
+        if records:
+            items = items_from_rows(json.loads(record.row) for record in records)
+            vectors = np.stack([record.vector for record in records])
+            self.catalogue.put(items, vectors, np.array([record.active for record in records]))
+
+    def _known(self, decision_id: str) -> DecisionRecord:
+        record = self._ledger.decision(decision_id) if isinstance(decision_id, str) else None
+        if record is None:
+            raise UnknownDecision(f"No decision {decision_id!r} is in the ledger: give the decision_id that recommend returned.")
+        return record
+
+    def _position(self, record: DecisionRecord, item: str | None) -> int:
+        ids = self._slate(record).ids
+        if item is None and len(ids) == 1:
+            return 0
+        if item not in ids:
+            raise UnknownItem(
+                f"item must be one of {ids}, shown in decision {record.decision_id!r}, got {item!r}.{nearest(str(item), ids)}"
+            )
+        return ids.index(item)
+
+    def _take(self, record: DecisionRecord, rewards: Sequence[tuple[int, float, str | None]]) -> bool:
+        now, fresh = self._clock(), []
+        for position, value, reward_id in rewards:
+            check_reward(value)
+            if reward_id is not None:
+                _check_id("reward_id", reward_id)
+            reward = RewardRecord(reward_id or f"{record.decision_id}/{position}", record.decision_id, position, float(value), now)
+            if self._is_new(reward):
+                fresh.append(reward)
+        learned = self._learner.num_learned
+        try:
+            with self._ledger.transaction():
+                for reward in fresh:
+                    self._ledger.add_reward(reward)
+                    self._learner.learn(record, reward)
+        except BaseException as error:
+            # A policy that refuses has changed nothing. After anything else the state may have run ahead of the ledger.
+            if not (isinstance(error, RecsdkError) and self._learner.num_learned == learned):
+                self._recover_or_release()
+            raise
+        if self._learner.num_learned // self._options.snapshot_every > learned // self._options.snapshot_every:
+            self.snapshot()
+        return bool(fresh)
+
+    def _recover_or_release(self) -> None:
+        try:
+            self._learner.recover()
+        except BaseException:
+            self._release()
+            raise
+
+    def _is_new(self, reward: RewardRecord) -> bool:
+        same = self._ledger.reward(reward.reward_id)
+        if same is not None:
+            if same._replace(time=reward.time) == reward:
+                return False
+            raise RewardConflict(f"reward_id {reward.reward_id!r} was used for another reward: {same}, got {reward}.")
+        for other in self._ledger.rewards_of(reward.decision_id):
+            if other.position == reward.position:
+                raise RewardConflict(
+                    f"The item at position {reward.position} was rewarded by {other.reward_id!r}, got {reward.reward_id!r} too."
+                )
+        return True
+
+    def _slate(self, record: DecisionRecord) -> Slate:
+        positions = np.arange(len(record.action))
+        ids = self.catalogue.items.ids[record.slots[record.action]]
+        return Slate(record.decision_id, tuple(ids.tolist()), tuple(record.probs[positions, record.action].tolist()))
+
+    def _rng(self, decision_id: str) -> np.random.Generator:
+        """Makes the draw a function of the folder's secret and the decision's name: repeatable by us, not to be steered by a caller."""
+        key = hashlib.blake2b(decision_id.encode(), key=self._salt, digest_size=16).digest()
+        return np.random.Generator(np.random.Philox(key=np.frombuffer(key, "<u8")))
+
+    def _release(self) -> None:
+        self._open = False
+        self._learner.close()
+        self._ledger.close()
+
+
+def _component(kind: str, given: Any) -> Any:
+    return plugins.load(kind, given) if isinstance(given, str) else given
+
+
+def _scorer(given: Any) -> Any:
+    return FunctionScorer(given) if isinstance(given, types.FunctionType) else _component("scorers", given)
+
+
+def _items(given: Items | Iterable[Mapping[str, Any]], now: float) -> Items:
+    return given if isinstance(given, Items) else items_from_rows(given, time=now)
+
+
+def _events(items: Items, history: Events | Iterable[Mapping[str, Any]]) -> Events:
+    if not isinstance(history, Events):
+        return events_from_rows(items, history)
+    place = {item_id: index for index, item_id in enumerate(items.ids.tolist())}
+    unknown = [item_id for item_id in history.items.ids.tolist() if item_id not in place]
+    if unknown:
+        raise UnknownItem(f"history must be about items of the catalogue, got {unknown[0]!r}.{nearest(unknown[0], place)}")
+    index = np.array([place[item_id] for item_id in history.items.ids.tolist()], np.int64)
+    return history._replace(items=items, item=index[history.item])
+
+
+def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in request.items()}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def _check_id(field: str, value: Any) -> None:
+    if not isinstance(value, str) or not 0 < len(value.encode()) <= LONGEST_ID:
+        raise InvalidRequest(f"{field} must be a str of 1 to {LONGEST_ID} bytes, got {value!r}.")
