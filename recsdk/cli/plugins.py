@@ -1,0 +1,45 @@
+"""`recsdk plugins`: what is installed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from recsdk.cli.output import JsonFlag, notes, print_json, results
+from recsdk.plugins import Listing, listing
+
+
+def plugins(*, json: JsonFlag = False) -> None:
+    """List the installed policies, scorers, encoders and ledgers, without importing any.
+
+    Args:
+        json: Print the results as JSON.
+    """
+    found = listing()
+    rows = _rows(found)
+    if json:
+        print_json({"plugins": rows, "unreadable": list(found.unreadable)})
+    else:
+        results().print(_table(rows))
+        if any(row["clash"] for row in rows):
+            notes().print("Where two distributions give one name, ask for distribution:name.", style="yellow")
+    for line in found.unreadable:
+        notes().print(Text(line, style="yellow"))
+
+
+def _rows(found: Listing) -> list[dict[str, Any]]:
+    givers = Counter((plugin.kind, plugin.name) for plugin in found.plugins)
+    return [{**plugin._asdict(), "clash": givers[plugin.kind, plugin.name] > 1} for plugin in found.plugins]
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table("kind", "name", "distribution", "version", "value")
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        name = Text(f"{row['name']} (clash)", style="red") if row["clash"] else Text(row["name"])
+        table.add_row(row["kind"], name, *(Text(row[field]) for field in ("distribution", "version", "value")))
+    return table

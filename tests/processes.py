@@ -1,0 +1,9 @@
+"""Runs Python in a process of its own."""
+
+import subprocess
+import sys
+
+
+def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs this interpreter with `arguments` and returns how it ended and what it printed."""
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)  # noqa: S603 - our own code
