@@ -1,0 +1,49 @@
+# From a fresh clone: `make demo` shows recsdk at work, `make test` checks everything that CI checks.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
+EDITABLE := $(foreach project,$(PROJECTS),-e ./$(dir $(project)))
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
+
+export UV_PYTHON_DOWNLOADS := never
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# uv is quick; where it is missing or fails, pip does the same.
+install = { test -x $(BIN)/uv && $(BIN)/uv pip install --python $(BIN)/python $(1); } || $(BIN)/python -m pip install $(1)
+
+.PHONY: demo test lint docs benchmark requirements
+
+demo: $(INSTALLED)
+	$(BIN)/recsdk demo --out demo-report
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory docs
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(INSTALLED)
+	if test -f mkdocs.yml; then $(BIN)/mkdocs build --strict; fi
+
+benchmark: $(INSTALLED)
+	$(BIN)/python benchmarks/run.py
+
+$(INSTALLED): $(PROJECTS) requirements/uv.txt requirements/dev.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'recsdk needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt || echo "No uv here: pip does its work."
+	$(call install,--require-hashes -r requirements/dev.txt)
+	$(call install,--no-deps --no-build-isolation $(EDITABLE))
+	touch $@
+
+# Pins again after a change of dependencies; UPGRADE=--upgrade takes the newest of all.
+requirements: $(INSTALLED)
+	$(COMPILE) $(UPGRADE) --no-emit-package recsdk --group dev pyproject.toml --output-file requirements/dev.txt
+	echo uv | $(COMPILE) $(UPGRADE) - --output-file requirements/uv.txt
