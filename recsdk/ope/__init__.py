@@ -1,1 +1,35 @@
+"""Off-policy evaluation: what another policy would have earned on the rounds of a log.
 
+`evaluate` answers with estimates, the diagnostics that say how far to believe them, and a verdict; it refuses where the
+log cannot answer. Each estimator is a short function of `Rounds`. Everything is NumPy, float64.
+"""
+
+from recsdk.ope.diagnostics import Diagnostics, Judgement, diagnose, judge
+from recsdk.ope.estimate import Estimate, weighted_mean
+from recsdk.ope.evaluation import ESTIMATORS, Evaluation, evaluate
+from recsdk.ope.importance import importance, ips, snips
+from recsdk.ope.matched import matched_mean
+from recsdk.ope.model_based import dm, dr
+from recsdk.ope.reward_model import fit_reward_model
+from recsdk.ope.rounds import Rounds, rounds
+
+__all__ = [
+    "ESTIMATORS",
+    "Diagnostics",
+    "Estimate",
+    "Evaluation",
+    "Judgement",
+    "Rounds",
+    "diagnose",
+    "dm",
+    "dr",
+    "evaluate",
+    "fit_reward_model",
+    "importance",
+    "ips",
+    "judge",
+    "matched_mean",
+    "rounds",
+    "snips",
+    "weighted_mean",
+]

@@ -1,0 +1,84 @@
+"""The Open Bandit samples against what obp 0.5.7 says of them, `reference/obd_small`."""
+
+import json
+
+import numpy as np
+import pytest
+from shared import shared
+
+from recsdk import datasets, ope
+from recsdk.datasets.open_bandit import read_raw
+
+GOLDEN = ("ipw", "snipw", "dm", "dr")
+NAMES = ("ips", "snips", "dm", "dr")
+
+
+def smoothed_ctr(item, position, click, num_items):
+    """Returns f64[items, positions], the frozen reward model: (clicks + 200 ctr) / (n + 200)."""
+    shown, clicks = np.zeros((2, num_items, 3))
+    np.add.at(shown, (item, position), 1)
+    np.add.at(clicks, (item, position), click)
+    return (clicks + 200 * click.mean()) / (shown + 200)
+
+
+@pytest.mark.parametrize(("behaviour", "policy"), [("random", "bts"), ("bts", "random")])
+def test_the_campaign_all_agrees_with_obp_in_both_directions(behaviour, policy):
+    golden = json.loads(shared("reference/obd_small/golden.json").read_text())[f"all:{behaviour}->{policy}"]
+    target, q_hat = (
+        np.loadtxt(shared(f"reference/obd_small/{name}.csv"), delimiter=",") for name in (f"target_all_{policy}", f"qhat_all_{behaviour}")
+    )
+    folder = shared("data/open-bandit-sample")
+    log, position = datasets.read_open_bandit(
+        folder / f"{behaviour}_all_log.csv.gz", folder / f"{behaviour}_all_item_context.csv.gz", num_hashed=0
+    )
+    rounds = ope.rounds(log, target[:, position].T, q_hat=q_hat[:, position].T)
+    for name, theirs in zip(NAMES, GOLDEN, strict=True):
+        assert ope.ESTIMATORS[name](rounds).value == pytest.approx(golden["obp"][theirs], rel=1e-9), name
+    assert ope.ips(rounds).stderr == pytest.approx(golden["ips_se"], rel=1e-9)
+    assert ope.dr(rounds).stderr == pytest.approx(golden["dr_se"], rel=1e-9)
+    found = ope.diagnose(rounds)
+    assert (found.max_weight, found.mean_weight, found.effective_size) == pytest.approx(
+        (golden["w_max"], golden["w_mean"], golden["ess"]), rel=1e-9
+    )
+    assert np.allclose(q_hat, smoothed_ctr(log.action, position, log.reward, 80), rtol=1e-12)
+
+
+def test_bts_over_random_earns_1198126_times_the_log_as_in_obps_readme():
+    log, position = datasets.load_open_bandit("random", num_hashed=0)
+    found = ope.ips(ope.rounds(log, datasets.bernoulli_ts_probs(position)))
+    assert found.value == pytest.approx(0.00455288, rel=1e-9)
+    assert found.value / log.reward.mean() == pytest.approx(1.1981263157894735, rel=1e-9)
+
+
+def test_the_campaign_men_bts_to_random_agrees_with_the_table():
+    folder = shared("data/open-bandit-sample")
+    log, position = datasets.read_open_bandit(folder / "bts_men_log.csv.gz", folder / "bts_men_item_context.csv.gz", num_hashed=0)
+    q_hat = smoothed_ctr(log.action, position, log.reward, 34)[:, position].T
+    rounds = ope.rounds(log, np.full(q_hat.shape, 1 / 34), q_hat=q_hat)
+    expected = {"ips": 0.00300863, "snips": 0.00318942, "dm": 0.00677547, "dr": 0.00329308}
+    for name, value in expected.items():
+        assert ope.ESTIMATORS[name](rounds).value == pytest.approx(value, abs=6e-9), name
+    found = ope.diagnose(rounds)
+    assert (round(found.max_weight), round(found.effective_size)) == (178, 656)
+
+
+@pytest.mark.parametrize("campaign", ["men"])
+def test_a_random_log_is_worth_its_mean_to_the_policy_that_wrote_it(campaign):
+    folder = shared("data/open-bandit-sample")
+    raw = read_raw(folder / f"random_{campaign}_log.csv.gz", folder / f"random_{campaign}_item_context.csv.gz")
+    assert np.unique(raw.propensity) == pytest.approx(1 / raw.affinity.shape[1], rel=1e-15)
+    log, _ = datasets.read_open_bandit(
+        folder / f"random_{campaign}_log.csv.gz", folder / f"random_{campaign}_item_context.csv.gz", num_hashed=0
+    )
+    uniform = np.full(raw.affinity.shape, 1 / raw.affinity.shape[1])
+    for name in ("ips", "snips", "matched"):
+        assert ope.ESTIMATORS[name](ope.rounds(log, uniform)).value == pytest.approx(raw.click.mean(), rel=1e-9)
+
+
+def test_the_verdicts_on_the_shipped_logs():
+    log, position = datasets.load_open_bandit("random", num_hashed=0)
+    assert ope.evaluate(log, datasets.bernoulli_ts_probs(position), estimators=("ips",)).verdict == "trust"
+    log, _ = datasets.load_open_bandit("bts", num_hashed=0)
+    found = ope.evaluate(log, np.full((10_000, 80), 1 / 80), estimators=("ips",))
+    assert found.verdict == "caution"
+    assert found.reasons[0].startswith("effective size is 340.4 of 10000 rounds, below 1000")
