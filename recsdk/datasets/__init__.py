@@ -1,1 +1,20 @@
+"""Readers of logs and data sets; one small log ships with the package (`load_open_bandit`)."""
 
+from recsdk.datasets.interactions import read_events, read_items, read_log
+from recsdk.datasets.jester import read_jester
+from recsdk.datasets.movielens import read_movielens
+from recsdk.datasets.open_bandit import OpenBandit, bernoulli_ts_probs, load_open_bandit, read_open_bandit
+from recsdk.datasets.supervised import read_pmlb
+
+__all__ = [
+    "OpenBandit",
+    "bernoulli_ts_probs",
+    "load_open_bandit",
+    "read_events",
+    "read_items",
+    "read_jester",
+    "read_log",
+    "read_movielens",
+    "read_open_bandit",
+    "read_pmlb",
+]

@@ -1,0 +1,173 @@
+"""Readers of plain rows, as JSON Lines (`.jsonl`, `.jsonl.gz`) or Parquet (`.parquet`).
+
+Three kinds of row:
+
+    items    {"id": "sku-3", "price": 9.5, "tags": ["new"], "added": 1700000000}
+    events   {"item": "sku-3", "reward": 1, "time": 1700000123, "user_id": "u17", "device": "phone"}
+    log      {"features": [[1, 0.3], [1, 0.9]], "action": 1, "reward": 0, "propensity": 0.25}
+
+What else an item's or an event's row holds is a feature: `recsdk.data` says of what kind. A row of a log may also have "weight"
+(1 by default) and "item", the catalogue slot of each candidate (0 to K - 1 by default), and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from recsdk.base import Context, Events, Interaction, Items
+from recsdk.checks import check_context, check_interaction
+from recsdk.data import events_from_rows, items_from_rows
+from recsdk.datasets._files import open_text
+from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, MissingExtra, RecsdkError, nearest
+
+REQUIRED = ("features", "action", "reward", "propensity")
+OPTIONAL = ("weight", "item")
+
+R = TypeVar("R")
+
+
+def read_items(path: str | Path) -> Items:
+    """Reads a catalogue.
+
+    Raises:
+        InvalidLog, InvalidRequest, DuplicateCandidates: naming the line.
+        MissingExtra: a Parquet file without polars.
+    """
+    return _naming_lines(Path(path), items_from_rows)
+
+
+def read_events(path: str | Path, items: Items) -> Events:
+    """Reads what happened to `items`, sorted by time; the reward is 1 where a row has none.
+
+    Raises:
+        InvalidLog, InvalidRequest, InvalidReward, UnknownItem: naming the line.
+        MissingExtra: a Parquet file without polars.
+    """
+    return _naming_lines(Path(path), lambda rows: events_from_rows(items, rows))
+
+
+def read_log(path: str | Path) -> Interaction:
+    """Reads logged bandit feedback. Rows may differ in their number of candidates: the shorter are padded.
+
+    Raises:
+        EmptyLog: no rows.
+        InvalidLog, InvalidContext, InvalidReward, InvalidPropensity, InvalidValue: naming the line.
+        MissingExtra: a Parquet file without polars.
+    """
+    path = Path(path)
+    log = []
+    for number, row in enumerate(_rows(path)):
+        try:
+            log.append(_interaction(row))
+        except RecsdkError as error:
+            raise type(error)(f"{path}, line {number + 1}: {error}") from error
+        if log[-1].context.features.shape[1] != log[0].context.features.shape[1]:
+            raise InvalidLog(f"{path}, line {number + 1}: features must have as many columns as those of line 1.")
+    if not log:
+        raise EmptyLog(f"{path} must have at least one row, got none.")
+    size = max(len(row.context.mask) for row in log)
+    contexts = [_pad(row.context, size) for row in log]
+    columns = (np.stack(column) for column in zip(*contexts, strict=True))
+    return Interaction(Context(*columns), *(np.array(column) for column in list(zip(*log, strict=True))[1:]))
+
+
+def _interaction(row: Mapping[str, Any]) -> Interaction:
+    for name in row:
+        if name not in (*REQUIRED, *OPTIONAL):
+            raise InvalidLog(f"a row must have {REQUIRED} and may have {OPTIONAL}, got {name!r}.{nearest(name, REQUIRED + OPTIONAL)}")
+    missing = [name for name in REQUIRED if row.get(name) is None]
+    if missing:
+        raise InvalidLog(f"a row must have {REQUIRED}, but {missing} are missing.")
+    features = _array("features", row["features"], np.float64, 2)
+    item = np.arange(len(features)) if row.get("item") is None else _array("item", row["item"], np.int64, 1)
+    context = Context(features, np.ones(len(features), np.bool_), item)
+    weight = 1.0 if row.get("weight") is None else row["weight"]
+    reward, propensity, weight = (
+        _array(name, value, np.float64, 0)[()]
+        for name, value in (("reward", row["reward"]), ("propensity", row["propensity"]), ("weight", weight))
+    )
+    interaction = Interaction(context, _array("action", row["action"], np.int64, 0)[()], reward, propensity, weight)
+    check_context(context)
+    check_interaction(interaction)
+    return interaction
+
+
+def _array(name: str, value: Any, dtype: type, num_axes: int) -> np.ndarray:
+    try:
+        array = np.array(value.tolist() if isinstance(value, np.ndarray) else value)
+    except (ValueError, OverflowError):  # rows of unequal length; an integer that no machine type holds
+        array = np.array(None)
+    kinds = "iu" if dtype is np.int64 else "iuf"
+    if array.dtype.kind not in kinds or array.ndim != num_axes:
+        shape = {0: "a number", 1: "a list of K numbers", 2: "K lists of D numbers"}[num_axes]
+        raise InvalidLog(f"{name} must be {shape}{', whole' if dtype is np.int64 else ''}, got {value!r:.80}.")
+    return array.astype(dtype)
+
+
+def _pad(context: Context, size: int) -> Context:
+    short = size - len(context.mask)
+    return Context(*(np.pad(array, [(0, short)] + [(0, 0)] * (array.ndim - 1)) for array in context))
+
+
+def _naming_lines(path: Path, read: Callable[[Iterator[dict[str, Any]]], R]) -> R:
+    """Runs a reader that names rows from 0 on, and names lines from 1 on in its errors."""
+    try:
+        return read(_rows(path))
+    except RecsdkError as error:
+        if str(error).startswith(str(path)):
+            raise
+        text = re.sub(r"\bin row(s?) (\d+)(?: and (\d+))?", _line, str(error))
+        raise type(error)(f"{path}: {text}") from error
+
+
+def _line(found: re.Match[str]) -> str:
+    plural, first, second = found.groups()
+    return f"in line{plural} {int(first) + 1}" + (f" and {int(second) + 1}" if second else "")
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields plain rows; one line of JSON is one row, and line n of Parquet is its n-th row."""
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".jsonl"):
+        return _json_rows(path)
+    if name.endswith(".parquet") and path.suffix == ".parquet":
+        return _parquet_rows(path)
+    raise InvalidValue(f"path must end in .jsonl, .jsonl.gz or .parquet, got {str(path)!r}.")
+
+
+def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
+    with open_text(path) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+            except (ValueError, RecursionError) as error:
+                raise InvalidLog(f"{path}, line {number}: must be one JSON object, got {line.strip()!r:.80}: {error}.") from error
+            if not isinstance(row, dict):
+                raise InvalidLog(f"{path}, line {number}: must be one JSON object, got {line.strip()!r:.80}.")
+            yield row
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"a name is there twice: {next(name for name in names if names.count(name) > 1)!r}")
+    return row
+
+
+def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        import polars
+    except ImportError as error:
+        raise MissingExtra("A Parquet file needs polars: pip install 'recsdk[parquet]'.") from error
+    yield from polars.read_parquet(path).iter_rows(named=True)
