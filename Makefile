@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
-EDITABLE := $(foreach project,$(PROJECTS),-e ./$(dir $(project)))
+EDITABLE := $(PROJECTS:%pyproject.toml=-e ./%)
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 
 export UV_PYTHON_DOWNLOADS := never

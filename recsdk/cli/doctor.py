@@ -146,6 +146,6 @@ def _print(report: dict[str, Any]) -> None:
     console.print(facts, table)
     for plugin in report["plugins"]:
         if plugin["detail"]:
-            console.print(Text(plugin["detail"], style=COLOURS[plugin["status"]]))
+            console.print(Text(plugin["detail"], style=COLOURS[plugin["status"]]), soft_wrap=True)
     for line in report["unreadable"]:
-        console.print(Text(line, style=COLOURS["broken"]))
+        console.print(Text(line, style=COLOURS["broken"]), soft_wrap=True)

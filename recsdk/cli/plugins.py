@@ -27,7 +27,7 @@ def plugins(*, json: JsonFlag = False) -> None:
         if any(row["clash"] for row in rows):
             notes().print("Where two distributions give one name, ask for distribution:name.", style="yellow")
     for line in found.unreadable:
-        notes().print(Text(line, style="yellow"))
+        notes().print(Text(line, style="yellow"), soft_wrap=True)
 
 
 def _rows(found: Listing) -> list[dict[str, Any]]:
