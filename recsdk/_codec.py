@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from recsdk import _tree
 from recsdk.base import Native
-from recsdk.errors import LedgerCorrupt
+from recsdk.errors import InvalidValue, LedgerCorrupt
 from recsdk.policies.floor import WithFloor
+
+KINDS = "biufcUS"
+"""NumPy's letters for the arrays that can be kept: bool, numbers and text; objects could only be pickled."""
 
 
 def dumps(component: Any, state: Any) -> bytes:
-    """Writes the state of a policy, scorer or encoder; a `Native` component writes its own."""
+    """Writes the state of a policy, scorer or encoder; a `Native` component writes its own.
+
+    Raises:
+        InvalidValue: when the state holds anything but records, lists, dicts with names, arrays and None.
+    """
     owner = _owner(component)
     if isinstance(owner, Native):
         return owner.dumps(state)
+    arrays: list[np.ndarray] = []
+    outline = json.dumps(_outline(component, state, arrays)).encode()
+    leaves: dict[str, Any] = {f"leaf{index}": array for index, array in enumerate(arrays)}
     buffer = io.BytesIO()
-    arrays = [np.asarray(leaf) for leaf in _tree.leaves(state)]
-    shape = np.frombuffer(json.dumps(_outline(state)).encode(), np.uint8)
-    np.savez(buffer, outline=shape, **{f"leaf{index}": array for index, array in enumerate(arrays)})
+    np.savez(buffer, outline=np.frombuffer(outline, np.uint8), **leaves)
     return buffer.getvalue()
 
 
@@ -33,7 +39,8 @@ def loads(component: Any, template: Any, data: bytes) -> Any:
 
     Args:
         component: the one that wrote it.
-        template: a state of the same records, such as the one before any data; its arrays are not used. A dict in it takes the stored keys.
+        template: a state of the same records, such as the one before any data; its arrays are not used. A dict in it takes the stored keys,
+            a list the stored length, and what is None in it need not be None in the bytes.
         data: from `dumps`.
 
     Raises:
@@ -46,9 +53,11 @@ def loads(component: Any, template: Any, data: bytes) -> Any:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             outline = json.loads(stored["outline"].tobytes())
             arrays = iter([stored[f"leaf{index}"] for index in range(len(stored.files) - 1)])
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise LedgerCorrupt(f"The stored state of {component!r} cannot be read: {error}.") from error
-    return _rebuild(component, template, outline, arrays)
+        return _rebuild(component, template, outline, arrays)
+    except LedgerCorrupt:
+        raise
+    except Exception as error:  # damaged bytes make the readers of zip, npy and JSON fail in any way
+        raise LedgerCorrupt(f"The stored state of {component!r} cannot be read: {type(error).__name__}: {error}.") from error
 
 
 def is_native(component: Any) -> bool:
@@ -69,26 +78,51 @@ def _owner(component: Any) -> Any:
     return component
 
 
-def _outline(tree: Any) -> Any:
+def _outline(component: Any, tree: Any, arrays: list[np.ndarray]) -> Any:
+    """Returns the structure of a state as JSON, and appends its arrays to `arrays`."""
+    if tree is None:
+        return None
     if isinstance(tree, dict):
-        return {"dict": {key: _outline(tree[key]) for key in sorted(tree)}}
+        if not all(isinstance(key, str) for key in tree):
+            raise InvalidValue(f"The state of {component!r} must have dicts with str keys, got {list(tree)}.")
+        return {"dict": {key: _outline(component, tree[key], arrays) for key in sorted(tree)}}
     if isinstance(tree, (tuple, list)):
-        return {type(tree).__name__: [_outline(branch) for branch in tree]}
+        return {type(tree).__name__: [_outline(component, branch, arrays) for branch in tree]}
+    array = np.asarray(tree)
+    if array.dtype.kind not in KINDS:
+        raise InvalidValue(f"The state of {component!r} must be a record of arrays, or the component `Native`, got {tree!r} in it.")
+    arrays.append(array)
     return "array"
 
 
 def _rebuild(component: Any, template: Any, outline: Any, arrays: Iterator[np.ndarray]) -> Any:
-    kind = "dict" if isinstance(template, dict) else type(template).__name__ if isinstance(template, (tuple, list)) else "array"
+    if outline is None:
+        return None
     found = next(iter(outline)) if isinstance(outline, dict) else "array"
+    kind = _kind(template) if template is not None else found if found in ("dict", "list", "tuple") else "array"
     if found != kind:
         raise LedgerCorrupt(f"The stored state of {component!r} has a {found} where a {kind} belongs.")
     if kind == "array":
         return next(arrays)
     if kind == "dict":
-        sample = next(iter(template.values()), None)
-        return {key: _rebuild(component, template.get(key, sample), branch, arrays) for key, branch in outline["dict"].items()}
-    branches = outline[kind]
-    if len(branches) != len(template):
-        raise LedgerCorrupt(f"The stored state of {component!r} has {len(branches)} fields in a {kind} of {len(template)}.")
-    rebuilt = [_rebuild(component, part, branch, arrays) for part, branch in zip(template, branches, strict=True)]
-    return type(template)(*rebuilt) if hasattr(template, "_fields") else type(template)(rebuilt)
+        known = template or {}
+        sample = next(iter(known.values()), None)
+        return {key: _rebuild(component, known.get(key, sample), branch, arrays) for key, branch in outline["dict"].items()}
+    parts = _parts(component, template, kind, outline[kind])
+    rebuilt = [_rebuild(component, part, branch, arrays) for part, branch in zip(parts, outline[kind], strict=True)]
+    if kind == "list":
+        return rebuilt
+    return type(template)(*rebuilt) if hasattr(template, "_fields") else tuple(rebuilt)
+
+
+def _kind(template: Any) -> str:
+    return "dict" if isinstance(template, dict) else type(template).__name__ if isinstance(template, (tuple, list)) else "array"
+
+
+def _parts(component: Any, template: Any, kind: str, branches: Any) -> list[Any]:
+    """Returns a template for each branch; a list, like a dict, may be of another length than in the template."""
+    if template is not None and len(template) == len(branches):
+        return list(template)
+    if template is None or kind == "list":
+        return [template[0] if template else None] * len(branches)
+    raise LedgerCorrupt(f"The stored state of {component!r} has {len(branches)} fields in a {kind} of {len(template)}.")
