@@ -11,10 +11,14 @@ import numpy as np
 
 from recsdk import _tree
 from recsdk.base import Array, Policy, Rng
+from recsdk.checks import require_integer
 from recsdk.errors import InvalidValue, MissingExtra, one_of
 
 Step = Callable[[Any, Rng, Any], tuple[Any, Any]]
 Engine = Literal["auto", "numpy", "jax"]
+
+REPLAY, SIMULATE = 1, 2
+"""The drivers' streams of randomness: a log and its replay, or a world and its play, made from one seed must not share numbers."""
 
 
 class JaxRandom:
@@ -53,7 +57,7 @@ def choose_engine(policy: Policy[Any], engine: Engine) -> Literal["numpy", "jax"
     one_of("engine", engine, ("auto", "numpy", "jax"))
     has_jax = importlib.util.find_spec("jax") is not None
     if engine == "auto":
-        return "jax" if "jax" in policy.runs_on and (has_jax or "numpy" not in policy.runs_on) else "numpy"
+        engine = "jax" if "jax" in policy.runs_on and (has_jax or "numpy" not in policy.runs_on) else "numpy"
     if engine not in policy.runs_on:
         raise InvalidValue(f"engine must be one of {policy.runs_on} for {policy}, got {engine!r}.")
     if engine == "jax" and not has_jax:
@@ -61,7 +65,7 @@ def choose_engine(policy: Policy[Any], engine: Engine) -> Literal["numpy", "jax"
     return engine
 
 
-def run(step: Step, carry: Any, rounds: Any, *, engine: Literal["numpy", "jax"], seed: int) -> tuple[Any, Any]:
+def run(step: Step, carry: Any, rounds: Any, *, engine: Literal["numpy", "jax"], seed: int, stream: int) -> tuple[Any, Any]:
     """Walks the rounds, carrying a record.
 
     Args:
@@ -69,22 +73,23 @@ def run(step: Step, carry: Any, rounds: Any, *, engine: Literal["numpy", "jax"],
         carry: a record of arrays.
         rounds: a record of arrays with a leading T >= 1.
         engine: "numpy" or "jax". On JAX everything is float64 inside a scope of its own: the application's settings are left alone.
-        seed: of the randomness; the two engines have different streams.
+        seed: of the randomness, >= 0; the two engines have different numbers.
+        stream: of the driver, `REPLAY` or `SIMULATE`.
 
     Returns:
         The last carry, and the outputs stacked along a leading T; arrays are NumPy's on both engines.
     """
+    require_integer("seed", seed, at_least=0)
     if engine == "numpy":
-        return _run_numpy(step, carry, rounds, seed)
+        return _run_numpy(step, carry, rounds, np.random.default_rng([seed, stream]))
     import jax
 
     with jax.enable_x64(True):
-        result = _compiled(step)(carry, rounds, jax.random.key(seed))
+        result = _compiled(step)(carry, rounds, jax.random.fold_in(jax.random.key(seed), stream))
         return _tree.tree_map(np.asarray, result)  # type: ignore[no-any-return]
 
 
-def _run_numpy(step: Step, carry: Any, rounds: Any, seed: int) -> tuple[Any, Any]:
-    rng = np.random.default_rng(seed)
+def _run_numpy(step: Step, carry: Any, rounds: Any, rng: np.random.Generator) -> tuple[Any, Any]:
     outputs = []
     for index in range(len(next(_tree.leaves(rounds)))):
         carry, output = step(carry, rng, _tree.at(rounds, index))

@@ -61,7 +61,8 @@ def replay(
     if state is None:
         state = policy.init(np.zeros(log.context.features.shape[-1]) if prior is None else prior)
     step = _step(policy, learn_from)  # type: ignore[arg-type]  # a frozen config is hashable
-    state, (decision, matched) = _loop.run(step, state, log, engine=_loop.choose_engine(policy, engine), seed=seed)
+    engine = _loop.choose_engine(policy, engine)
+    state, (decision, matched) = _loop.run(step, state, log, engine=engine, seed=seed, stream=_loop.REPLAY)
     return Replay(state, decision, matched)
 
 

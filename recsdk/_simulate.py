@@ -92,7 +92,8 @@ def simulate(
         state = policy.init(np.zeros(environment.dim) if prior is None else prior)
     carry, rounds = (state, environment.init(seed)), np.arange(num_rounds)
     step = _step(policy, environment)  # type: ignore[arg-type]  # frozen configs are hashable
-    (state, _), outputs = _loop.run(step, carry, rounds, engine=_loop.choose_engine(policy, engine), seed=seed)
+    engine = _loop.choose_engine(policy, engine)
+    (state, _), outputs = _loop.run(step, carry, rounds, engine=engine, seed=seed, stream=_loop.SIMULATE)
     return Simulation(state, *outputs)
 
 

@@ -79,9 +79,9 @@ class ClassificationWorld:
         row = time % world.contexts.shape[0]
         context, reward = world.contexts[row], world.rewards[row]
         xp = context.__array_namespace__()
-        num_candidates = self.num_candidates
+        num_candidates = reward.shape[0]
         blocks = xp.eye(num_candidates, dtype=xp.float64)[:, :, None] * context[None, None, :]
-        features = xp.reshape(blocks, (num_candidates, self.dim))
+        features = xp.reshape(blocks, (num_candidates, -1))
         return Round(Context(features, xp.ones(num_candidates, dtype=xp.bool), xp.arange(num_candidates)), reward, reward)
 
 
