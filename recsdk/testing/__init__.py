@@ -1,1 +1,26 @@
+"""The conformance kit: the laws that recsdk relies on, to be run by whoever writes a policy, a scorer or an encoder.
 
+    from recsdk import testing
+
+    @testing.parametrize(MyPolicy(), MyPolicy(alpha=2.0))
+    def test_conforms(policy, check):
+        check(policy)
+
+Inputs are fixed, so that a law that holds once holds in every run. `parametrize` needs pytest; the laws themselves do not.
+"""
+
+from recsdk.testing.encoders import ENCODER_CHECKS
+from recsdk.testing.events import example_log
+from recsdk.testing.parametrization import parametrize, parametrize_encoders, parametrize_scorers
+from recsdk.testing.policies import POLICY_CHECKS
+from recsdk.testing.scorers import SCORER_CHECKS
+
+__all__ = [
+    "ENCODER_CHECKS",
+    "POLICY_CHECKS",
+    "SCORER_CHECKS",
+    "example_log",
+    "parametrize",
+    "parametrize_encoders",
+    "parametrize_scorers",
+]

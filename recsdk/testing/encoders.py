@@ -1,0 +1,105 @@
+"""Laws of encoders: finite float32 vectors of the declared width, a row for each request and item whatever stands beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from recsdk import _codec
+from recsdk.base import Encoder, Events
+from recsdk.data import requests_table, take
+from recsdk.testing import events
+from recsdk.testing.states import brief, rebuilt
+
+ROW_TOLERANCE = 1e-5
+"""Relative to the largest coordinate: a matrix product of another height may sum in another order."""
+
+
+def check_vectors(encoder: Encoder[Any], *, log: Events | None = None) -> None:
+    """It returns finite float32 of width `dim`, after a log, after none, and for requests and items that the log does not have."""
+    is_width = isinstance(encoder.dim, int) and encoder.dim >= 1
+    assert is_width, f"vectors: {encoder!r}: dim must be a whole number >= 1, got {encoder.dim!r}"
+    log = log or events.example_log()
+    requests = requests_table([events.request(log, 0).features, events.request(log, 1).features, events.unseen_request(log).features])
+    items = events.with_unseen_item(log)
+    for when, learned_from in (("after a log without events", events.empty(log)), ("after a log", log)):
+        state = encoder.fit(learned_from)
+        _assert_vectors(f"vectors: {encoder!r} {when}: encode_requests", encoder, encoder.encode_requests(state, requests), 3)
+        _assert_vectors(f"vectors: {encoder!r} {when}: encode_items", encoder, encoder.encode_items(state, items), len(items.ids))
+        _codec.close(encoder, state)
+
+
+def _assert_vectors(where: str, encoder: Encoder[Any], vectors: Any, num: int) -> None:
+    wanted = (num, encoder.dim)
+    assert isinstance(vectors, np.ndarray), f"{where} must return a NumPy array, got {type(vectors).__name__}"
+    got = f"{vectors.dtype}{list(vectors.shape)}"
+    assert got == f"float32{list(wanted)}", f"{where} must return float32{list(wanted)}, got {got}"
+    assert np.isfinite(vectors).all(), f"{where} must return finite numbers, got {brief(vectors)}"
+
+
+def check_rows(encoder: Encoder[Any], *, log: Events | None = None) -> None:
+    """A request or item has the same vector alone, in any order and among any others."""
+    log = log or events.example_log()
+    state = encoder.fit(log)
+    items = encoder.encode_items(state, log.items)
+    requests = encoder.encode_requests(state, log.requests)
+    for part in events.parts(log.items):
+        table = {name: column[part] for name, column in log.requests.items()}
+        _assert_close(
+            f"rows: {encoder!r}: encode_items of {len(part)} items", encoder.encode_items(state, take(log.items, part)), items[part]
+        )
+        _assert_close(f"rows: {encoder!r}: encode_requests of {len(part)} requests", encoder.encode_requests(state, table), requests[part])
+    _codec.close(encoder, state)
+
+
+def check_purity(encoder: Encoder[Any], *, log: Events | None = None) -> None:
+    """It writes to nothing that it is given, and the same log and seed give the same model."""
+    log = log or events.example_log()
+    frozen = events.read_only(log)
+    try:
+        one = encoder.fit(frozen, seed=1)
+        first = encoder.encode_items(one, frozen.items), encoder.encode_requests(one, frozen.requests)
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise AssertionError(f"purity: {encoder!r} must not write to the log it is given: {error}") from error
+    other = encoder.fit(log, seed=1)
+    again = encoder.encode_items(other, log.items), encoder.encode_requests(other, log.requests)
+    for what, got, wanted in zip(("items", "requests"), again, first, strict=True):
+        assert np.array_equal(got, wanted), (
+            f"purity: {encoder!r}, fitted again with the same seed, must give the {what} {brief(wanted)}, got {brief(got)}"
+        )
+    _codec.close(encoder, one)
+    _codec.close(encoder, other)
+
+
+def check_snapshot(encoder: Encoder[Any], *, log: Events | None = None) -> None:
+    """A state saved, and loaded by another process, encodes bit for bit as it did, and can be trained on."""
+    log = log or events.example_log()
+    state = encoder.fit(log)
+    other_process = rebuilt(encoder)
+    loaded = _codec.loads(other_process, other_process.fit(events.empty(log)), _codec.dumps(encoder, state))
+    wanted, got = encoder.encode_items(state, log.items), other_process.encode_items(loaded, log.items)
+    assert np.array_equal(got, wanted), (
+        f"snapshot: {encoder!r}, saved and loaded, must encode the items as {brief(wanted)}, got {brief(got)}"
+    )
+    more = other_process.fit(log, state=loaded)
+    _assert_vectors(
+        f"snapshot: {encoder!r}, loaded and trained on: encode_items",
+        encoder,
+        other_process.encode_items(more, log.items),
+        len(log.items.ids),
+    )
+    _codec.close(encoder, state)
+    _codec.close(other_process, more)
+
+
+def _assert_close(where: str, got: np.ndarray, wanted: np.ndarray) -> None:
+    apart = float(np.abs(got - wanted).max()) / max(1.0, float(np.abs(wanted).max()))
+    assert apart <= ROW_TOLERANCE, f"{where} must be the rows of all, {brief(wanted)}, got {brief(got)}"
+
+
+ENCODER_CHECKS: tuple[Callable[..., None], ...] = (check_vectors, check_rows, check_purity, check_snapshot)
+"""The laws of encoders: each takes an encoder, and a log where the example's features will not do."""

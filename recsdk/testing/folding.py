@@ -1,0 +1,117 @@
+"""Laws of learning as a fold over the log: the state is all there is, and only what a round says goes into it."""
+
+from __future__ import annotations
+
+import unittest
+from typing import Any
+
+import numpy as np
+
+from recsdk import base
+from recsdk._replay import replay
+from recsdk.base import Interaction, Mergeable, Policy
+from recsdk.testing import inputs, states
+from recsdk.testing.states import TOLERANCE, brief, name, on_numpy
+
+DIM = 5
+NUM_ROUNDS = 40
+
+
+def check_fold(policy: Policy[Any]) -> None:
+    """A log learned live, replayed in one go, replayed in parts, or alternately with another log, gives one and the same state."""
+    policy = on_numpy(policy)
+    log = inputs.log(NUM_ROUNDS, 5, DIM)
+    live = states.init(policy, DIM)
+    for row in range(NUM_ROUNDS):
+        live = base.learn(policy, live, inputs.at(log, row))
+    whole = replay(policy, log, engine="numpy").state
+    _assert_equal("fold: replayed in one go", policy, whole, live)
+    part = replay(policy, inputs.at(log, slice(13)), engine="numpy").state
+    parts = replay(policy, inputs.at(log, slice(13, None)), state=part, seed=1, engine="numpy").state
+    _assert_equal("fold: replayed in parts", policy, parts, live)
+    one, other = states.init(policy, DIM), states.init(policy, DIM)
+    for row, elsewhere in enumerate(range(NUM_ROUNDS)[::-1]):
+        one = policy.update(one, inputs.at(log, row))
+        other = policy.update(other, inputs.at(log, elsewhere))
+    _assert_equal("fold: learned alternately with another log", policy, one, live)
+    states.close(policy, live, whole, parts, one, other)
+
+
+def check_weight(policy: Policy[Any]) -> None:
+    """A round of weight 0 leaves the state as it was, before and after others."""
+    policy = on_numpy(policy)
+    log = inputs.log(NUM_ROUNDS, 5, DIM)
+    for num_updates in (0, NUM_ROUNDS):
+        state = states.learned(policy, inputs.at(log, slice(num_updates)))
+        before = states.loads(policy, DIM, states.dumps(policy, state))
+        state = policy.update(state, inputs.at(log, 3)._replace(weight=np.float64(0)))
+        _assert_equal(f"weight: with a round of weight 0 after {num_updates} updates", policy, state, before)
+        states.close(policy, state, before)
+
+
+def check_chosen(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
+    """A policy that says it learns from the chosen candidate gets the same state when the other rows are others, or dropped."""
+    if policy.learns_from != "chosen":
+        raise unittest.SkipTest(f"{name(policy)} learns from all candidates")
+    policy = on_numpy(policy)
+    log = inputs.log(NUM_ROUNDS, 5, DIM)
+    rows = np.arange(NUM_ROUNDS)
+    elsewhere = np.arange(5) != log.action[:, None]
+    others = log._replace(
+        context=log.context._replace(
+            features=np.where(elsewhere[:, :, None], log.context.features[::-1], log.context.features),
+            item=np.where(elsewhere, log.context.item[::-1], log.context.item),
+        )
+    )
+    alone = log._replace(
+        context=base.Context(*(field[rows, log.action][:, None] for field in log.context)), action=np.zeros_like(log.action)
+    )
+    whole = states.learned(policy, log)
+    for how, changed in (("with other candidates beside the chosen one", others), ("with the chosen candidate alone", alone)):
+        state = states.learned(policy, changed)
+        _assert_equal(f"chosen: learned {how}", policy, state, whole, tolerance)
+        states.close(policy, state)
+    states.close(policy, whole)
+
+
+def check_snapshot(policy: Policy[Any]) -> None:
+    """A state saved, and loaded by another process in the middle of a log, is bit for bit the one that went straight through."""
+    policy = on_numpy(policy)
+    log = inputs.log(NUM_ROUNDS, 5, DIM)
+    half = NUM_ROUNDS // 2
+    straight = states.learned(policy, inputs.at(log, slice(half)))
+    data = states.dumps(policy, straight)
+    straight = states.learned(policy, inputs.at(log, slice(half, None)), straight)
+    other_process = states.rebuilt(policy)
+    resumed = states.learned(other_process, inputs.at(log, slice(half, None)), states.loads(other_process, DIM, data))
+    _assert_equal("snapshot: saved and loaded in the middle", policy, resumed, straight)
+    answers = zip(states.answers(other_process, resumed, DIM), states.answers(policy, straight, DIM), strict=True)
+    for probe, (got, wanted) in enumerate(answers):
+        assert np.array_equal(got, wanted), (
+            f"snapshot: {name(policy)}: saved and loaded in the middle of a log, it must answer probe {probe} with {brief(wanted)}, "
+            f"got {brief(got)}: is something kept beside the state?"
+        )
+    states.close(policy, straight, resumed)
+
+
+def check_merge(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
+    """Where it is offered, merge(fold(a), fold(b)) is fold(a + b), and scale by 2 is merging with oneself."""
+    if not isinstance(policy, Mergeable):
+        raise unittest.SkipTest(f"{name(policy)} does not offer merge and scale")
+    log = inputs.log(NUM_ROUNDS, 5, DIM)
+    first, second = inputs.at(log, slice(13)), inputs.at(log, slice(13, None))
+    both = states.learned(policy, log)
+    _assert_equal("merge: of two parts", policy, policy.merge(*_folds(policy, first, second)), both, tolerance)
+    _assert_equal("merge: of two parts in the other order", policy, policy.merge(*_folds(policy, second, first)), both, tolerance)
+    scaled, doubled = policy.scale(states.learned(policy, first), 2.0), policy.merge(*_folds(policy, first, first))
+    _assert_equal("merge: scaled by 2, against merged with itself,", policy, scaled, doubled, tolerance)
+
+
+def _folds(policy: Policy[Any], *logs: Interaction) -> list[Any]:
+    return [states.learned(policy, log) for log in logs]
+
+
+def _assert_equal(how: str, policy: Policy[Any], got: Any, wanted: Any, tolerance: float = 0.0) -> None:
+    law, _, what = how.partition(": ")
+    difference = states.difference(policy, got, wanted, DIM, tolerance=tolerance)
+    assert not difference, f"{law}: {name(policy)}: the state {what} must be the same, but {difference}"

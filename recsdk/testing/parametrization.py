@@ -1,0 +1,85 @@
+"""One pytest test for each component and law."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from recsdk.base import Encoder, Events, Policy, Scorer
+from recsdk.checks import require_integer
+from recsdk.errors import InvalidValue, one_of
+from recsdk.testing.encoders import ENCODER_CHECKS
+from recsdk.testing.policies import POLICY_CHECKS
+from recsdk.testing.scorers import SCORER_CHECKS
+from recsdk.testing.states import TOLERANCE
+
+if TYPE_CHECKING:
+    import pytest
+
+Check = Callable[..., None]
+
+
+def parametrize(*policies: Policy[Any], skip: Mapping[str, str] | None = None, tolerance: float = TOLERANCE) -> pytest.MarkDecorator:
+    """Runs a test for each policy and law of `POLICY_CHECKS`.
+
+    Args:
+        policies: to be tried, by their configurations.
+        skip: law -> reason, such as {"learns": "Uniform learns nothing"}; the reason is shown.
+        tolerance: how far apart answers may be that a law says are equal; raise it to 1e-6 for a policy that computes in float32.
+
+    Example:
+        >>> from recsdk import LinTS, LinUCB, WithFloor, testing
+        >>> @testing.parametrize(LinUCB(), WithFloor(policy=LinTS()))
+        ... def test_conforms(policy, check):
+        ...     check(policy)
+    """
+    return _parametrize("policy", policies, POLICY_CHECKS, skip, tolerance=tolerance)
+
+
+def parametrize_scorers(*scorers: Scorer[Any], log: Events | None = None, skip: Mapping[str, str] | None = None) -> pytest.MarkDecorator:
+    """Runs a test for each scorer and law of `SCORER_CHECKS`; the test takes `scorer` and `check`.
+
+    Args:
+        scorers: to be tried, by their configurations.
+        log: to learn from, with the features that the scorers need; None for `recsdk.testing.example_log()`.
+        skip: law -> reason.
+    """
+    return _parametrize("scorer", scorers, SCORER_CHECKS, skip, log=log)
+
+
+def parametrize_encoders(*encoders: Encoder[Any], log: Events | None = None, skip: Mapping[str, str] | None = None) -> pytest.MarkDecorator:
+    """Runs a test for each encoder and law of `ENCODER_CHECKS`; the test takes `encoder` and `check`. See `parametrize_scorers`."""
+    return _parametrize("encoder", encoders, ENCODER_CHECKS, skip, log=log)
+
+
+def _parametrize(
+    kind: str, components: Sequence[Any], checks: Sequence[Check], skip: Mapping[str, str] | None, **options: Any
+) -> pytest.MarkDecorator:
+    import pytest
+
+    require_integer(f"number of {kind} arguments", len(components), at_least=1)
+    reasons = dict(skip or {})
+    for law, reason in reasons.items():
+        one_of("skip", law, map(_law, checks))
+        if not reason:
+            raise InvalidValue(f"skip[{law!r}] must be the reason why the law does not hold, got {reason!r}.")
+
+    def cases() -> Iterator[Any]:
+        for component, name in zip(components, _names(components), strict=True):
+            for check in checks:
+                taken = {key: value for key, value in options.items() if key in inspect.signature(check).parameters}
+                marks = [pytest.mark.skip(reason=reasons[_law(check)])] if _law(check) in reasons else []
+                yield pytest.param(component, functools.partial(check, **taken), id=f"{name}-{_law(check)}", marks=marks)
+
+    return pytest.mark.parametrize((kind, "check"), list(cases()))
+
+
+def _law(check: Check) -> str:
+    return check.__name__.removeprefix("check_")
+
+
+def _names(components: Sequence[Any]) -> list[str]:
+    names = [type(component).__name__ for component in components]
+    return [name if names.count(name) == 1 else repr(component) for name, component in zip(names, components, strict=True)]

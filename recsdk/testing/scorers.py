@@ -1,0 +1,130 @@
+"""Laws of scorers: finite float32 columns for any candidates, whatever their order, from a state that can be saved."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from recsdk import _codec
+from recsdk.base import Events, Items, Online, Request, Scorer
+from recsdk.data import take
+from recsdk.testing import events
+from recsdk.testing.states import brief, rebuilt
+
+ORDER_TOLERANCE = 1e-5
+"""Relative to the largest score: sums in float32 may be taken in another order."""
+
+
+def check_columns(scorer: Scorer[Any], *, log: Events | None = None) -> None:
+    """It names its columns, each once."""
+    del log
+    columns = scorer.columns
+    good = isinstance(columns, tuple) and len(columns) > 0 and all(isinstance(column, str) and column for column in columns)
+    assert good, f"columns: {scorer!r}: columns must be a tuple of names, got {columns!r}"
+    assert len(set(columns)) == len(columns), f"columns: {scorer!r}: columns must differ, got {columns!r}"
+
+
+def check_scores(scorer: Scorer[Any], *, log: Events | None = None) -> None:
+    """It returns finite float32, a row per candidate, after a log, after none, and for requests and items that the log does not have."""
+    log = log or events.example_log()
+    for when, learned_from in (("after a log without events", events.empty(log)), ("after a log", log)):
+        state = scorer.fit(learned_from)
+        for asked, request in (("a request of the log", events.request(log, 0)), ("a request unlike any", events.unseen_request(log))):
+            for catalogue in (log.items, events.with_unseen_item(log)):
+                for part in events.parts(catalogue):
+                    scores = scorer.score(state, request, take(catalogue, part))
+                    _assert_scores(f"scores: {scorer!r} {when}, of {len(part)} candidates for {asked},", scorer, scores, len(part))
+        _codec.close(scorer, state)
+
+
+def _assert_scores(where: str, scorer: Scorer[Any], scores: Any, num: int) -> None:
+    shape = (num, len(scorer.columns))
+    got = f"{getattr(scores, 'dtype', type(scores))}{list(getattr(scores, 'shape', []))}"
+    assert isinstance(scores, np.ndarray), f"{where} must return an array, got {type(scores).__name__}"
+    assert scores.dtype == np.float32, f"{where} must return float32{list(shape)}, got {got}"
+    assert scores.shape == shape, f"{where} must return float32{list(shape)}, got {got}"
+    assert np.isfinite(scores).all(), f"{where} must return finite numbers, got {brief(scores)}"
+
+
+def check_order(scorer: Scorer[Any], *, log: Events | None = None) -> None:
+    """Permuting the candidates permutes the rows."""
+    log = log or events.example_log()
+    state, request = scorer.fit(log), events.request(log, 0)
+    order = np.random.default_rng(0).permutation(len(log.items.ids))
+    plain, permuted = scorer.score(state, request, log.items)[order], scorer.score(state, request, take(log.items, order))
+    apart = np.abs(plain - permuted).max() / max(1.0, np.abs(plain).max())
+    assert apart <= ORDER_TOLERANCE, (
+        f"order: {scorer!r} must score permuted candidates as it scores them in order, {brief(plain)}, got {brief(permuted)}"
+    )
+    _codec.close(scorer, state)
+
+
+def check_purity(scorer: Scorer[Any], *, log: Events | None = None) -> None:
+    """It writes to nothing that it is given, and scores a request twice the same, also after another fit."""
+    log = log or events.example_log()
+    frozen = events.read_only(log)
+    request = events.request(log, 0)
+    try:
+        state = scorer.fit(frozen)
+        first = np.array(scorer.score(state, request, frozen.items))
+        state = _updated(scorer, state, log, frozen.items, range(0)) if isinstance(scorer, Online) else state
+    except ValueError as error:
+        if "read-only" not in str(error):
+            raise
+        raise AssertionError(f"purity: {scorer!r} must not write to the log or the candidates it is given: {error}") from error
+    scorer.score(state, events.unseen_request(log), events.with_unseen_item(log))
+    again = scorer.fit(log)
+    for how, scores in (
+        ("when asked again", scorer.score(state, request, log.items)),
+        ("when fitted again", scorer.score(again, request, log.items)),
+    ):
+        assert np.array_equal(scores, first), f"purity: {scorer!r} must give the same scores {how}, {brief(first)}, got {brief(scores)}"
+    _codec.close(scorer, state)
+    _codec.close(scorer, again)
+
+
+def check_snapshot(scorer: Scorer[Any], *, log: Events | None = None) -> None:
+    """A state saved, and loaded by another process, scores and learns bit for bit as it did."""
+    log = log or events.example_log()
+    state = scorer.fit(log)
+    data = _codec.dumps(scorer, state)
+    other_process = rebuilt(scorer)
+    loaded = _codec.loads(other_process, other_process.fit(events.empty(log)), data)
+    if isinstance(scorer, Online):
+        state, loaded = (_updated(owner, kept, log, log.items, range(20)) for owner, kept in ((scorer, state), (other_process, loaded)))
+    request = events.request(log, 0)
+    wanted, got = scorer.score(state, request, log.items), other_process.score(loaded, request, log.items)
+    assert np.array_equal(got, wanted), f"snapshot: {scorer!r}, saved and loaded, must score {brief(wanted)}, got {brief(got)}"
+    _codec.close(scorer, state)
+    _codec.close(other_process, loaded)
+
+
+def check_online(scorer: Scorer[Any], *, log: Events | None = None) -> None:
+    """Where it learns live, it takes rewards of any sign, of users and items that are new, and still scores."""
+    if not isinstance(scorer, Online):
+        raise unittest.SkipTest(f"{scorer!r} does not learn live")
+    log = log or events.example_log()
+    catalogue = events.with_unseen_item(log)
+    state: Any = scorer.fit(events.empty(log))
+    requests = [events.request(log, 0), events.unseen_request(log)]
+    for reward in (1.0, 0.0, -1.0, 1000.0):
+        for request in requests:
+            for place in (0, len(catalogue.ids) - 1):
+                state = scorer.update(state, request, take(catalogue, np.array([place])), reward)
+                scores = scorer.score(state, request, catalogue)
+                _assert_scores(f"online: {scorer!r} after a reward of {reward:g}", scorer, scores, len(catalogue.ids))
+    _codec.close(scorer, state)
+
+
+def _updated(scorer: Any, state: Any, log: Events, items: Items, rows: range) -> Any:
+    for row in rows:
+        request: Request = events.request(log, row)
+        state = scorer.update(state, request, take(items, log.item[row : row + 1]), float(log.reward[row]))
+    return state
+
+
+SCORER_CHECKS: tuple[Callable[..., None], ...] = (check_columns, check_scores, check_order, check_purity, check_snapshot, check_online)
+"""The laws of scorers: each takes a scorer, and a log where the example's features will not do."""
