@@ -26,15 +26,16 @@ class Evidence:
             raise InvalidValue(f"scorers must have columns of different names, got {self.columns}.")
         self.dim = 0 if encoder is None else encoder.dim
         self.version = "none"
+        self._online = [(index, scorer) for index, scorer in enumerate(self.scorers) if isinstance(scorer, Online)]
         self._encoder_state: Any = None
-        self._scorer_states: list[Any] = []
+        self.states: list[Any] = []  # of the scorers
 
     def fit(self, log: Events, ledger: Ledger) -> None:
         """Fits every model to the history and keeps the result in the ledger."""
         if self.encoder is not None:
             self._encoder_state = self.encoder.fit(log)
             ledger.put("fitted/encoder", _codec.dumps(self.encoder, self._encoder_state))
-        self._scorer_states = [scorer.fit(log) for scorer in self.scorers]
+        self.states = [scorer.fit(log) for scorer in self.scorers]
         self.keep(ledger, "fitted")
         self._name_version(ledger)
 
@@ -47,13 +48,13 @@ class Evidence:
 
     def keep(self, ledger: Ledger, where: str) -> None:
         """Writes the scorers' states, which rewards change, under a name."""
-        for index, (scorer, state) in enumerate(zip(self.scorers, self._scorer_states, strict=True)):
+        for index, (scorer, state) in enumerate(zip(self.scorers, self.states, strict=True)):
             ledger.put(f"{where}/scorer{index}", _codec.dumps(scorer, state))
 
     def restore(self, ledger: Ledger, where: str) -> None:
         """Reads what `keep` wrote under a name."""
         empty = _no_events()
-        self._scorer_states = [
+        self.states = [
             _codec.loads(scorer, None if _codec.is_native(scorer) else scorer.fit(empty), _stored(ledger, f"{where}/scorer{index}"))
             for index, scorer in enumerate(self.scorers)
         ]
@@ -77,22 +78,21 @@ class Evidence:
         num_candidates = len(candidates.ids)
         columns = [
             _checked(scorer, np.asarray(scorer.score(state, request, candidates)), (num_candidates, len(scorer.columns)))
-            for scorer, state in zip(self.scorers, self._scorer_states, strict=True)
+            for scorer, state in zip(self.scorers, self.states, strict=True)
         ]
         joined = np.concatenate(columns, axis=1) if columns else np.zeros((num_candidates, 0), np.float32)
         return features.phi(user, vectors, joined)
 
     def learn(self, request: Request, item: Items, reward: float) -> None:
         """Shows a reward to the scorers that learn online."""
-        for index, scorer in enumerate(self.scorers):
-            if isinstance(scorer, Online):
-                self._scorer_states[index] = scorer.update(self._scorer_states[index], request, item, reward)
+        for index, scorer in self._online:
+            self.states[index] = scorer.update(self.states[index], request, item, reward)
 
     def close(self) -> None:
         """Frees what native models hold."""
         if self.encoder is not None:
             _codec.close(self.encoder, self._encoder_state)
-        for scorer, state in zip(self.scorers, self._scorer_states, strict=True):
+        for scorer, state in zip(self.scorers, self.states, strict=True):
             _codec.close(scorer, state)
 
     def _name_version(self, ledger: Ledger) -> None:

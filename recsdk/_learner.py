@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from recsdk import _codec, features
+from recsdk import _codec, _tree, features
 from recsdk._evidence import Evidence
 from recsdk.base import Context, Interaction, Policy, Request, learn
 from recsdk.catalogue import Catalogue
 from recsdk.data import take
-from recsdk.errors import LedgerCorrupt, LedgerMismatch
+from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 
 
@@ -51,6 +51,25 @@ class Learner:
         for reward, record in self._ledger.outcomes(self.num_learned):
             self.learn(record, reward)
 
+    def audit(self) -> bool:
+        """Folds every reward from the start again, and tells whether that gives the present state to the last bit.
+
+        Raises:
+            InvalidValue: for a native part, which does not write the same state in the same bytes.
+        """
+        for part in (self.policy, *self.evidence.scorers):
+            if _codec.is_native(part):
+                raise InvalidValue(f"audit must compare states of arrays, got the native {part!r}.")
+        present = self.state, self.num_learned, self.evidence.states
+        try:
+            self.state, self.num_learned = self._start()
+            for reward, record in self._ledger.outcomes(0):
+                self.learn(record, reward)
+            pairs = zip(_tree.leaves([self.state, *self.evidence.states]), _tree.leaves([present[0], *present[2]]), strict=True)
+            return self.num_learned == present[1] and all(np.array_equal(again, now, equal_nan=True) for again, now in pairs)
+        finally:
+            self.state, self.num_learned, self.evidence.states = present
+
     def snapshot(self) -> None:
         """Writes the state, all or nothing."""
         header = json.dumps({"policy": repr(self.policy), "num_learned": self.num_learned})
@@ -76,8 +95,12 @@ class Learner:
                 return state, json.loads(header)["num_learned"]
         except LedgerCorrupt:
             pass  # a damaged snapshot costs time, not data: the ledger has every reward
+        _codec.close(self.policy, fresh)
+        return self._start()
+
+    def _start(self) -> tuple[Any, int]:
         self.evidence.restore(self._ledger, "fitted")
-        return fresh, 0
+        return self.policy.init(features.prior(len(self.evidence.columns), self.evidence.dim)), 0
 
 
 def interaction(policy: Policy[Any], record: DecisionRecord, reward: RewardRecord) -> Interaction:

@@ -320,6 +320,15 @@ class Recommender:
         """Writes what has been learned, atomically, so that recovery folds only what comes after."""
         self._learner.snapshot()
 
+    @_locked
+    def audit(self) -> bool:
+        """Folds the whole ledger from the start, and tells whether that gives the present state to the last bit.
+
+        Raises:
+            InvalidValue: for a native policy or scorer, which does not write the same state in the same bytes.
+        """
+        return self._learner.audit()
+
     def close(self) -> None:
         """Writes a snapshot and releases the folder. Closing twice is no error."""
         with self._lock:

@@ -16,9 +16,10 @@ def demo(*, out: Path = Path("demo-report"), quick: bool = False, json: JsonFlag
         json: Print the results as JSON.
     """
     from recsdk.demo import run
+    from recsdk.demo.report import tables
 
     summary = run(out, quick=quick)
     if json:
         print_json(summary)
     else:
-        results().print(summary)
+        results().print(*tables(summary), f"Report: {summary['report']} ({summary['seconds']} s)", sep="\n")

@@ -1,0 +1,168 @@
+"""`recsdk demo`: the whole loop on a shop whose truth is known, and on a real log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsdk.base import Policy
+from recsdk.demo.live import ByColumn, Clock, open_baseline, open_learner, serve
+from recsdk.demo.world import EXAMINED, Shop
+from recsdk.ledger.reader import read_log
+
+VISITS, QUICK_VISITS = 12_000, 1_500
+
+
+def run(out: Path, *, quick: bool = False) -> dict[str, Any]:
+    """Runs the demo with a progress bar on standard error and writes `report.html` to `out`.
+
+    Args:
+        out: folder for the report; made when missing.
+        quick: takes an eighth of the visitors: to see it work, not to see it win.
+
+    Returns:
+        What the tables show, ready for JSON.
+
+    Raises:
+        MissingExtra: without `recsdk[deep,report]`.
+    """
+    from recsdk.demo.report import require_plots, write_report
+
+    require_plots()
+    started = time.perf_counter()
+    shop = Shop(num_visits=QUICK_VISITS if quick else VISITS)
+    with tempfile.TemporaryDirectory() as folder, _progress(3 * shop.num_visits) as advance:
+        loop = _loop(Path(folder), shop, advance)
+        summary = {"visits": shop.num_visits, **loop, "open_bandit": _open_bandit()}
+    summary["seconds"] = round(time.perf_counter() - started, 1)
+    write_report(out, summary)
+    summary["report"] = str(out / "report.html")
+    return {name: value for name, value in summary.items() if name != "rewards"}
+
+
+def _loop(folder: Path, shop: Shop, advance: Callable[[str], Callable[[int], None]]) -> dict[str, Any]:
+    learner_folder, clock = folder / "learner", Clock()
+    last = _serve_until_killed(learner_folder, shop, shop.num_visits // 2, advance("lin-ts: learn, in a process that is killed half-way"))
+    with open_learner(learner_folder, shop, clock) as learner:
+        recovery = _recovery(learner, last)
+        done = advance("lin-ts: recovered, goes on")
+        serve(learner, shop, range(last + 1, shop.num_visits), clock, done)
+        recovery["same_at_the_end"] = learner.audit()
+    rewards = {"lin-ts, two-tower": _rewards(learner_folder, shop)}
+    for name, policy in (("most popular", ByColumn(column=0)), ("uniform", "uniform")):
+        with open_baseline(folder / name, shop, policy, clock) as baseline:
+            rewards[name] = serve(baseline, shop, range(shop.num_visits), clock, advance(name))
+    return {
+        "loop": [{"policy": name, **_mean(values)} for name, values in rewards.items()],
+        "recovery": recovery,
+        "evaluation": _evaluation(learner_folder, shop),
+        "rewards": {name: values.tolist() for name, values in rewards.items()},
+    }
+
+
+def _serve_until_killed(folder: Path, shop: Shop, kill_at: int, done: Callable[[int], None]) -> int:
+    """Serves visits in a child process and kills it with SIGKILL; returns the last visit that it acknowledged."""
+    command = [sys.executable, "-c", f"from recsdk.demo.live import serve_aloud; serve_aloud({str(folder)!r}, {shop.num_visits})"]
+    last = -1
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:  # noqa: S603 -- our own module
+        assert child.stdout is not None  # noqa: S101 -- PIPE was asked for
+        for line in child.stdout:
+            last = int(line)
+            done(last)
+            if last == kill_at:
+                os.kill(child.pid, signal.SIGKILL)
+    if last < kill_at:
+        raise RuntimeError(f"The live loop ended by itself after visit {last}, before it was to be killed at {kill_at}.")
+    return last
+
+
+def _recovery(learner: Any, last: int) -> dict[str, Any]:
+    acknowledged = (last + 1) * len(EXAMINED)
+    return {
+        "killed_after_visit": last,
+        "acknowledged_rewards": acknowledged,
+        "recovered_rewards": learner.num_learned,
+        "same_state": learner.audit(),
+    }
+
+
+def _rewards(folder: Path, shop: Shop) -> np.ndarray:
+    """Returns f64[visits], the reward of each slate, from the ledger: also of those that the killed process served."""
+    rewards = [read_log(folder, position=position).reward[: shop.num_visits] for position in range(len(EXAMINED))]
+    total: np.ndarray = np.stack(rewards).sum(axis=0)
+    return total
+
+
+def _mean(values: np.ndarray) -> dict[str, float]:
+    stderr = float(values.std(ddof=1) / np.sqrt(len(values)))
+    value = float(values.mean())
+    return {"reward": value, "low": value - 1.96 * stderr, "high": value + 1.96 * stderr}
+
+
+def _evaluation(folder: Path, shop: Shop) -> list[dict[str, Any]]:
+    """Asks the loop's own log what other policies would have earned at the top of the page, and the shop whether that is so."""
+    from recsdk import EpsilonGreedy, LinUCB, Uniform, ope, replay
+
+    log = read_log(folder)
+    q_hat = ope.fit_reward_model(log)
+    truth = np.array([shop.mean(visit)[items] for visit, items in enumerate(log.context.item)])
+    truth = np.where(log.context.mask, truth, 0.0)
+    targets: dict[str, Policy[Any]] = {
+        "uniform": Uniform(),
+        "epsilon-greedy": EpsilonGreedy(),
+        "lin-ucb": LinUCB(),
+        "the deep score alone": ByColumn(column=0),
+        "most popular": ByColumn(column=1),
+    }
+    rows = []
+    for name, policy in targets.items():
+        probs = replay(policy, log, learn_from="all").decision.probs
+        found = ope.evaluate(log, probs, q_hat=q_hat, force=True)
+        estimates = {key: estimate._asdict() for key, estimate in found.estimates.items()}
+        row = {"policy": name, "truth": float((probs * truth).sum(axis=1).mean()), **estimates}
+        rows.append({**row, "effective_size": found.diagnostics.effective_size, "verdict": found.verdict, "reasons": list(found.reasons)})
+    return rows
+
+
+def _open_bandit() -> dict[str, Any]:
+    """Asks a real log of a random policy what Bernoulli Thompson sampling would have earned, and that policy's own log what it did."""
+    from recsdk import ope
+    from recsdk.datasets import bernoulli_ts_probs, load_open_bandit
+
+    log, position = load_open_bandit("random")
+    found = ope.evaluate(log, bernoulli_ts_probs(position), estimators=("ips", "snips", "dr"))
+    on_policy = load_open_bandit("bts", num_hashed=0).log.reward
+    return {
+        "rounds": len(log.reward),
+        "clicks": int(log.reward.sum()),
+        "logging_policy": _mean(log.reward),
+        "on_policy": _mean(on_policy),
+        **{key: estimate._asdict() for key, estimate in found.estimates.items()},
+        "effective_size": found.diagnostics.effective_size,
+        "verdict": found.verdict,
+        "reasons": list(found.reasons),
+    }
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[str], Callable[[int], None]]]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("train the encoder", total=total)
+
+        def advance(description: str) -> Callable[[int], None]:
+            return lambda visit: progress.update(task, advance=1, description=description)
+
+        yield advance
