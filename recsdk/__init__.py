@@ -1,6 +1,6 @@
 """recsdk: recommendation that learns from every reward, with propensities that are true.
 
-Importing it loads NumPy and attrs only; each name below is imported when it is first used.
+Each name below is imported when it is first used, so that `import recsdk` costs nothing; NumPy and attrs are all that most of them load.
 """
 
 from __future__ import annotations
@@ -8,30 +8,29 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from recsdk.base import (
-    Context,
-    Decision,
-    Encoder,
-    Events,
-    Interaction,
-    Items,
-    Mergeable,
-    Native,
-    Online,
-    Policy,
-    Request,
-    Rng,
-    Scorer,
-    decide,
-    decide_slate,
-    learn,
-)
-from recsdk.errors import RecsdkError
-
 if TYPE_CHECKING:
     from recsdk._loop import JaxRandom
     from recsdk._replay import Replay, replay
     from recsdk._simulate import Environment, Round, Simulation, simulate
+    from recsdk.base import (
+        Context,
+        Decision,
+        Encoder,
+        Events,
+        Interaction,
+        Items,
+        Mergeable,
+        Native,
+        Online,
+        Policy,
+        Request,
+        Rng,
+        Scorer,
+        decide,
+        decide_slate,
+        learn,
+    )
+    from recsdk.errors import RecsdkError
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
     from recsdk.policies.floor import WithFloor
     from recsdk.policies.linear import LinTS, LinUCB
@@ -41,6 +40,28 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
+    **dict.fromkeys(
+        (
+            "Context",
+            "Decision",
+            "Encoder",
+            "Events",
+            "Interaction",
+            "Items",
+            "Mergeable",
+            "Native",
+            "Online",
+            "Policy",
+            "Request",
+            "Rng",
+            "Scorer",
+            "decide",
+            "decide_slate",
+            "learn",
+        ),
+        "recsdk.base",
+    ),
+    "RecsdkError": "recsdk.errors",
     "EpsilonGreedy": "recsdk.policies.epsilon_greedy",
     "JaxRandom": "recsdk._loop",
     "LinTS": "recsdk.policies.linear",
