@@ -1,0 +1,60 @@
+"""A scorer: evidence about candidates. Here, how near a price is to what people pay; the policy learns how far to trust it."""
+
+import random
+import tempfile
+from typing import Any, ClassVar, NamedTuple
+
+import attrs
+import numpy as np
+
+from recsdk import Events, Items, LinTS, Recommender, Request, features, replay
+from recsdk.ledger.reader import read_log
+
+
+class Paid(NamedTuple):
+    """What `NearPrice` knows: f64[], the mean logarithm of the prices that were paid, and f64[], how many."""
+
+    level: Any
+    count: Any
+
+
+@attrs.frozen(kw_only=True)
+class NearPrice:
+    """Scores an item by how near its price is to the usual one: 1 at it, 0.5 at twice or half of it."""
+
+    columns: ClassVar[tuple[str, ...]] = ("near_price",)
+
+    def fit(self, log: Events) -> Paid:
+        """Learns from what happened before; an empty log must do."""
+        paid = np.log2(log.items.features["price"][log.item[log.reward > 0]]) if len(log.item) else np.empty(0)
+        return Paid(np.asarray(paid.sum() / max(len(paid), 1)), np.asarray(float(len(paid))))
+
+    def score(self, state: Paid, request: Request, candidates: Items) -> np.ndarray:
+        """Returns f32[K, 1], one column."""
+        return np.exp2(-np.abs(np.log2(candidates.features["price"]) - state.level)).astype(np.float32)[:, None]
+
+    def update(self, state: Paid, request: Request, item: Items, reward: float) -> Paid:
+        """Learns from a reward of the live loop; a scorer may do without."""
+        gap, sold = np.log2(item.features["price"][0]) - state.level, reward > 0
+        return Paid(np.asarray(state.level + sold * gap / (state.count + 1)), np.asarray(state.count + sold))
+
+
+def main() -> None:
+    shoppers, goods = random.Random(0), [{"id": f"shoe-{price}", "price": price} for price in range(20, 260, 10)]
+    sales = [{"item": f"shoe-{shoppers.choice([80, 90, 100, 110, 120, 200])}", "time": 0} for _ in range(50)]
+    with tempfile.TemporaryDirectory() as folder:
+        parts = {"scorers": [NearPrice(), "recency"], "history": sales, "log_features": "all"}
+        with Recommender.open(folder, items=goods, **parts) as shop:
+            for _ in range(600):
+                shown = shop.recommend({})
+                wanted = 80 <= int(shown.ids[0].removeprefix("shoe-")) <= 120
+                shop.reward(shown.decision_id, float(shoppers.random() < (0.6 if wanted else 0.05)))
+        log = read_log(folder)
+    print(f"sold: {log.reward[:100].mean():.0%} of the first 100 shown, {log.reward[-100:].mean():.0%} of the last 100")
+    weights = replay(LinTS(), log, engine="numpy").state.mean  # the state is a fold over the log
+    names = features.names(["near_price", "recency"], 0)
+    print("what the policy makes of them:", dict(zip(names, weights.round(2).tolist(), strict=True)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Every script in examples/ runs, warnings being errors, and prints what it promises."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+from processes import run_python
+from shared import shared
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def run_example(name, *arguments):
+    return run_python("-W", "error", str(EXAMPLES / f"{name}.py"), *map(str, arguments))
+
+
+def printed(name, *arguments):
+    done = run_example(name, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def numbers(pattern, text):
+    found = re.search(pattern, text)
+    assert found, f"{pattern!r} is not in\n{text}"
+    return [float(number) for number in found.groups()]
+
+
+def test_the_quickstart_learns_recovers_and_evaluates():
+    text = printed("quickstart")
+    assert "400 rewards are known" in text
+    (later,) = numbers(r"([\d.]+)% over the rest", text)
+    assert later > 32  # 38.7 % with the floor's exploration
+    (linucb,), (epsilon,) = (numbers(rf"{name} would have earned ([\d.]+)", text) for name in ("LinUCB", "EpsilonGreedy"))
+    assert abs(linucb - 0.40) < 0.06
+    assert abs(epsilon - 0.27) < 0.06
+
+
+def test_a_replayed_log_finds_the_values_that_the_policies_have_in_truth():
+    rows = re.findall(r"^\w+ +\d+ rounds +(-?[\d.]+) +\[.*\] +(-?[\d.]+)$", printed("replay_a_log"), re.MULTILINE)
+    assert len(rows) == 4
+    for estimate, truth in rows:
+        assert abs(float(estimate) - float(truth)) < 0.12  # four standard errors
+
+
+def test_the_open_bandit_log_answers_as_its_own_quickstart():
+    assert "1.198126 (the data set's own quickstart has 1.198126)" in printed("open_bandit")
+
+
+def test_films_that_are_recommended_are_liked_more_often_than_those_on_offer():
+    recommended, offered = numbers(r"([\d.]+)% of what was recommended, ([\d.]+)%", printed("movielens", "--path", shared("data/ml-100k")))
+    assert recommended > offered + 5
+
+
+def test_the_film_example_says_what_is_missing(tmp_path):
+    done = run_example("movielens", "--path", tmp_path)
+    assert done.returncode == 1
+    assert f"There is no ml-100k.inter in {tmp_path}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_policy_learns_to_trust_a_scorer_of_ones_own():
+    text = printed("write_a_scorer")
+    first, last = numbers(r"sold: (\d+)% of the first 100 shown, (\d+)% of the last", text)
+    assert last > max(first, 35)
+    near_price, recency = numbers(r"'near_price': (-?[\d.]+), 'recency': (-?[\d.]+)", text)
+    assert near_price > 0.3 > abs(recency)
+
+
+def test_a_policy_of_ones_own_keeps_every_law():
+    text = printed("write_a_policy")
+    assert "BROKEN" not in text
+    assert text.count(" holds\n") >= 12
+    (own,), (uniform,) = numbers(r"Boltzmann +regret per round ([\d.]+)", text), numbers(r"Uniform +regret per round ([\d.]+)", text)
+    assert own < uniform / 2
+
+
+def test_vowpal_wabbit_learns_and_recovers_in_the_live_loop():
+    if importlib.util.find_spec("recsdk_vw") is None:
+        pytest.skip("recsdk-vw is not installed: pip install ./plugins/recsdk-vw")
+    rates = re.findall(r"over the first 500, ([\d.]+)% over the next", printed("vowpal_wabbit"))
+    assert len(rates) == 4
+    assert min(map(float, rates)) > 25
+
+
+def test_every_example_is_run_here_and_is_short():
+    source = Path(__file__).read_text()
+    for path in EXAMPLES.glob("*.py"):
+        assert f'printed("{path.stem}"' in source
+        assert len(path.read_text().splitlines()) <= 60, path.name
