@@ -93,7 +93,7 @@ class Learner:
         self._finish = weakref.finalize(self, workspace.finish)
 
     def _live(self) -> Workspace:
-        if not self._finish.alive:  # VW itself would go on and answer from freed memory
+        if not self._finish.alive:  # VW itself would go on answering
             raise InvalidValue("state must be open, got one that was closed.")
         return self._workspace
 
