@@ -38,7 +38,8 @@ EXPLORATIONS: Mapping[str, Exploration] = {
 HYPERPARAMETERS = tuple(dict.fromkeys(name for exploration in EXPLORATIONS.values() for name in exploration.defaults))
 
 # Beside the flags of the explorations: what `VW` sets; other problems and explorations; input, output and stored state, since the state is
-# in the handle and goes through `dumps` and `loads`; learners that crash 9.11.9 beside an exploration, learn while they predict, or need several passes.
+# in the handle and goes through `dumps` and `loads`; learners that crash 9.11.9 beside an exploration, learn while they predict,
+# or need several passes.
 REFUSED = frozenset(
     """
     bit_precision cb_explore_adf cb_max_cost cb_min_cost cb_type dsjson learning_rate quiet random_seed
