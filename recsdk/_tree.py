@@ -1,4 +1,4 @@
-"""Maps over records: NamedTuples, tuples and dicts of arrays, without JAX."""
+"""Maps over records: NamedTuples, tuples, lists and dicts of arrays, without JAX. As in JAX, None is a record without arrays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def leaves(tree: Any) -> Iterator[Any]:
     if isinstance(tree, (tuple, list)):
         for branch in tree:
             yield from leaves(branch)
-    else:
+    elif tree is not None:
         yield tree
 
 
@@ -26,7 +26,7 @@ def tree_map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
     if isinstance(tree, (tuple, list)):
         mapped = [tree_map(function, *branches) for branches in zip(tree, *others, strict=True)]
         return type(tree)(*mapped) if hasattr(tree, "_fields") else type(tree)(mapped)
-    return function(tree, *others)
+    return None if tree is None else function(tree, *others)
 
 
 def stack(trees: list[Any]) -> Any:

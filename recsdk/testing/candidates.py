@@ -151,7 +151,10 @@ def _check_global_randomness(policy: Policy[Any], state: Any, context: Context) 
         for seed in (1, 2):
             np.random.seed(seed)  # noqa: NPY002
             random.seed(seed)
+            before = repr(np.random.get_state()), random.getstate()  # noqa: NPY002
             results.append(policy.probs(state, np.random.default_rng(3), context))
+            after = repr(np.random.get_state()), random.getstate()  # noqa: NPY002
+            assert before == after, f"purity: {name(policy)} must take random numbers from the rng it is given only"
     finally:
         np.random.set_state(numpys)  # noqa: NPY002
         random.setstate(pythons)

@@ -67,12 +67,14 @@ def check_settings(policy: Policy[Any]) -> None:
     needs_jax(policy)
     import jax
 
+    original = dict(jax.config.values)
+    jax.config.update("jax_enable_x64", False)  # type: ignore[no-untyped-call]  # JAX's default, whatever the application chose
     before = dict(jax.config.values)
     eager = OnNumpy(policy)
     log = inputs.log(NUM_ROUNDS, 5, DIM)
     eager.probs(states.learned(eager, inputs.at(log, slice(1))), np.random.default_rng(0), inputs.case(5, DIM).context)
     replay(policy, log, engine="jax")
     changed = {key: value for key, value in jax.config.values.items() if before[key] != value}
-    for key in changed:
-        jax.config.update(key, before[key])  # type: ignore[no-untyped-call]
+    for key in {*changed, "jax_enable_x64"}:
+        jax.config.update(key, original[key])  # type: ignore[no-untyped-call]
     assert not changed, f"settings: {name(policy)} must leave JAX's settings alone, but it set {changed}"

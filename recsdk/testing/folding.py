@@ -81,17 +81,19 @@ def check_snapshot(policy: Policy[Any]) -> None:
     half = NUM_ROUNDS // 2
     straight = states.learned(policy, inputs.at(log, slice(half)))
     data = states.dumps(policy, straight)
-    straight = states.learned(policy, inputs.at(log, slice(half, None)), straight)
     other_process = states.rebuilt(policy)
+    loaded = states.loads(other_process, DIM, data)
+    _assert_equal("snapshot: saved and loaded", policy, loaded, straight)
+    straight = states.learned(policy, inputs.at(log, slice(half, None)), straight)
     resumed = states.learned(other_process, inputs.at(log, slice(half, None)), states.loads(other_process, DIM, data))
-    _assert_equal("snapshot: saved and loaded in the middle", policy, resumed, straight)
+    _assert_equal("snapshot: saved and loaded in the middle of a log", policy, resumed, straight)
     answers = zip(states.answers(other_process, resumed, DIM), states.answers(policy, straight, DIM), strict=True)
     for probe, (got, wanted) in enumerate(answers):
         assert np.array_equal(got, wanted), (
             f"snapshot: {name(policy)}: saved and loaded in the middle of a log, it must answer probe {probe} with {brief(wanted)}, "
             f"got {brief(got)}: is something kept beside the state?"
         )
-    states.close(policy, straight, resumed)
+    states.close(policy, straight, loaded, resumed)
 
 
 def check_merge(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:

@@ -11,11 +11,14 @@ import attrs
 import numpy as np
 
 from recsdk import _codec, _tree
-from recsdk.base import Array, Context, Interaction, Native, Policy, Rng
+from recsdk.base import Array, Context, Interaction, Policy, Rng
+from recsdk.errors import InvalidValue
 from recsdk.testing import inputs
 
 TOLERANCE = 1e-9
 """How far apart two answers may be that a law says are equal: absolute for probabilities, relative for states."""
+
+NUM_PROBES = 16
 
 
 class AsJax:
@@ -116,8 +119,10 @@ def learned(policy: Policy[Any], log: Interaction, state: Any = None) -> Any:
 
 def dumps(policy: Policy[Any], state: Any) -> bytes:
     """Writes a state, which is not consumed."""
-    _refuse_objects(policy, state)
-    return _codec.dumps(_inner(policy), state)
+    try:
+        return _codec.dumps(_inner(policy), state)
+    except InvalidValue as error:
+        raise AssertionError(f"snapshot: {name(policy)}: the state cannot be written: {error}") from error
 
 
 def loads(policy: Policy[Any], dim: int, data: bytes) -> Any:
@@ -143,11 +148,14 @@ def difference(policy: Policy[Any], one: Any, other: Any, dim: int, *, tolerance
         dim: D.
         tolerance: relative to the largest value of an array; 0 means bit for bit.
     """
-    if _is_native(policy):
+    if _codec.is_native(_inner(policy)):
         pairs = zip(answers(policy, one, dim), answers(policy, other, dim), strict=True)
         field = "the probabilities on probe {}"
     else:
-        pairs = zip(_tree.leaves(one), _tree.leaves(other), strict=True)
+        arrays = [list(_tree.leaves(state)) for state in (one, other)]
+        if len(arrays[0]) != len(arrays[1]):
+            return f"they have {len(arrays[0])} and {len(arrays[1])} arrays"
+        pairs = zip(*arrays, strict=True)
         field = "array {} of the state"
     for index, (a, b) in enumerate(pairs):
         apart = distance(a, b)
@@ -158,7 +166,7 @@ def difference(policy: Policy[Any], one: Any, other: Any, dim: int, *, tolerance
 
 def answers(policy: Policy[Any], state: Any, dim: int) -> list[Array]:
     """Returns the probabilities that a state gives on some fixed contexts."""
-    return [policy.probs(state, np.random.default_rng(seed), inputs.case(5, dim, seed=seed).context) for seed in range(4)]
+    return [policy.probs(state, np.random.default_rng(seed), inputs.case(17, dim, seed=seed).context) for seed in range(NUM_PROBES)]
 
 
 def distance(a: Any, b: Any) -> float:
@@ -166,8 +174,10 @@ def distance(a: Any, b: Any) -> float:
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape or a.dtype != b.dtype:
         return math.inf
-    if np.array_equal(a, b):
+    if np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
         return 0.0
+    if a.dtype.kind not in "biuf":
+        return math.inf
     scale = max(1.0, float(np.abs(b).max()))
     apart = float(np.abs(np.subtract(a, b, dtype=np.float64)).max()) / scale
     return apart if apart == apart else math.inf
@@ -185,15 +195,3 @@ def name(policy: Any) -> str:
 
 def _inner(policy: Policy[Any]) -> Policy[Any]:
     return policy.policy if isinstance(policy, OnNumpy) else policy
-
-
-def _is_native(policy: Policy[Any]) -> bool:
-    return isinstance(_codec._owner(_inner(policy)), Native)
-
-
-def _refuse_objects(policy: Policy[Any], state: Any) -> None:
-    if _is_native(policy):
-        return
-    for leaf in _tree.leaves(state):
-        if np.asarray(leaf).dtype.kind not in "biuf":
-            raise AssertionError(f"{name(policy)}: a state is a record of arrays, or the policy is `Native`; this one holds {leaf!r}.")
