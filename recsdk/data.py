@@ -102,7 +102,7 @@ def requests_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
 def column_kind(column: np.ndarray) -> str | None:
     """Returns "number", "str" or "list of str"; None for a column in which everything is missing."""
-    if column.dtype != object:
+    if column.dtype.kind in "biuf":
         return NUMBER
     first = next((value for value in column if value is not None), None)
     if first is None:

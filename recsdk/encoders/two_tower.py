@@ -1,0 +1,240 @@
+"""The two-tower model: what a user takes, from who they are and what the item is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import attrs
+import numpy as np
+
+from recsdk.base import Array, Events, Items, Table
+from recsdk.checks import integer, number
+from recsdk.data import take
+from recsdk.encoders import _bytes
+from recsdk.encoders._bags import Bags, Column, bags, learn_columns, num_rows
+from recsdk.encoders._batches import Examples
+from recsdk.encoders._bytes import Stored
+from recsdk.encoders._tower import Tower, forward, initial
+from recsdk.errors import InvalidValue, MissingExtra, nearest
+
+SPREAD = 0.25
+SMALLEST_SPREAD = 1e-6  # below it all items score alike, and scaling would blow up rounding errors
+SAMPLE = 1024  # requests, and items, that are enough to measure the spread
+UNSEEN_EXPOSURES = 10
+"""Times that every item is taken to have been offered besides those in the log, so that one lucky exposure proves little."""
+
+
+class TwoTowerState(NamedTuple):
+    """What `TwoTower` knows. The score of an item for a user is (scale * user vector) . (item vector - centre).
+
+    Attributes:
+        user: tower of the requests.
+        item: tower of the items.
+        centre: f32[dim], mean vector of the catalogue at the fit.
+        scale: f32[], for a spread of 1/4.
+        loss: of the last fit's last epoch, mean over the steps taken; 0 before any.
+        skipped: the last fit's steps that were not taken, since their loss or gradient was not finite.
+    """
+
+    user: Tower
+    item: Tower
+    centre: np.ndarray
+    scale: np.ndarray
+    loss: float
+    skipped: int
+
+
+def _widths(instance: TwoTower, field: attrs.Attribute, value: object) -> None:
+    if not isinstance(value, tuple) or not all(type(width) is int and width > 0 for width in value):
+        raise InvalidValue(f"{type(instance).__name__}.{field.name} must be a tuple of whole numbers >= 1, got {value!r}.")
+
+
+def _names(instance: TwoTower, field: attrs.Attribute, value: object) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
+        raise InvalidValue(f"{type(instance).__name__}.{field.name} must be a tuple of names, got {value!r}.")
+
+
+@attrs.frozen(kw_only=True)
+class TwoTower:
+    """Learns vectors of requests and items whose inner product ranks items by how likely the user takes them.
+
+    Any features will do: str, numbers, lists of str, missing ones; all are hashed, so new users, items and columns need no new
+    parameters. An item's id is one of its features. Training maximises the likelihood of the rewarded events, each weighted by its
+    reward, against the catalogue (a sampled softmax). An event without a reward above 0 is an impression: it is no example, but tells
+    how often its item was offered, and what was offered often must also be taken often to score as high. The larger the share of
+    impressions, the more that counts; a log without any is one of free choice, and what is taken often scores high.
+
+    The score is the deviation from what the average item would earn: mean 0 over the catalogue for each user, standard deviation 1/4
+    over the items for the average user, so that the best of many items score 0.5 to 0.75, as if a reward in [0, 1]. The mean reward
+    itself is left to the policy's constant feature, which learns it within a few rounds. The spread is not fitted to the rewards:
+    a log of choices does not determine it, and where rewards are rare it would be so small that the policy, whose prior gives each
+    of phi's features a weight of order 1, could not learn corrections from user * item. Scale rewards to about [0, 1].
+
+    Attributes:
+        dim: width of the vectors.
+        num_buckets: rows of each tower's table of hashed features; features that share a row are not told apart.
+        hidden: widths of the hidden layers; a layer's output is added to the sum of the features' vectors.
+        epochs: passes over the log per fit.
+        batch_size: examples per step; fewer where the log has less than 16 batches.
+        learning_rate: of Adam at the start of a fit, falling to 0 at its end.
+        temperature: of the softmax; small separates sharply.
+        user_features: the requests' features to use; None for all.
+        item_features: the items' features to use besides the id; None for all.
+        text_features: features of the kind str that are split into lower-cased words.
+        progress: whether to show a bar on stderr; None where that is a terminal.
+    """
+
+    dim: int = attrs.field(default=32, validator=integer(at_least=2))
+    num_buckets: int = attrs.field(default=2**15, validator=integer(at_least=2))
+    hidden: tuple[int, ...] = attrs.field(default=(64,), validator=_widths)
+    epochs: int = attrs.field(default=5, validator=integer(at_least=1))
+    batch_size: int = attrs.field(default=256, validator=integer(at_least=1))
+    learning_rate: float = attrs.field(default=0.01, validator=number(above=0))
+    temperature: float = attrs.field(default=0.1, validator=number(above=0))
+    user_features: tuple[str, ...] | None = attrs.field(default=None, validator=attrs.validators.optional(_names))
+    item_features: tuple[str, ...] | None = attrs.field(default=None, validator=attrs.validators.optional(_names))
+    text_features: tuple[str, ...] = attrs.field(default=(), validator=_names)
+    progress: bool | None = attrs.field(default=None, eq=False)
+
+    def fit(self, log: Events, *, state: TwoTowerState | None = None, seed: int = 0) -> TwoTowerState:
+        """See `recsdk.base.Encoder`. Going on from a state keeps its parameters and the statistics of its numbers.
+
+        An empty log leaves a state as it is, and gives an untrained one where there is none.
+
+        Raises:
+            InvalidRequest: a column that holds another kind of value than in `state`.
+            InvalidValue: no step of the training was finite; `state` is as it was.
+            MissingExtra: JAX, Flax or Optax is not installed.
+        """
+        if not len(log.item) and state is not None:
+            return state
+        state = self._initial(seed) if state is None else state
+        catalogue = self._columns_of(log.items)
+        if len(log.item):
+            _check_names("user_features", self.user_features, log.requests, state.user.columns)
+            _check_names("item_features", self.item_features, log.items.features, state.item.columns)
+            known = state.user.columns + state.item.columns
+            _check_names("text_features", self.text_features, {**log.requests, **log.items.features}, known)
+        user = state.user._replace(columns=learn_columns(_only(log.requests, self.user_features), state.user.columns, self.text_features))
+        item = state.item._replace(columns=learn_columns(catalogue, state.item.columns, self.text_features))
+        state = state._replace(user=user, item=item)
+        if (log.reward > 0).any():
+            state = self._train(state, log, seed)
+        return self._calibrate(state, log)
+
+    def encode_requests(self, state: TwoTowerState, requests: Table) -> Array:
+        """Returns f32[B, dim], the same to the last bit whatever the rest of the batch.
+
+        A column that no fit has seen is ignored, and one that is not there is missing; a table without columns is one request.
+
+        Raises:
+            InvalidRequest: a column that holds another kind of value than at the fit.
+        """
+        return forward(state.user, self._bags(state.user, requests, num_rows(requests))) * state.scale
+
+    def encode_items(self, state: TwoTowerState, items: Items) -> Array:
+        """Returns f32[N, dim], the same to the last bit whatever the rest of the batch.
+
+        Raises:
+            InvalidRequest: a column that holds another kind of value than at the fit.
+        """
+        return forward(state.item, self._bags(state.item, self._columns_of(items), len(items.ids))) - state.centre
+
+    def dumps(self, state: TwoTowerState) -> bytes:
+        """See `recsdk.base.Native`: the same bytes for the same state."""
+        notes = {"loss": state.loss, "skipped": state.skipped}
+        return _bytes.dumps(Stored(state.user.columns, state.item.columns, notes, _arrays(state)))
+
+    def loads(self, data: bytes) -> TwoTowerState:
+        """See `recsdk.base.Native`.
+
+        Raises:
+            LedgerCorrupt: bytes that `dumps` did not write.
+            LedgerMismatch: bytes of a model of other sizes.
+        """
+        template = self._initial(0)
+        stored = _bytes.loads(data, [array.shape for array in _arrays(template)])
+        arrays = iter(stored.arrays)
+        user, item = _filled(template.user, stored.user, arrays), _filled(template.item, stored.item, arrays)
+        return TwoTowerState(user, item, next(arrays), next(arrays), **stored.notes)
+
+    def close(self, state: TwoTowerState) -> None:
+        """See `recsdk.base.Native`: there is nothing to free."""
+        del state
+
+    def _initial(self, seed: int) -> TwoTowerState:
+        rng = np.random.default_rng(seed)
+        user, item = (initial(rng, self.num_buckets, self.dim, self.hidden) for _ in range(2))
+        scale = np.array(SPREAD * np.sqrt(self.dim), np.float32)
+        return TwoTowerState(user, item, np.zeros(self.dim, np.float32), scale, 0.0, 0)
+
+    def _columns_of(self, items: Items) -> dict[str, np.ndarray]:
+        return {"id": items.ids, **_only(items.features, self.item_features)}
+
+    def _bags(self, tower: Tower, table: Table, size: int) -> Bags:
+        return bags(tower.columns, table, size, self.num_buckets)
+
+    def _train(self, state: TwoTowerState, log: Events, seed: int) -> TwoTowerState:
+        try:
+            from recsdk.encoders._train import Settings, train
+        except ModuleNotFoundError as error:
+            raise MissingExtra(f"Training two-tower needs {error.name}, which is not installed: pip install 'recsdk[deep]'.") from error
+
+        rows, num_items = np.flatnonzero(log.reward > 0), len(log.items.ids)
+        users = {name: column[rows] for name, column in log.requests.items()}
+        offered = np.bincount(log.item, minlength=num_items) + UNSEEN_EXPOSURES
+        share_of_impressions = 1 - len(rows) / len(log.item)
+        examples = Examples(
+            users=self._bags(state.user, users, len(rows)),
+            items=self._bags(state.item, self._columns_of(log.items), num_items),
+            item=log.item[rows],
+            weight=(log.reward[rows] / log.reward[rows].mean()).astype(np.float32),
+            exposure=(share_of_impressions * np.log(offered / offered.mean())).astype(np.float32),
+        )
+        settings = Settings(self.epochs, self.batch_size, self.learning_rate, self.temperature, self.progress)
+        trained = train(state.user, state.item, examples, settings, seed)
+        skipped = np.isnan(trained.losses)
+        if skipped[-1].all():
+            raise InvalidValue(f"TwoTower.learning_rate must be smaller: no step of the last epoch was finite, got {self.learning_rate}.")
+        loss = float(np.nanmean(trained.losses[-1]))
+        return state._replace(user=trained.user, item=trained.item, loss=loss, skipped=int(skipped.sum()))
+
+    def _calibrate(self, state: TwoTowerState, log: Events) -> TwoTowerState:
+        """Centres the items and scales the users, so that a user's scores have mean 0 and, on average, a standard deviation of 1/4."""
+        rows, places = _spaced(len(log.item)), _spaced(len(log.items.ids))
+        requests = {name: column[rows] for name, column in log.requests.items()}
+        users = forward(state.user, self._bags(state.user, requests, num_rows(requests)))
+        items = forward(state.item, self._bags(state.item, self._columns_of(take(log.items, places)), len(places)))
+        if len(items) < 2 or not len(users):
+            return state
+        centre = items.mean(axis=0)
+        spread = (users @ (items - centre).T).std(axis=1).mean()
+        scale = SPREAD / spread if spread > SMALLEST_SPREAD else state.scale
+        return state._replace(centre=centre, scale=np.array(scale, np.float32))
+
+
+def _arrays(state: TwoTowerState) -> list[np.ndarray]:
+    towers = (array for tower in (state.user, state.item) for array in (tower.table, *tower.weights, *tower.biases))
+    return [*towers, state.centre, state.scale]
+
+
+def _filled(tower: Tower, columns: tuple[Column, ...], arrays: Iterator[np.ndarray]) -> Tower:
+    table, *layers = (next(arrays) for _ in range(1 + 2 * len(tower.weights)))
+    return Tower(columns, table, tuple(layers[: len(tower.weights)]), tuple(layers[len(tower.weights) :]))
+
+
+def _only(table: Table, names: tuple[str, ...] | None) -> Table:
+    return table if names is None else {name: table[name] for name in names if name in table}
+
+
+def _check_names(field: str, names: tuple[str, ...] | None, table: Table, known: tuple[Column, ...]) -> None:
+    there = {*table, *(column.name for column in known)}
+    for name in names or ():
+        if name not in there:
+            raise InvalidValue(f"TwoTower.{field} must name features of the log, got {name!r}.{nearest(name, there)}")
+
+
+def _spaced(size: int) -> np.ndarray:
+    """Returns `SAMPLE` of `size` places, evenly spaced; all of them where there are not more."""
+    return np.arange(size) if size <= SAMPLE else np.linspace(0, size - 1, SAMPLE).astype(np.int64)
