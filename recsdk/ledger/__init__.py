@@ -106,10 +106,13 @@ class Ledger(Protocol):
         """Returns how many rewards there are."""
 
     def put_item(self, record: ItemRecord) -> None:
-        """Keeps an item, in place of what its slot held before."""
+        """Appends an item as it is from now on; `items` yields it in place of what its slot held before."""
 
     def items(self) -> Iterator[ItemRecord]:
-        """Yields every item, in order of slots."""
+        """Yields every item as it is now, in order of slots."""
+
+    def shown(self, decision_id: str, slot: int) -> ItemRecord:
+        """Returns an item as it was when a decision was made."""
 
     def close(self) -> None:
         """Releases the folder."""

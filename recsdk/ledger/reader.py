@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from recsdk.base import Context, Interaction
 from recsdk.checks import require_integer, require_number
 from recsdk.errors import EmptyLog, LedgerError, LedgerMismatch
 from recsdk.ledger import DecisionRecord
-from recsdk.ledger.sqlite import read_decisions
+from recsdk.ledger.sqlite import read_decisions, read_rewards
 
 
 def read_log(folder: str | Path, *, position: int = 0, default_reward: float | None = None) -> Interaction:
@@ -33,20 +34,19 @@ def read_log(folder: str | Path, *, position: int = 0, default_reward: float | N
     Raises:
         EmptyLog: when no decision is left.
         LedgerMismatch: when the ledger has kept the features of the shown candidates only.
+        LedgerCorrupt: when a record is not what was written.
         LedgerError: when there is no ledger in the folder.
     """
     require_integer("position", position, at_least=0)
     if default_reward is not None:
         require_number("default_reward", default_reward)
-    db = _open(Path(folder))
     try:
-        query = "SELECT d.id, r.value FROM rewards r JOIN decisions d ON d.number = r.decision WHERE r.position = ?"
-        rewards: dict[str, float] = dict(db.execute(query, (position,)))
-        records = [record for record in read_decisions(db) if len(record.action) > position]
+        with contextlib.closing(_open(Path(folder))) as db:
+            db.execute("BEGIN")  # rewards and decisions of one moment, while the recommender goes on
+            rewards = {reward.decision_id: reward.value for reward in read_rewards(db) if reward.position == position}
+            records = [record for record in read_decisions(db) if len(record.action) > position]
     except sqlite3.Error as error:
         raise LedgerError(f"The ledger in {str(folder)!r} cannot be read: {error}.") from error
-    finally:
-        db.close()
     if default_reward is None:
         records = [record for record in records if record.decision_id in rewards]
     if not records:
@@ -59,7 +59,7 @@ def _open(folder: Path) -> sqlite3.Connection:
     path = folder / "ledger.sqlite"
     if not path.is_file():
         raise LedgerError(f"There is no ledger in {str(folder)!r}.")
-    return sqlite3.connect(f"file:{pathname2url(str(path.resolve()))}?mode=ro", uri=True)
+    return sqlite3.connect(f"file:{pathname2url(str(path.resolve()))}?mode=ro", uri=True, isolation_level=None)
 
 
 def _log(records: Sequence[DecisionRecord], position: int, rewards: np.ndarray) -> Interaction:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -18,18 +19,26 @@ from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord
 SCHEMA_VERSION = 1
 SCHEMA = """
 CREATE TABLE blobs (name TEXT PRIMARY KEY, sha256 BLOB NOT NULL, data BLOB NOT NULL) STRICT;
-CREATE TABLE items (slot INTEGER PRIMARY KEY, row TEXT NOT NULL, vector BLOB NOT NULL, active INTEGER NOT NULL) STRICT;
+CREATE TABLE items (
+  number INTEGER PRIMARY KEY, slot INTEGER NOT NULL, row TEXT NOT NULL, vector BLOB NOT NULL, active INTEGER NOT NULL,
+  crc32 INTEGER NOT NULL) STRICT;
+CREATE INDEX items_of_slot ON items (slot, number);
 CREATE TABLE parts (number INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE decisions (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, time REAL NOT NULL, payload TEXT NOT NULL,
-  parts INTEGER NOT NULL REFERENCES parts, num_learned INTEGER NOT NULL,
-  slots BLOB NOT NULL, action BLOB NOT NULL, probs BLOB NOT NULL, dim INTEGER NOT NULL, features BLOB NOT NULL) STRICT;
+  parts INTEGER NOT NULL REFERENCES parts, num_learned INTEGER NOT NULL, num_items INTEGER NOT NULL,
+  slots BLOB NOT NULL, action BLOB NOT NULL, probs BLOB NOT NULL, dim INTEGER NOT NULL, features BLOB NOT NULL,
+  crc32 INTEGER NOT NULL) STRICT;
 CREATE TABLE rewards (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, decision INTEGER NOT NULL REFERENCES decisions,
-  position INTEGER NOT NULL, value REAL NOT NULL, time REAL NOT NULL, UNIQUE (decision, position)) STRICT;
+  position INTEGER NOT NULL, value REAL NOT NULL, time REAL NOT NULL, crc32 INTEGER NOT NULL, UNIQUE (decision, position)) STRICT;
 """
-DECISION = "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features"
-REWARD = "r.id, d.id, r.position, r.value, r.time"
+ITEM = "i.slot, i.row, i.vector, i.active, i.crc32"
+DECISION = "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.crc32"
+REWARD = "r.id, d.id, r.position, r.value, r.time, r.crc32"
+DECISIONS = "decisions d JOIN parts p ON p.number = d.parts"
+REWARDS = "rewards r JOIN decisions d ON d.number = r.decision"
+Row = tuple[Any, ...]
 
 
 def _known_durability(instance: Any, field: Any, value: str) -> None:
@@ -63,21 +72,16 @@ class SqliteLedger:
     """See `recsdk.ledger.Ledger`."""
 
     def __init__(self, folder: Path, synchronous: str) -> None:
-        self._lock: sqlite3.Connection | None = None
-        try:
+        with contextlib.ExitStack() as opened, _translated(f"The ledger in {str(folder)!r} cannot be opened"):
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _lock(folder)
+            opened.enter_context(contextlib.closing(_lock(folder)))
             self._db = sqlite3.connect(folder / "ledger.sqlite", isolation_level=None, check_same_thread=False)
+            opened.enter_context(contextlib.closing(self._db))
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={synchronous}")
             self._db.execute("PRAGMA foreign_keys=ON")
             self._create()
-        except (sqlite3.Error, OSError) as error:
-            if self._lock is not None:
-                self._lock.close()
-            if isinstance(error, LedgerError):
-                raise
-            raise LedgerError(f"The ledger in {str(folder)!r} cannot be opened: {error}.") from error
+            self._opened = opened.pop_all()
 
     def _create(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -89,54 +93,50 @@ class SqliteLedger:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """See `Ledger`."""
-        with self._translated():
-            self._db.execute("BEGIN IMMEDIATE")
+        self._write("BEGIN IMMEDIATE")
         try:
             yield
-            with self._translated():
-                self._db.execute("COMMIT")
+            self._write("COMMIT")
         except BaseException:
             if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+                self._write("ROLLBACK")
             raise
 
     def get(self, name: str) -> bytes | None:
         """See `Ledger`."""
-        return read_blob(self._db, name)
+        row = _first(self._db, "SELECT sha256, data FROM blobs WHERE name = ?", name)
+        if row is None:
+            return None
+        if hashlib.sha256(row[1]).digest() != row[0]:
+            raise LedgerCorrupt(f"The ledger's {name!r} does not have the checksum it was written with.")
+        return bytes(row[1])
 
     def put(self, name: str, data: bytes) -> None:
         """See `Ledger`."""
-        self._write("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", (name, hashlib.sha256(data).digest(), data))
+        self._write("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", name, hashlib.sha256(data).digest(), data)
 
     def add_decision(self, record: DecisionRecord) -> None:
         """See `Ledger`."""
-        parts = self._db.execute("SELECT number FROM parts WHERE text = ?", (record.parts,)).fetchone()
+        parts = _first(self._db, "SELECT number FROM parts WHERE text = ?", record.parts)
         if parts is None:
-            self._write("INSERT INTO parts (text) VALUES (?)", (record.parts,))
+            self._write("INSERT INTO parts (text) VALUES (?)", record.parts)
             return self.add_decision(record)
-        arrays = [
+        before = (record.decision_id, record.time + 0.0, record.payload)  # SQLite has one zero
+        slots, action, probs, features = (
             np.ascontiguousarray(array, kind).tobytes()
             for array, kind in ((record.slots, "<i4"), (record.action, "<i4"), (record.probs, "<f8"), (record.features, "<f4"))
-        ]
-        values = (
-            record.decision_id,
-            record.time,
-            record.payload,
-            *parts,
-            record.num_learned,
-            *arrays[:3],
-            record.features.shape[1],
-            arrays[3],
         )
-        columns = "id, time, payload, parts, num_learned, slots, action, probs, dim, features"
-        return self._write(f"INSERT INTO decisions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)  # noqa: S608 -- constants
+        after = (slots, action, probs, record.features.shape[1], features)
+        crc32 = _crc32((*before, record.parts, record.num_learned, *after))
+        return self._write(
+            "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, slots, action, probs, dim, features, crc32) "
+            "VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(number), 0) FROM items), ?, ?, ?, ?, ?, ?)",
+            *(*before, *parts, record.num_learned, *after, crc32),
+        )
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
         """See `Ledger`."""
-        row = self._db.execute(
-            f"SELECT {DECISION} FROM decisions d JOIN parts p ON p.number = d.parts WHERE d.id = ?",  # noqa: S608 -- constants
-            (decision_id,),
-        ).fetchone()
+        row = _first(self._db, f"SELECT {DECISION} FROM {DECISIONS} WHERE d.id = ?", decision_id)  # noqa: S608 -- constants
         return None if row is None else _decision(row)
 
     def decisions(self) -> Iterator[DecisionRecord]:
@@ -145,86 +145,91 @@ class SqliteLedger:
 
     def add_reward(self, record: RewardRecord) -> None:
         """See `Ledger`."""
+        values = (record.reward_id, record.decision_id, record.position, record.value + 0.0, record.time + 0.0)  # SQLite has one zero
         self._write(
-            "INSERT INTO rewards (id, decision, position, value, time) VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?)",
-            (record.reward_id, record.decision_id, record.position, record.value, record.time),
+            "INSERT INTO rewards (id, decision, position, value, time, crc32) "
+            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?)",
+            *(*values, _crc32(values)),
         )
 
     def reward(self, reward_id: str) -> RewardRecord | None:
         """See `Ledger`."""
-        query = f"SELECT {REWARD} FROM rewards r JOIN decisions d ON d.number = r.decision WHERE r.id = ?"  # noqa: S608 -- constants
-        row = self._db.execute(query, (reward_id,)).fetchone()
-        return None if row is None else RewardRecord(*row)
+        row = _first(self._db, f"SELECT {REWARD} FROM {REWARDS} WHERE r.id = ?", reward_id)  # noqa: S608 -- constants
+        return None if row is None else _reward(row)
 
     def rewards_of(self, decision_id: str) -> list[RewardRecord]:
         """See `Ledger`."""
-        query = f"SELECT {REWARD} FROM rewards r JOIN decisions d ON d.number = r.decision WHERE d.id = ? ORDER BY r.number"  # noqa: S608
-        return [RewardRecord(*row) for row in self._db.execute(query, (decision_id,))]
+        query = f"SELECT {REWARD} FROM {REWARDS} WHERE d.id = ? ORDER BY r.number"  # noqa: S608 -- constants
+        return [_reward(row) for row in _rows(self._db, query, decision_id)]
 
     def outcomes(self, start: int = 0) -> Iterator[tuple[RewardRecord, DecisionRecord]]:
         """See `Ledger`."""
-        query = (
-            f"SELECT {REWARD}, {DECISION} FROM rewards r JOIN decisions d ON d.number = r.decision "  # noqa: S608 -- constants
-            "JOIN parts p ON p.number = d.parts WHERE r.number > ? ORDER BY r.number"
-        )
-        for row in self._db.execute(query, (start,)):
-            yield RewardRecord(*row[:5]), _decision(row[5:])
+        query = f"SELECT {REWARD}, {DECISION} FROM {REWARDS} JOIN parts p ON p.number = d.parts WHERE r.number > ? ORDER BY r.number"  # noqa: S608
+        for row in _rows(self._db, query, start):
+            yield _reward(row[:6]), _decision(row[6:])
 
     def num_rewards(self) -> int:
         """See `Ledger`."""
-        (number,) = self._db.execute("SELECT COALESCE(MAX(number), 0) FROM rewards").fetchone()
+        (number,) = next(_rows(self._db, "SELECT COALESCE(MAX(number), 0) FROM rewards"))
         return int(number)
 
     def put_item(self, record: ItemRecord) -> None:
         """See `Ledger`."""
-        vector = np.ascontiguousarray(record.vector, "<f4").tobytes()
-        self._write("INSERT OR REPLACE INTO items VALUES (?, ?, ?, ?)", (record.slot, record.row, vector, int(record.active)))
+        values = (record.slot, record.row, np.ascontiguousarray(record.vector, "<f4").tobytes(), int(record.active))
+        self._write("INSERT INTO items (slot, row, vector, active, crc32) VALUES (?, ?, ?, ?, ?)", *values, _crc32(values))
 
     def items(self) -> Iterator[ItemRecord]:
         """See `Ledger`."""
-        for slot, row, vector, active in self._db.execute("SELECT slot, row, vector, active FROM items ORDER BY slot"):
-            yield ItemRecord(slot, row, np.frombuffer(vector, "<f4"), bool(active))
+        latest = "SELECT MAX(number) FROM items GROUP BY slot"
+        return map(_item, _rows(self._db, f"SELECT {ITEM} FROM items i WHERE i.number IN ({latest}) ORDER BY i.slot"))  # noqa: S608
+
+    def shown(self, decision_id: str, slot: int) -> ItemRecord:
+        """See `Ledger`."""
+        query = f"SELECT {ITEM} FROM decisions d, items i WHERE d.id = ? AND i.slot = ? AND i.number <= d.num_items ORDER BY i.number DESC"  # noqa: S608
+        row = _first(self._db, query, decision_id, slot)
+        if row is None:
+            raise LedgerCorrupt(f"The ledger has no item in slot {slot}, which decision {decision_id!r} has shown.")
+        return _item(row)
 
     def close(self) -> None:
         """See `Ledger`."""
-        self._db.close()
-        if self._lock is not None:
-            self._lock.close()
+        self._opened.close()
 
-    def _write(self, statement: str, values: tuple[Any, ...]) -> None:
-        with self._translated():
+    def _write(self, statement: str, *values: Any) -> None:
+        with _translated("The ledger could not be written"):
             self._db.execute(statement, values)
-
-    @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise LedgerError(f"The ledger could not be written: {error}.") from error
-
-
-def read_blob(db: sqlite3.Connection, name: str) -> bytes | None:
-    """Returns the bytes kept under a name.
-
-    Raises:
-        LedgerCorrupt: when they are not what was written.
-    """
-    row = db.execute("SELECT sha256, data FROM blobs WHERE name = ?", (name,)).fetchone()
-    if row is None:
-        return None
-    if hashlib.sha256(row[1]).digest() != row[0]:
-        raise LedgerCorrupt(f"The ledger's {name!r} does not have the checksum it was written with.")
-    return bytes(row[1])
 
 
 def read_decisions(db: sqlite3.Connection) -> Iterator[DecisionRecord]:
-    """Yields every decision, oldest first."""
-    query = f"SELECT {DECISION} FROM decisions d JOIN parts p ON p.number = d.parts ORDER BY d.number"  # noqa: S608 -- constants
-    return (_decision(row) for row in db.execute(query))
+    """Yields every decision, oldest first.
+
+    Raises:
+        LedgerCorrupt: one that is not what was written.
+    """
+    return map(_decision, _rows(db, f"SELECT {DECISION} FROM {DECISIONS} ORDER BY d.number"))  # noqa: S608 -- constants
 
 
-def _decision(row: tuple[Any, ...]) -> DecisionRecord:
-    decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features = row
+def read_rewards(db: sqlite3.Connection) -> Iterator[RewardRecord]:
+    """Yields every reward, in order of arrival.
+
+    Raises:
+        LedgerCorrupt: one that is not what was written.
+    """
+    return map(_reward, _rows(db, f"SELECT {REWARD} FROM {REWARDS} ORDER BY r.number"))  # noqa: S608 -- constants
+
+
+def _rows(db: sqlite3.Connection, query: str, *values: Any) -> Iterator[Row]:
+    with _translated("The ledger could not be read"):
+        yield from db.execute(query, values)
+
+
+def _first(db: sqlite3.Connection, query: str, *values: Any) -> Row | None:
+    return next(_rows(db, f"{query} LIMIT 1", *values), None)
+
+
+def _decision(row: Row) -> DecisionRecord:
+    _verify("Decision", row)
+    decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, _ = row
     shown = np.frombuffer(action, "<i4")
     return DecisionRecord(
         decision_id,
@@ -239,12 +244,48 @@ def _decision(row: tuple[Any, ...]) -> DecisionRecord:
     )
 
 
+def _reward(row: Row) -> RewardRecord:
+    _verify("Reward", row)
+    return RewardRecord(*row[:-1])
+
+
+def _item(row: Row) -> ItemRecord:
+    _verify("The item in slot", row)
+    slot, text, vector, active, _ = row
+    return ItemRecord(slot, text, np.frombuffer(vector, "<f4"), bool(active))
+
+
+def _verify(what: str, row: Row) -> None:
+    if _crc32(row[:-1]) != row[-1]:
+        raise LedgerCorrupt(f"{what} {row[0]!r} does not have the checksum it was written with.")
+
+
+def _crc32(values: Row) -> int:
+    checksum = 0
+    for value in values:
+        checksum = zlib.crc32(value if isinstance(value, bytes) else str(value).encode(), checksum)
+    return checksum
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except LedgerError:
+        raise
+    except (sqlite3.Error, OSError) as error:
+        damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        raise (LedgerCorrupt if damaged else LedgerError)(f"{what}: {error}.") from error
+
+
 def _lock(folder: Path) -> sqlite3.Connection:
     """Holds an exclusive transaction on a file of its own: the lock goes with the process, and readers of the ledger are left alone."""
     lock = sqlite3.connect(folder / "lock.sqlite", isolation_level=None, timeout=0, check_same_thread=False)
     try:
         lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError as error:
+    except sqlite3.Error as error:
         lock.close()
-        raise LedgerLocked(f"The ledger in {str(folder)!r} is open elsewhere: close that recommender first.") from error
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+            raise LedgerLocked(f"The ledger in {str(folder)!r} is open elsewhere: close that recommender first.") from error
+        raise
     return lock
