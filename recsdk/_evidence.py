@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from recsdk import _codec, features
-from recsdk.base import Encoder, Events, Items, Online, Request, Scorer, Table
-from recsdk.data import events_from_rows, items_from_rows
+from recsdk.base import Encoder, Events, Items, Online, Request, Scorer
+from recsdk.checks import require_integer
+from recsdk.data import events_from_rows, items_from_rows, requests_table
 from recsdk.errors import InvalidScores, InvalidValue, LedgerMismatch
 from recsdk.ledger import Ledger
 
@@ -24,6 +25,8 @@ class Evidence:
         self.columns = tuple(column for scorer in self.scorers for column in scorer.columns)
         if len(set(self.columns)) < len(self.columns):
             raise InvalidValue(f"scorers must have columns of different names, got {self.columns}.")
+        if encoder is not None:
+            require_integer(f"{type(encoder).__name__}.dim", encoder.dim, at_least=1)
         self.dim = 0 if encoder is None else encoder.dim
         self.version = "none"
         self._online = [(index, scorer) for index, scorer in enumerate(self.scorers) if isinstance(scorer, Online)]
@@ -37,14 +40,17 @@ class Evidence:
             ledger.put("fitted/encoder", _codec.dumps(self.encoder, self._encoder_state))
         self.states = [scorer.fit(log) for scorer in self.scorers]
         self.keep(ledger, "fitted")
-        self._name_version(ledger)
+        self.load(ledger)  # what cannot be read back is refused while the folder can still be made otherwise
+        self.restore(ledger, "fitted")
 
     def load(self, ledger: Ledger) -> None:
         """Reads the encoder that `fit` kept."""
         if self.encoder is not None:
+            data = _stored(ledger, "fitted/encoder")
             template = None if _codec.is_native(self.encoder) else self.encoder.fit(_no_events())
-            self._encoder_state = _codec.loads(self.encoder, template, _stored(ledger, "fitted/encoder"))
-        self._name_version(ledger)
+            self._close_encoder()
+            self._encoder_state = _codec.loads(self.encoder, template, data)
+            self.version = hashlib.sha256(data).hexdigest()[:16]
 
     def keep(self, ledger: Ledger, where: str) -> None:
         """Writes the scorers' states, which rewards change, under a name."""
@@ -54,34 +60,40 @@ class Evidence:
     def restore(self, ledger: Ledger, where: str) -> None:
         """Reads what `keep` wrote under a name."""
         empty = _no_events()
-        self.states = [
+        states = [
             _codec.loads(scorer, None if _codec.is_native(scorer) else scorer.fit(empty), _stored(ledger, f"{where}/scorer{index}"))
             for index, scorer in enumerate(self.scorers)
         ]
+        self._close_scorers()
+        self.states = states
 
-    def user(self, requests: Table) -> np.ndarray:
-        """Returns f32[dim], the vector of the one request in the table."""
+    def user(self, request: Request) -> np.ndarray:
+        """Returns f32[dim], the vector of a request."""
         if self.encoder is None:
             return np.zeros(0, np.float32)
-        vectors = np.asarray(self.encoder.encode_requests(self._encoder_state, requests))
-        return _checked(self.encoder, vectors, (1, self.dim))[0]
+        answer = self.encoder.encode_requests(self._encoder_state, requests_table([request.features]))
+        return _checked(self.encoder, answer, (1, self.dim)).reshape(self.dim)
 
     def vectors(self, items: Items) -> np.ndarray:
         """Returns f32[N, dim], the vectors of items."""
-        if self.encoder is None:
-            return np.zeros((len(items.ids), 0), np.float32)
-        vectors = np.asarray(self.encoder.encode_items(self._encoder_state, items))
-        return _checked(self.encoder, vectors, (len(items.ids), self.dim))
+        if self.encoder is None or len(items.ids) == 0:
+            return np.zeros((len(items.ids), self.dim), np.float32)
+        return _checked(self.encoder, self.encoder.encode_items(self._encoder_state, items), (len(items.ids), self.dim))
 
     def phi(self, user: np.ndarray, request: Request, candidates: Items, vectors: np.ndarray) -> np.ndarray:
         """Returns f64[K, D], what the policy sees of the candidates."""
         num_candidates = len(candidates.ids)
         columns = [
-            _checked(scorer, np.asarray(scorer.score(state, request, candidates)), (num_candidates, len(scorer.columns)))
+            _checked(scorer, scorer.score(state, request, candidates), (num_candidates, len(scorer.columns)))
             for scorer, state in zip(self.scorers, self.states, strict=True)
         ]
         joined = np.concatenate(columns, axis=1) if columns else np.zeros((num_candidates, 0), np.float32)
         return features.phi(user, vectors, joined)
+
+    @property
+    def learns(self) -> bool:
+        """Whether any scorer learns online."""
+        return bool(self._online)
 
     def learn(self, request: Request, item: Items, reward: float) -> None:
         """Shows a reward to the scorers that learn online."""
@@ -90,14 +102,18 @@ class Evidence:
 
     def close(self) -> None:
         """Frees what native models hold."""
-        if self.encoder is not None:
-            _codec.close(self.encoder, self._encoder_state)
-        for scorer, state in zip(self.scorers, self.states, strict=True):
-            _codec.close(scorer, state)
+        self._close_encoder()
+        self._close_scorers()
 
-    def _name_version(self, ledger: Ledger) -> None:
-        if self.encoder is not None:
-            self.version = hashlib.sha256(_stored(ledger, "fitted/encoder")).hexdigest()[:16]
+    def _close_encoder(self) -> None:
+        if self._encoder_state is not None:
+            _codec.close(self.encoder, self._encoder_state)
+            self._encoder_state = None
+
+    def _close_scorers(self) -> None:
+        for scorer, state in zip(self.scorers, self.states, strict=False):  # none before `fit` or `restore`
+            _codec.close(scorer, state)
+        self.states = []
 
 
 def _no_events() -> Events:
@@ -111,7 +127,12 @@ def _stored(ledger: Ledger, name: str) -> bytes:
     return data
 
 
-def _checked(component: Any, answer: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    if answer.shape != shape or answer.dtype != np.float32 or not np.isfinite(answer).all():
-        raise InvalidScores(f"{component!r} must answer finite float32{list(shape)}, got {answer.dtype}{list(answer.shape)}: {answer}.")
-    return answer
+def _checked(component: Any, answer: Any, shape: tuple[int, ...]) -> np.ndarray:
+    wanted = f"{component!r} must answer finite float32{list(shape)}"
+    try:
+        array: np.ndarray = np.asarray(answer)
+    except (TypeError, ValueError) as error:
+        raise InvalidScores(f"{wanted}, got {answer!r:.200}.") from error
+    if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
+        raise InvalidScores(f"{wanted}, got {array.dtype}{list(array.shape)}: {array}.")
+    return array

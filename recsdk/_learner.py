@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from recsdk import _codec, _tree, features
+from recsdk import _codec, features
 from recsdk._evidence import Evidence
 from recsdk.base import Context, Interaction, Policy, Request, learn
-from recsdk.catalogue import Catalogue
-from recsdk.data import take
+from recsdk.data import items_from_rows
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 
@@ -24,10 +23,9 @@ class Learner:
         num_learned: rewards that the state has been folded over.
     """
 
-    def __init__(self, policy: Policy[Any], evidence: Evidence, catalogue: Catalogue, ledger: Ledger) -> None:
+    def __init__(self, policy: Policy[Any], evidence: Evidence, ledger: Ledger) -> None:
         self.policy = policy
         self.evidence = evidence
-        self.catalogue = catalogue
         self.state: Any = None
         self.num_learned = 0
         self._ledger = ledger
@@ -36,13 +34,16 @@ class Learner:
         """Folds one reward into the state.
 
         Raises:
-            InvalidValue: what the policy refuses; nothing has changed then.
+            InvalidValue: what the policy refuses; nothing has changed then, nor has `num_learned`.
         """
         self.state = learn(self.policy, self.state, interaction(self.policy, record, reward))
-        request = Request(json.loads(record.payload)["request"], record.time)
-        shown = take(self.catalogue.items, [record.slots[record.action[reward.position]]])
-        self.evidence.learn(request, shown, reward.value)
         self.num_learned += 1
+        if self.evidence.learns:
+            slot = record.slots[[record.action[reward.position]]].astype(np.int64)
+            # The item as it was shown: what is in the catalogue by the time of a recovery may have other features.
+            row = json.loads(self._ledger.shown(record.decision_id, int(slot[0])).row)
+            request = Request(json.loads(record.payload)["request"], record.time)
+            self.evidence.learn(request, items_from_rows([row])._replace(slot=slot), reward.value)
 
     def recover(self) -> None:
         """Makes the state from the ledger: the last good snapshot of this policy, or the start, and the rewards after it."""
@@ -65,8 +66,8 @@ class Learner:
             self.state, self.num_learned = self._start()
             for reward, record in self._ledger.outcomes(0):
                 self.learn(record, reward)
-            pairs = zip(_tree.leaves([self.state, *self.evidence.states]), _tree.leaves([present[0], *present[2]]), strict=True)
-            return self.num_learned == present[1] and all(np.array_equal(again, now, equal_nan=True) for again, now in pairs)
+            again = self.state, self.num_learned, self.evidence.states
+            return self._written(*again) == self._written(*present)
         finally:
             self.state, self.num_learned, self.evidence.states = present
 
@@ -84,23 +85,30 @@ class Learner:
             _codec.close(self.policy, self.state)
             self.state = None
 
+    def _written(self, state: Any, num_learned: int, scorer_states: list[Any]) -> list[Any]:
+        parts = zip((self.policy, *self.evidence.scorers), (state, *scorer_states), strict=True)
+        return [num_learned, *(_codec.dumps(part, part_state) for part, part_state in parts)]
+
     def _restore(self) -> tuple[Any, int]:
-        fresh = self.policy.init(features.prior(len(self.evidence.columns), self.evidence.dim))
         try:
-            stored, header = self._ledger.get("snapshot/policy"), self._ledger.get("snapshot/header")
-            if stored is not None and header is not None and json.loads(header)["policy"] == repr(self.policy):
-                state = _codec.loads(self.policy, fresh, stored)
+            header, stored = json.loads(self._ledger.get("snapshot/header") or "{}"), self._ledger.get("snapshot/policy")
+            if stored is not None and header["policy"] == repr(self.policy) and header["num_learned"] <= self._ledger.num_rewards():
                 self.evidence.restore(self._ledger, "snapshot")
-                _codec.close(self.policy, fresh)
-                return state, json.loads(header)["num_learned"]
-        except LedgerCorrupt:
-            pass  # a damaged snapshot costs time, not data: the ledger has every reward
-        _codec.close(self.policy, fresh)
+                return self._read(stored), header["num_learned"]
+        except (LedgerCorrupt, LedgerMismatch):
+            pass  # a snapshot that is damaged or not all there costs time, not data: the ledger has every reward
         return self._start()
+
+    def _read(self, stored: bytes) -> Any:
+        template = None if _codec.is_native(self.policy) else self._fresh()
+        return _codec.loads(self.policy, template, stored)
 
     def _start(self) -> tuple[Any, int]:
         self.evidence.restore(self._ledger, "fitted")
-        return self.policy.init(features.prior(len(self.evidence.columns), self.evidence.dim)), 0
+        return self._fresh(), 0
+
+    def _fresh(self) -> Any:
+        return self.policy.init(features.prior(len(self.evidence.columns), self.evidence.dim))
 
 
 def interaction(policy: Policy[Any], record: DecisionRecord, reward: RewardRecord) -> Interaction:

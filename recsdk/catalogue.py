@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from recsdk.base import Items, Request
-from recsdk.data import concatenate_items, items_from_rows, take
+from recsdk.data import column_kind, concatenate_items, items_from_rows, take
 from recsdk.errors import DuplicateCandidates, EmptyCandidates, InvalidScores, UnknownItem, nearest
 
 Rule = Callable[[Request, Items], np.ndarray]
 """A business rule: `(request, items) -> bool[N]`, true where an item may be shown."""
+
+
+class Contents(NamedTuple):
+    """What a catalogue holds, row number `slot` of every array being that item's.
+
+    Attributes:
+        items: N items.
+        vectors: f32[N, dim].
+        active: bool[N].
+    """
+
+    items: Items
+    vectors: np.ndarray
+    active: np.ndarray
 
 
 class Catalogue:
@@ -56,8 +71,8 @@ class Catalogue:
             free += slots[-1] == free
         return items._replace(slot=np.array(slots, np.int64))
 
-    def put(self, items: Items, vectors: np.ndarray, active: np.ndarray) -> None:
-        """Takes items into their slots, in place of what these held.
+    def joined(self, items: Items, vectors: np.ndarray, active: np.ndarray) -> Contents:
+        """Returns what the catalogue holds with items in their slots, in place of what these held; it takes effect with `hold`.
 
         Args:
             items: N items from `place`, or as recorded.
@@ -65,16 +80,26 @@ class Catalogue:
             active: bool[N].
 
         Raises:
-            InvalidRequest: a feature that is of another kind than the catalogue's column of that name. Nothing is added then.
+            InvalidRequest: a feature that is of another kind than the catalogue's column of that name.
+            DuplicateCandidates: an item twice.
         """
         kept = np.ones(len(self.items.ids), bool)
         kept[items.slot[items.slot < len(kept)]] = False
         joined = concatenate_items(take(self.items, kept), items)
         order = np.argsort(joined.slot, kind="stable")
-        self.items = take(joined, order)
-        self.vectors = np.concatenate([self.vectors[kept], vectors])[order]
-        self.active = np.concatenate([self.active[kept], active])[order]
-        self._slots.update(zip(items.ids.tolist(), items.slot.tolist(), strict=True))
+        # Columns as they will be when the items are read back from the ledger: in order of their names, none without a value.
+        columns = {name: column[order] for name, column in sorted(joined.features.items()) if _has_values(column)}
+        return Contents(
+            Items(joined.ids[order], columns, joined.slot[order], joined.added[order]),
+            np.concatenate([self.vectors[kept], vectors])[order],
+            np.concatenate([self.active[kept], active])[order],
+        )
+
+    def hold(self, contents: Contents) -> None:
+        """Takes what `joined` returned."""
+        fresh = contents.items.ids[len(self.items.ids) :].tolist()
+        self._slots.update(zip(fresh, range(len(self.items.ids), len(contents.items.ids)), strict=True))
+        self.items, self.vectors, self.active = contents
 
     def slots(self, ids: Iterable[str]) -> np.ndarray:
         """Returns i64[N], the slots of active items.
@@ -128,10 +153,7 @@ class Catalogue:
         allowed = self.active.copy()
         allowed[[self._slots[item_id] for item_id in seen if item_id in self._slots]] = False
         for rule in rules:
-            passed = np.asarray(rule(request, self.items))
-            if passed.shape != allowed.shape or passed.dtype != np.bool_:
-                raise InvalidScores(f"The rule {rule!r} must answer bool[{len(allowed)}], got {passed.dtype}{list(passed.shape)}.")
-            allowed &= passed
+            allowed &= _passed(rule, rule(request, self.items), len(allowed))
         slots = np.flatnonzero(allowed)
         if len(slots) == 0:
             raise EmptyCandidates(f"No item of the {len(self)} in the catalogue is unseen and allowed by the rules.")
@@ -142,3 +164,18 @@ class Catalogue:
         best, rest = slots[order[: num_candidates - num_new]], slots[order[num_candidates - num_new :]]
         newest = np.argsort(-self.items.added[rest], kind="stable")[:num_new]
         return np.concatenate([best, rest[newest]])
+
+
+def _passed(rule: Rule, answer: Any, num_items: int) -> np.ndarray:
+    wanted = f"The rule {rule!r} must answer bool[{num_items}]"
+    try:
+        passed = np.asarray(answer)
+    except ValueError as error:
+        raise InvalidScores(f"{wanted}, got {answer!r:.200}.") from error
+    if passed.shape != (num_items,) or passed.dtype != np.bool_:
+        raise InvalidScores(f"{wanted}, got {passed.dtype}{list(passed.shape)}.")
+    return passed
+
+
+def _has_values(column: np.ndarray) -> bool:
+    return not np.isnan(column).all() if column.dtype == np.float64 else column_kind(column) is not None

@@ -15,17 +15,18 @@ from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
-from recsdk import plugins
+from recsdk import _given
 from recsdk._evidence import Evidence
 from recsdk._learner import Learner
 from recsdk.base import Context, Encoder, Events, Items, Policy, Request, Scorer, decide_slate
-from recsdk.catalogue import Catalogue, Rule
+from recsdk.catalogue import Catalogue, Contents, Rule
 from recsdk.checks import check_reward, require_integer, require_number
-from recsdk.data import events_from_rows, items_from_rows, requests_table, rows_from_items, take
+from recsdk.data import events_from_rows, items_from_rows, rows_from_items, take
 from recsdk.errors import (
     DecisionConflict,
-    InvalidRequest,
+    InvalidReward,
     InvalidValue,
+    LedgerCorrupt,
     LedgerError,
     LedgerMismatch,
     RecsdkError,
@@ -37,10 +38,8 @@ from recsdk.errors import (
 )
 from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord
 from recsdk.policies.floor import WithFloor
-from recsdk.scorers.function import FunctionScorer
 
 DRAW_SCHEME = "blake2b-philox-1"
-LONGEST_ID = 128
 
 
 class _Options(NamedTuple):
@@ -91,12 +90,11 @@ class Recommender:
     def __init__(self, ledger: Ledger, learner: Learner, options: _Options) -> None:
         """Use `Recommender.open`."""
         self.policy = learner.policy
-        self.catalogue = learner.catalogue
+        self.catalogue = Catalogue(learner.evidence.dim)
         self._ledger = ledger
         self._learner = learner
         self._evidence = learner.evidence
         self._options = options
-        self._clock = options.clock
         self._lock = threading.RLock()
         self._open = True
 
@@ -154,17 +152,16 @@ class Recommender:
         if num_new >= num_candidates:
             raise InvalidValue(f"num_new must be below num_candidates = {num_candidates}, got {num_new}.")
         one_of("log_features", log_features, ("shown", "all"))
-        chosen = _component("policies", policy)
-        evidence = Evidence(_component("encoders", encoder), [_scorer(scorer) for scorer in scorers])
+        chosen = _given.policy(policy)
+        evidence = Evidence(None if encoder is None else _given.part("encoders", encoder), _given.scorers(scorers))
         logs_all = log_features == "all" or chosen.learns_from == "all"
-        options = _Options(tuple(rules), num_candidates, num_new, logs_all, snapshot_every, clock)
-        store = _component("ledgers", ledger).open(folder)
+        options = _Options(_given.rules(rules), num_candidates, num_new, logs_all, snapshot_every, clock)
+        store = _given.part("ledgers", ledger).open(folder)
+        self = cls(store, Learner(WithFloor(policy=chosen, floor=floor) if floor else chosen, evidence, store), options)
         try:
-            learner = Learner(WithFloor(policy=chosen, floor=floor) if floor else chosen, evidence, Catalogue(evidence.dim), store)
-            self = cls(store, learner, options)
             self._start(items, history)
         except BaseException:
-            store.close()
+            self._release()
             raise
         return self
 
@@ -183,46 +180,54 @@ class Recommender:
         Args:
             request: features of the user and the circumstances.
             size: L, how many items to show.
-            candidates: the item ids to choose from; None lets the catalogue find them, under the rules.
-            seen: item ids not to show; not used with `candidates`.
+            candidates: the item ids to choose from, to which the rules do not apply; None lets the catalogue find them, under the rules.
+            seen: item ids not to show; goes with `candidates=None` only.
             decision_id: a name for this decision, at most 128 bytes. The same name with the same request gives the same answer, so a
                 call can be repeated; None makes one up.
 
         Raises:
-            InvalidRequest: a feature that is not a str, a finite number, a bool, a list of str or None.
+            InvalidRequest: a feature that is not a str, a finite number, a bool, a list of str or None; ids that are none.
+            InvalidValue: a size that is no whole number >= 1; candidates and seen at once.
             EmptyCandidates, TooFewCandidates, DuplicateCandidates, UnknownItem: candidates that cannot fill the slate.
             DecisionConflict: a `decision_id` used before with another request.
             InvalidScores, InvalidProbs: a plugin that does not keep the contract.
         """
-        table = requests_table([request])
-        seen = sorted(set(seen))
-        payload = _json(
-            {"request": _plain(request), "size": size, "candidates": None if candidates is None else list(candidates), "seen": seen}
-        )
+        require_integer("size", size, at_least=1)
+        named, hidden = None if candidates is None else _given.candidates(candidates), sorted(set(_given.ids("seen", seen)))
+        if named is not None and hidden:
+            raise InvalidValue(f"seen goes with candidates=None only: leave seen items out of candidates, got seen = {hidden}.")
+        plain = _given.request(request)
+        asked = {"request": plain, "size": int(size), "candidates": named, "seen": hidden}
         if decision_id is None:
             decision_id = secrets.token_hex(16)
         else:
-            _check_id("decision_id", decision_id)
-            known = self._ledger.decision(decision_id)
+            known = self._ledger.decision(_given.name("decision_id", decision_id))
             if known is not None:
-                if known.payload != payload:
-                    raise DecisionConflict(f"decision_id {decision_id!r} was used for another request: {known.payload}, got {payload}.")
-                return self._slate(known)
-        record = self._decide(decision_id, Request(request, self._clock()), table, size, candidates, seen, payload)
+                return self._repeated(known, asked)
+        payload = _given.canonical(asked)
+        record = self._decide(decision_id, Request(plain, self._now()), int(size), named, hidden, payload)
         self._ledger.add_decision(record)
         return self._slate(record)
+
+    def _repeated(self, known: DecisionRecord, asked: Mapping[str, Any]) -> Slate:
+        before = json.loads(known.payload)
+        different = [field for field, value in asked.items() if before[field] != value]  # not of the text: 1 is 1.0
+        if different:
+            raise DecisionConflict(
+                f"decision_id {known.decision_id!r} was used before with another {' and '.join(different)}: give each decision its own."
+            )
+        return self._slate(known)
 
     def _decide(
         self,
         decision_id: str,
         request: Request,
-        table: Mapping[str, np.ndarray],
         size: int,
         candidates: Sequence[str] | None,
         seen: Sequence[str],
         payload: str,
     ) -> DecisionRecord:
-        user = self._evidence.user(table)
+        user = self._evidence.user(request)
         if candidates is None:
             options = self._options
             slots = self.catalogue.top(user, request, options.num_candidates, options.num_new, seen=seen, rules=options.rules)
@@ -263,8 +268,9 @@ class Recommender:
             InvalidReward: not a finite number, or refused by the policy.
             RewardConflict: a `reward_id` used before for something else, or a second reward for one shown item.
         """
+        check_reward(value)
         record = self._known(decision_id)
-        position = self._position(record, item)
+        position = 0 if item is None and len(record.action) == 1 else self._position(record, item)
         return self._take(record, [(position, value, reward_id)])
 
     @_locked
@@ -282,6 +288,10 @@ class Recommender:
         Raises:
             UnknownDecision, UnknownItem, InvalidReward, RewardConflict: as `reward`.
         """
+        if not isinstance(values, Mapping):
+            raise InvalidReward(f"values must be a mapping of rewards by item id, got {values!r:.200}.")
+        for value in (*values.values(), others):
+            check_reward(value)
         record = self._known(decision_id)
         by_position = {self._position(record, item): value for item, value in values.items()}
         rewards = [(position, by_position.get(position, others), None) for position in range(len(record.action))]
@@ -294,26 +304,22 @@ class Recommender:
         Raises:
             InvalidRequest, DuplicateCandidates: a row that is no item, or an item that is there. Nothing is added then.
         """
-        items = self.catalogue.place(_items(rows, self._clock()))
-        vectors, active = self._evidence.vectors(items), np.ones(len(items.ids), bool)
+        items = self._placed(_items(rows, self._now()))
         with self._ledger.transaction():
-            for slot, row, vector in zip(items.slot.tolist(), rows_from_items(items), vectors, strict=True):
-                self._ledger.put_item(ItemRecord(slot, _json(row), vector, active=True))
-            self.catalogue.put(items, vectors, active)
+            contents = self._keep(items, self._evidence.vectors(items), active=True)
+        self.catalogue.hold(contents)
 
     @_locked
     def remove_items(self, ids: Iterable[str]) -> None:
         """Takes items out of the catalogue; decisions that showed them can still be rewarded. Durable when this returns.
 
         Raises:
-            UnknownItem: an item that is not there. Nothing is removed then.
+            UnknownItem, DuplicateCandidates: an item that is not there, or twice. Nothing is removed then.
         """
-        slots = self.catalogue.slots(ids)
-        items, vectors = take(self.catalogue.items, slots), self.catalogue.vectors[slots]
+        slots = self.catalogue.slots(_given.ids("ids", ids))
         with self._ledger.transaction():
-            for slot, row, vector in zip(slots.tolist(), rows_from_items(items), vectors, strict=True):
-                self._ledger.put_item(ItemRecord(slot, _json(row), vector, active=False))
-            self.catalogue.put(items, vectors, np.zeros(len(slots), bool))
+            contents = self._keep(take(self.catalogue.items, slots), self.catalogue.vectors[slots], active=False)
+        self.catalogue.hold(contents)
 
     @_locked
     def snapshot(self) -> None:
@@ -352,68 +358,78 @@ class Recommender:
         return self._learner.num_learned
 
     def _start(self, items: Items | Iterable[Mapping[str, Any]], history: Events | Iterable[Mapping[str, Any]]) -> None:
-        made = _json({"encoder": repr(self._evidence.encoder), "scorers": [repr(scorer) for scorer in self._evidence.scorers]}).encode()
+        scorers = [repr(scorer) for scorer in self._evidence.scorers]
+        made = _given.canonical({"encoder": repr(self._evidence.encoder), "scorers": scorers}).encode()
         found = self._ledger.get("made")
         if found is None:
-            self._make(_items(items, self._clock()), history, made)
+            self._make(_items(items, self._now()), history, made)
         elif found != made:
             raise LedgerMismatch(f"The folder was made with {found.decode()}, it cannot be opened with {made.decode()}.")
         else:
             self._evidence.load(self._ledger)
-            self._load_items()
-        self._salt = self._ledger.get("salt") or b""
-        self._parts = _json(
-            {
-                "policy": repr(self.policy),
-                "encoder": self._evidence.version,
-                "scorers": [repr(scorer) for scorer in self._evidence.scorers],
-                "draw": DRAW_SCHEME,
-            }
+        self._load_items()
+        salt = self._ledger.get("salt")
+        if salt is None:
+            raise LedgerCorrupt("The ledger has lost its 'salt', without which its decisions cannot be repeated.")
+        self._salt = salt
+        self._parts = _given.canonical(
+            {"policy": repr(self.policy), "encoder": self._evidence.version, "scorers": scorers, "draw": DRAW_SCHEME}
         )
         self._learner.recover()
         if found is not None:
-            fresh = _items(items, self._clock())
+            fresh = _items(items, self._now())
             unheld = np.array([not self.catalogue.knows(item_id) for item_id in fresh.ids], bool)
             if unheld.any():
                 self.add_items(take(fresh, unheld))
 
     def _make(self, items: Items, history: Events | Iterable[Mapping[str, Any]], made: bytes) -> None:
+        """Fits the models and keeps them with the items, all or nothing: a folder is made or it is not."""
+        items = self._placed(items)
         with self._ledger.transaction():
             self._evidence.fit(_events(items, history), self._ledger)
             self._ledger.put("salt", secrets.token_bytes(32))
             self._ledger.put("made", made)
-        self.add_items(items)
+            self._keep(items, self._evidence.vectors(items), active=True)
 
     def _load_items(self) -> None:
         records = list(self._ledger.items())
         if records:
             items = items_from_rows(json.loads(record.row) for record in records)
             vectors = np.stack([record.vector for record in records])
-            self.catalogue.put(items, vectors, np.array([record.active for record in records]))
+            self.catalogue.hold(self.catalogue.joined(items, vectors, np.array([record.active for record in records])))
+
+    def _placed(self, items: Items) -> Items:
+        """Returns items in their slots, as they will be when they are read back from the ledger."""
+        return self.catalogue.place(items_from_rows(json.loads(_given.canonical(rows_from_items(items)))))
+
+    def _keep(self, items: Items, vectors: np.ndarray, *, active: bool) -> Contents:
+        contents = self.catalogue.joined(items, vectors, np.full(len(items.ids), active))
+        for slot, row, vector in zip(items.slot.tolist(), rows_from_items(items), vectors, strict=True):
+            self._ledger.put_item(ItemRecord(slot, _given.canonical(row), vector, active))
+        return contents
+
+    def _now(self) -> float:
+        return _given.seconds(self._options.clock())
 
     def _known(self, decision_id: str) -> DecisionRecord:
-        record = self._ledger.decision(decision_id) if isinstance(decision_id, str) else None
+        record = self._ledger.decision(decision_id) if _given.is_name(decision_id) else None
         if record is None:
-            raise UnknownDecision(f"No decision {decision_id!r} is in the ledger: give the decision_id that recommend returned.")
+            raise UnknownDecision(f"No decision {decision_id!r:.200} is in the ledger: give the decision_id that recommend returned.")
         return record
 
-    def _position(self, record: DecisionRecord, item: str | None) -> int:
+    def _position(self, record: DecisionRecord, item: Any) -> int:
         ids = self._slate(record).ids
-        if item is None and len(ids) == 1:
-            return 0
-        if item not in ids:
+        if not isinstance(item, str) or item not in ids:
             raise UnknownItem(
                 f"item must be one of {ids}, shown in decision {record.decision_id!r}, got {item!r}.{nearest(str(item), ids)}"
             )
         return ids.index(item)
 
     def _take(self, record: DecisionRecord, rewards: Sequence[tuple[int, float, str | None]]) -> bool:
-        now, fresh = self._clock(), []
+        now, fresh = self._now(), []
         for position, value, reward_id in rewards:
-            check_reward(value)
-            if reward_id is not None:
-                _check_id("reward_id", reward_id)
-            reward = RewardRecord(reward_id or f"{record.decision_id}/{position}", record.decision_id, position, float(value), now)
+            name = f"{record.decision_id}/{position}" if reward_id is None else _given.name("reward_id", reward_id)
+            reward = RewardRecord(name, record.decision_id, position, float(value) + 0.0, now)  # a ledger need not tell -0.0 from 0.0
             if self._is_new(reward):
                 fresh.append(reward)
         learned = self._learner.num_learned
@@ -423,7 +439,7 @@ class Recommender:
                     self._ledger.add_reward(reward)
                     self._learner.learn(record, reward)
         except BaseException as error:
-            # A policy that refuses has changed nothing. After anything else the state may have run ahead of the ledger.
+            # A policy that refuses the first reward has changed nothing. After anything else the state may have run ahead of the ledger.
             if not (isinstance(error, RecsdkError) and self._learner.num_learned == learned):
                 self._recover_or_release()
             raise
@@ -443,11 +459,11 @@ class Recommender:
         if same is not None:
             if same._replace(time=reward.time) == reward:
                 return False
-            raise RewardConflict(f"reward_id {reward.reward_id!r} was used for another reward: {same}, got {reward}.")
+            raise RewardConflict(f"reward_id {reward.reward_id!r} was used before for {_told(same)}, got {_told(reward)}.")
         for other in self._ledger.rewards_of(reward.decision_id):
             if other.position == reward.position:
                 raise RewardConflict(
-                    f"The item at position {reward.position} was rewarded by {other.reward_id!r}, got {reward.reward_id!r} too."
+                    f"One shown item has one reward, {_told(other)} by reward_id {other.reward_id!r}, got {_told(reward)} too."
                 )
         return True
 
@@ -463,16 +479,15 @@ class Recommender:
 
     def _release(self) -> None:
         self._open = False
-        self._learner.close()
-        self._ledger.close()
+        try:
+            self._learner.close()
+            self._evidence.close()
+        finally:
+            self._ledger.close()
 
 
-def _component(kind: str, given: Any) -> Any:
-    return plugins.load(kind, given) if isinstance(given, str) else given
-
-
-def _scorer(given: Any) -> Any:
-    return FunctionScorer(given) if isinstance(given, types.FunctionType) else _component("scorers", given)
+def _told(reward: RewardRecord) -> str:
+    return f"{reward.value} at position {reward.position} of decision {reward.decision_id!r}"
 
 
 def _items(given: Items | Iterable[Mapping[str, Any]], now: float) -> Items:
@@ -488,16 +503,3 @@ def _events(items: Items, history: Events | Iterable[Mapping[str, Any]]) -> Even
         raise UnknownItem(f"history must be about items of the catalogue, got {unknown[0]!r}.{nearest(unknown[0], place)}")
     index = np.array([place[item_id] for item_id in history.items.ids.tolist()], np.int64)
     return history._replace(items=items, item=index[history.item])
-
-
-def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in request.items()}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-
-
-def _check_id(field: str, value: Any) -> None:
-    if not isinstance(value, str) or not 0 < len(value.encode()) <= LONGEST_ID:
-        raise InvalidRequest(f"{field} must be a str of 1 to {LONGEST_ID} bytes, got {value!r}.")
