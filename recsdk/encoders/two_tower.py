@@ -208,10 +208,9 @@ class TwoTower:
         items = forward(state.item, self._bags(state.item, self._columns_of(take(log.items, places)), len(places)))
         if len(items) < 2 or not len(users):
             return state
-        centre = items.mean(axis=0)
-        spread = (users @ (items - centre).T).std(axis=1).mean()
+        spread = (users @ items.T).std(axis=1).mean()
         scale = SPREAD / spread if spread > SMALLEST_SPREAD else state.scale
-        return state._replace(centre=centre, scale=np.array(scale, np.float32))
+        return state._replace(centre=items.mean(axis=0), scale=np.array(scale, np.float32))
 
 
 def _arrays(state: TwoTowerState) -> list[np.ndarray]:

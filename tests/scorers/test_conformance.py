@@ -1,0 +1,16 @@
+"""The built-in scorers under the conformance kit."""
+
+from recsdk import testing
+from recsdk.scorers.function import FunctionScorer
+from recsdk.scorers.item_knn import ItemKNN
+from recsdk.scorers.popularity import Popularity
+from recsdk.scorers.recency import Recency
+
+
+def brevity(request, candidates):
+    return [1 / len(name) for name in candidates.ids]
+
+
+@testing.parametrize_scorers(Popularity(), Recency(), ItemKNN(max_users=64), FunctionScorer(brevity))
+def test_conforms(scorer, check):
+    check(scorer)
