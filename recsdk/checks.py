@@ -116,9 +116,11 @@ def check_log(log: Any) -> None:
         InvalidLog: naming the first bad row, its field and value.
     """
     (features, mask, item), action, reward, propensity, weight = log
-    rounds, places = mask.shape if mask.ndim == 2 else (len(mask), -1)
-    if rounds == 0:
+    if mask.shape[:1] == (0,):
         raise EmptyLog("log must have at least one row, got none.")
+    if mask.ndim != 2:
+        raise InvalidLog(f"context.mask must be bool[T, K], got {mask.dtype}{list(mask.shape)}.")
+    rounds, places = mask.shape
     wanted = {
         "context.features": (features, np.float64, (*mask.shape, features.shape[-1])),
         "context.mask": (mask, np.bool_, (rounds, places)),
@@ -137,7 +139,9 @@ def check_log(log: Any) -> None:
     _refuse_rows("propensity", propensity, ~((propensity > 0) & (propensity <= 1)), "in (0, 1]")
     _refuse_rows("weight", weight, ~((weight >= 0) & (weight < inf)), "finite and >= 0")
     if not isfinite(features.sum()):
-        _refuse_rows("context.features", features, ~np.isfinite(features).all(axis=(1, 2)), "finite")
+        bad = ~np.isfinite(features)
+        first = np.take_along_axis(features.reshape(rounds, -1), bad.reshape(rounds, -1).argmax(axis=1)[:, None], axis=1)[:, 0]
+        _refuse_rows("context.features", first, bad.any(axis=(1, 2)), "finite")
 
 
 def _refuse_rows(field: str, values: np.ndarray, bad: np.ndarray, wanted: str) -> None:
