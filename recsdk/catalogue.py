@@ -85,12 +85,10 @@ class Catalogue:
         """
         kept = np.ones(len(self.items.ids), bool)
         kept[items.slot[items.slot < len(kept)]] = False
-        joined = concatenate_items(take(self.items, kept), items)
+        joined = concatenate_items(_with_values(take(self.items, kept)), items)
         order = np.argsort(joined.slot, kind="stable")
-        # Columns as they will be when the items are read back from the ledger: in order of their names, none without a value.
-        columns = {name: column[order] for name, column in sorted(joined.features.items()) if _has_values(column)}
         return Contents(
-            Items(joined.ids[order], columns, joined.slot[order], joined.added[order]),
+            _with_values(take(joined, order)),
             np.concatenate([self.vectors[kept], vectors])[order],
             np.concatenate([self.active[kept], active])[order],
         )
@@ -175,6 +173,11 @@ def _passed(rule: Rule, answer: Any, num_items: int) -> np.ndarray:
     if passed.shape != (num_items,) or passed.dtype != np.bool_:
         raise InvalidScores(f"{wanted}, got {passed.dtype}{list(passed.shape)}.")
     return passed
+
+
+def _with_values(items: Items) -> Items:
+    """Returns items as they are read back from a ledger: columns in order of their names, none without a value."""
+    return items._replace(features={name: column for name, column in sorted(items.features.items()) if _has_values(column)})
 
 
 def _has_values(column: np.ndarray) -> bool:

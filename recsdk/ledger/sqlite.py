@@ -93,8 +93,8 @@ class SqliteLedger:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """See `Ledger`."""
-        self._write("BEGIN IMMEDIATE")
         try:
+            self._write("BEGIN IMMEDIATE")
             yield
             self._write("COMMIT")
         except BaseException:
@@ -220,7 +220,8 @@ def read_rewards(db: sqlite3.Connection) -> Iterator[RewardRecord]:
 
 def _rows(db: sqlite3.Connection, query: str, *values: Any) -> Iterator[Row]:
     with _translated("The ledger could not be read"):
-        yield from db.execute(query, values)
+        for row in db.execute(query, values):  # noqa: UP028 -- when left early, `yield from` would close the cursor of a closed connection
+            yield row
 
 
 def _first(db: sqlite3.Connection, query: str, *values: Any) -> Row | None:

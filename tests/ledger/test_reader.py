@@ -1,0 +1,122 @@
+"""The ledger as a log."""
+
+import numpy as np
+import pytest
+from live import alter, crash, open_recommender, request, serve, small_recommender
+
+from recsdk.checks import check_log
+from recsdk.errors import EmptyLog, InvalidValue, LedgerCorrupt, LedgerError, LedgerMismatch
+from recsdk.ledger.reader import read_log
+
+
+@pytest.fixture
+def shop(tmp_path):
+    with open_recommender(tmp_path / "shop", log_features="all") as recommender:
+        yield recommender
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "shop"
+
+
+def mixed(shop):
+    """Serves slates of several sizes from several numbers of candidates; some without a reward, at the top or below."""
+    for number in range(12):
+        candidates = None if number % 3 else ["news-0", "sport-0", "music-0"]
+        slate = shop.recommend(request(number), size=1 + number % 3, candidates=candidates, decision_id=f"d{number}")
+        if number % 4:
+            shop.reward(f"d{number}", number / 10, item=slate.ids[0])
+        if number % 3 and number % 2:
+            shop.reward(f"d{number}", -number / 10, item=slate.ids[1])
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+@pytest.mark.parametrize("default_reward", [None, -3])
+def test_every_row_is_what_was_decided_and_earned(shop, folder, position, default_reward):
+    mixed(shop)
+    shop.recommend({}, size=3, decision_id="last")
+    shop.reward("last", 7.0, item=shop.recommend({}, size=3, decision_id="last").ids[2])
+    log = read_log(folder, position=position, default_reward=default_reward)
+    check_log(log)
+    records = [record for record in shop._ledger.decisions() if len(record.action) > position]
+    rewards = {record.decision_id: {r.position: r.value for r in shop._ledger.rewards_of(record.decision_id)} for record in records}
+    if default_reward is None:
+        records = [record for record in records if position in rewards[record.decision_id]]
+    assert len(log.reward) == len(records) > 0
+    for row, record in enumerate(records):
+        places, action = len(record.slots), record.action[position]
+        left = ~np.isin(np.arange(places), record.action[:position])
+        np.testing.assert_array_equal(log.context.mask[row, :places], left)
+        assert not log.context.mask[row, places:].any()
+        np.testing.assert_array_equal(log.context.features[row, :places], record.features)
+        np.testing.assert_array_equal(log.context.item[row, :places], record.slots)
+        assert log.action[row] == action
+        assert log.propensity[row] == record.probs[position, action]
+        assert log.reward[row] == rewards[record.decision_id].get(position, default_reward)
+        assert log.weight[row] == 1
+        np.testing.assert_allclose(record.probs[position][left].sum(), 1, atol=1e-12)
+
+
+def test_an_open_recommender_is_read_as_it_is_at_that_moment(shop, folder):
+    serve(shop, range(3), size=1)
+    assert len(read_log(folder).reward) == 3
+    serve(shop, range(3, 5), size=1)
+    assert len(read_log(folder).reward) == 5
+    crash(shop)
+    assert len(read_log(str(folder)).reward) == 5
+
+
+def test_reading_changes_nothing(shop, folder):
+    serve(shop, range(3))
+    shop.close()
+    before = (folder / "ledger.sqlite").read_bytes()
+    read_log(folder)
+    assert (folder / "ledger.sqlite").read_bytes() == before
+
+
+def test_features_of_the_shown_only_are_no_log_for_other_policies(tmp_path):
+    with open_recommender(tmp_path) as shop:
+        serve(shop, range(3))
+        with pytest.raises(LedgerMismatch, match=r"'d0' has kept the features of its shown .* log_features='all'"):
+            read_log(tmp_path)
+
+
+def test_a_ledger_without_rows_says_what_is_missing(shop, folder):
+    with pytest.raises(EmptyLog, match="no rewarded decision with a position 0"):
+        read_log(folder)
+    shop.recommend({})
+    with pytest.raises(EmptyLog, match="no rewarded decision"):
+        read_log(folder)
+    assert read_log(folder, default_reward=0.0).reward.tolist() == [0.0]
+    with pytest.raises(EmptyLog, match="no decision with a position 1"):
+        read_log(folder, position=1, default_reward=0.0)
+
+
+def test_what_cannot_be_read_is_refused(tmp_path):
+    with pytest.raises(LedgerError, match="There is no ledger"):
+        read_log(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    small_recommender(tmp_path / "shop", log_features="all").close()
+    for bad in (-1, 0.5, "0", True):
+        with pytest.raises(InvalidValue, match="position must be"):
+            read_log(tmp_path / "shop", position=bad)
+    with pytest.raises(InvalidValue, match="default_reward must be"):
+        read_log(tmp_path / "shop", default_reward=float("nan"))
+    (tmp_path / "ledger.sqlite").write_text("not a database, but long enough to be read as one" * 100)
+    with pytest.raises(LedgerCorrupt, match="not a database"):
+        read_log(tmp_path)
+
+
+def test_an_empty_file_where_the_ledger_should_be_is_no_ledger(tmp_path):
+    (tmp_path / "ledger.sqlite").touch()
+    with pytest.raises(LedgerError, match="no such table"):
+        read_log(tmp_path)
+
+
+def test_a_changed_propensity_is_noticed(shop, folder):
+    serve(shop, range(3))
+    shop.close()
+    alter(folder, "UPDATE decisions SET probs = zeroblob(LENGTH(probs)) WHERE id = 'd1'")
+    with pytest.raises(LedgerCorrupt, match="Decision 'd1'"):
+        read_log(folder)
