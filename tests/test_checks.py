@@ -58,6 +58,12 @@ def test_a_distribution_passes(weights):
     check_probs(probs, probs.sum(), np.ones(len(probs), bool))
 
 
+@pytest.mark.parametrize("excess", [1e-8, -1e-8])
+def test_a_sum_that_is_off_by_more_than_rounding_is_refused(excess):
+    with pytest.raises(InvalidProbs):
+        check_probs(np.array([0.5, 0.5 + excess]), 1 + excess, np.ones(2, bool))
+
+
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), min_size=1, max_size=5))
 def test_whatever_passes_is_a_distribution(values):
     probs = np.array(values)

@@ -57,6 +57,11 @@ def test_the_log_says_what_happened(engine):
     assert 0.8 < noise.std() < 1.2
 
 
+def test_the_value_is_that_of_the_whole_distribution():
+    simulation = simulate(Uniform(), WORLD, 50, engine="numpy")
+    np.testing.assert_allclose(simulation.value, simulation.mean.mean(axis=1), rtol=1e-12)
+
+
 def test_padding_is_neither_shown_nor_regretted():
     simulation = simulate(Uniform(), Padded(), 40, engine="numpy")
     odd = np.arange(40) % 2 == 1

@@ -15,7 +15,9 @@ def test_conforms(policy, check):
 
 @pytest.fixture(scope="module")
 def log():
-    return simulate(Uniform(), LinearWorld(num_candidates=5, dim=4), 60, seed=0, engine="numpy").log
+    log = simulate(Uniform(), LinearWorld(num_candidates=5, dim=4), 60, seed=0, engine="numpy").log
+    uneven = log.context.features * [4.0, 1.0, 0.5, 0.1]  # so that the root is far from symmetric
+    return log._replace(context=log.context._replace(features=uneven))
 
 
 @pytest.fixture(scope="module")
