@@ -73,7 +73,10 @@ def test_a_policy_of_ones_own_keeps_every_law():
     text = printed("write_a_policy")
     assert "BROKEN" not in text
     assert text.count(" holds\n") >= 12
-    (own,), (uniform,) = numbers(r"InverseGap +regret per round, at the end ([\d.]+)", text), numbers(r"Uniform +regret per round, at the end ([\d.]+)", text)
+    (own,), (uniform,) = (
+        numbers(r"InverseGap +regret per round, at the end ([\d.]+)", text),
+        numbers(r"Uniform +regret per round, at the end ([\d.]+)", text),
+    )
     assert own < uniform / 2
 
 
