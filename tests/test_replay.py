@@ -123,13 +123,13 @@ def test_matched_replay_of_a_learning_policy_earns_what_living_earns():
     """Theorem 1 of Li et al., Unbiased Offline Evaluation, WSDM 2011: up to any number of matched rounds, the histories are alike."""
     policy, num_rounds = EpsilonGreedy(epsilon=0.2), 60
     lived, replayed = [], []
-    for seed in range(60):
+    for seed in range(40):
         lived.append(simulate(policy, WORLD, num_rounds, seed=seed).log.reward.mean())
-        log = simulate(Uniform(), WORLD, 500, seed=1000 + seed).log
+        log = simulate(Uniform(), WORLD, 400, seed=1000 + seed).log
         answer = replay(policy, log, learn_from="matched", seed=seed)
         assert answer.matched.sum() >= num_rounds
         replayed.append(log.reward[answer.matched][:num_rounds].mean())
-    error = np.hypot(np.std(lived), np.std(replayed)) / 60**0.5
+    error = np.hypot(np.std(lived), np.std(replayed)) / 40**0.5
     assert abs(np.mean(lived) - np.mean(replayed)) < 4 * error
     assert error < 0.03
 

@@ -127,7 +127,10 @@ def dumps(policy: Policy[Any], state: Any) -> bytes:
 
 def loads(policy: Policy[Any], dim: int, data: bytes) -> Any:
     """Reads a state."""
-    return _codec.loads(_inner(policy), init(policy, dim), data)
+    template = init(policy, dim)
+    state = _codec.loads(_inner(policy), template, data)
+    close(policy, template)
+    return state
 
 
 def close(policy: Policy[Any], *states: Any) -> None:

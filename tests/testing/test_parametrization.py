@@ -1,3 +1,4 @@
+import doctest
 import subprocess
 import sys
 
@@ -8,11 +9,16 @@ from recsdk.encoders.two_tower import TwoTower
 from recsdk.errors import InvalidValue
 from recsdk.scorers.popularity import Popularity
 from recsdk.scorers.recency import Recency
+from recsdk.testing import parametrization
 
 
 def parameters(decorator):
     assert decorator.args[0][1] == "check"
     return {param.id: param for param in decorator.args[1]}
+
+
+def test_the_docstrings_examples_are_true():
+    assert doctest.testmod(parametrization).failed == 0
 
 
 def test_every_policy_meets_every_law_under_its_name():
