@@ -29,6 +29,7 @@ class Evidence:
             require_integer(f"{type(encoder).__name__}.dim", encoder.dim, at_least=1)
         self.dim = 0 if encoder is None else encoder.dim
         self.version = "none"
+        self.num_events = 0  # of the history that the models were fitted to
         self._online = [(index, scorer) for index, scorer in enumerate(self.scorers) if isinstance(scorer, Online)]
         self._encoder_state: Any = None
         self.states: list[Any] = []  # of the scorers
@@ -39,12 +40,14 @@ class Evidence:
             self._encoder_state = self.encoder.fit(log)
             ledger.put("fitted/encoder", _codec.dumps(self.encoder, self._encoder_state))
         self.states = [scorer.fit(log) for scorer in self.scorers]
+        ledger.put("fitted/num_events", str(len(log.item)).encode())
         self.keep(ledger, "fitted")
         self.load(ledger)  # what cannot be read back is refused while the folder can still be made otherwise
         self.restore(ledger, "fitted")
 
     def load(self, ledger: Ledger) -> None:
         """Reads the encoder that `fit` kept."""
+        self.num_events = int(_stored(ledger, "fitted/num_events"))
         if self.encoder is not None:
             data = _stored(ledger, "fitted/encoder")
             template = None if _codec.is_native(self.encoder) else self.encoder.fit(_no_events())
@@ -66,6 +69,11 @@ class Evidence:
         ]
         self._close_scorers()
         self.states = states
+
+    def prior(self) -> np.ndarray:
+        """Returns f64[D], what phi's weights are believed to be: an encoder that has seen nothing deserves no trust."""
+        believed = features.prior(len(self.columns), self.dim)
+        return believed if self.num_events else np.zeros_like(believed)
 
     def user(self, request: Request) -> np.ndarray:
         """Returns f32[dim], the vector of a request."""

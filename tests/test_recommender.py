@@ -1,7 +1,9 @@
 """The live loop: what it promises when all goes well."""
 
 import threading
+from typing import ClassVar
 
+import attrs
 import numpy as np
 import pytest
 from live import (
@@ -361,3 +363,27 @@ def test_closing_twice_is_no_error_and_a_closed_recommender_says_so(tmp_path):
     shop.close()
     with pytest.raises(recsdk.errors.LedgerError, match="closed: open the folder again"):
         shop.recommend({})
+
+
+@attrs.frozen
+class Fixed:
+    """An encoder to which the second item is the best for everybody."""
+
+    dim: ClassVar[int] = 2
+
+    def fit(self, log, *, state=None, seed=0):
+        return ()
+
+    def encode_requests(self, state, requests):
+        return np.ones((1, 2), np.float32)
+
+    def encode_items(self, state, items):
+        return np.arange(2 * len(items.ids), dtype=np.float32).reshape(-1, 2)
+
+
+def test_an_encoder_is_trusted_only_after_it_has_seen_a_history(tmp_path):
+    for name, history, shares in (("none", [], {0.5}), ("some", [{"item": "a", "time": 0.0}], {0.0, 1.0})):
+        options = {"encoder": Fixed(), "policy": recsdk.EpsilonGreedy(epsilon=0), "floor": 0}
+        with Recommender.open(tmp_path / name, items=[{"id": "a"}, {"id": "b"}], history=history, **options) as shop:
+            slate = shop.recommend({}, decision_id="first")
+            assert set(shop._ledger.decision("first").probs[0].tolist()) == shares, slate
