@@ -20,12 +20,21 @@ Engine = Literal["auto", "numpy", "jax"]
 REPLAY, SIMULATE = 1, 2
 """The drivers' streams of randomness: a log and its replay, or a world and its play, made from one seed must not share numbers."""
 
+PIECE_BYTES = 2**22
+"""Rounds go over to JAX in pieces of about this size: a large log is never copied whole, which takes three times as long."""
+
 
 class JaxRandom:
-    """The `Rng` of a trace: gives the same methods as `numpy.random.Generator`, from a JAX key."""
+    """The `Rng` of a trace: gives the same methods as `numpy.random.Generator`, from a JAX key.
 
-    def __init__(self, key: Array) -> None:
+    Args:
+        key: of all its numbers, but for the one drawn ahead.
+        ahead: f64[], what the first `random()` returns. The loop draws it for many rounds together, since most rounds use no other number.
+    """
+
+    def __init__(self, key: Array, ahead: Array | None = None) -> None:
         self._key = key
+        self._ahead = ahead
         self._num_used = 0
 
     def _next(self) -> Array:
@@ -44,6 +53,9 @@ class JaxRandom:
         """Returns f64[shape], uniform on [0, 1)."""
         import jax
 
+        if shape == () and self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            return ahead
         return jax.random.uniform(self._next(), shape, dtype="float64")
 
 
@@ -85,24 +97,47 @@ def run(step: Step, carry: Any, rounds: Any, *, engine: Literal["numpy", "jax"],
     import jax
 
     with jax.enable_x64(True):
-        result = _compiled(step)(carry, rounds, jax.random.fold_in(jax.random.key(seed), stream))
-        return _tree.tree_map(np.asarray, result)  # type: ignore[no-any-return]
+        return _run_jax(step, carry, rounds, jax.random.fold_in(jax.random.key(seed), stream))
 
 
 def _run_numpy(step: Step, carry: Any, rounds: Any, rng: np.random.Generator) -> tuple[Any, Any]:
     outputs = []
-    for index in range(len(next(_tree.leaves(rounds)))):
-        carry, output = step(carry, rng, _tree.at(rounds, index))
+    for row in _tree.rows(rounds):
+        carry, output = step(carry, rng, row)
         outputs.append(output)
     return carry, _tree.stack(outputs)
+
+
+def _run_jax(step: Step, carry: Any, rounds: Any, key: Array) -> tuple[Any, Any]:
+    num_rounds = len(next(_tree.leaves(rounds)))
+    size = min(num_rounds, max(1, PIECE_BYTES * num_rounds // sum(leaf.nbytes for leaf in _tree.leaves(rounds))))
+    walk, pieces = _compiled(step), []
+    for start in range(0, num_rounds, size):
+        first = min(start, num_rounds - size)  # the last piece reaches back into the one before it, to be of the compiled size
+        carry, outputs = walk(carry, _tree.at(rounds, slice(first, first + size)), key, first, start - first)
+        pieces.append(_tree.at(_tree.tree_map(np.asarray, outputs), slice(start - first, None)))
+    return _tree.tree_map(np.asarray, carry), _tree.tree_map(lambda *arrays: np.concatenate(arrays), *pieces)
 
 
 @functools.lru_cache(maxsize=128)
 def _compiled(step: Step) -> Callable[..., tuple[Any, Any]]:
     import jax
 
-    def scanned(carry: Any, rounds: Any, key: Array) -> tuple[Any, Any]:
-        keys = jax.random.split(key, len(next(_tree.leaves(rounds))))
-        return jax.lax.scan(lambda carry, x: step(carry, JaxRandom(x[0]), x[1]), carry, (keys, rounds))
+    def walk(carry: Any, rounds: Any, key: Array, first: Array, skip: Array) -> tuple[Any, Any]:
+        """Walks a piece of the rounds that begins with number `first`, without the `skip` in front."""
+        size = len(next(_tree.leaves(rounds)))
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jax.numpy.arange(size))
+        ahead = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 0), dtype="float64"))(keys)
 
-    return jax.jit(scanned)
+        def one(carry: Any, index: Array) -> tuple[Any, Any]:
+            return step(carry, JaxRandom(keys[index], ahead[index]), _tree.at(rounds, index))
+
+        def body(index: Array, walked: tuple[Any, Any]) -> tuple[Any, Any]:
+            carry, output = one(walked[0], index)
+            return carry, _tree.tree_map(lambda outputs, output: outputs.at[index].set(output), walked[1], output)
+
+        _, output = jax.eval_shape(one, carry, 0)
+        outputs = _tree.tree_map(lambda leaf: jax.numpy.zeros((size, *leaf.shape), leaf.dtype), output)
+        return jax.lax.fori_loop(skip, size, body, (carry, outputs))  # type: ignore[no-any-return]
+
+    return jax.jit(walk)

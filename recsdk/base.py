@@ -224,11 +224,13 @@ def decide(policy: Policy[S], state: S, rng: Rng, context: Context) -> Decision:
         InvalidProbs: on NumPy, when the policy's answer is not a distribution over the candidates.
     """
     probs = policy.probs(state, rng, context)
-    cdf = probs.cumsum()
-    if isinstance(probs, np.ndarray):  # inside a trace nothing can raise; recsdk.testing holds policies to it there
-        check_probs(probs, cdf[-1], context.mask)
     # Inverts the distribution function of exactly the probs that are logged; the last place is reached though cdf[-1] be 1 - 1e-16.
-    action = cdf.searchsorted(rng.random() * cdf[-1], side="right").astype(np.int64)
+    cdf = probs.cumsum()
+    if isinstance(probs, np.ndarray):
+        check_probs(probs, cdf[-1], context.mask)
+        action = cdf.searchsorted(rng.random() * cdf[-1], side="right")
+    else:  # inside a trace nothing can raise, recsdk.testing holds policies to it there; and counting is quicker than searching
+        action = (cdf <= rng.random() * cdf[-1]).sum()
     return Decision(action, probs[action], probs)
 
 

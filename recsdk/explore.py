@@ -13,9 +13,8 @@ TIE = 1e-12
 
 def uniform(mask: Array) -> Array:
     """Spreads the mass evenly over the true places of bool[K]."""
-    xp = mask.__array_namespace__()
-    ones = mask.astype(xp.float64)
-    return ones / ones.sum()
+    places = mask.astype(float)
+    return places / places.dot(places)  # their number: of zeros and ones NumPy takes the squares' sum in half the time of the sum
 
 
 def greedy(scores: Array, mask: Array) -> Array:
@@ -23,8 +22,7 @@ def greedy(scores: Array, mask: Array) -> Array:
     xp = scores.__array_namespace__()
     scores = xp.where(mask, scores, -xp.inf)
     top = scores[scores.argmax()]  # NumPy finds argmax four times faster than max
-    best = (scores >= top - TIE * (1 + abs(top))).astype(xp.float64)
-    return best / best.sum()
+    return uniform(scores >= top - TIE * (1 + abs(top)))
 
 
 def votes(scores: Array, mask: Array) -> Array:
@@ -37,7 +35,7 @@ def votes(scores: Array, mask: Array) -> Array:
     scores = xp.where(mask, scores, -xp.inf)
     top = scores.max(axis=1, keepdims=True)
     best = (scores >= top - TIE * (1 + xp.abs(top))).astype(xp.float64)
-    return (best / best.sum(axis=1, keepdims=True)).sum(axis=0) / scores.shape[0]
+    return (1 / best.sum(axis=1)).dot(best) / scores.shape[0]
 
 
 def mix(probs: Array, mask: Array, share: float) -> Array:
