@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from recsdk._replay import Replay, replay
     from recsdk._simulate import Environment, Round, Simulation, simulate
     from recsdk.base import (
+        Composite,
         Context,
         Decision,
         Encoder,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
     from recsdk.policies.floor import WithFloor
     from recsdk.policies.linear import LinTS, LinUCB
+    from recsdk.policies.mixture import Mixture
     from recsdk.policies.uniform import Uniform
     from recsdk.recommender import Recommender
 
@@ -42,6 +44,7 @@ __version__ = "0.1.0"
 _LAZY = {
     **dict.fromkeys(
         (
+            "Composite",
             "Context",
             "Decision",
             "Encoder",
@@ -67,6 +70,7 @@ _LAZY = {
     "LinTS": "recsdk.policies.linear",
     "LinUCB": "recsdk.policies.linear",
     "Environment": "recsdk._simulate",
+    "Mixture": "recsdk.policies.mixture",
     "Recommender": "recsdk.recommender",
     "Replay": "recsdk._replay",
     "Round": "recsdk._simulate",
@@ -78,6 +82,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "Composite",
     "Context",
     "Decision",
     "Encoder",
@@ -90,6 +95,7 @@ __all__ = [
     "LinTS",
     "LinUCB",
     "Mergeable",
+    "Mixture",
     "Native",
     "Online",
     "Policy",

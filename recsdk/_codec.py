@@ -9,25 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from recsdk.base import Native
+from recsdk.base import Composite, Native
 from recsdk.errors import InvalidValue, LedgerCorrupt
-from recsdk.policies.floor import WithFloor
 
 KINDS = "biufcUS"
 """NumPy's letters for the arrays that can be kept: bool, numbers and text; objects could only be pickled."""
 
 
 def dumps(component: Any, state: Any) -> bytes:
-    """Writes the state of a policy, scorer or encoder; a `Native` component writes its own.
+    """Writes the state of a policy, scorer or encoder; a `Native` component, also as a part of a `Composite`, writes its own.
 
     Raises:
         InvalidValue: when the state holds anything but records, lists, dicts with names, arrays and None.
     """
-    owner = _owner(component)
-    if isinstance(owner, Native):
-        return owner.dumps(state)
+    if isinstance(component, Native):
+        return component.dumps(state)
     arrays: list[np.ndarray] = []
-    outline = json.dumps(_outline(component, state, arrays)).encode()
+    outline = json.dumps(_outline(component, _packed(component, state), arrays)).encode()
     leaves: dict[str, Any] = {f"leaf{index}": array for index, array in enumerate(arrays)}
     buffer = io.BytesIO()
     np.savez(buffer, outline=np.frombuffer(outline, np.uint8), **leaves)
@@ -39,43 +37,58 @@ def loads(component: Any, template: Any, data: bytes) -> Any:
 
     Args:
         component: the one that wrote it.
-        template: a state of the same records, such as the one before any data; its arrays are not used. A dict in it takes the stored keys,
-            a list the stored length, and what is None in it need not be None in the bytes.
+        template: a state of the same records, such as the one before any data; its arrays are not used, nor are states of native parts. A
+            dict in it takes the stored keys, a list the stored length, and what is None in it need not be None in the bytes.
         data: from `dumps`.
 
     Raises:
         LedgerCorrupt: when the bytes are damaged, or are of other records than `template`.
     """
-    owner = _owner(component)
-    if isinstance(owner, Native):
-        return owner.loads(data)
+    if isinstance(component, Native):
+        return component.loads(data)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             outline = json.loads(stored["outline"].tobytes())
             arrays = iter([stored[f"leaf{index}"] for index in range(len(stored.files) - 1)])
-        return _rebuild(component, template, outline, arrays)
+        packed = _rebuild(component, _place(component, template), outline, arrays)
     except LedgerCorrupt:
         raise
     except Exception as error:  # damaged bytes make the readers of zip, npy and JSON fail in any way
         raise LedgerCorrupt(f"The stored state of {component!r} cannot be read: {type(error).__name__}: {error}.") from error
+    return _unpacked(component, packed)
 
 
 def is_native(component: Any) -> bool:
-    """Tells whether a component writes and reads its own states, so that no template is needed."""
-    return isinstance(_owner(component), Native)
+    """Tells whether a component, or a part of it, writes and reads its own states, so that they are not records of arrays."""
+    return isinstance(component, Native) or any(map(is_native, component.parts if isinstance(component, Composite) else ()))
 
 
 def close(component: Any, state: Any) -> None:
-    """Frees what a `Native` component holds for `state`."""
-    owner = _owner(component)
-    if isinstance(owner, Native):
-        owner.close(state)
+    """Frees what a `Native` component, or one that is a part, holds for `state`."""
+    if isinstance(component, Native):
+        component.close(state)
+    elif isinstance(component, Composite):
+        component.map_parts(close, state)
 
 
-def _owner(component: Any) -> Any:
-    while isinstance(component, WithFloor):  # its state is that of the policy it wraps
-        component = component.policy
-    return component
+def _packed(component: Any, state: Any) -> Any:
+    """Returns a state in which the states of native parts are bytes in an array."""
+    if isinstance(component, Native):
+        return np.frombuffer(component.dumps(state), np.uint8)
+    return component.map_parts(_packed, state) if isinstance(component, Composite) else state
+
+
+def _place(component: Any, template: Any) -> Any:
+    """Returns a template of what `_packed` returns."""
+    if isinstance(component, Native):
+        return np.zeros(0, np.uint8)
+    return component.map_parts(_place, template) if isinstance(component, Composite) else template
+
+
+def _unpacked(component: Any, packed: Any) -> Any:
+    if isinstance(component, Native):
+        return component.loads(packed.tobytes())
+    return component.map_parts(_unpacked, packed) if isinstance(component, Composite) else packed
 
 
 def _outline(component: Any, tree: Any, arrays: list[np.ndarray]) -> Any:

@@ -100,8 +100,11 @@ class Learner:
         return self._start()
 
     def _read(self, stored: bytes) -> Any:
-        template = None if _codec.is_native(self.policy) else self._fresh()
-        return _codec.loads(self.policy, template, stored)
+        template = self._fresh()
+        try:
+            return _codec.loads(self.policy, template, stored)
+        finally:
+            _codec.close(self.policy, template)
 
     def _start(self) -> tuple[Any, int]:
         self.evidence.restore(self._ledger, "fitted")

@@ -6,7 +6,7 @@ Shapes: T rounds, B batch, K candidates, N items, D features, L slate. A leading
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -202,6 +202,19 @@ class Native(Protocol[S]):
     def loads(self, data: bytes) -> S: ...
 
     def close(self, state: S) -> None: ...
+
+
+@runtime_checkable
+class Composite(Protocol[S]):
+    """A policy made of others: says where in its state theirs are, so that native ones among them are written and freed.
+
+    `map_parts(function, state)` returns `state` with `function(part, part_state)` in the place of the state of each of `parts`.
+    """
+
+    @property
+    def parts(self) -> tuple[Policy[Any], ...]: ...
+
+    def map_parts(self, function: Callable[[Policy[Any], Any], Any], state: Any) -> Any: ...
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from recsdk import _codec, _tree
 from recsdk.errors import InvalidValue, LedgerCorrupt
 from recsdk.policies.floor import WithFloor
 from recsdk.policies.linear import LinTS
+from recsdk.policies.mixture import Mixture
 
 
 class Pair(NamedTuple):
@@ -27,6 +28,9 @@ class Twin(NamedTuple):
 
 class Journal:
     """A native component: its state is a list that it writes itself."""
+
+    runs_on = ("numpy",)
+    learns_from = "chosen"
 
     def __repr__(self):
         return "Journal()"
@@ -169,6 +173,31 @@ def test_a_native_component_writes_reads_and_frees_its_own_state_also_under_a_fl
         assert state == ["line"]
         _codec.close(policy, state)
         assert state == ["line", "closed"]
+
+
+def test_native_parts_write_themselves_wherever_they_are_in_a_composite():
+    inner = Mixture(policies=(WithFloor(policy=Journal()), LinTS()), shares=(0.5, 0.5))
+    policy = WithFloor(policy=Mixture(policies=(LinTS(), inner), shares=(0.5, 0.5)))
+    linear = LinTS().init(np.ones(3))
+    state = (linear, (["line", "snö"], linear))
+    assert _codec.is_native(policy)
+    assert not _codec.is_native(Mixture(policies=(LinTS(),), shares=(1.0,)))
+    template = (LinTS().init(np.zeros(3)), ([], LinTS().init(np.zeros(3))))
+    loaded = _codec.loads(policy, template, _codec.dumps(policy, state))
+    assert loaded[1][0] == ["line", "snö"]
+    assert same(loaded[0], linear)
+    assert same(loaded[1][1], linear)
+    assert template[1][0] == []
+    _codec.close(policy, loaded)
+    assert loaded[1][0] == ["line", "snö", "closed"]
+    assert state[1][0] == ["line", "snö"]
+
+
+def test_the_bytes_of_another_composite_are_refused():
+    two, one = Mixture(policies=(LinTS(), LinTS()), shares=(0.5, 0.5)), Mixture(policies=(LinTS(),), shares=(1.0,))
+    data = _codec.dumps(two, two.init(np.zeros(2)))
+    with pytest.raises(LedgerCorrupt, match="has 2 fields in a tuple of 1"):
+        _codec.loads(one, one.init(np.zeros(2)), data)
 
 
 def test_a_floor_changes_nothing_in_the_bytes():

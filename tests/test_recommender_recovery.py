@@ -63,7 +63,10 @@ def ended(folder, shop, how):
         alter(folder, "DELETE FROM rewards WHERE number > 40")
 
 
-@pytest.mark.parametrize("policy", ["lin-ts", "lin-ucb", Centred(), NativeTally()], ids=str)
+MIXED = recsdk.Mixture(policies=(NativeTally(), recsdk.LinUCB()), shares=(0.5, 0.5))
+
+
+@pytest.mark.parametrize("policy", ["lin-ts", "lin-ucb", Centred(), NativeTally(), MIXED], ids=str)
 @pytest.mark.parametrize("how", ["closed", "killed", "closed, no snapshot", "killed, no snapshot", "closed, damaged", "closed, half"])
 def test_the_state_and_the_catalogue_are_the_same_after_opening_again(tmp_path, policy, how):
     options = {**ONLINE, "policy": policy, "snapshot_every": 17}

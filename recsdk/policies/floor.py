@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -32,6 +33,15 @@ class WithFloor:
     def learns_from(self) -> str:
         """What the wrapped policy learns from."""
         return self.policy.learns_from
+
+    @property
+    def parts(self) -> tuple[Policy[Any], ...]:
+        """See `recsdk.base.Composite`."""
+        return (self.policy,)
+
+    def map_parts(self, function: Callable[[Policy[Any], Any], Any], state: Any) -> Any:
+        """See `recsdk.base.Composite`; the state is that of the wrapped policy."""
+        return function(self.policy, state)
 
     def init(self, prior: Array) -> Any:
         """See `recsdk.base.Policy`."""
