@@ -31,17 +31,16 @@ def part(kind: str, given: Any) -> Any:
         PluginError, UnknownPlugin: a name that cannot be had.
         InvalidValue: something that is no such part, or that another process could not tell apart from others.
     """
-    if isinstance(given, str):
-        return plugins.load(kind, given)
     wanted = f"{kind} must be given by name, as a config or"
     if isinstance(given, type):
         raise InvalidValue(f"{wanted} as an object, got the class {given.__name__}: call it, {given.__name__}().")
-    missing = [member for member in MEMBERS[kind] if not hasattr(given, member)]
+    found = plugins.load(kind, given) if isinstance(given, str) else given
+    missing = [member for member in MEMBERS[kind] if not hasattr(found, member)]
     if missing:
-        raise InvalidValue(f"{wanted} as an object with {list(MEMBERS[kind])}, got {given!r}, which lacks {missing}.")
-    if " at 0x" in repr(given):  # the ledger keeps it, to recognise the part when the folder is opened again
-        raise InvalidValue(f"{wanted} as an object whose repr is the same in every process, such as an attrs class has, got {given!r}.")
-    return given
+        raise InvalidValue(f"{wanted} as an object with {list(MEMBERS[kind])}, got {found!r}, which lacks {missing}.")
+    if " at 0x" in repr(found):  # the ledger keeps it, to recognise the part when the folder is opened again
+        raise InvalidValue(f"{wanted} as an object whose repr is the same in every process, such as an attrs class has, got {found!r}.")
+    return found
 
 
 def policy(given: Any) -> Any:

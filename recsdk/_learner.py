@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from recsdk import _codec, features
+from recsdk import _codec
 from recsdk._evidence import Evidence
-from recsdk.base import Context, Interaction, Policy, Request, learn
+from recsdk.base import Context, Interaction, Items, Policy, Request, learn
+from recsdk.catalogue import Catalogue
 from recsdk.data import items_from_rows
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
@@ -23,9 +24,10 @@ class Learner:
         num_learned: rewards that the state has been folded over.
     """
 
-    def __init__(self, policy: Policy[Any], evidence: Evidence, ledger: Ledger) -> None:
+    def __init__(self, policy: Policy[Any], evidence: Evidence, catalogue: Catalogue, ledger: Ledger) -> None:
         self.policy = policy
         self.evidence = evidence
+        self.catalogue = catalogue
         self.state: Any = None
         self.num_learned = 0
         self._ledger = ledger
@@ -39,11 +41,18 @@ class Learner:
         self.state = learn(self.policy, self.state, interaction(self.policy, record, reward))
         self.num_learned += 1
         if self.evidence.learns:
-            slot = record.slots[[record.action[reward.position]]].astype(np.int64)
-            # The item as it was shown: what is in the catalogue by the time of a recovery may have other features.
-            row = json.loads(self._ledger.shown(record.decision_id, int(slot[0])).row)
             request = Request(json.loads(record.payload)["request"], record.time)
-            self.evidence.learn(request, items_from_rows([row])._replace(slot=slot), reward.value)
+            self.evidence.learn(request, self._shown(record, reward.position), reward.value)
+
+    def _shown(self, record: DecisionRecord, position: int) -> Items:
+        """Returns an item as it was shown: by the time of a recovery the catalogue may hold it with other features."""
+        slot = record.slots[[record.action[position]]].astype(np.int64)
+        item = items_from_rows([json.loads(self._ledger.shown(record.decision_id, int(slot[0])).row)])
+        missing = {
+            name: np.full(1, np.nan if column.dtype == np.float64 else None, column.dtype)
+            for name, column in self.catalogue.items.features.items()
+        }
+        return item._replace(slot=slot, features={**missing, **item.features})
 
     def recover(self) -> None:
         """Makes the state from the ledger: the last good snapshot of this policy, or the start, and the rewards after it."""
@@ -111,7 +120,7 @@ class Learner:
         return self._fresh(), 0
 
     def _fresh(self) -> Any:
-        return self.policy.init(features.prior(len(self.evidence.columns), self.evidence.dim))
+        return self.policy.init(self.evidence.prior())
 
 
 def interaction(policy: Policy[Any], record: DecisionRecord, reward: RewardRecord) -> Interaction:

@@ -90,7 +90,7 @@ class Recommender:
     def __init__(self, ledger: Ledger, learner: Learner, options: _Options) -> None:
         """Use `Recommender.open`."""
         self.policy = learner.policy
-        self.catalogue = Catalogue(learner.evidence.dim)
+        self.catalogue = learner.catalogue
         self._ledger = ledger
         self._learner = learner
         self._evidence = learner.evidence
@@ -157,7 +157,8 @@ class Recommender:
         logs_all = log_features == "all" or chosen.learns_from == "all"
         options = _Options(_given.rules(rules), num_candidates, num_new, logs_all, snapshot_every, clock)
         store = _given.part("ledgers", ledger).open(folder)
-        self = cls(store, Learner(WithFloor(policy=chosen, floor=floor) if floor else chosen, evidence, store), options)
+        wrapped = WithFloor(policy=chosen, floor=floor) if floor else chosen
+        self = cls(store, Learner(wrapped, evidence, Catalogue(evidence.dim), store), options)
         try:
             self._start(items, history)
         except BaseException:

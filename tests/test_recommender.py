@@ -12,6 +12,7 @@ from live import (
     Centred,
     Clock,
     NativeTally,
+    TopicTally,
     open_recommender,
     request,
     serve,
@@ -189,11 +190,30 @@ def test_a_removed_item_is_not_shown_and_its_decisions_can_still_be_rewarded(sho
 
 
 def test_a_new_item_can_be_shown_at_once_and_learned_from(shop):
-    shop.add_items([{"id": "fresh", "topic": "film", "colour": "red"}])
+    shop.add_items([{"id": "fresh", "topic": "film", "price": 2.0, "colour": "red"}])
     slate = shop.recommend({"user_id": "u1"}, size=13)
     assert "fresh" in slate.ids
     assert shop.reward(slate.decision_id, 1.0, item=slate.ids[0])
     assert shop.recommend({}, candidates=["fresh"]).ids == ("fresh",)
+
+
+def test_an_online_scorer_sees_an_item_with_the_features_it_had_when_it_was_shown_and_the_catalogues_other_columns(tmp_path):
+    seen = []
+
+    class Watching(TopicTally):
+        def update(self, state, request, item, reward):
+            seen.append((item.ids[0], int(item.slot[0]), {name: column[0] for name, column in item.features.items()}, request.features))
+            return state
+
+    with small_recommender(tmp_path, scorers=[Watching()]) as shop:
+        shop.recommend({"age": np.float32(3), "tags": ("a",)}, candidates=["sport-1"], decision_id="d")
+        shop.remove_items(["sport-1"])
+        shop.add_items([{"id": "sport-1", "colour": "red"}])
+        shop.reward("d", 1.0)
+        shop.recommend({}, candidates=["sport-1"], decision_id="e")
+        shop.reward("e", 1.0)
+    assert seen[0] == ("sport-1", 4, {"topic": "sport", "price": 1.0, "colour": None}, {"age": 3.0, "tags": ["a"]})
+    assert str(seen[1]) == str(("sport-1", 4, {"colour": "red", "price": np.float64("nan"), "topic": None}, {}))
 
 
 def test_an_item_that_comes_back_keeps_its_slot_and_has_its_new_features(tmp_path):
