@@ -186,11 +186,20 @@ class Encoder(Protocol[S]):
 
 @runtime_checkable
 class Mergeable(Protocol[S]):
-    """States that add up: `merge(fold(a), fold(b))` is `fold(a + b)`."""
+    """States that add up: `merge(fold(a), fold(b))` is `fold(a + b)`, and `weigh(state, 2)` is `merge(state, state)`."""
 
     def merge(self, a: S, b: S) -> S: ...
 
-    def scale(self, state: S, weight: float) -> S: ...
+    def weigh(self, state: S, weight: float) -> S: ...
+
+
+@runtime_checkable
+class Forgettable(Protocol[S]):
+    """States that can be taken apart: `subtract(fold(a + b), fold(b))` is `fold(a)`, and `forget` takes out one interaction."""
+
+    def subtract(self, whole: S, part: S) -> S: ...
+
+    def forget(self, state: S, interaction: Interaction) -> S: ...
 
 
 @runtime_checkable

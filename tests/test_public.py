@@ -52,7 +52,7 @@ def public_names(module):
     return set(listed) if listed is not None else {name for name in made_here if not name.startswith("_")}
 
 
-SMALL_PROTOCOLS = (recsdk.Mergeable, recsdk.Native, recsdk.Composite, recsdk.Online, recsdk.Rng)
+SMALL_PROTOCOLS = (recsdk.Mergeable, recsdk.Forgettable, recsdk.Native, recsdk.Composite, recsdk.Online, recsdk.Rng)
 """The docstring of each says all that there is to say of its methods."""
 
 DOCUMENTED = sorted(set(documented()))

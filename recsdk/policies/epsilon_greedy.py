@@ -9,7 +9,7 @@ import attrs
 from recsdk import explore
 from recsdk.base import Array, Context, Interaction, Rng
 from recsdk.checks import number
-from recsdk.policies import _ridge
+from recsdk.policies import _algebra, _ridge
 from recsdk.policies._ridge import Ridge
 
 
@@ -38,9 +38,25 @@ class EpsilonGreedy:
     def probs(self, state: Ridge, rng: Rng, context: Context) -> Array:
         """See `recsdk.base.Policy`."""
         del rng
-        best = explore.greedy(context.features @ state.mean, context.mask)
+        best = explore.greedy(context.features.dot(state.mean), context.mask)
         return explore.mix(best, context.mask, self.epsilon)
 
     def update(self, state: Ridge, interaction: Interaction) -> Ridge:
         """See `recsdk.base.Policy`."""
         return _ridge.update(state, interaction)
+
+    def merge(self, a: Ridge, b: Ridge) -> Ridge:
+        """See `recsdk.base.Mergeable`."""
+        return _algebra.merge(a, b)
+
+    def weigh(self, state: Ridge, weight: float) -> Ridge:
+        """See `recsdk.base.Mergeable`."""
+        return _algebra.weigh(state, weight)
+
+    def subtract(self, whole: Ridge, part: Ridge) -> Ridge:
+        """See `recsdk.base.Forgettable`."""
+        return _algebra.subtract(whole, part)
+
+    def forget(self, state: Ridge, interaction: Interaction) -> Ridge:
+        """See `recsdk.base.Forgettable`."""
+        return _ridge.forget(state, interaction)

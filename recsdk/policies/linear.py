@@ -9,7 +9,7 @@ import attrs
 from recsdk import explore
 from recsdk.base import Array, Context, Interaction, Rng
 from recsdk.checks import integer, number
-from recsdk.policies import _ridge
+from recsdk.policies import _algebra, _ridge
 from recsdk.policies._ridge import Ridge
 
 
@@ -38,12 +38,28 @@ class LinUCB:
     def probs(self, state: Ridge, rng: Rng, context: Context) -> Array:
         """See `recsdk.base.Policy`."""
         del rng
-        bounds = context.features @ state.mean + self.alpha * _ridge.widths(state, context.features)
+        bounds = context.features.dot(state.mean) + self.alpha * _ridge.widths(state, context.features)
         return explore.greedy(bounds, context.mask)
 
     def update(self, state: Ridge, interaction: Interaction) -> Ridge:
         """See `recsdk.base.Policy`."""
         return _ridge.update(state, interaction)
+
+    def merge(self, a: Ridge, b: Ridge) -> Ridge:
+        """See `recsdk.base.Mergeable`."""
+        return _algebra.merge(a, b)
+
+    def weigh(self, state: Ridge, weight: float) -> Ridge:
+        """See `recsdk.base.Mergeable`."""
+        return _algebra.weigh(state, weight)
+
+    def subtract(self, whole: Ridge, part: Ridge) -> Ridge:
+        """See `recsdk.base.Forgettable`."""
+        return _algebra.subtract(whole, part)
+
+    def forget(self, state: Ridge, interaction: Interaction) -> Ridge:
+        """See `recsdk.base.Forgettable`."""
+        return _ridge.forget(state, interaction)
 
 
 @attrs.frozen(kw_only=True)
@@ -76,9 +92,25 @@ class LinTS:
     def probs(self, state: Ridge, rng: Rng, context: Context) -> Array:
         """See `recsdk.base.Policy`."""
         noise = rng.standard_normal((self.num_draws, state.mean.shape[0]))
-        weights = state.mean[None, :] + self.scale * (noise @ state.root.T)
-        return explore.votes(weights @ context.features.T, context.mask)
+        weights = state.mean[None, :] + self.scale * noise.dot(state.root.T)
+        return explore.votes(weights.dot(context.features.T), context.mask)
 
     def update(self, state: Ridge, interaction: Interaction) -> Ridge:
         """See `recsdk.base.Policy`."""
         return _ridge.update(state, interaction)
+
+    def merge(self, a: Ridge, b: Ridge) -> Ridge:
+        """See `recsdk.base.Mergeable`."""
+        return _algebra.merge(a, b)
+
+    def weigh(self, state: Ridge, weight: float) -> Ridge:
+        """See `recsdk.base.Mergeable`."""
+        return _algebra.weigh(state, weight)
+
+    def subtract(self, whole: Ridge, part: Ridge) -> Ridge:
+        """See `recsdk.base.Forgettable`."""
+        return _algebra.subtract(whole, part)
+
+    def forget(self, state: Ridge, interaction: Interaction) -> Ridge:
+        """See `recsdk.base.Forgettable`."""
+        return _ridge.forget(state, interaction)

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsdk import base
 from recsdk._replay import replay
-from recsdk.base import Interaction, Mergeable, Policy
+from recsdk.base import Forgettable, Interaction, Mergeable, Policy
 from recsdk.testing import inputs, states
 from recsdk.testing.states import TOLERANCE, brief, name, on_numpy
 
@@ -97,16 +97,38 @@ def check_snapshot(policy: Policy[Any]) -> None:
 
 
 def check_merge(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
-    """Where it is offered, merge(fold(a), fold(b)) is fold(a + b), and scale by 2 is merging with oneself."""
+    """Where it is offered, merge(fold(a), fold(b)) is fold(a + b), and weighing by 2 is merging with oneself.
+
+    States are compared weighed by 1, which brings those that say the same in other numbers, such as roots of one matrix, into one form.
+    """
     if not isinstance(policy, Mergeable):
-        raise unittest.SkipTest(f"{name(policy)} does not offer merge and scale")
+        raise unittest.SkipTest(f"{name(policy)} does not offer merge and weigh")
     log = inputs.log(NUM_ROUNDS, 5, DIM)
     first, second = inputs.at(log, slice(13)), inputs.at(log, slice(13, None))
-    both = states.learned(policy, log)
-    _assert_equal("merge: of two parts", policy, policy.merge(*_folds(policy, first, second)), both, tolerance)
-    _assert_equal("merge: of two parts in the other order", policy, policy.merge(*_folds(policy, second, first)), both, tolerance)
-    scaled, doubled = policy.scale(states.learned(policy, first), 2.0), policy.merge(*_folds(policy, first, first))
-    _assert_equal("merge: scaled by 2, against merged with itself,", policy, scaled, doubled, tolerance)
+    whole = policy.weigh(states.learned(policy, log), 1.0)
+
+    def merged(one: Interaction, other: Interaction) -> Any:
+        return policy.weigh(policy.merge(*_folds(policy, one, other)), 1.0)
+
+    _assert_equal("merge: of two parts", policy, merged(first, second), whole, tolerance)
+    _assert_equal("merge: of two parts in the other order", policy, merged(second, first), whole, tolerance)
+    weighed, doubled = policy.weigh(states.learned(policy, first), 2.0), merged(first, first)
+    _assert_equal("merge: weighed by 2, against merged with itself,", policy, weighed, doubled, tolerance)
+
+
+def check_forget(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
+    """Where it is offered, subtract(fold(a + b), fold(b)) is fold(a), and so is forgetting the rounds of b, the first first."""
+    if not (isinstance(policy, Forgettable) and isinstance(policy, Mergeable)):
+        raise unittest.SkipTest(f"{name(policy)} does not offer subtract and forget beside merge and weigh")
+    log = inputs.log(NUM_ROUNDS, 5, DIM)
+    kept, dropped = inputs.at(log, slice(27)), inputs.at(log, slice(27, None))
+    wanted = policy.weigh(states.learned(policy, kept), 1.0)
+    subtracted = policy.subtract(*_folds(policy, log, dropped))
+    _assert_equal("forget: of the whole less a part", policy, policy.weigh(subtracted, 1.0), wanted, tolerance)
+    state = states.learned(policy, log)
+    for row in range(len(dropped.reward)):
+        state = policy.forget(state, inputs.at(dropped, row))
+    _assert_equal("forget: that forgot a part round by round", policy, policy.weigh(state, 1.0), wanted, tolerance)
 
 
 def _folds(policy: Policy[Any], *logs: Interaction) -> list[Any]:

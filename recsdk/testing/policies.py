@@ -7,7 +7,7 @@ from collections.abc import Callable
 from recsdk.testing.candidates import check_distribution, check_order, check_padding, check_purity, check_ties
 from recsdk.testing.declarations import check_declaration
 from recsdk.testing.engines import check_engines, check_settings, check_strictness
-from recsdk.testing.folding import check_chosen, check_fold, check_merge, check_snapshot, check_weight
+from recsdk.testing.folding import check_chosen, check_fold, check_forget, check_merge, check_snapshot, check_weight
 from recsdk.testing.honesty import check_honesty
 from recsdk.testing.learning import check_learns
 from recsdk.testing.refusals import check_refusal
@@ -25,6 +25,7 @@ POLICY_CHECKS: tuple[Callable[..., None], ...] = (
     check_chosen,
     check_snapshot,
     check_merge,
+    check_forget,
     check_engines,
     check_strictness,
     check_settings,

@@ -282,7 +282,7 @@ class LearnsTheOpposite(Sound):
 
 @attrs.frozen(kw_only=True)
 class Sums:
-    """Ridge regression kept as sums, which add up: a sound policy that offers merge and scale."""
+    """Ridge regression kept as sums, which add up: a sound policy that offers merge and weigh."""
 
     runs_on: ClassVar[Any] = ("numpy",)
     learns_from: ClassVar[Any] = "chosen"
@@ -302,7 +302,7 @@ class Sums:
     def merge(self, a, b):
         return (a[0] + b[0], a[1] + b[1])
 
-    def scale(self, state, weight):
+    def weigh(self, state, weight):
         return (weight * state[0], weight * state[1])
 
 
@@ -319,9 +319,35 @@ class TakesTheLarger(Sums):
 
 
 @attrs.frozen(kw_only=True)
-class ScalesHalf(Sums):
-    def scale(self, state, weight):
+class WeighsHalf(Sums):
+    def weigh(self, state, weight):
         return (weight * state[0], state[1])
+
+
+# forget
+
+
+@attrs.frozen(kw_only=True)
+class Differences(Sums):
+    """As sound as `Sums`, and states can be taken apart."""
+
+    def subtract(self, whole, part):
+        return (whole[0] - part[0], whole[1] - part[1])
+
+    def forget(self, state, interaction):
+        return self.update(state, interaction._replace(weight=-interaction.weight))
+
+
+@attrs.frozen(kw_only=True)
+class SubtractsTheMomentsOnly(Differences):
+    def subtract(self, whole, part):
+        return (whole[0], whole[1] - part[1])
+
+
+@attrs.frozen(kw_only=True)
+class ForgetsWithoutWeight(Differences):
+    def forget(self, state, interaction):
+        return self.update(state, interaction._replace(weight=-1.0))
 
 
 # engines, strictness, settings
@@ -402,7 +428,7 @@ def failing_laws(policy):
     return laws, stopped
 
 
-SOUND = [Sound(), Sums(), OnBoth()]
+SOUND = [Sound(), Sums(), Differences(), OnBoth()]
 
 
 @pytest.mark.parametrize("policy", SOUND, ids=lambda policy: type(policy).__name__)
@@ -430,7 +456,9 @@ ALONE = [
     ("snapshot", CountsBesideTheState()),
     ("merge", AddsThePriorTwice()),
     ("merge", TakesTheLarger()),
-    ("merge", ScalesHalf()),
+    ("merge", WeighsHalf()),
+    ("forget", SubtractsTheMomentsOnly()),
+    ("forget", ForgetsWithoutWeight()),
     ("engines", LearnsOtherwiseOnJax()),
     ("engines", AnswersOtherwiseOnJax()),
     ("strictness", ReliesOnPromotion()),
