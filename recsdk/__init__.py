@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from recsdk._loop import JaxRandom
     from recsdk._replay import Replay, replay
     from recsdk._simulate import Environment, Round, Simulation, simulate
+    from recsdk._sweep import Sweep, sweep
     from recsdk.base import (
         Composite,
         Context,
@@ -77,10 +78,12 @@ _LAZY = {
     "Replay": "recsdk._replay",
     "Round": "recsdk._simulate",
     "Simulation": "recsdk._simulate",
+    "Sweep": "recsdk._sweep",
     "Uniform": "recsdk.policies.uniform",
     "WithFloor": "recsdk.policies.floor",
     "replay": "recsdk._replay",
     "simulate": "recsdk._simulate",
+    "sweep": "recsdk._sweep",
 }
 
 __all__ = [
@@ -110,6 +113,7 @@ __all__ = [
     "Round",
     "Scorer",
     "Simulation",
+    "Sweep",
     "Uniform",
     "WithFloor",
     "decide",
@@ -117,6 +121,7 @@ __all__ = [
     "learn",
     "replay",
     "simulate",
+    "sweep",
 ]
 
 

@@ -115,8 +115,19 @@ def _run_jax(step: Step, carry: Any, rounds: Any, key: Array) -> tuple[Any, Any]
     for start in range(0, num_rounds, size):
         first = min(start, num_rounds - size)  # the last piece reaches back into the one before it, to be of the compiled size
         carry, outputs = walk(carry, _tree.at(rounds, slice(first, first + size)), key, first, start - first)
-        pieces.append(_tree.at(_tree.tree_map(np.asarray, outputs), slice(start - first, None)))
+        if pieces:  # waits for the piece before only: JAX reads one while it walks the other, and holds no more than these two
+            pieces[-1] = _tree.tree_map(np.asarray, pieces[-1])
+        pieces.append(outputs)
+    pieces[-1] = _tree.tree_map(lambda array: np.asarray(array)[start - first :], pieces[-1])
     return _tree.tree_map(np.asarray, carry), _tree.tree_map(lambda *arrays: np.concatenate(arrays), *pieces)
+
+
+def randoms(key: Array, first: Array, size: int) -> tuple[Array, Array]:
+    """Returns with a leading `size` what `JaxRandom` takes in each round from number `first` on."""
+    import jax
+
+    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jax.numpy.arange(size))
+    return keys, jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 0), dtype="float64"))(keys)
 
 
 @functools.lru_cache(maxsize=128)
@@ -126,8 +137,7 @@ def _compiled(step: Step) -> Callable[..., tuple[Any, Any]]:
     def walk(carry: Any, rounds: Any, key: Array, first: Array, skip: Array) -> tuple[Any, Any]:
         """Walks a piece of the rounds that begins with number `first`, without the `skip` in front."""
         size = len(next(_tree.leaves(rounds)))
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, first + jax.numpy.arange(size))
-        ahead = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, 0), dtype="float64"))(keys)
+        keys, ahead = randoms(key, first, size)
 
         def one(carry: Any, index: Array) -> tuple[Any, Any]:
             return step(carry, JaxRandom(keys[index], ahead[index]), _tree.at(rounds, index))

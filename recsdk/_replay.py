@@ -66,8 +66,9 @@ def replay(
     return Replay(state, decision, matched)
 
 
-@functools.lru_cache(maxsize=128)  # one function object per question, so that it is compiled once
-def _step(policy: Policy[Any], learn_from: LearnFrom) -> _loop.Step:
+def step_of(policy: Policy[Any], learn_from: LearnFrom) -> _loop.Step:
+    """Returns one round of a replay: carries the state, gives the decision and whether it matched."""
+
     def step(state: Any, rng: Rng, logged: Interaction) -> tuple[Any, tuple[Decision, Array]]:
         decision = decide(policy, state, rng, logged.context)
         matched = decision.action == logged.action
@@ -79,3 +80,6 @@ def _step(policy: Policy[Any], learn_from: LearnFrom) -> _loop.Step:
         return state, (decision, matched)
 
     return step
+
+
+_step = functools.lru_cache(maxsize=128)(step_of)  # one function object per question, so that it is compiled once

@@ -97,8 +97,9 @@ def simulate(
     return Simulation(state, *outputs)
 
 
-@functools.lru_cache(maxsize=128)  # one function object per question, so that it is compiled once
-def _step(policy: Policy[Any], environment: Environment[Any]) -> _loop.Step:
+def step_of(policy: Policy[Any], environment: Environment[Any]) -> _loop.Step:
+    """Returns one round of a simulation: carries the state and the world, gives the fields of `Simulation` after `state`."""
+
     def step(carry: tuple[Any, Any], rng: Rng, time: Array) -> tuple[tuple[Any, Any], Any]:
         state, world = carry
         context, mean, reward = environment.round(world, rng, time)
@@ -110,3 +111,6 @@ def _step(policy: Policy[Any], environment: Environment[Any]) -> _loop.Step:
         return (state, world), (interaction, best - mean[action], probs @ mean, mean)
 
     return step
+
+
+_step = functools.lru_cache(maxsize=128)(step_of)  # one function object per question, so that it is compiled once
