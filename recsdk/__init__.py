@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from recsdk.policies.floor import WithFloor
     from recsdk.policies.linear import LinTS, LinUCB
     from recsdk.policies.mixture import Mixture
+    from recsdk.policies.squarecb import SquareCB
     from recsdk.policies.uniform import Uniform
     from recsdk.recommender import Recommender
 
@@ -79,6 +80,7 @@ _LAZY = {
     "Round": "recsdk._simulate",
     "Simulation": "recsdk._simulate",
     "Sweep": "recsdk._sweep",
+    "SquareCB": "recsdk.policies.squarecb",
     "Uniform": "recsdk.policies.uniform",
     "WithFloor": "recsdk.policies.floor",
     "replay": "recsdk._replay",
@@ -113,6 +115,7 @@ __all__ = [
     "Round",
     "Scorer",
     "Simulation",
+    "SquareCB",
     "Sweep",
     "Uniform",
     "WithFloor",

@@ -49,3 +49,25 @@ def softmax(scores: Array, mask: Array, temperature: float) -> Array:
     scores = xp.where(mask, scores / temperature, -xp.inf)
     weights = xp.exp(scores - scores.max())
     return weights / weights.sum()
+
+
+def inverse_gap(scores: Array, mask: Array, gamma: Array) -> Array:
+    """Gives a candidate 1 / (K + gamma gap) of the mass, K of them, and the rest to the best, whose gap is 0; ties share it.
+
+    Args:
+        scores: f64[K].
+        mask: bool[K].
+        gamma: f64[], >= 0: 0 is uniform, larger is greedier.
+
+    References:
+        Foster, Rakhlin, Beyond UCB: Optimal and Efficient Contextual Bandits with Regression Oracles, ICML 2020, algorithm 1; after
+        Abe, Long, Associative Reinforcement Learning using Linear Probabilistic Concepts, ICML 1999.
+    """
+    xp = scores.__array_namespace__()
+    masked = xp.where(mask, scores, -xp.inf)
+    top = masked[masked.argmax()]
+    best = masked >= top - TIE * (1 + abs(top))
+    others = mask & ~best
+    num = mask.astype(xp.float64).sum()
+    shares = xp.where(others, 1 / (num + gamma * xp.where(others, top - scores, 0.0)), 0.0)
+    return shares + (1 - shares.sum()) * uniform(best)

@@ -155,3 +155,27 @@ def test_jax_gives_what_numpy_gives():
     with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         for function in functions:
             np.testing.assert_allclose(jax.jit(function)(scores, draws, mask), function(scores, draws, mask), rtol=1e-12)
+
+
+def test_inverse_gaps_are_the_papers_formula():
+    probs = explore.inverse_gap(np.array([1.0, 0.5, 9.0, 0.8]), np.array([True, True, False, True]), 10.0)
+    np.testing.assert_allclose(probs, [1 - 1 / 8 - 1 / 5, 1 / (3 + 10 * 0.5), 0, 1 / (3 + 10 * 0.2)], rtol=1e-14)
+
+
+@given(scores=SCORES)
+def test_inverse_gaps_without_greed_are_uniform_and_with_all_greed_are_greedy(scores):
+    mask = np.ones(len(scores), bool)
+    np.testing.assert_allclose(explore.inverse_gap(scores, mask, 0.0), explore.uniform(mask), rtol=1e-12)
+    np.testing.assert_allclose(explore.inverse_gap(scores, mask, 1e300), explore.greedy(scores, mask), atol=1e-12)
+
+
+@given(scores=SCORES, gamma=st.floats(0, 1e9))
+def test_inverse_gaps_favour_the_better(scores, gamma):
+    probs = explore.inverse_gap(scores, np.ones(len(scores), bool), gamma)
+    assert (np.diff(probs[np.argsort(scores)]) >= -1e-12).all()
+    assert abs(probs.sum() - 1) < 1e-12
+
+
+def test_the_best_share_what_inverse_gaps_leave():
+    probs = explore.inverse_gap(np.array([1.0, 1.0 + 1e-15, 0.0]), np.ones(3, bool), 7.0)
+    np.testing.assert_allclose(probs, [0.45, 0.45, 0.1], rtol=1e-12)
