@@ -167,13 +167,18 @@ def test_a_slates_rewards_are_taken_together_and_the_unnamed_get_the_reward_of_t
     assert shop.num_learned == 3
 
 
+class Last(TopicTally):
+    def update(self, state, request, item, reward):
+        return {"last": np.array(reward)}
+
+
 def test_minus_zero_and_the_smallest_numbers_are_rewards(tmp_path):
     rewards = [-0.0, 0.0, 5e-324, -5e-324, 0, np.int64(3), np.float32(0.1)]
-    with open_recommender(tmp_path) as shop:
+    with small_recommender(tmp_path, scorers=[Last()]) as shop:
         for number, value in enumerate(rewards):
             shop.recommend({}, decision_id=f"d{number}")
             assert shop.reward(f"d{number}", value)
-        assert shop.audit()
+            assert shop.audit()
         assert [reward.value for reward, _ in shop._ledger.outcomes()] == [float(value) for value in rewards]
 
 

@@ -362,8 +362,9 @@ def test_a_folder_that_was_made_half_way_opens_as_a_new_one(tmp_path, monkeypatc
         open_recommender(tmp_path, **ONLINE)
     monkeypatch.undo()
     reordered = {**ONLINE, "items": CATALOGUE[::-1]}
-    with open_recommender(tmp_path, **reordered) as shop:
+    with open_recommender(tmp_path, **reordered) as shop, open_recommender(tmp_path / "new", **reordered) as other:
         assert len(shop.catalogue) == 12
+        assert state(shop) == state(other)  # what was fitted half way, to other slots, is forgotten
         work(shop)
         assert shop.audit()
 
