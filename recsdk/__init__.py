@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         learn,
     )
     from recsdk.errors import RecsdkError
+    from recsdk.policies.boltzmann import Boltzmann
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
     from recsdk.policies.floor import WithFloor
     from recsdk.policies.linear import LinTS, LinUCB
@@ -71,6 +72,7 @@ _LAZY = {
     "RecsdkError": "recsdk.errors",
     "EpsilonGreedy": "recsdk.policies.epsilon_greedy",
     "JaxRandom": "recsdk._loop",
+    "Boltzmann": "recsdk.policies.boltzmann",
     "LinTS": "recsdk.policies.linear",
     "LinUCB": "recsdk.policies.linear",
     "Environment": "recsdk._simulate",
@@ -89,6 +91,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "Boltzmann",
     "Composite",
     "Context",
     "Decision",
