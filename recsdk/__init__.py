@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     )
     from recsdk.errors import RecsdkError
     from recsdk.policies.boltzmann import Boltzmann
+    from recsdk.policies.columns import ByColumn, OnColumns
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
     from recsdk.policies.floor import WithFloor
     from recsdk.policies.linear import LinTS, LinUCB
@@ -73,6 +74,8 @@ _LAZY = {
     "EpsilonGreedy": "recsdk.policies.epsilon_greedy",
     "JaxRandom": "recsdk._loop",
     "Boltzmann": "recsdk.policies.boltzmann",
+    "ByColumn": "recsdk.policies.columns",
+    "OnColumns": "recsdk.policies.columns",
     "LinTS": "recsdk.policies.linear",
     "LinUCB": "recsdk.policies.linear",
     "Environment": "recsdk._simulate",
@@ -92,6 +95,7 @@ _LAZY = {
 
 __all__ = [
     "Boltzmann",
+    "ByColumn",
     "Composite",
     "Context",
     "Decision",
@@ -108,6 +112,7 @@ __all__ = [
     "Mergeable",
     "Mixture",
     "Native",
+    "OnColumns",
     "Online",
     "Policy",
     "Recommender",
