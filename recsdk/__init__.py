@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         learn,
     )
     from recsdk.errors import RecsdkError
+    from recsdk.policies.bag import Bag
     from recsdk.policies.boltzmann import Boltzmann
     from recsdk.policies.columns import ByColumn, OnColumns
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
@@ -76,6 +77,7 @@ _LAZY = {
     "Boltzmann": "recsdk.policies.boltzmann",
     "ByColumn": "recsdk.policies.columns",
     "OnColumns": "recsdk.policies.columns",
+    "Bag": "recsdk.policies.bag",
     "LinTS": "recsdk.policies.linear",
     "LinUCB": "recsdk.policies.linear",
     "Environment": "recsdk._simulate",
@@ -94,6 +96,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "Bag",
     "Boltzmann",
     "ByColumn",
     "Composite",
