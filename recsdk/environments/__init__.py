@@ -1,6 +1,22 @@
-"""Worlds with known truth, for `recsdk.simulate`."""
+"""Worlds with known truth, for `recsdk.simulate` and `recsdk.sweep`."""
 
+from recsdk.environments.changing import ChangingWorld
 from recsdk.environments.data import ClassificationWorld, RatingsWorld
+from recsdk.environments.drifting import DriftingWorld
+from recsdk.environments.heavy_tailed import HeavyTailedWorld
 from recsdk.environments.linear import LinearWorld
+from recsdk.environments.logistic import LogisticWorld
+from recsdk.environments.neural import NeuralWorld
+from recsdk.environments.ratings import fit_ratings_world
 
-__all__ = ["ClassificationWorld", "LinearWorld", "RatingsWorld"]
+__all__ = [
+    "ChangingWorld",
+    "ClassificationWorld",
+    "DriftingWorld",
+    "HeavyTailedWorld",
+    "LinearWorld",
+    "LogisticWorld",
+    "NeuralWorld",
+    "RatingsWorld",
+    "fit_ratings_world",
+]

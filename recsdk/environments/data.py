@@ -8,7 +8,8 @@ import attrs
 import numpy as np
 
 from recsdk._simulate import Round
-from recsdk.base import Array, Context, Rng
+from recsdk.base import Array, Rng
+from recsdk.environments._candidates import everyone
 from recsdk.errors import EmptyLog, InvalidValue
 
 
@@ -82,7 +83,7 @@ class ClassificationWorld:
         num_candidates = reward.shape[0]
         blocks = xp.eye(num_candidates, dtype=xp.float64)[:, :, None] * context[None, None, :]
         features = xp.reshape(blocks, (num_candidates, -1))
-        return Round(Context(features, xp.ones(num_candidates, dtype=xp.bool), xp.arange(num_candidates)), reward, reward)
+        return Round(everyone(features), reward, reward)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -126,4 +127,4 @@ class RatingsWorld:
         xp = user.__array_namespace__()
         num_candidates = items.shape[0]
         features = xp.concat([user[None, :] * items, items, xp.ones((num_candidates, 1), dtype=xp.float64)], axis=1)
-        return Round(Context(features, xp.ones(num_candidates, dtype=xp.bool), xp.arange(num_candidates)), reward, reward)
+        return Round(everyone(features), reward, reward)

@@ -8,8 +8,9 @@ import attrs
 import numpy as np
 
 from recsdk._simulate import Round
-from recsdk.base import Array, Context, Rng
+from recsdk.base import Array, Rng
 from recsdk.checks import integer, number
+from recsdk.environments._candidates import on_sphere
 
 
 class LinearTruth(NamedTuple):
@@ -44,10 +45,6 @@ class LinearWorld:
     def round(self, world: LinearTruth, rng: Rng, time: Array) -> Round:
         """See `recsdk.Environment`."""
         del time
-        features = rng.standard_normal((self.num_candidates, self.dim))
-        xp = features.__array_namespace__()
-        features = features / xp.sqrt(xp.vecdot(features, features))[:, None]
-        mean = features @ world.weights
-        reward = mean + self.noise * rng.standard_normal((self.num_candidates,))
-        mask = xp.ones(self.num_candidates, dtype=xp.bool)
-        return Round(Context(features, mask, xp.arange(self.num_candidates)), mean, reward)
+        context = on_sphere(rng, self.num_candidates, self.dim)
+        mean = context.features @ world.weights
+        return Round(context, mean, mean + self.noise * rng.standard_normal((self.num_candidates,)))

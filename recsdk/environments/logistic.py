@@ -1,0 +1,43 @@
+"""The world of clicks."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+
+from recsdk._simulate import Round
+from recsdk.base import Array, Rng
+from recsdk.checks import integer, number
+from recsdk.environments._candidates import on_sphere
+from recsdk.environments.linear import LinearTruth
+
+
+@attrs.frozen(kw_only=True)
+class LogisticWorld:
+    """Rewards are 0 or 1: a click with probability 1 / (1 + exp(-(slope x.weights + intercept))), for fresh x on the unit sphere.
+
+    Attributes:
+        num_candidates: K.
+        dim: D.
+        slope: how far the candidates differ; at 0 all are clicked alike.
+        intercept: log-odds of a candidate at a right angle to the weights: -3 for a world of rare clicks.
+    """
+
+    num_candidates: int = attrs.field(default=10, validator=integer(at_least=1))
+    dim: int = attrs.field(default=8, validator=integer(at_least=1))
+    slope: float = attrs.field(default=4.0, validator=number(at_least=0))
+    intercept: float = attrs.field(default=-1.0, validator=number())
+
+    def init(self, seed: int) -> LinearTruth:
+        """See `recsdk.Environment`."""
+        weights = np.random.default_rng(seed).standard_normal(self.dim)
+        return LinearTruth(weights / np.sqrt(weights @ weights))
+
+    def round(self, world: LinearTruth, rng: Rng, time: Array) -> Round:
+        """See `recsdk.Environment`."""
+        del time
+        context = on_sphere(rng, self.num_candidates, self.dim)
+        xp = context.features.__array_namespace__()
+        mean = 1 / (1 + xp.exp(-(self.slope * (context.features @ world.weights) + self.intercept)))
+        reward = (rng.random((self.num_candidates,)) < mean).astype(xp.float64)
+        return Round(context, mean, reward)

@@ -1,0 +1,60 @@
+"""A world that no linear model can describe."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import attrs
+import numpy as np
+
+from recsdk._simulate import Round
+from recsdk.base import Array, Rng
+from recsdk.checks import integer, number
+from recsdk.environments._candidates import on_sphere
+
+
+class NeuralTruth(NamedTuple):
+    """A network of one hidden layer.
+
+    Attributes:
+        hidden: f64[D, H], of the hidden units.
+        output: f64[H], of unit length.
+    """
+
+    hidden: Array
+    output: Array
+
+
+@attrs.frozen(kw_only=True)
+class NeuralWorld:
+    """Rewards are tanh(x.hidden).output + noise, a fixed random network, with fresh candidates x on the unit sphere.
+
+    With x both of its signs are as likely, and tanh is odd, so a linear model explains a part of the truth: the less, the larger `gain`.
+
+    Attributes:
+        num_candidates: K.
+        dim: D.
+        width: H, hidden units.
+        gain: standard deviation of what goes into a hidden unit; small is nearly linear, large nearly a vote of half-spaces.
+        noise: standard deviation of the reward.
+    """
+
+    num_candidates: int = attrs.field(default=10, validator=integer(at_least=1))
+    dim: int = attrs.field(default=8, validator=integer(at_least=1))
+    width: int = attrs.field(default=16, validator=integer(at_least=1))
+    gain: float = attrs.field(default=3.0, validator=number(above=0))
+    noise: float = attrs.field(default=0.1, validator=number(at_least=0))
+
+    def init(self, seed: int) -> NeuralTruth:
+        """See `recsdk.Environment`."""
+        rng = np.random.default_rng(seed)
+        hidden, output = rng.standard_normal((self.dim, self.width)), rng.standard_normal(self.width)
+        return NeuralTruth(self.gain * hidden, output / np.sqrt(output @ output))
+
+    def round(self, world: NeuralTruth, rng: Rng, time: Array) -> Round:
+        """See `recsdk.Environment`."""
+        del time
+        context = on_sphere(rng, self.num_candidates, self.dim)
+        xp = context.features.__array_namespace__()
+        mean = xp.tanh(context.features @ world.hidden) @ world.output
+        return Round(context, mean, mean + self.noise * rng.standard_normal((self.num_candidates,)))
