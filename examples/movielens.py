@@ -16,11 +16,11 @@ from recsdk.datasets import read_movielens
 from recsdk.encoders.two_tower import TwoTower
 
 SHARED = Path(os.environ.get("RECSDK_SHARED", Path(__file__).parents[2] / "shared"))
+SCORERS = ("popularity", "item-knn")
 ENCODER = TwoTower(dim=16, epochs=2, user_features=("user_id", "age", "gender", "occupation"))
 
 
 def part(events: recsdk.Events, rows: slice) -> recsdk.Events:
-    """Returns some of the events."""
     requests = {name: column[rows] for name, column in events.requests.items()}
     return events._replace(requests=requests, item=events.item[rows], reward=events.reward[rows], time=events.time[rows])
 
@@ -41,19 +41,19 @@ def main() -> None:
     items, events = read_movielens(path)
     events = events._replace(reward=(events.reward >= 4).astype(float))
     past, later = part(events, slice(60_000, 90_000)), part(events, slice(90_000, None))
-
-    chosen, chance, now = [], [], [later.time[0]]
-    parts = {"encoder": ENCODER, "scorers": ["popularity", "item-knn"], "history": past, "clock": lambda: now[0]}
-    with tempfile.TemporaryDirectory() as folder, recsdk.Recommender.open(folder, items=items, **parts) as cinema:
+    chosen, now = [], [later.time[0]]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        recsdk.Recommender.open(folder, items=items, encoder=ENCODER, scorers=SCORERS, history=past, clock=lambda: now[0]) as cinema,
+    ):
         for rows in offers(later):
             now[0] = later.time[rows[-1]]
             reward = dict(zip(items.ids[later.item[rows]].tolist(), later.reward[rows].tolist(), strict=True))
             shown = cinema.recommend({name: column[rows[0]] for name, column in later.requests.items()}, candidates=list(reward))
             cinema.reward(shown.decision_id, reward[shown.ids[0]])
             chosen.append(reward[shown.ids[0]])
-            chance.append(np.mean(list(reward.values())))
     print(f"{len(chosen)} rounds of 10 films each, in order of time")
-    print(f"liked: {np.mean(chosen):.1%} of what was recommended, {np.mean(chance):.1%} of what was on offer")
+    print(f"liked: {np.mean(chosen):.1%} of what was recommended, {later.reward[offers(later)].mean():.1%} of what was on offer")
 
 
 if __name__ == "__main__":

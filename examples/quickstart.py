@@ -3,9 +3,8 @@
 import random
 import tempfile
 
-import numpy as np
-
 import recsdk
+from recsdk.base import Array
 from recsdk.ledger.reader import read_log
 from recsdk.ope import evaluate
 
@@ -13,7 +12,7 @@ TOPICS = ("news", "sport", "music", "food")
 CATALOGUE = [{"id": f"{topic}-{number}", "topic": topic} for topic in TOPICS for number in range(5)]
 
 
-def same_topic(request: recsdk.Request, candidates: recsdk.Items) -> np.ndarray:
+def same_topic(request: recsdk.Request, candidates: recsdk.Items) -> Array:
     """Is it about what the visitor likes? Any such function is a scorer: the policy learns how far to trust it."""
     return candidates.features["topic"] == request.features["likes"]
 

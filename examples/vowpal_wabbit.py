@@ -5,16 +5,15 @@ import sys
 import tempfile
 from typing import Any
 
-import numpy as np
-
 import recsdk
 from recsdk import plugins
+from recsdk.base import Array
 
 TOPICS = ("news", "sport", "music", "food")
 CATALOGUE = [{"id": f"{topic}-{number}", "topic": topic} for topic in TOPICS for number in range(5)]
 
 
-def same_topic(request: recsdk.Request, candidates: recsdk.Items) -> np.ndarray:
+def same_topic(request: recsdk.Request, candidates: recsdk.Items) -> Array:
     return candidates.features["topic"] == request.features["likes"]
 
 

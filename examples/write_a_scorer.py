@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 
 from recsdk import Events, Items, LinTS, Recommender, Request, features, replay
+from recsdk.base import Array
 from recsdk.ledger.reader import read_log
 
 
@@ -29,7 +30,7 @@ class NearPrice:
         paid = np.log2(log.items.features["price"][log.item[log.reward > 0]]) if len(log.item) else np.empty(0)
         return Paid(np.asarray(paid.sum() / max(len(paid), 1)), np.asarray(float(len(paid))))
 
-    def score(self, state: Paid, request: Request, candidates: Items) -> np.ndarray:
+    def score(self, state: Paid, request: Request, candidates: Items) -> Array:
         """Returns f32[K, 1], one column."""
         return np.exp2(-np.abs(np.log2(candidates.features["price"]) - state.level)).astype(np.float32)[:, None]
 
@@ -43,8 +44,7 @@ def main() -> None:
     shoppers, goods = random.Random(0), [{"id": f"shoe-{price}", "price": price} for price in range(20, 260, 10)]
     sales = [{"item": f"shoe-{shoppers.choice([80, 90, 100, 110, 120, 200])}", "time": 0} for _ in range(50)]
     with tempfile.TemporaryDirectory() as folder:
-        parts = {"scorers": [NearPrice(), "recency"], "history": sales, "log_features": "all"}
-        with Recommender.open(folder, items=goods, **parts) as shop:
+        with Recommender.open(folder, items=goods, scorers=[NearPrice(), "recency"], history=sales, log_features="all") as shop:
             for _ in range(600):
                 shown = shop.recommend({})
                 wanted = 80 <= int(shown.ids[0].removeprefix("shoe-")) <= 120
