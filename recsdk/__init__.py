@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from recsdk.policies.boltzmann import Boltzmann
     from recsdk.policies.columns import ByColumn, OnColumns
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
+    from recsdk.policies.exp3 import EXP3
     from recsdk.policies.floor import WithFloor
     from recsdk.policies.linear import LinTS, LinUCB
     from recsdk.policies.mixture import Mixture
@@ -78,6 +79,7 @@ _LAZY = {
     "ByColumn": "recsdk.policies.columns",
     "OnColumns": "recsdk.policies.columns",
     "Bag": "recsdk.policies.bag",
+    "EXP3": "recsdk.policies.exp3",
     "LinTS": "recsdk.policies.linear",
     "LinUCB": "recsdk.policies.linear",
     "Environment": "recsdk._simulate",
@@ -96,6 +98,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "EXP3",
     "Bag",
     "Boltzmann",
     "ByColumn",
