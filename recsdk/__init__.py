@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from recsdk.policies.columns import ByColumn, OnColumns
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
     from recsdk.policies.exp3 import EXP3
+    from recsdk.policies.experts import EXP4
     from recsdk.policies.floor import WithFloor
     from recsdk.policies.linear import LinTS, LinUCB
     from recsdk.policies.mixture import Mixture
@@ -80,6 +81,7 @@ _LAZY = {
     "OnColumns": "recsdk.policies.columns",
     "Bag": "recsdk.policies.bag",
     "EXP3": "recsdk.policies.exp3",
+    "EXP4": "recsdk.policies.experts",
     "LinTS": "recsdk.policies.linear",
     "LinUCB": "recsdk.policies.linear",
     "Environment": "recsdk._simulate",
@@ -99,6 +101,7 @@ _LAZY = {
 
 __all__ = [
     "EXP3",
+    "EXP4",
     "Bag",
     "Boltzmann",
     "ByColumn",

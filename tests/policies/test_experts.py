@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+from live import NativeTally
+from worlds import ItemWorld
+
+from recsdk import EXP4, ByColumn, Context, EpsilonGreedy, Interaction, LinTS, LinUCB, Uniform, WithFloor, replay, simulate, testing
+from recsdk.environments import LinearWorld
+from recsdk.errors import InvalidValue
+
+WIDE = {"low": -2.0, "high": 2.0}
+
+
+@testing.parametrize(EXP4(policies=(EpsilonGreedy(), LinTS(num_draws=2)), **WIDE))
+def test_conforms(policy, check):
+    check(policy)
+
+
+@testing.parametrize(EXP4(policies=(NativeTally(), LinUCB()), **WIDE), skip={"weight": "NativeTally counts every round once"})
+def test_conforms_with_a_native_policy_inside(policy, check):
+    check(policy)
+
+
+CONTEXT = Context(np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]]), np.ones(3, bool), np.arange(3))
+
+
+def test_three_rounds_by_hand():
+    policy = EXP4(policies=(ByColumn(column=0), ByColumn(column=1), Uniform()), low=-1.0, high=1.0)
+    state = policy.init(np.zeros(2))
+    for action, reward, propensity, weight in ((1, 0.5, 0.25, 1.0), (0, -1.0, 0.5, 2.0), (2, 0.0, 0.1, 1.0)):
+        state = policy.update(state, Interaction(CONTEXT, action, reward, propensity, weight))
+    loss_1, loss_0, loss_2 = 0.25 / 0.25, 2 * 1.0 / 0.5, 0.5 / 0.1
+    np.testing.assert_allclose(state.total, [loss_1, loss_0, (loss_0 + loss_1 + loss_2) / 3], rtol=1e-12)
+    assert state.rounds == 4
+    shares = np.exp(-np.sqrt(np.log(3) / (3 * 5)) * state.total)
+    shares /= shares.sum()
+    wanted = [shares[1] + shares[2] / 3, shares[0] + shares[2] / 3, shares[2] / 3]
+    np.testing.assert_allclose(policy.probs(state, None, CONTEXT), wanted, rtol=1e-12)
+
+
+def test_one_policy_is_followed():
+    policy = EXP4(policies=(EpsilonGreedy(),))
+    probs = policy.probs(policy.init(np.ones(2)), None, CONTEXT)
+    np.testing.assert_allclose(probs, EpsilonGreedy().probs(EpsilonGreedy().init(np.ones(2)), None, CONTEXT), rtol=1e-12)
+
+
+def test_the_regret_against_the_best_advice_stays_within_the_theorem():
+    world = ItemWorld(chances=((0.9, 0.1, 0.5), (0.1, 0.9, 0.5), (0.0, 1.0, 0.5)), length=1000)
+    policy = EXP4(policies=(*(ByColumn(column=column) for column in (1, 2, 3)), Uniform()))
+    simulations = [simulate(policy, world, 4000, seed=seed, engine="numpy") for seed in range(2)]
+    best, middling = simulations[0].mean.sum(axis=0).max(), simulations[0].mean.mean(axis=1).sum()
+    regret = best - np.mean([simulation.value.sum() for simulation in simulations])
+    assert regret <= 2 * np.sqrt(4000 * 3 * np.log(4)) < best - middling
+
+
+def test_it_finds_the_policy_that_learns():
+    world = LinearWorld(num_candidates=5, dim=5)
+    blind, learner = Uniform(), WithFloor(policy=LinUCB())
+    state = simulate(EXP4(policies=(blind, learner, blind), low=-1.5, high=1.5), world, 4000, seed=0, engine="numpy").state
+    shares = np.exp(-np.sqrt(np.log(3) / (3 * 4000)) * (state.total - state.total.min()))
+    assert (shares / shares.sum())[1] > 0.95
+
+
+def test_the_losses_of_a_policy_that_draws_are_without_bias():
+    world = ItemWorld(chances=((0.3, 0.6, 0.55),))
+    thompson = LinTS(num_draws=2, ridge=1e9, scale=1e4)  # it hardly learns, so that its mean answer stays
+    log = simulate(Uniform(), world, 3000, seed=0, engine="numpy").log
+    policy = EXP4(policies=(thompson, Uniform()))
+    losses = replay(policy, log, engine="numpy").state.total / 3000
+    state = thompson.init(np.zeros(4))
+    rng = np.random.default_rng(0)
+    context = Context(log.context.features[0], log.context.mask[0], log.context.item[0])
+    mean = np.mean([thompson.probs(state, rng, context) for _ in range(3000)], axis=0)
+    wanted = mean @ (1 - np.array([0.3, 0.6, 0.55]))
+    assert abs(losses[0] - wanted) < 4 * 1.0 / 3000**0.5
+    assert abs(losses[1] - (1 - 1.45 / 3)) < 4 * 0.5 / 3000**0.5
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"policies": ()}, "EXP4.policies must be a tuple of one or more policies, got "),
+        ({"policies": (Uniform(),), "high": -1.0}, "EXP4.high must be above low = 0.0, got -1.0"),
+        ({"policies": (Uniform(),), "rate": float("nan")}, "EXP4.rate must be a finite number > 0, got nan"),
+    ],
+)
+def test_a_bad_setting_is_refused(fields, message):
+    with pytest.raises(InvalidValue, match=message):
+        EXP4(**fields)
