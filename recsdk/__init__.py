@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from recsdk.errors import RecsdkError
     from recsdk.policies.bag import Bag
     from recsdk.policies.boltzmann import Boltzmann
+    from recsdk.policies.budgeted import Budgeted
     from recsdk.policies.columns import ByColumn, OnColumns
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
     from recsdk.policies.exp3 import EXP3
@@ -82,6 +83,7 @@ _LAZY = {
     "Bag": "recsdk.policies.bag",
     "EXP3": "recsdk.policies.exp3",
     "EXP4": "recsdk.policies.experts",
+    "Budgeted": "recsdk.policies.budgeted",
     "LinTS": "recsdk.policies.linear",
     "LinUCB": "recsdk.policies.linear",
     "Environment": "recsdk._simulate",
@@ -104,6 +106,7 @@ __all__ = [
     "EXP4",
     "Bag",
     "Boltzmann",
+    "Budgeted",
     "ByColumn",
     "Composite",
     "Context",

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+from live import NativeTally
+from worlds import ItemWorld
+
+from recsdk import Budgeted, ByColumn, Context, EpsilonGreedy, Interaction, LinUCB, Uniform, _codec, replay, simulate, testing
+from recsdk.errors import InvalidValue
+
+
+@testing.parametrize(Budgeted(policy=LinUCB(), cap=500, window=1000, num_items=128))
+def test_conforms(policy, check):
+    check(policy)
+
+
+@testing.parametrize(
+    Budgeted(policy=NativeTally(), cap=1, window=4, num_items=128),
+    skip={"weight": "NativeTally counts every round once", "learns": "caps leave no choice"},
+)
+def test_conforms_with_tight_caps_around_a_native_policy(policy, check):
+    check(policy)
+
+
+WORLD = ItemWorld(chances=((0.9, 0.5, 0.4, 0.2),))
+
+
+@pytest.mark.parametrize("engine", ["numpy", "jax"])
+def test_no_item_is_chosen_more_than_its_cap_in_a_window(engine):
+    log = simulate(Budgeted(policy=ByColumn(), cap=3, window=10), WORLD, 200, seed=0, engine=engine).log
+    counts = (log.action.reshape(20, 10)[:, :, None] == np.arange(4)).sum(axis=1)
+    np.testing.assert_array_equal(counts, np.tile([3, 3, 3, 1], (20, 1)))  # the best first, until its cap
+
+
+def test_the_policy_is_asked_about_the_items_below_their_caps():
+    policy = Budgeted(policy=EpsilonGreedy(epsilon=0.3), cap=1, window=100)
+    context = Context(np.array([[3.0], [2.0], [1.0], [9.0]]), np.array([True, True, True, False]), np.arange(4))
+    state = policy.init(np.ones(1))
+    state = policy.update(state, Interaction(context, 0, 3.0, 0.8, 1.0))
+    np.testing.assert_allclose(policy.probs(state, None, context), [0, 0.85, 0.15, 0], rtol=1e-12)
+
+
+def test_without_an_item_below_its_cap_none_is_barred():
+    policy = Budgeted(policy=Uniform(), cap=1, window=100)
+    context = Context(np.zeros((2, 1)), np.ones(2, bool), np.array([4, 5]))
+    state = policy.init(np.zeros(1))
+    for action in (0, 1):
+        state = policy.update(state, Interaction(context, action, 0.0, 0.5, 1.0))
+    np.testing.assert_array_equal(policy.probs(state, None, context), [0.5, 0.5])
+    fresh = context._replace(item=np.array([4, 6]))
+    np.testing.assert_array_equal(policy.probs(state, None, fresh), [0, 1])
+
+
+def test_a_round_counts_with_its_weight():
+    policy = Budgeted(policy=Uniform(), cap=2, window=10)
+    context = Context(np.zeros((2, 1)), np.ones(2, bool), np.arange(2))
+    state = policy.update(policy.init(np.zeros(1)), Interaction(context, 0, 0.0, 0.5, 1.5))
+    assert policy.probs(state, None, context)[0] == 0  # half a round is left, and a round is needed
+    assert state.rounds == 1.5
+    state = policy.update(state, Interaction(context, 1, 0.0, 1.0, 8.5))
+    assert not state.spent.any()
+    assert state.rounds == 0
+
+
+def test_slots_beyond_the_memory_share_a_cap():
+    policy = Budgeted(policy=Uniform(), cap=1, window=10, num_items=4)
+    context = Context(np.zeros((3, 1)), np.ones(3, bool), np.array([2, 6, 3]))
+    state = policy.update(policy.init(np.zeros(1)), Interaction(context, 1, 0.0, 0.3, 1.0))
+    np.testing.assert_array_equal(policy.probs(state, None, context), [0, 0, 1])
+
+
+def test_the_inner_policy_learns_as_without_caps():
+    log = simulate(Uniform(), WORLD, 50, seed=0, engine="numpy").log
+    capped = replay(Budgeted(policy=LinUCB(), cap=1, window=7), log, engine="numpy").state
+    np.testing.assert_array_equal(capped.inner.mean, replay(LinUCB(), log, engine="numpy").state.mean)
+
+
+def test_a_native_state_inside_is_written_and_freed():
+    policy = Budgeted(policy=NativeTally(), cap=1, window=4)
+    before, state = len(NativeTally.open_states), policy.init(np.zeros(1))
+    again = _codec.loads(policy, state, _codec.dumps(policy, state))
+    _codec.close(policy, state)
+    _codec.close(policy, again)
+    assert len(NativeTally.open_states) == before
+
+
+@pytest.mark.parametrize(("field", "value"), [("cap", 0), ("window", 0.5), ("num_items", 0)])
+def test_a_bad_setting_is_refused(field, value):
+    with pytest.raises(InvalidValue, match=rf"Budgeted.{field} must be a whole number >= 1, got {value}"):
+        Budgeted(**{"policy": Uniform(), "cap": 1, "window": 10, field: value})
