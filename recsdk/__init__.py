@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from recsdk.policies.boltzmann import Boltzmann
     from recsdk.policies.budgeted import Budgeted
     from recsdk.policies.columns import ByColumn, OnColumns
+    from recsdk.policies.drift import Discounted, Windowed
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
     from recsdk.policies.exp3 import EXP3
     from recsdk.policies.experts import EXP4
@@ -94,6 +95,8 @@ _LAZY = {
     "Simulation": "recsdk._simulate",
     "Sweep": "recsdk._sweep",
     "SquareCB": "recsdk.policies.squarecb",
+    "Discounted": "recsdk.policies.drift",
+    "Windowed": "recsdk.policies.drift",
     "Uniform": "recsdk.policies.uniform",
     "WithFloor": "recsdk.policies.floor",
     "replay": "recsdk._replay",
@@ -111,6 +114,7 @@ __all__ = [
     "Composite",
     "Context",
     "Decision",
+    "Discounted",
     "Encoder",
     "Environment",
     "EpsilonGreedy",
@@ -138,6 +142,7 @@ __all__ = [
     "SquareCB",
     "Sweep",
     "Uniform",
+    "Windowed",
     "WithFloor",
     "decide",
     "decide_slate",

@@ -98,3 +98,17 @@ def forget(state: Ridge, interaction: Interaction) -> Ridge:
     ratio = x.__array_namespace__().maximum(1 - weight * known, least)
     mean, root = _moved(mean, root, gain, direction, -weight * (reward - x.dot(mean)), -weight, ratio)
     return Ridge(mean, root, prior, ridge, total - weight)
+
+
+def fade(state: Ridge, keep: Array, turn: Array) -> Ridge:
+    """Discounts what was learned by `keep` in (0, 1]; O(D^2).
+
+    A discount takes from the prior too. One coordinate a call is given back what all of them lose, so the calls must take turns: over D
+    calls the prior keeps its weight on average, and within D (1 - keep) of it, relative, at any time. To give all of it back in every call
+    would be exact, but takes a factorisation, O(D^3), and the loss of half the digits.
+    """
+    mean, root, prior, ridge, total = state
+    root = root / keep**0.5
+    weight = mean.shape[0] * (1 - keep) * ridge
+    mean, root = condition(mean, root, root[turn], weight * (prior[turn] - mean[turn]), weight)
+    return Ridge(mean, root, prior, ridge, keep * total)
