@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from recsdk.policies.boltzmann import Boltzmann
     from recsdk.policies.budgeted import Budgeted
     from recsdk.policies.columns import ByColumn, OnColumns
+    from recsdk.policies.conservative import Conservative
     from recsdk.policies.drift import Discounted, Windowed
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
     from recsdk.policies.exp3 import EXP3
@@ -85,6 +86,7 @@ _LAZY = {
     "EXP3": "recsdk.policies.exp3",
     "EXP4": "recsdk.policies.experts",
     "Budgeted": "recsdk.policies.budgeted",
+    "Conservative": "recsdk.policies.conservative",
     "LinTS": "recsdk.policies.linear",
     "LinUCB": "recsdk.policies.linear",
     "Environment": "recsdk._simulate",
@@ -112,6 +114,7 @@ __all__ = [
     "Budgeted",
     "ByColumn",
     "Composite",
+    "Conservative",
     "Context",
     "Decision",
     "Discounted",

@@ -41,8 +41,8 @@ class Mixture:
         'chosen'
 
     References:
-        Agarwal, Basu, Schnabel, Joachims, Effective Evaluation Using Logged Bandit Feedback from Multiple Loggers, KDD 2017, eq. 6: why
-        the mixture's propensity is the one to log.
+        Agarwal, Basu, Schnabel, Joachims, Effective Evaluation Using Logged Bandit Feedback from Multiple Loggers, KDD 2017: why the
+        mixture's propensity is the one to log.
     """
 
     policies: tuple[Policy[Any], ...] = attrs.field(validator=_inner.together)
