@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from recsdk.policies.columns import ByColumn, OnColumns
     from recsdk.policies.conservative import Conservative
     from recsdk.policies.drift import Discounted, Windowed
+    from recsdk.policies.epsilon_decay import EpsilonDecay
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
     from recsdk.policies.exp3 import EXP3
     from recsdk.policies.experts import EXP4
@@ -87,6 +88,7 @@ _LAZY = {
     "EXP4": "recsdk.policies.experts",
     "Budgeted": "recsdk.policies.budgeted",
     "Conservative": "recsdk.policies.conservative",
+    "EpsilonDecay": "recsdk.policies.epsilon_decay",
     "LinTS": "recsdk.policies.linear",
     "LinUCB": "recsdk.policies.linear",
     "Environment": "recsdk._simulate",
@@ -120,6 +122,7 @@ __all__ = [
     "Discounted",
     "Encoder",
     "Environment",
+    "EpsilonDecay",
     "EpsilonGreedy",
     "Events",
     "Forgettable",

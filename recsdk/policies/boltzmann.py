@@ -9,7 +9,7 @@ import attrs
 from recsdk import explore
 from recsdk.base import Array, Context, Interaction, Rng
 from recsdk.checks import number
-from recsdk.policies import _ridge
+from recsdk.policies import _algebra, _ridge
 from recsdk.policies._ridge import Ridge
 
 
@@ -48,3 +48,19 @@ class Boltzmann:
     def update(self, state: Ridge, interaction: Interaction) -> Ridge:
         """See `recsdk.base.Policy`."""
         return _ridge.update(state, interaction)
+
+    def merge(self, a: Ridge, b: Ridge) -> Ridge:
+        """See `recsdk.base.Mergeable`."""
+        return _algebra.merge(a, b)
+
+    def weigh(self, state: Ridge, weight: float) -> Ridge:
+        """See `recsdk.base.Mergeable`."""
+        return _algebra.weigh(state, weight)
+
+    def subtract(self, whole: Ridge, part: Ridge) -> Ridge:
+        """See `recsdk.base.Forgettable`."""
+        return _algebra.subtract(whole, part)
+
+    def forget(self, state: Ridge, interaction: Interaction) -> Ridge:
+        """See `recsdk.base.Forgettable`."""
+        return _ridge.forget(state, interaction)

@@ -46,7 +46,7 @@ class Budgeted:
     policy: Policy[Any]
     cap: int = attrs.field(validator=integer(at_least=1))
     window: int = attrs.field(validator=integer(at_least=1))
-    num_items: int = attrs.field(default=1024, validator=integer(at_least=1))
+    num_items: int = attrs.field(default=1000, validator=integer(at_least=1))
 
     @property
     def runs_on(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import attrs
 from recsdk import explore
 from recsdk.base import Array, Context, Interaction, Rng
 from recsdk.checks import integer, number
-from recsdk.policies import _losses
+from recsdk.policies import _arrays, _losses
 
 
 class Losses(NamedTuple):
@@ -49,7 +49,7 @@ class EXP3:
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
     learns_from: ClassVar[str] = "chosen"
 
-    num_items: int = attrs.field(default=1024, validator=integer(at_least=1))
+    num_items: int = attrs.field(default=1000, validator=integer(at_least=1))
     low: float = attrs.field(default=0.0, validator=number())
     high: float = attrs.field(default=1.0, validator=[number(), _losses.above_low])
     rate: float = attrs.field(default=1.0, validator=number(above=0))
@@ -69,7 +69,6 @@ class EXP3:
 
     def update(self, state: Losses, interaction: Interaction) -> Losses:
         """See `recsdk.base.Policy`."""
-        xp = state.total.__array_namespace__()
-        chosen = xp.arange(self.num_items) == interaction.context.item[interaction.action] % self.num_items
-        estimate = _losses.weighted(self, interaction)
-        return Losses(state.total + xp.where(chosen, estimate, 0.0), state.rounds + interaction.weight)
+        place = interaction.context.item[interaction.action] % self.num_items
+        total = state.total[place] + _losses.weighted(self, interaction)
+        return Losses(_arrays.put(state.total, place, total), state.rounds + interaction.weight)
