@@ -39,12 +39,14 @@ if TYPE_CHECKING:
     from recsdk.policies.budgeted import Budgeted
     from recsdk.policies.columns import ByColumn, OnColumns
     from recsdk.policies.conservative import Conservative
+    from recsdk.policies.disjoint import DisjointLinTS, DisjointLinUCB
     from recsdk.policies.drift import Discounted, Windowed
     from recsdk.policies.epsilon_decay import EpsilonDecay
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
     from recsdk.policies.exp3 import EXP3
     from recsdk.policies.experts import EXP4
     from recsdk.policies.floor import WithFloor
+    from recsdk.policies.hybrid import HybridLinTS, HybridLinUCB
     from recsdk.policies.linear import LinTS, LinUCB
     from recsdk.policies.mixture import Mixture
     from recsdk.policies.squarecb import SquareCB
@@ -101,6 +103,10 @@ _LAZY = {
     "SquareCB": "recsdk.policies.squarecb",
     "Discounted": "recsdk.policies.drift",
     "Windowed": "recsdk.policies.drift",
+    "DisjointLinUCB": "recsdk.policies.disjoint",
+    "DisjointLinTS": "recsdk.policies.disjoint",
+    "HybridLinUCB": "recsdk.policies.hybrid",
+    "HybridLinTS": "recsdk.policies.hybrid",
     "Uniform": "recsdk.policies.uniform",
     "WithFloor": "recsdk.policies.floor",
     "replay": "recsdk._replay",
@@ -120,12 +126,16 @@ __all__ = [
     "Context",
     "Decision",
     "Discounted",
+    "DisjointLinTS",
+    "DisjointLinUCB",
     "Encoder",
     "Environment",
     "EpsilonDecay",
     "EpsilonGreedy",
     "Events",
     "Forgettable",
+    "HybridLinTS",
+    "HybridLinUCB",
     "Interaction",
     "Items",
     "JaxRandom",
