@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from recsdk.policies.epsilon_decay import EpsilonDecay
     from recsdk.policies.epsilon_greedy import EpsilonGreedy
     from recsdk.policies.exp3 import EXP3
-    from recsdk.policies.experts import EXP4
+    from recsdk.policies.experts import EXP4, TsallisINF
     from recsdk.policies.floor import WithFloor
     from recsdk.policies.hybrid import HybridLinTS, HybridLinUCB
     from recsdk.policies.linear import LinTS, LinUCB
@@ -91,6 +91,7 @@ _LAZY = {
     "Budgeted": "recsdk.policies.budgeted",
     "Conservative": "recsdk.policies.conservative",
     "EpsilonDecay": "recsdk.policies.epsilon_decay",
+    "TsallisINF": "recsdk.policies.experts",
     "LinTS": "recsdk.policies.linear",
     "LinUCB": "recsdk.policies.linear",
     "Environment": "recsdk._simulate",
@@ -157,6 +158,7 @@ __all__ = [
     "Simulation",
     "SquareCB",
     "Sweep",
+    "TsallisINF",
     "Uniform",
     "Windowed",
     "WithFloor",
