@@ -1,10 +1,10 @@
 """The live loop across endings of every kind: its state is a fold over the ledger, to the last bit."""
 
-import multiprocessing
 import shutil
-import signal
 import sqlite3
+import subprocess
 import sys
+from pathlib import Path
 from typing import ClassVar
 
 import attrs
@@ -34,6 +34,7 @@ import recsdk
 from recsdk import errors
 from recsdk.ledger.sqlite import Sqlite
 
+TESTS = Path(__file__).parent
 HISTORY = [{"item": row["id"], "time": number, "user_id": f"u{number % 7}"} for number, row in enumerate(CATALOGUE)]
 ONLINE = {"scorers": ["popularity", "item-knn", TopicTally()], "history": HISTORY}
 
@@ -162,26 +163,28 @@ def test_a_folder_is_open_once(tmp_path):
     with small_recommender(tmp_path):
         with pytest.raises(errors.LedgerLocked, match="open elsewhere"):
             small_recommender(tmp_path)
-        script = f"import sys; sys.path.insert(0, {sys.path[0]!r}); from live import *; small_recommender({str(tmp_path)!r})"
+        script = f"import sys; sys.path.insert(0, {str(TESTS)!r}); from live import *; small_recommender({str(tmp_path)!r})"
         assert "LedgerLocked" in run_python("-c", script).stderr
     small_recommender(tmp_path).close()
 
 
-def _hold(folder, pipe):
-    small_recommender(folder)
-    pipe.send("open")
-    signal.pause()
+HOLD = """
+import signal, sys
+sys.path.insert(0, sys.argv[1])
+from live import small_recommender
+held = small_recommender(sys.argv[2])
+print("open", flush=True)
+signal.pause()
+"""
 
 
 def test_a_killed_process_lets_go_of_the_folder(tmp_path):
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("fork").Process(target=_hold, args=(tmp_path, theirs))
-    process.start()
-    assert ours.recv() == "open"
-    with pytest.raises(errors.LedgerLocked):
-        small_recommender(tmp_path)
-    process.kill()
-    process.join()
+    command = [sys.executable, "-c", HOLD, TESTS, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 -- our own script
+        assert process.stdout.readline() == "open\n"
+        with pytest.raises(errors.LedgerLocked):
+            small_recommender(tmp_path)
+        process.kill()
     small_recommender(tmp_path).close()
 
 

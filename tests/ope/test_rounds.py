@@ -72,7 +72,7 @@ def test_an_empty_log_is_refused():
 
 def test_one_round_without_a_leading_t_is_refused():
     one = LOG._replace(context=Context(np.ones((3, 1)), np.ones(3, np.bool_), np.arange(3)))
-    with pytest.raises(InvalidLog, match=r"context.mask must be bool\[3, -1\]"):
+    with pytest.raises(InvalidLog, match=r"context.mask must be bool\[T, K\], got bool\[3\]"):
         ope.rounds(one, UNIFORM)
 
 

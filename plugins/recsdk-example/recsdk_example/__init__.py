@@ -1,6 +1,6 @@
 """The template of a recsdk plugin: one scorer and one policy."""
 
-from recsdk_example.boltzmann import Boltzmann
 from recsdk_example.price_match import PriceMatch
+from recsdk_example.sgd_softmax import SgdSoftmax
 
-__all__ = ["Boltzmann", "PriceMatch"]
+__all__ = ["PriceMatch", "SgdSoftmax"]

@@ -1,9 +1,9 @@
-from recsdk_example import Boltzmann, PriceMatch
+from recsdk_example import PriceMatch, SgdSoftmax
 
 from recsdk import testing
 
 
-@testing.parametrize(Boltzmann(), Boltzmann(temperature=0.05, rate=0.2))
+@testing.parametrize(SgdSoftmax(), SgdSoftmax(temperature=0.05, rate=0.2))
 def test_the_policy_conforms(policy, check):
     check(policy)
 

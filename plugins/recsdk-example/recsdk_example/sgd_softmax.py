@@ -1,4 +1,4 @@
-"""Boltzmann exploration on a linear model."""
+"""Softmax exploration on a linear model that learns by gradient descent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Weights(NamedTuple):
 
 
 @attrs.frozen(kw_only=True)
-class Boltzmann:
+class SgdSoftmax:
     """Shows a candidate with a probability that grows exponentially with its estimated reward.
 
     The weights follow the rewards by gradient descent at a constant rate, so they keep up with a world that changes. The step is

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from recsdk_example import Boltzmann
+from recsdk_example import SgdSoftmax
 
 import recsdk
 from recsdk import plugins
@@ -17,24 +17,24 @@ def interaction(action, reward, weight=1.0):
 
 
 def test_the_entry_point_gives_it_its_name():
-    assert plugins.load("policies", "boltzmann", temperature=0.5) == Boltzmann(temperature=0.5)
+    assert plugins.load("policies", "sgd-softmax", temperature=0.5) == SgdSoftmax(temperature=0.5)
 
 
 def test_probabilities_are_the_boltzmann_distribution_of_the_prior_at_first():
-    policy = Boltzmann(temperature=0.5)
+    policy = SgdSoftmax(temperature=0.5)
     probs = policy.probs(policy.init(np.array([1.0, 0.0])), RNG, CONTEXT)
     np.testing.assert_allclose(probs, [np.exp(2) / (1 + np.exp(2)), 1 / (1 + np.exp(2)), 0])
 
 
 def test_an_update_moves_the_estimate_towards_the_reward_by_the_implicit_step():
-    policy = Boltzmann(rate=0.5)
+    policy = SgdSoftmax(rate=0.5)
     state = policy.update(policy.init(np.zeros(2)), interaction(1, 1.0))
     np.testing.assert_allclose(state.mean, [0, 0.5 / (1 + 0.5 * 4) * 2])
 
 
 @pytest.mark.parametrize("rate", [0.01, 1.0, 1e9])
 def test_no_rate_overshoots_the_reward(rate):
-    policy = Boltzmann(rate=rate)
+    policy = SgdSoftmax(rate=rate)
     state = policy.init(np.zeros(2))
     for _ in range(100):
         state = policy.update(state, interaction(1, 1.0))
@@ -42,20 +42,20 @@ def test_no_rate_overshoots_the_reward(rate):
 
 
 def test_a_weight_scales_the_rate_and_zero_learns_nothing():
-    weighty = Boltzmann(rate=0.1).update(Boltzmann().init(np.zeros(2)), interaction(0, 1.0, weight=3.0))
-    np.testing.assert_allclose(weighty.mean, Boltzmann(rate=0.3).update(Boltzmann().init(np.zeros(2)), interaction(0, 1.0)).mean)
-    assert not Boltzmann().update(Boltzmann().init(np.zeros(2)), interaction(0, 1.0, weight=0.0)).mean.any()
+    weighty = SgdSoftmax(rate=0.1).update(SgdSoftmax().init(np.zeros(2)), interaction(0, 1.0, weight=3.0))
+    np.testing.assert_allclose(weighty.mean, SgdSoftmax(rate=0.3).update(SgdSoftmax().init(np.zeros(2)), interaction(0, 1.0)).mean)
+    assert not SgdSoftmax().update(SgdSoftmax().init(np.zeros(2)), interaction(0, 1.0, weight=0.0)).mean.any()
 
 
 @pytest.mark.parametrize("fields", [{"temperature": 0}, {"temperature": float("nan")}, {"rate": -1}, {"rate": "fast"}])
 def test_bad_fields_are_refused_at_construction(fields):
-    with pytest.raises(InvalidValue, match=f"Boltzmann.{next(iter(fields))} must be a finite number > 0"):
-        Boltzmann(**fields)
+    with pytest.raises(InvalidValue, match=f"SgdSoftmax.{next(iter(fields))} must be a finite number > 0"):
+        SgdSoftmax(**fields)
 
 
 def test_it_learns():
     world = LinearWorld(num_candidates=8, dim=6)
-    regret = recsdk.simulate(Boltzmann(), world, 2000, seed=1, engine="numpy").regret.sum()
+    regret = recsdk.simulate(SgdSoftmax(), world, 2000, seed=1, engine="numpy").regret.sum()
     uniform = recsdk.simulate(recsdk.Uniform(), world, 2000, seed=1, engine="numpy").regret.sum()
     assert regret < 0.3 * uniform
 
@@ -63,5 +63,5 @@ def test_it_learns():
 def test_a_log_replays_on_jax_as_on_numpy():
     pytest.importorskip("jax")
     log = recsdk.simulate(recsdk.Uniform(), LinearWorld(), 50, engine="numpy").log
-    states = [recsdk.replay(Boltzmann(), log, engine=engine).state for engine in ("numpy", "jax")]
+    states = [recsdk.replay(SgdSoftmax(), log, engine=engine).state for engine in ("numpy", "jax")]
     np.testing.assert_allclose(states[0].mean, states[1].mean, rtol=1e-9)
