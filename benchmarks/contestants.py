@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import itertools
 import random
@@ -14,6 +15,7 @@ from recsdk import Context, EpsilonGreedy, Interaction, LinTS, LinUCB, Policy, U
 
 BARE = "NumPy, bare LinUCB"
 VW = "VW squarecb, bare loop"
+VW_OPTIONS = "--cb_explore_adf --squarecb --quiet --random_seed 1"
 ALPHA = 0.5  # the optimism of every LinUCB here
 POOL_BYTES = 2**20
 """Events are taken again and again from a pool that stays in a core's cache, as features just computed for a request do."""
@@ -105,21 +107,31 @@ class BareLinUCBWithPropensity(BareLinUCB):
             sums += rewards[action] * chosen
 
 
+def vw_lines(features: np.ndarray) -> list[str]:
+    """Returns the candidates in Vowpal Wabbit's text format."""
+    form = _form(features.shape[1])
+    return [form % tuple(row) for row in features.tolist()]
+
+
+@functools.cache
+def _form(dim: int) -> str:
+    return "|f " + " ".join(f"{index}:%.6g" for index in range(dim))
+
+
 class BareVW:
     """Vowpal Wabbit from Python by its text format, as its tutorials show, with the numbers formatted once per event."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self) -> None:
         from vowpalwabbit import Workspace
 
-        self.workspace = Workspace("--cb_explore_adf --squarecb --quiet --random_seed 1")
-        self.form = "|f " + " ".join(f"{index}:%.6g" for index in range(dim))
+        self.workspace = Workspace(VW_OPTIONS)
         self.draw = random.Random(1)
 
     def play(self, events: Iterable[Event]) -> None:
         """See `Contestant`."""
-        workspace, form, draw, log = self.workspace, self.form, self.draw, []
+        workspace, draw, log = self.workspace, self.draw, []
         for context, rewards in events:
-            lines = [form % tuple(row) for row in context.features.tolist()]
+            lines = vw_lines(context.features)
             probs = workspace.predict(lines)
             (action,) = draw.choices(range(len(lines)), probs)
             log.append((action, rewards[action], probs[action]))
@@ -139,7 +151,7 @@ def contestants(dim: int) -> dict[str, Contestant]:
         "recsdk lin-ts with floor": Recsdk(WithFloor(policy=LinTS()), dim),
     }
     if importlib.util.find_spec("vowpalwabbit"):
-        everyone[VW] = BareVW(dim)
+        everyone[VW] = BareVW()
         if importlib.util.find_spec("recsdk_vw"):
             import recsdk_vw
 

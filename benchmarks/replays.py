@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contestants import ALPHA, BARE
+from contestants import ALPHA, BARE, VW_OPTIONS, vw_lines
 
 from recsdk import Context, EpsilonGreedy, Interaction, LinTS, LinUCB, Policy, replay
 
@@ -41,13 +42,34 @@ def bare_linucb(log: Interaction) -> list[Any]:
     return choices
 
 
-def replays(log: Interaction) -> dict[str, Callable[[], object]]:
-    """Returns everyone who can walk the log; JAX has been started then."""
+def write_vw(log: Interaction, path: Path) -> None:
+    """Writes the log in Vowpal Wabbit's text format."""
+    with path.open("w") as file:
+        for features, action, reward, propensity in zip(log.context.features, log.action, log.reward, log.propensity, strict=True):
+            lines = vw_lines(features)
+            lines[action] = f"0:{-reward}:{propensity} {lines[action]}"
+            file.write("\n".join(lines) + "\n\n")
+
+
+def vw_driver(path: Path) -> None:
+    """Lets Vowpal Wabbit predict and learn a file by itself."""
+    from vowpalwabbit import Workspace
+
+    workspace = Workspace(f"{VW_OPTIONS} --data {path}")
+    workspace.run_parser()
+    workspace.finish()
+
+
+def replays(log: Interaction, folder: Path) -> dict[str, Callable[[], object]]:
+    """Returns everyone who can walk the log, one of them by a file in `folder`; JAX has been started then."""
     if "jax" in ENGINES:
         import jax
 
         jax.numpy.zeros(1).block_until_ready()
     runs: dict[str, Callable[[], object]] = {BARE: lambda: bare_linucb(log)}
+    if importlib.util.find_spec("vowpalwabbit"):
+        write_vw(log, folder / "log.txt")
+        runs["VW squarecb, its own driver on a file"] = lambda: vw_driver(folder / "log.txt")
     for name in POLICIES:
         for engine in ENGINES:
             runs[f"recsdk {name}, {engine}"] = lambda name=name, engine=engine: replay(POLICIES[name], log, engine=engine)  # type: ignore[misc]

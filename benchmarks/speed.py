@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -80,10 +81,11 @@ def measure_replay(size: tuple[int, int], effort: Effort, progress: Progress) ->
     """Yields a row for each contestant on a log."""
     num_rounds = max(1, min(effort.log_rounds, effort.log_bytes // (8 * size[0] * size[1])))
     log = replays.uniform_log(num_rounds, *size)
-    runs = replays.replays(log)
     task = progress.add_task(f"replay, K={size[0]}, D={size[1]}", total=1 + effort.replays)
-    first = timing.interleave(runs, 1, lambda: progress.advance(task))
-    seconds = timing.interleave(runs, effort.replays, lambda: progress.advance(task))
+    with tempfile.TemporaryDirectory() as folder:
+        runs = replays.replays(log, Path(folder))
+        first = timing.interleave(runs, 1, lambda: progress.advance(task))
+        seconds = timing.interleave(runs, effort.replays, lambda: progress.advance(task))
     for name, values in seconds.items():
         compiled = name.endswith(", jax")
         policy = name.removeprefix("recsdk ").removesuffix(", jax")

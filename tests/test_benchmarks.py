@@ -41,7 +41,7 @@ def test_every_contestant_is_timed_on_live_events(results):
 
 @pytest.mark.skipif(not HAS_JAX, reason="compares the engines, and JAX is not installed")
 def test_replay_is_timed_on_both_engines_and_they_agree(results):
-    names = [row["contestant"] for row in results["replay"]]
+    names = [row["contestant"] for row in results["replay"] if not row["contestant"].startswith("VW ")]
     policies = ("lin-ucb", "lin-ts", "epsilon-greedy")
     assert names == ["NumPy, bare LinUCB", *(f"recsdk {name}, {engine}" for name in policies for engine in ("jax", "numpy"))]
     for row in results["replay"]:
