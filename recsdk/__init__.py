@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from recsdk.policies.floor import WithFloor
     from recsdk.policies.hybrid import HybridLinTS, HybridLinUCB
     from recsdk.policies.linear import LinTS, LinUCB
+    from recsdk.policies.logistic import LogisticTS
     from recsdk.policies.mixture import Mixture
     from recsdk.policies.squarecb import SquareCB
     from recsdk.policies.uniform import Uniform
@@ -108,6 +109,7 @@ _LAZY = {
     "DisjointLinTS": "recsdk.policies.disjoint",
     "HybridLinUCB": "recsdk.policies.hybrid",
     "HybridLinTS": "recsdk.policies.hybrid",
+    "LogisticTS": "recsdk.policies.logistic",
     "Uniform": "recsdk.policies.uniform",
     "WithFloor": "recsdk.policies.floor",
     "replay": "recsdk._replay",
@@ -142,6 +144,7 @@ __all__ = [
     "JaxRandom",
     "LinTS",
     "LinUCB",
+    "LogisticTS",
     "Mergeable",
     "Mixture",
     "Native",
