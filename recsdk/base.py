@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from recsdk.checks import check_context, check_interaction, check_probs
-from recsdk.errors import TooFewCandidates
+from recsdk.errors import InvalidProbs, TooFewCandidates
 
 Array = Any  # numpy.ndarray live, jax.Array in compiled replay: ask `array.__array_namespace__()`.
 Table = Mapping[str, np.ndarray]  # named columns of equal length
@@ -251,6 +251,8 @@ def decide(policy: Policy[S], state: S, rng: Rng, context: Context) -> Decision:
     if isinstance(probs, np.ndarray):
         check_probs(probs, cdf[-1], context.mask)
         action = cdf.searchsorted(rng.random() * cdf[-1], side="right")
+        if not context.mask[action]:
+            raise InvalidProbs(f"probs must be zero on padding, got {probs[action]} at candidate {action}.")
     else:  # inside a trace nothing can raise, recsdk.testing holds policies to it there; and counting is quicker than searching
         action = (cdf <= rng.random() * cdf[-1]).sum()
     return Decision(action, probs[action], probs)

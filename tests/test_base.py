@@ -249,3 +249,13 @@ def test_a_policy_that_only_sees_padding_is_refused():
 def test_uniform_exploration_of_one_candidate_is_certain():
     assert explore.uniform(np.array([True])).tolist() == [1.0]
     assert decide(Uniform(), (), np.random.default_rng(0), context(1)).propensity == 1
+
+
+def test_a_draw_of_padding_is_refused():
+    class Careless(Uniform):
+        def probs(self, state, rng, context):
+            return np.array([0.0, 1.0])
+
+    context = Context(np.ones((2, 1)), np.array([True, False]), np.arange(2))
+    with pytest.raises(InvalidProbs, match=r"zero on padding, got 1\.0 at candidate 1"):
+        decide(Careless(), (), np.random.default_rng(0), context)
