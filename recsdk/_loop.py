@@ -100,6 +100,27 @@ def run(step: Step, carry: Any, rounds: Any, *, engine: Literal["numpy", "jax"],
         return _run_jax(step, carry, rounds, jax.random.fold_in(jax.random.key(seed), stream))
 
 
+def either(claim: Array, yes: Callable[..., Any], no: Callable[..., Any], *operands: Any) -> Any:
+    """Calls one of two functions that return alike records: an `if` on NumPy, a `lax.cond` in a trace."""
+    if isinstance(claim, np.bool_):
+        return (yes if claim else no)(*operands)
+    import jax
+
+    return jax.lax.cond(claim, yes, no, *operands)
+
+
+def put(tree: Any, index: Array, record: Any) -> Any:
+    """Returns the tree with `record` as each array's `index`-th part; consumes `tree`, which on NumPy changes in place."""
+
+    def placed(array: Array, value: Array) -> Array:
+        if not isinstance(array, np.ndarray):
+            return array.at[index].set(value)
+        array[index] = value
+        return array
+
+    return _tree.tree_map(placed, tree, record)
+
+
 def _run_numpy(step: Step, carry: Any, rounds: Any, rng: np.random.Generator) -> tuple[Any, Any]:
     outputs = []
     for row in _tree.rows(rounds):
@@ -111,7 +132,7 @@ def _run_numpy(step: Step, carry: Any, rounds: Any, rng: np.random.Generator) ->
 def _run_jax(step: Step, carry: Any, rounds: Any, key: Array) -> tuple[Any, Any]:
     num_rounds = len(next(_tree.leaves(rounds)))
     size = min(num_rounds, max(1, PIECE_BYTES * num_rounds // sum(leaf.nbytes for leaf in _tree.leaves(rounds))))
-    walk, pieces = _compiled(step), []
+    walk, pieces = _compiled(step), list[Any]()
     for start in range(0, num_rounds, size):
         first = min(start, num_rounds - size)  # the last piece reaches back into the one before it, to be of the compiled size
         carry, outputs = walk(carry, _tree.at(rounds, slice(first, first + size)), key, first, start - first)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from recsdk import _loop
+from recsdk import _loop, _tree
+from recsdk._delay import Delay, Event, Schedule, schedule
 from recsdk.base import Array, Context, Interaction, Policy, Rng, decide
 from recsdk.checks import require_integer
 
@@ -72,6 +73,7 @@ def simulate(
     seed: int = 0,
     prior: Array | None = None,
     engine: _loop.Engine = "auto",
+    delay: Delay | None = None,
 ) -> Simulation:
     """Lets a policy decide, be rewarded and learn for `num_rounds` rounds.
 
@@ -83,6 +85,8 @@ def simulate(
         seed: of the world, the rewards and the policy's choices.
         prior: f64[D], belief about the weights; None for zeros.
         engine: "auto" compiles where the policy runs on JAX and JAX is installed.
+        delay: when rewards arrive, such as `recsdk.environments.GeometricDelay(mean=500)`; None for at once. A reward is learned when it
+            arrives, and not at all where that is after the last round. The log and the regret are in the order of the decisions.
 
     Raises:
         InvalidValue: when `num_rounds` is below 1, or the policy does not run on `engine`.
@@ -90,10 +94,12 @@ def simulate(
     require_integer("num_rounds", num_rounds, at_least=1)
     if state is None:
         state = policy.init(np.zeros(environment.dim) if prior is None else prior)
-    carry, rounds = (state, environment.init(seed)), np.arange(num_rounds)
-    step = _step(policy, environment)  # type: ignore[arg-type]  # frozen configs are hashable
     engine = _loop.choose_engine(policy, engine)
-    (state, _), outputs = _loop.run(step, carry, rounds, engine=engine, seed=seed, stream=_loop.SIMULATE)
+    world = environment.init(seed)
+    if delay is not None:
+        return _simulate_late(policy, environment, state, world, schedule(delay.rounds(num_rounds, seed)), engine, seed)
+    step = _step(policy, environment)  # type: ignore[arg-type]  # frozen configs are hashable
+    (state, _), outputs = _loop.run(step, (state, world), np.arange(num_rounds), engine=engine, seed=seed, stream=_loop.SIMULATE)
     return Simulation(state, *outputs)
 
 
@@ -102,15 +108,50 @@ def step_of(policy: Policy[Any], environment: Environment[Any]) -> _loop.Step:
 
     def step(carry: tuple[Any, Any], rng: Rng, time: Array) -> tuple[tuple[Any, Any], Any]:
         state, world = carry
-        context, mean, reward = environment.round(world, rng, time)
-        action, propensity, probs = decide(policy, state, rng, context)
-        xp = mean.__array_namespace__()
-        interaction = Interaction(context, action, reward[action], propensity, xp.ones_like(propensity))
-        best = xp.where(context.mask, mean, -xp.inf).max()
-        state = policy.update(state, interaction)
-        return (state, world), (interaction, best - mean[action], probs @ mean, mean)
+        played = _play(policy, environment, state, world, rng, time)
+        return (policy.update(state, played[0]), world), played
 
     return step
 
 
 _step = functools.lru_cache(maxsize=128)(step_of)  # one function object per question, so that it is compiled once
+
+
+def _play(policy: Policy[Any], environment: Environment[Any], state: Any, world: Any, rng: Rng, time: Array) -> tuple[Any, ...]:
+    """Decides one round; returns the fields of `Simulation` after `state`."""
+    context, mean, reward = environment.round(world, rng, time)
+    action, propensity, probs = decide(policy, state, rng, context)
+    xp = mean.__array_namespace__()
+    interaction = Interaction(context, action, reward[action], propensity, xp.ones_like(propensity))
+    best = xp.where(context.mask, mean, -xp.inf).max()
+    return interaction, best - mean[action], probs @ mean, mean
+
+
+def _simulate_late(
+    policy: Policy[Any], environment: Environment[Any], state: Any, world: Any, plan: Schedule, engine: Literal["numpy", "jax"], seed: int
+) -> Simulation:
+    context = environment.round(world, np.random.default_rng(0), np.int64(0)).context  # for the shapes of its arrays
+    empty = Interaction(context, np.int64(0), *np.zeros(3))
+    waiting = _tree.tree_map(lambda leaf: np.zeros((plan.num_slots, *np.shape(leaf)), np.asarray(leaf).dtype), empty)
+    step = _late_step(policy, environment)  # type: ignore[arg-type]  # frozen configs are hashable
+    (state, _, _), outputs = _loop.run(step, (state, world, waiting), plan.events, engine=engine, seed=seed, stream=_loop.SIMULATE)
+    return Simulation(state, *_tree.at(outputs, plan.events.decides))
+
+
+@functools.lru_cache(maxsize=128)
+def _late_step(policy: Policy[Any], environment: Environment[Any]) -> _loop.Step:
+    def step(carry: tuple[Any, Any, Any], rng: Rng, event: Event) -> tuple[tuple[Any, Any, Any], Any]:
+        state, world, waiting = carry
+
+        def decides(state: Any, arrived: Interaction) -> tuple[Any, Any]:
+            del arrived
+            return state, _play(policy, environment, state, world, rng, event.time)
+
+        def learns(state: Any, arrived: Interaction) -> tuple[Any, Any]:
+            nothing = 0 * arrived.reward
+            return policy.update(state, arrived), (arrived, nothing, nothing, 0 * arrived.context.features[:, 0])
+
+        state, outputs = _loop.either(event.decides, decides, learns, state, _tree.at(waiting, event.slot))
+        return (state, world, _loop.put(waiting, event.slot, outputs[0])), outputs
+
+    return step

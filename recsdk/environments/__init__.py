@@ -1,5 +1,6 @@
 """Worlds with known truth, for `recsdk.simulate` and `recsdk.sweep`."""
 
+from recsdk._delay import GeometricDelay
 from recsdk.environments.changing import ChangingWorld
 from recsdk.environments.data import ClassificationWorld, RatingsWorld
 from recsdk.environments.drifting import DriftingWorld
@@ -13,6 +14,7 @@ __all__ = [
     "ChangingWorld",
     "ClassificationWorld",
     "DriftingWorld",
+    "GeometricDelay",
     "HeavyTailedWorld",
     "LinearWorld",
     "LogisticWorld",
