@@ -214,7 +214,7 @@ class Native(Protocol[S]):
 
 
 @runtime_checkable
-class Composite(Protocol[S]):
+class Composite(Protocol):
     """A policy made of others: says where in its state theirs are, so that native ones among them are written and freed.
 
     `map_parts(function, state)` returns `state` with `function(part, part_state)` in the place of the state of each of `parts`.

@@ -156,12 +156,12 @@ class Catalogue:
         if len(slots) == 0:
             raise EmptyCandidates(f"No item of the {len(self)} in the catalogue is unseen and allowed by the rules.")
         scores = self.vectors[slots] @ user
-        order = np.argsort(-scores, kind="stable")
         if len(slots) <= num_candidates:
-            return slots[order]
-        best, rest = slots[order[: num_candidates - num_new]], slots[order[num_candidates - num_new :]]
-        newest = np.argsort(-self.items.added[rest], kind="stable")[:num_new]
-        return np.concatenate([best, rest[newest]])
+            return slots[_largest(scores, len(slots))]
+        best = _largest(scores, num_candidates - num_new)
+        rest = np.delete(slots, best)
+        newest = _largest(self.items.added[rest], num_new)
+        return np.concatenate([slots[best], rest[newest]])
 
 
 def _passed(rule: Rule, answer: Any, num_items: int) -> np.ndarray:
@@ -182,3 +182,10 @@ def _with_values(items: Items) -> Items:
 
 def _has_values(column: np.ndarray) -> bool:
     return not np.isnan(column).all() if column.dtype == np.float64 else column_kind(column) is not None
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Returns i64[count], where the largest values are, largest first; of equal ones the earlier first. Sorts no more than these."""
+    places = np.argpartition(-values, count)[:count] if count < len(values) else np.arange(len(values))
+    largest: np.ndarray = places[np.lexsort((places, -values[places]))]
+    return largest
