@@ -134,7 +134,9 @@ def test_the_page_of_the_command_line_has_every_command_and_option():
         assert f"## {command}\n" in text
         function = getattr(importlib.import_module(f"recsdk.cli.{command}"), command)
         line = re.search(rf"^\$ recsdk {command} (.*?) *#", text, re.MULTILINE).group(1)
-        assert set(re.findall(r"--(\w+)", line)) == set(inspect.signature(function).parameters)
+        options = {option.replace("-", "_") for option in re.findall(r"--([\w-]+)", line)}
+        parameters = inspect.signature(function).parameters.values()
+        assert options == {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 def test_what_is_imported_lazily_is_what_is_listed():
