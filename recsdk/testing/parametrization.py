@@ -62,7 +62,7 @@ def _parametrize(
     require_integer(f"number of {kind} arguments", len(components), at_least=1)
     reasons = dict(skip or {})
     for law, reason in reasons.items():
-        one_of("skip", law, map(_law, checks))
+        one_of("skip", law, map(law_of, checks))
         if not reason:
             raise InvalidValue(f"skip[{law!r}] must be the reason why the law does not hold, got {reason!r}.")
 
@@ -70,13 +70,14 @@ def _parametrize(
         for component, name in zip(components, _names(components), strict=True):
             for check in checks:
                 taken = {key: value for key, value in options.items() if key in inspect.signature(check).parameters}
-                marks = [pytest.mark.skip(reason=reasons[_law(check)])] if _law(check) in reasons else []
-                yield pytest.param(component, functools.partial(check, **taken), id=f"{name}-{_law(check)}", marks=marks)
+                marks = [pytest.mark.skip(reason=reasons[law_of(check)])] if law_of(check) in reasons else []
+                yield pytest.param(component, functools.partial(check, **taken), id=f"{name}-{law_of(check)}", marks=marks)
 
     return pytest.mark.parametrize((kind, "check"), list(cases()))
 
 
-def _law(check: Check) -> str:
+def law_of(check: Check) -> str:
+    """Returns the name of the law that a check holds a component to."""
     return check.__name__.removeprefix("check_")
 
 
