@@ -152,7 +152,7 @@ class Catalogue:
         allowed[[self._slots[item_id] for item_id in seen if item_id in self._slots]] = False
         for rule in rules:
             allowed &= _passed(rule, rule(request, self.items), len(allowed))
-        slots = np.flatnonzero(allowed)
+        slots: np.ndarray = np.flatnonzero(allowed)
         if len(slots) == 0:
             raise EmptyCandidates(f"No item of the {len(self)} in the catalogue is unseen and allowed by the rules.")
         scores = self.vectors[slots] @ user
