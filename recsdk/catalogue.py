@@ -152,15 +152,13 @@ class Catalogue:
         allowed[[self._slots[item_id] for item_id in seen if item_id in self._slots]] = False
         for rule in rules:
             allowed &= _passed(rule, rule(request, self.items), len(allowed))
-        slots: np.ndarray = np.flatnonzero(allowed)
+        slots = np.flatnonzero(allowed)
         if len(slots) == 0:
             raise EmptyCandidates(f"No item of the {len(self)} in the catalogue is unseen and allowed by the rules.")
         scores = self.vectors[slots] @ user
-        if len(slots) <= num_candidates:
-            return slots[_largest(scores, len(slots))]
-        best = _largest(scores, num_candidates - num_new)
+        best = _largest(scores, num_candidates - num_new if len(slots) > num_candidates else len(slots))
         rest = np.delete(slots, best)
-        newest = _largest(self.items.added[rest], num_new)
+        newest = _largest(self.items.added[rest], min(num_new, len(rest)))
         return np.concatenate([slots[best], rest[newest]])
 
 
