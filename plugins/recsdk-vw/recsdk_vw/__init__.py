@@ -1,7 +1,15 @@
-"""Vowpal Wabbit's contextual bandits as policies of recsdk: one config, `VW`, and a name for each of its explorations."""
+"""Vowpal Wabbit's contextual bandits as policies of recsdk: one config, `VW`, and a name for each of its explorations.
+
+Beside them what connects to the rest of Vowpal Wabbit's world: model files, its driver, and decision-service logs.
+"""
 
 from functools import partial
 
+from recsdk_vw.driver import Drive, drive
+from recsdk_vw.dsjson import DecisionLog, read_dsjson, write_dsjson
+from recsdk_vw.encoding import Hashing, Numbers
+from recsdk_vw.files import FileReplay, replay_log, write_log
+from recsdk_vw.models import save_model
 from recsdk_vw.policy import VW
 
 epsilon = partial(VW, exploration="epsilon")
@@ -13,4 +21,25 @@ regcb = partial(VW, exploration="regcb")
 rnd = partial(VW, exploration="rnd")
 first = partial(VW, exploration="first")
 
-__all__ = ["VW", "bag", "cover", "epsilon", "first", "regcb", "rnd", "softmax", "squarecb"]
+__all__ = [
+    "VW",
+    "DecisionLog",
+    "Drive",
+    "FileReplay",
+    "Hashing",
+    "Numbers",
+    "bag",
+    "cover",
+    "drive",
+    "epsilon",
+    "first",
+    "read_dsjson",
+    "regcb",
+    "replay_log",
+    "rnd",
+    "save_model",
+    "softmax",
+    "squarecb",
+    "write_dsjson",
+    "write_log",
+]

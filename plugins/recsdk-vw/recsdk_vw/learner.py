@@ -16,36 +16,57 @@ import weakref
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from vowpalwabbit import Workspace
 
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch
+from recsdk_vw.examples import Layout
 
 MAX_CHARACTERS = 2**22
 """Length of the lines that a handle keeps: as much memory as VW's weights by default, and about 0.1 s to learn again."""
 
-MAGIC = b"recsdk-vw 1\n"
+MAGIC = b"recsdk-vw 2\n"
+
+
+class Settings(NamedTuple):
+    """What a state is learned under; it is read back under the same settings only.
+
+    Attributes:
+        arguments: VW's command line, without the random seed.
+        seed: where VW's randomness starts; not used with a model, which brings its own.
+        layout: how features are written.
+        initial_sha256: of the model that learning began from, or "".
+    """
+
+    arguments: tuple[str, ...]
+    seed: int
+    layout: Layout
+    initial_sha256: str
 
 
 class Learner:
     """Predicts and learns lines. Learning happens in place.
 
+    Attributes:
+        settings: what it learns under.
+        dim: number of features.
+        model: bytes of the saved model that the lines it keeps come after.
+
     Args:
-        arguments: VW's command line, without the random seed.
-        seed: where VW's randomness starts; not used with a `model`, which brings its own.
+        settings: what it learns under.
         dim: number of features.
         model: bytes of a saved model, or none to begin with nothing learned.
         lines: what was learned after `model`.
     """
 
-    def __init__(self, arguments: Sequence[str], seed: int, dim: int, *, model: bytes = b"", lines: Sequence[str] = ()) -> None:
+    def __init__(self, settings: Settings, dim: int, *, model: bytes = b"", lines: Sequence[str] = ()) -> None:
+        self.settings = settings
         self.dim = dim
-        self._arguments = tuple(arguments)
-        self._seed = seed
-        self._model = model
+        self.model = model
         self._lines: list[str] = []
         self._num_characters = 0
-        self._hold(_open(self._arguments, seed, model))
+        self._hold(open_workspace(settings.arguments, settings.seed, model))
         for line in lines:
             self.learn(line)
 
@@ -60,7 +81,7 @@ class Learner:
 
     def learn(self, line: str) -> None:
         """Learns one line."""
-        if self._num_characters > MAX_CHARACTERS:
+        if is_full(self._num_characters):
             self._rebase()
         workspace = self._live()
         examples = workspace.parse(line)
@@ -71,16 +92,14 @@ class Learner:
         self._lines.append(line)
         self._num_characters += len(line)
 
+    def save(self) -> bytes:
+        """Returns the model as VW saves it: the weights, and less than `dumps` keeps where there are several regressors."""
+        return model_of(self._live())
+
     def dumps(self) -> bytes:
         """Writes the last saved model and the lines learned since."""
         self._live()
-        content = {
-            "arguments": self._arguments,
-            "seed": self._seed,
-            "dim": self.dim,
-            "model": base64.b64encode(self._model).decode(),
-            "lines": self._lines,
-        }
+        content = {"settings": self.settings, "dim": self.dim, "model": base64.b64encode(self.model).decode(), "lines": self._lines}
         return MAGIC + zlib.compress(json.dumps(content).encode(), level=1)
 
     def close(self) -> None:
@@ -98,35 +117,38 @@ class Learner:
         return self._workspace
 
     def _rebase(self) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "model")
-            self._live().save(path)
-            model = path.read_bytes()
-        workspace = _open(self._arguments, self._seed, model)
+        model = self.save()
+        workspace = open_workspace(self.settings.arguments, self.settings.seed, model)
         self.close()
         self._hold(workspace)
-        self._model, self._lines, self._num_characters = model, [], 0
+        self.model, self._lines, self._num_characters = model, [], 0
 
 
-def loads(data: bytes, arguments: Sequence[str], seed: int) -> Learner:
+def is_full(num_characters: int) -> bool:
+    """Tells whether lines of that length in all are to be exchanged for a model before the next is learned."""
+    return num_characters > MAX_CHARACTERS
+
+
+def loads(data: bytes, settings: Settings) -> Learner:
     """Reads what `Learner.dumps` wrote.
 
     Raises:
         LedgerCorrupt: when the bytes are not what was written.
-        LedgerMismatch: when they were written under another command line or seed.
+        LedgerMismatch: when they were written under other settings.
     """
     try:
         if not data.startswith(MAGIC):
             raise ValueError(f"it begins with {data[: len(MAGIC)]!r}")
         content = json.loads(zlib.decompress(data[len(MAGIC) :]))
-        written, dim, lines = (*content["arguments"], content["seed"]), content["dim"], content["lines"]
+        written, dim, lines = content["settings"], content["dim"], content["lines"]
+        words = _words(written)
         model = base64.b64decode(content["model"], validate=True)
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise LedgerCorrupt(f"The stored state must be what recsdk-vw wrote: {error}.") from error
-    wanted = (*arguments, seed)
+    wanted = json.loads(json.dumps(settings))
     if written != wanted:
-        raise LedgerMismatch(f"The stored state was learned by vw {_words(written)}, and this policy is vw {_words(wanted)}.")
-    return Learner(arguments, seed, dim, model=model, lines=lines)
+        raise LedgerMismatch(f"The stored state was learned by vw {words}, and this policy is vw {_words(wanted)}.")
+    return Learner(settings, dim, model=model, lines=lines)
 
 
 def check(arguments: Sequence[str]) -> None:
@@ -136,19 +158,35 @@ def check(arguments: Sequence[str]) -> None:
         InvalidValue: with VW's reason.
     """
     try:
-        _open(arguments, 0, b"").finish()
+        open_workspace(arguments, 0, b"").finish()
     except RuntimeError as error:
         raise InvalidValue(f"VW.options must be what Vowpal Wabbit takes, got {' '.join(arguments)!r}: {error}.") from error
 
 
-def _open(arguments: Sequence[str], seed: int, model: bytes) -> Workspace:
+def open_workspace(arguments: Sequence[str], seed: int, model: bytes, *, more: Sequence[str] = ()) -> Workspace:
+    """Starts VW with nothing learned, or from the bytes of a model; `more` arguments may have it run over a file.
+
+    Raises:
+        RuntimeError: VW's reason not to.
+    """
     if not model:
-        return Workspace(arg_list=[*arguments, "--random_seed", str(seed)])
+        return Workspace(arg_list=[*arguments, "--random_seed", str(seed), *more])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model")
         path.write_bytes(model)
-        return Workspace(arg_list=[*arguments, "--initial_regressor", str(path)])
+        return Workspace(arg_list=[*arguments, "--initial_regressor", str(path), *more])
 
 
-def _words(written: tuple[object, ...]) -> str:
-    return " ".join(map(str, written[:-1])) + f" --random_seed {written[-1]}"
+def model_of(workspace: Workspace) -> bytes:
+    """Returns the model as VW saves it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model")
+        workspace.save(path)
+        return path.read_bytes()
+
+
+def _words(settings: Any) -> str:
+    """Returns settings as read from JSON in words."""
+    arguments, seed, layout, initial_sha256 = settings
+    begun = [f"from the model {initial_sha256}"] if initial_sha256 else []
+    return " ".join([*map(str, arguments), f"--random_seed {seed}", f"with {layout}", *begun])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -9,13 +10,11 @@ import numpy as np
 
 from recsdk.base import Array, Context, Interaction, Rng
 from recsdk.checks import integer, number
-from recsdk.errors import InvalidContext, InvalidPropensity, InvalidReward, InvalidValue, one_of
-from recsdk_vw import arguments, examples, learner
+from recsdk.errors import InvalidValue, one_of
+from recsdk_vw import arguments, examples, learner, models
 from recsdk_vw.arguments import EXPLORATIONS, HYPERPARAMETERS, Exploration
-from recsdk_vw.learner import Learner
-
-MAX_WEIGHT = 1e4
-"""Above it the float32 in which VW keeps a weight would lose more than 0.06 % of it."""
+from recsdk_vw.examples import Candidates, Layout
+from recsdk_vw.learner import Learner, Settings
 
 
 def _exploration(policy: VW) -> Exploration:
@@ -57,7 +56,13 @@ class VW:
         seed: of the randomness inside bag and rnd.
         min_reward: least reward that may occur. The cost is minus the reward; regcb needs to know its range.
         max_reward: largest reward that may occur.
-        options: further options in VW's words, such as "--noconstant" or "-q ff"; the features are in the namespace f, numbered from 0.
+        namespaces: (letter, start, stop): which of phi's columns VW sees in which of its namespaces, as slices; stop None is phi's end, and
+            columns in no slice are left out. By default all are in `f`. In each, features are numbered from 0.
+        item_namespace: letter of a namespace with the candidate's catalogue slot as a feature of its own, hashed; "" for none.
+        interactions: namespaces to multiply, such as ("ui", "uia"); "ff" has every pair of the features in f.
+        initial_regressor: path of a VW model to begin from; "" for none. It is read, and compared with `initial_sha256`, in `init` too.
+        initial_sha256: hash of that file's content, by default that of the file as it is. The policy is known by it; the path is moot.
+        options: further options in VW's words, such as "--noconstant", "--coin" or "--power_t 0.3".
 
     References:
         Bietti, Agarwal, Langford, A Contextual Bandit Bake-off, JMLR 2021.
@@ -79,11 +84,16 @@ class VW:
     rnd_invlambda: float | None = _tunable("rnd_invlambda", number(above=0))
     num_rounds: int | None = _tunable("num_rounds", integer(at_least=1))
     cb_type: Literal["mtr", "dr", "ips", "dm"] = attrs.field(default="mtr")
-    learning_rate: float = attrs.field(default=0.5, validator=number(above=0))
+    learning_rate: float = attrs.field(default=arguments.DEFAULT_LEARNING_RATE, validator=number(above=0))
     bits: int = attrs.field(default=18, validator=[integer(at_least=1), number(at_most=30)])
     seed: int = attrs.field(default=0, validator=[integer(at_least=0), number(at_most=2**64 - 1)])
     min_reward: float = attrs.field(default=0.0, validator=number())
     max_reward: float = attrs.field(default=1.0, validator=number())
+    namespaces: tuple[tuple[str, int, int | None], ...] = attrs.field(default=(("f", 0, None),), converter=arguments.tuples)
+    item_namespace: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    interactions: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    initial_regressor: str = attrs.field(default="", converter=os.fspath, eq=False, repr=False)
+    initial_sha256: str = attrs.field(default=attrs.Factory(lambda self: models.sha256(self.initial_regressor), takes_self=True))
     options: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
 
     def __attrs_post_init__(self) -> None:
@@ -100,17 +110,30 @@ class VW:
                 raise InvalidValue(f"VW.{name} must be a number with exploration {self.exploration!r}, got None.")
         if not self.min_reward < self.max_reward:
             raise InvalidValue(f"VW.min_reward must be below max_reward, got {self.min_reward} and {self.max_reward}.")
+        arguments.check_layout(self)
         if self.options:
             learner.check(arguments.command_line(self))
+        if self._has_model:
+            if self.seed:
+                raise InvalidValue(
+                    f"VW.seed must be 0 with an initial_regressor, which brings the seed it was learned with, got {self.seed}."
+                )
+            models.check(arguments.command_line(self), self.initial_regressor, self.initial_sha256)
 
     def init(self, prior: Array) -> Learner:
-        """See `recsdk.base.Policy`; of `prior` only the length matters."""
-        return Learner(arguments.command_line(self), self.seed, len(prior))
+        """See `recsdk.base.Policy`; of `prior` only the length matters.
+
+        Raises:
+            InvalidValue: when a namespace has none of its columns, or the initial model's file is not what it was.
+        """
+        arguments.check_columns(self, len(prior))
+        model = models.load(self.initial_regressor, self.initial_sha256) if self._has_model else b""
+        return Learner(self.settings, len(prior), model=model)
 
     def probs(self, state: Learner, rng: Rng, context: Context) -> Array:
         """See `recsdk.base.Policy`."""
         del rng
-        places, rows = examples.candidates(context, state.dim)
+        places, rows = self.candidates(context, state.dim)
         pmf = examples.share(np.array(state.predict(examples.question(rows))), rows)
         probs = np.zeros(len(context.mask))
         probs[places] = pmf / pmf.sum()
@@ -120,22 +143,12 @@ class VW:
         """See `recsdk.base.Policy`. VW would skip or alter bad values without a word, so they are refused here.
 
         Raises:
-            InvalidReward: outside [min_reward, max_reward].
-            InvalidPropensity: outside (0, 1], or 0 in float32.
-            InvalidContext: see `recsdk_vw.examples.candidates`; or the action is padding.
-            InvalidValue: a weight outside [0, 1e4].
+            InvalidReward, InvalidPropensity, InvalidContext, InvalidValue: see `recsdk_vw.examples.refuse` and `candidates`.
         """
-        self._check(interaction)
-        context, action, reward, propensity, weight = interaction
-        places, rows = examples.candidates(context, state.dim)
-        if weight == 0:
-            return state
-        chosen = rows[int(np.flatnonzero(places == action)[0])]
-        if self.exploration in ("squarecb", "regcb"):
-            # They learn without importance weights; VW forgets to set this for the last candidate, cb_explore_adf_squarecb.cc, learn().
-            propensity = 1.0
-        line = examples.answer(rows, rows.index(chosen), cost=-reward, propensity=propensity, weight=weight)
-        state.learn(line)
+        examples.refuse(self, interaction)
+        shown = self.candidates(interaction.context, state.dim)
+        if interaction.weight > 0:
+            state.learn(examples.lesson(self, shown, interaction))
         return state
 
     def dumps(self, state: Learner) -> bytes:
@@ -149,20 +162,25 @@ class VW:
             LedgerCorrupt: when `data` is not what `dumps` wrote.
             LedgerMismatch: when it was written by a `VW` with other fields.
         """
-        return learner.loads(data, arguments.command_line(self), self.seed)
+        return learner.loads(data, self.settings)
 
     def close(self, state: Learner) -> None:
         """See `recsdk.base.Native`."""
         state.close()
 
-    def _check(self, interaction: Interaction) -> None:
-        context, action, reward, propensity, weight = interaction
-        if not (0 <= action < len(context.mask) and context.mask[action]):
-            raise InvalidContext(f"action must be the index of a real candidate, one of {np.flatnonzero(context.mask)}, got {action}.")
-        # `not (...)` rather than the reverse comparisons, so that NaN is refused too.
-        if not self.min_reward <= reward <= self.max_reward:
-            raise InvalidReward(f"reward must be in [{self.min_reward}, {self.max_reward}], the range declared in VW, got {reward}.")
-        if not (propensity <= 1 and np.float32(propensity) > 0):
-            raise InvalidPropensity(f"propensity must be in (0, 1], got {propensity}.")
-        if not 0 <= weight <= MAX_WEIGHT:
-            raise InvalidValue(f"weight must be in [0, {MAX_WEIGHT:g}] to be kept by VW's float32, got {weight}.")
+    @property
+    def settings(self) -> Settings:
+        """What this policy's states are learned under."""
+        return Settings(arguments.command_line(self), self.seed, self._layout, self.initial_sha256)
+
+    def candidates(self, context: Context, dim: int) -> Candidates:
+        """Returns a context's candidates as VW reads them."""
+        return examples.candidates(context, dim, self._layout)
+
+    @property
+    def _has_model(self) -> bool:
+        return bool(self.initial_regressor or self.initial_sha256)
+
+    @property
+    def _layout(self) -> Layout:
+        return Layout(self.namespaces, self.item_namespace)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recsdk_vw import VW, examples
+from recsdk_vw import VW
 from vowpalwabbit import Workspace
 from vw_rounds import DIM, RNG, context, each_exploration, fold, interaction, rounds
 
@@ -89,7 +89,7 @@ def test_probs_are_those_of_plain_vowpal_wabbit_fed_with_text(exploration, optio
     state = policy.init(np.zeros(DIM))
     for one in rounds(150):
         sparse = np.where(abs(one.context.features) < 0.2, 0, one.context.features)
-        order = examples.candidates(context(sparse), DIM).places  # Vowpal Wabbit's answers depend on the order, and VW has its own
+        order = policy.candidates(context(sparse), DIM).places  # Vowpal Wabbit's answers depend on the order, and VW has its own
         features, action = sparse[order], int(order.argsort()[one.action])
         np.testing.assert_allclose(policy.probs(state, RNG, context(features)), plain.predict(features), atol=2e-6)
         propensity = 1.0 if exploration in ("squarecb", "regcb") else float(one.propensity)

@@ -1,0 +1,215 @@
+"""Decision-service logs: one JSON object a line, as Vowpal Wabbit, its reinforcement-learning client and their joiners write them.
+
+    {"_label_cost":-1,"_label_probability":0.5,"_label_Action":2,"_labelIndex":1,"a":[2,1],"p":[0.5,0.5],"pdrop":0.9,"EventId":"e1",
+     "c":{"User":{"age":"young"},"_multi":[{"_tag":"tea","i":{"hot":1}},{"_tag":"ice","i":{"cold":1}}]}}
+
+A line is one decision over the candidates in `c._multi`; with `_outcomes` it is one for each of `c._slots`, of conditional contextual
+bandits (each slot has its cost, over the candidates that are left, or `_inc`) or of slates (candidates belong to slots, and all slots
+share one cost). A row of the log that comes of it is a decision, its reward is minus the cost, its weight 1 / (1 - pdrop).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recsdk.base import Context, Interaction
+from recsdk.checks import check_log, require_integer
+from recsdk.errors import EmptyLog, InvalidLog
+from recsdk_vw.decisions import TOLERANCE, choices, number
+from recsdk_vw.encoding import Encoding, Hashing
+
+MAX_DIGITS = 300
+"""Of a whole number, so that it is a float."""
+
+
+class DecisionLog(NamedTuple):
+    """A decision-service log; T decisions.
+
+    Attributes:
+        log: the decisions in the order of the file; of a slate, from its first slot on, with the candidates shown above masked. The
+            slot of a candidate in `context.item` is its index in `names`.
+        names: the candidates' `_tag`, or "#0", "#1", ... by their places where they have none.
+        event_id: object[T] of str, "" where a line has none.
+        position: i64[T], slot of the decision; 0 where a line is one decision.
+        line: i64[T], from 1.
+        num_skipped: lines left out since they say `_skipLearn`: their decision was never shown, or is not for learning.
+        num_bad: lines left out since they could not be read, at most `max_bad`.
+    """
+
+    log: Interaction
+    names: tuple[str, ...]
+    event_id: np.ndarray
+    position: np.ndarray
+    line: np.ndarray
+    num_skipped: int
+    num_bad: int
+
+
+def read_dsjson(path: str | Path, *, encoding: Encoding = Hashing(), max_bad: int = 0) -> DecisionLog:  # noqa: B008  (a frozen value)
+    """Reads a decision-service log, gzipped if the name ends in .gz. Rows with fewer candidates than others are padded.
+
+    Args:
+        path: the file.
+        encoding: turns a candidate's JSON into its features: `Hashing(...)`, `Numbers()`, or a function of your own.
+        max_bad: lines that may be unreadable; they are left out and counted.
+
+    Raises:
+        EmptyLog: no decisions.
+        InvalidLog: more than `max_bad` lines that are not JSON, have no label, or one that does not go with their candidates or with their
+            own `a` and `p`; naming the line.
+    """
+    require_integer("max_bad", max_bad, at_least=0)
+    path = Path(path)
+    rows: list[Interaction] = []
+    where: list[tuple[str, int, int]] = []
+    names: dict[str, int] = {}
+    num_skipped = num_bad = 0
+    for line_number, line in _lines(path):
+        try:
+            event = _parsed(line)
+            if _is_skipped(event):
+                num_skipped += 1
+                continue
+            found = _rows(event, encoding, len(rows[0].context.features[0]) if rows else None)
+        except InvalidLog as error:
+            num_bad += 1
+            if num_bad > max_bad:
+                raise InvalidLog(f"{path}, line {line_number}: {error} Lines that are bad: {num_bad}, max_bad is {max_bad}.") from error
+            continue
+        item = np.array([names.setdefault(name, len(names)) for name in _names(event)])
+        rows += [row._replace(context=row.context._replace(item=item)) for row in found]
+        where += [(str(event.get("EventId", "")), position, line_number) for position in range(len(found))]
+    if not rows:
+        raise EmptyLog(f"{path} must have at least one decision, got none ({num_skipped} lines skipped, {num_bad} bad).")
+    event_id, position, lines = (np.array(column) for column in zip(*where, strict=True))
+    return DecisionLog(_stacked(rows), tuple(names), event_id.astype(object), position, lines, num_skipped, num_bad)
+
+
+def write_dsjson(path: str | Path, log: Interaction, *, probs: Any = None, names: Sequence[str] | None = None) -> None:
+    """Writes a log as decision-service JSON, which VW and `read_dsjson(path, encoding=Numbers())` read: features as a list under `f`.
+
+    Args:
+        path: the file, written anew.
+        log: an interaction with a leading T.
+        probs: f64[T, K], the logging policy's distributions; without it the lines have no `p`, only the choice's propensity.
+        names: the candidates' `_tag` by catalogue slot; by default the slot's number.
+
+    Raises:
+        EmptyLog, InvalidLog: a log without rows, or with a bad one, by its number; also a weight below 1, which `pdrop` cannot say, and
+            probs that are not the propensity at the chosen candidate.
+    """
+    check_log(log)
+    if (log.weight < 1).any():
+        row = int((log.weight < 1).argmax())
+        raise InvalidLog(f"weight must be at least 1 to be written as 1 / (1 - pdrop), got {log.weight[row]} in row {row}.")
+    if probs is not None:
+        chosen = np.asarray(probs)[np.arange(len(log.action)), log.action]
+        wrong = ~(abs(chosen - log.propensity) <= TOLERANCE * log.propensity)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise InvalidLog(f"probs must be the propensity {log.propensity[row]} at the chosen candidate, got {chosen[row]} in row {row}.")
+    with Path(path).open("w", encoding="utf-8") as file:
+        for row in range(len(log.action)):
+            line = _line(log, row, None if probs is None else probs[row], names)
+            file.write(json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n")
+
+
+def _line(log: Interaction, row: int, probs: Any, names: Sequence[str] | None) -> dict[str, Any]:
+    places = np.flatnonzero(log.context.mask[row]).tolist()
+    chosen = places.index(int(log.action[row]))
+    others = [index for index in range(len(places)) if index != chosen]
+    label = {"_label_cost": -float(log.reward[row]), "_label_probability": float(log.propensity[row])}
+    line: dict[str, Any] = {**label, "_label_Action": chosen + 1, "_labelIndex": chosen}
+    if probs is not None:
+        others.sort(key=lambda index: -probs[places[index]])
+        line["p"] = [float(probs[places[index]]) for index in (chosen, *others)]
+    line["a"] = [index + 1 for index in (chosen, *others)]  # without it VW leaves out the line
+    if log.weight[row] != 1:
+        line["pdrop"] = 1 - 1 / float(log.weight[row])
+    slots = log.context.item[row].tolist()
+    tags = [str(slots[place]) if names is None else names[slots[place]] for place in places]
+    features = log.context.features[row].tolist()
+    line["c"] = {"_multi": [{"_tag": tag, "f": features[place]} for tag, place in zip(tags, places, strict=True)]}
+    return line
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        yield from ((line_number, line) for line_number, line in enumerate(file, start=1) if line.strip())
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(line, parse_int=_integer, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise InvalidLog(f"a line must be one JSON object, got {line.strip()!r:.80}: {error}.") from error
+    if not isinstance(event, dict):
+        raise InvalidLog(f"a line must be one JSON object, got {line.strip()!r:.80}.")
+    return event
+
+
+def _is_skipped(event: Mapping[str, Any]) -> bool:
+    skipped = event.get("_skipLearn", False)
+    if not isinstance(skipped, bool):
+        raise InvalidLog(f"_skipLearn must be true or false, got {skipped!r:.80}.")
+    return skipped
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"{digits:.20}... is too long a number")
+    return int(digits)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    event = dict(pairs)
+    if len(event) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"a name is there twice: {next(name for name in names if names.count(name) > 1)!r}")
+    return event
+
+
+def _names(event: Mapping[str, Any]) -> list[str]:
+    return [str(candidate.get("_tag", f"#{place}")) for place, candidate in enumerate(event["c"]["_multi"])]
+
+
+def _rows(event: Mapping[str, Any], encoding: Encoding, dim: int | None) -> list[Interaction]:
+    """Returns a line's decisions; `dim` is the number of features of the lines before, if any."""
+    found = choices(event)
+    shared = {key: value for key, value in event["c"].items() if not key.startswith("_")}
+    candidates = event["c"]["_multi"]
+    weight = 1 / (1 - number(event, "pdrop", lambda pdrop: 0 <= pdrop < 1, " in [0, 1)", default=0.0))
+    rows = []
+    for choice in found:
+        encoded = {place: encoding(shared, candidates[place], choice.slot) for place in choice.available}
+        dim = len(encoded[choice.action]) if dim is None else dim
+        if any(row.shape != (dim,) or not np.isfinite(row).all() for row in encoded.values()):
+            raise InvalidLog(f"features must be {dim} finite numbers for each candidate, got {list(encoded.values())!r:.200}.")
+        features, mask = np.zeros((len(candidates), dim)), np.zeros(len(candidates), bool)
+        for place, row in encoded.items():
+            features[place], mask[place] = row, True
+        context = Context(features, mask, np.arange(len(candidates)))
+        rows.append(Interaction(context, choice.action, -choice.cost, choice.propensity, weight))
+    return rows
+
+
+def _stacked(rows: list[Interaction]) -> Interaction:
+    size = max(len(row.context.mask) for row in rows)
+
+    def padded(array: np.ndarray) -> np.ndarray:
+        return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1))
+
+    contexts = zip(*(row.context for row in rows), strict=True)
+    columns = [np.stack([padded(array) for array in arrays]) for arrays in contexts]
+    _, action, *numbers = zip(*rows, strict=True)
+    return Interaction(Context(*columns), np.array(action, np.int64), *(np.array(column, np.float64) for column in numbers))
