@@ -46,7 +46,7 @@ class LogisticTS:
     References:
         Chapelle, Li, An Empirical Evaluation of Thompson Sampling, NeurIPS 2011, algorithm 3: the policy, with Laplace's approximation.
         MacKay, The Evidence Framework Applied to Classification Networks, Neural Computation 1992: E sigmoid(a).
-        Opper, A Bayesian Approach to On-line Learning, in On-line Learning in Neural Networks, 1998: moments from the evidence's derivatives.
+        Opper, A Bayesian Approach to On-line Learning, in On-line Learning in Neural Networks, 1998: moments from the evidence.
     """
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")

@@ -65,6 +65,13 @@ def test_a_windowed_belief_is_the_direct_solve_over_the_window(num_rounds, scale
     assert state.belief.total == pytest.approx(weights[last].sum(), rel=1e-12)
 
 
+def test_what_forgetting_cost_in_digits_is_made_good_once_a_window():
+    features, rewards = made(100, 6)
+    features[:50] *= 1e8
+    state = replay(Windowed(policy=LinUCB(), window=50), rounds(features, rewards), engine="numpy").state
+    assert_is(state.belief, *solved(features[50:], rewards[50:], np.ones(50), np.zeros(6)), rtol=1e-12)
+
+
 def test_a_windowed_belief_is_that_on_jax_too_between_two_turns_of_the_ring():
     features, rewards = made(3333, 5)
     state = replay(Windowed(policy=LinTS(), window=100), rounds(features, rewards), engine="jax").state
