@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import secrets
 import threading
 import time
@@ -72,6 +73,8 @@ class Slate(NamedTuple):
 def _locked(method: Callable[Concatenate[Recommender, P], R]) -> Callable[Concatenate[Recommender, P], R]:
     @functools.wraps(method)
     def locked(self: Recommender, *args: P.args, **kwargs: P.kwargs) -> R:
+        if os.getpid() != self._process:  # after a fork two processes would write to one connection, and wait for one lock
+            raise LedgerError("This recommender was opened before a fork: open it afterwards, in the one process that is to use it.")
         with self._lock:
             if not self._open:
                 raise LedgerError("This recommender is closed: open the folder again.")
@@ -96,6 +99,7 @@ class Recommender:
         self._evidence = learner.evidence
         self._options = options
         self._lock = threading.RLock()
+        self._process = os.getpid()
         self._open = True
 
     @classmethod
@@ -338,6 +342,8 @@ class Recommender:
 
     def close(self) -> None:
         """Writes a snapshot and releases the folder. Closing twice is no error."""
+        if os.getpid() != self._process:
+            return  # a forked copy: the folder is not its to release
         with self._lock:
             if self._open:
                 try:

@@ -188,6 +188,34 @@ def test_a_killed_process_lets_go_of_the_folder(tmp_path):
     small_recommender(tmp_path).close()
 
 
+FORK = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from live import small_recommender
+from recsdk.errors import LedgerError
+shop = small_recommender(sys.argv[2])
+shop.recommend({}, decision_id="d")
+child = os.fork()
+if child == 0:
+    try:
+        shop.reward("d", 1.0)
+    except LedgerError as error:
+        print(error, flush=True)
+    shop.close()
+    os._exit(0)
+os.waitpid(child, 0)
+print(shop.reward("d", 1.0), shop.num_learned, shop.audit())
+shop.close()
+"""
+
+
+def test_a_forked_copy_can_neither_use_nor_close_a_recommender(tmp_path):
+    assert run_python("-c", FORK, str(TESTS), str(tmp_path)).stdout.splitlines() == [
+        "This recommender was opened before a fork: open it afterwards, in the one process that is to use it.",
+        "True 1 True",
+    ]
+
+
 @attrs.frozen(kw_only=True)
 class Refusing(Centred):
     """Refuses or fails on the third reward, after it has already changed its state."""
