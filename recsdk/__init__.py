@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from recsdk._loop import JaxRandom
     from recsdk._replay import Replay, replay
     from recsdk._simulate import Environment, Round, Simulation, simulate
+    from recsdk._slates import SlateSimulation, simulate_slates
     from recsdk._sweep import Sweep, sweep
     from recsdk.base import (
         Composite,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         learn,
     )
     from recsdk.errors import RecsdkError
+    from recsdk.ledger.reader import read_ledger
     from recsdk.policies.bag import Bag
     from recsdk.policies.boltzmann import Boltzmann
     from recsdk.policies.budgeted import Budgeted
@@ -77,6 +79,7 @@ _LAZY = {
             "decide",
             "decide_slate",
             "learn",
+            "read_ledger",
         ),
         "recsdk.base",
     ),
@@ -101,6 +104,7 @@ _LAZY = {
     "Replay": "recsdk._replay",
     "Round": "recsdk._simulate",
     "Simulation": "recsdk._simulate",
+    "SlateSimulation": "recsdk._slates",
     "Sweep": "recsdk._sweep",
     "SquareCB": "recsdk.policies.squarecb",
     "Discounted": "recsdk.policies.drift",
@@ -112,8 +116,10 @@ _LAZY = {
     "LogisticTS": "recsdk.policies.logistic",
     "Uniform": "recsdk.policies.uniform",
     "WithFloor": "recsdk.policies.floor",
+    "read_ledger": "recsdk.ledger.reader",
     "replay": "recsdk._replay",
     "simulate": "recsdk._simulate",
+    "simulate_slates": "recsdk._slates",
     "sweep": "recsdk._sweep",
 }
 
@@ -159,6 +165,7 @@ __all__ = [
     "Round",
     "Scorer",
     "Simulation",
+    "SlateSimulation",
     "SquareCB",
     "Sweep",
     "TsallisINF",
@@ -170,6 +177,7 @@ __all__ = [
     "learn",
     "replay",
     "simulate",
+    "simulate_slates",
     "sweep",
 ]
 

@@ -9,8 +9,10 @@ from recsdk.environments.linear import LinearWorld
 from recsdk.environments.logistic import LogisticWorld
 from recsdk.environments.neural import NeuralWorld
 from recsdk.environments.ratings import fit_ratings_world
+from recsdk.environments.slates import Cascade, PositionBias
 
 __all__ = [
+    "Cascade",
     "ChangingWorld",
     "ClassificationWorld",
     "DriftingWorld",
@@ -19,6 +21,7 @@ __all__ = [
     "LinearWorld",
     "LogisticWorld",
     "NeuralWorld",
+    "PositionBias",
     "RatingsWorld",
     "fit_ratings_world",
 ]
