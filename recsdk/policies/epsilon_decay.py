@@ -32,7 +32,7 @@ class EpsilonDecay:
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
     learns_from: ClassVar[str] = "chosen"
 
-    tries: float = attrs.field(default=10.0, validator=number(at_least=0))
+    tries: float = attrs.field(default=2.0, validator=number(at_least=0))
     floor: float = attrs.field(default=0.01, validator=number(at_least=0, at_most=1))
     ridge: float = attrs.field(default=1.0, validator=number(above=0))
 

@@ -73,6 +73,23 @@ def test_the_inner_policy_learns_as_without_caps():
     np.testing.assert_array_equal(capped.inner.mean, replay(LinUCB(), log, engine="numpy").state.mean)
 
 
+class Masks(Uniform):
+    """Keeps the masks of the rounds that it is taught."""
+
+    learns_from = "all"
+
+    def update(self, state, interaction):
+        return (*state, interaction.context.mask)
+
+
+def test_the_inner_policy_is_taught_what_was_left_to_choose_from():
+    policy = Budgeted(policy=Masks(), cap=1, window=100)
+    context, state = Context(np.zeros((3, 1)), np.ones(3, bool), np.arange(3)), policy.init(np.zeros(1))
+    for action in (0, 1, 0):  # the last as another policy may choose, in spite of the cap
+        state = policy.update(state, Interaction(context, action, 0.0, 0.5, 1.0))
+    np.testing.assert_array_equal(state.inner, [[True, True, True], [False, True, True], [True, False, True]])
+
+
 def test_a_native_state_inside_is_written_and_freed():
     policy = Budgeted(policy=NativeTally(), cap=1, window=4)
     before, state = len(NativeTally.open_states), policy.init(np.zeros(1))

@@ -22,7 +22,7 @@ def test_exploration_falls_with_the_weight_learned_down_to_the_floor(learned, ep
 
 
 def test_it_explores_less_over_time_and_so_loses_less():
-    regret = simulate(EpsilonDecay(), LinearWorld(num_candidates=5, dim=5), 3000, seed=0, engine="numpy").regret
+    regret = simulate(EpsilonDecay(tries=10.0), LinearWorld(num_candidates=5, dim=5), 3000, seed=0, engine="numpy").regret
     assert regret[2000:].mean() < regret[100:1000].mean() / 3
 
 

@@ -98,8 +98,8 @@ def test_it_finds_the_policy_that_learns(master):
 
 
 def test_the_losses_of_a_policy_that_draws_are_without_bias():
-    world = ItemWorld(chances=((0.3, 0.6, 0.55),))
-    thompson = LinTS(num_draws=2, ridge=1e9, scale=1e4)  # it hardly learns, so that its mean answer stays
+    world = ItemWorld(chances=((0.1, 0.9, 0.8),))
+    thompson = LinTS(num_draws=1, ridge=1e9, scale=1e4)  # it hardly learns, so that its mean answer stays
     log = simulate(Uniform(), world, 3000, seed=0, engine="numpy").log
     policy = EXP4(policies=(thompson, Uniform()))
     losses = replay(policy, log, engine="numpy").state.total / 3000
@@ -107,9 +107,9 @@ def test_the_losses_of_a_policy_that_draws_are_without_bias():
     rng = np.random.default_rng(0)
     context = Context(log.context.features[0], log.context.mask[0], log.context.item[0])
     mean = np.mean([thompson.probs(state, rng, context) for _ in range(3000)], axis=0)
-    wanted = mean @ (1 - np.array([0.3, 0.6, 0.55]))
+    wanted = mean @ (1 - np.array([0.1, 0.9, 0.8]))
     assert abs(losses[0] - wanted) < 4 * 1.0 / 3000**0.5
-    assert abs(losses[1] - (1 - 1.45 / 3)) < 4 * 0.5 / 3000**0.5
+    assert abs(losses[1] - (1 - 1.8 / 3)) < 4 * 0.5 / 3000**0.5
 
 
 @pytest.mark.parametrize(
