@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from recsdk.base import Policy
-from recsdk.demo.live import ByColumn, Clock, open_baseline, open_learner, serve
+from recsdk.demo.live import Clock, open_baseline, open_learner, serve
 from recsdk.demo.world import EXAMINED, Shop
 from recsdk.ledger.reader import read_log
+from recsdk.policies.columns import ByColumn
 
 VISITS, QUICK_VISITS = 12_000, 1_500
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-import attrs
 import numpy as np
 
-from recsdk import explore
-from recsdk.base import Array, Context, Interaction, Rng
 from recsdk.demo.world import EXAMINED, Shop
 from recsdk.recommender import Recommender
 from recsdk.scorers.popularity import Popularity
@@ -18,31 +15,6 @@ from recsdk.scorers.popularity import Popularity
 HALF_DAY = 43_200.0
 POPULARITY = Popularity(half_life=HALF_DAY)  # short, so that it notices the season
 NUM_CANDIDATES = 20
-
-
-@attrs.frozen(kw_only=True)
-class ByColumn:
-    """Shows the candidate with the largest value in one column of phi: what shops do without a policy."""
-
-    runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
-    learns_from: ClassVar[str] = "chosen"
-
-    column: int
-
-    def init(self, prior: Array) -> tuple[()]:
-        """See `recsdk.base.Policy`."""
-        del prior
-        return ()
-
-    def probs(self, state: tuple[()], rng: Rng, context: Context) -> Array:
-        """See `recsdk.base.Policy`."""
-        del state, rng
-        return explore.greedy(context.features[:, self.column], context.mask)
-
-    def update(self, state: tuple[()], interaction: Interaction) -> tuple[()]:
-        """See `recsdk.base.Policy`."""
-        del interaction
-        return state
 
 
 class Clock:
