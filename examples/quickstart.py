@@ -5,7 +5,6 @@ import tempfile
 
 import recsdk
 from recsdk.base import Array
-from recsdk.ledger.reader import read_log
 from recsdk.ope import evaluate
 
 TOPICS = ("news", "sport", "music", "food")
@@ -43,7 +42,7 @@ def main() -> None:
             later = serve(shop, 1600)
         print(f"clicks per visit: {first / 400:.1%} over the first 400, {later / 1600:.1%} over the rest; blind guessing gets 13.75 %")
 
-        log = read_log(folder)
+        log = recsdk.read_ledger(folder)
         for policy in (recsdk.LinUCB(), recsdk.EpsilonGreedy(epsilon=0.5)):
             found = evaluate(log, policy, learn_from="all")
             value = found.estimates["dr"]

@@ -9,7 +9,6 @@ import numpy as np
 
 from recsdk import Events, Items, LinTS, Recommender, Request, features, replay
 from recsdk.base import Array
-from recsdk.ledger.reader import read_log
 
 
 class Paid(NamedTuple):
@@ -49,7 +48,7 @@ def main() -> None:
                 shown = shop.recommend({})
                 wanted = 80 <= int(shown.ids[0].removeprefix("shoe-")) <= 120
                 shop.reward(shown.decision_id, float(shoppers.random() < (0.6 if wanted else 0.05)))
-        log = read_log(folder)
+        log = read_ledger(folder)
     print(f"sold: {log.reward[:100].mean():.0%} of the first 100 shown, {log.reward[-100:].mean():.0%} of the last 100")
     weights = replay(LinTS(), log, engine="numpy").state.mean  # the state is a fold over the log
     names = features.names(["near_price", "recency"], 0)

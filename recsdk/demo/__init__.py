@@ -18,7 +18,7 @@ import numpy as np
 from recsdk.base import Policy
 from recsdk.demo.live import Clock, open_baseline, open_learner, serve
 from recsdk.demo.world import EXAMINED, Shop
-from recsdk.ledger.reader import read_log
+from recsdk.ledger.reader import read_ledger
 from recsdk.policies.columns import ByColumn
 
 VISITS, QUICK_VISITS = 12_000, 1_500
@@ -99,7 +99,7 @@ def _recovery(learner: Any, last: int) -> dict[str, Any]:
 
 def _rewards(folder: Path, shop: Shop) -> np.ndarray:
     """Returns f64[visits], the reward of each slate, from the ledger: also of those that the killed process served."""
-    rewards = [read_log(folder, position=position).reward[: shop.num_visits] for position in range(len(EXAMINED))]
+    rewards = [read_ledger(folder, position=position).reward[: shop.num_visits] for position in range(len(EXAMINED))]
     total: np.ndarray = np.stack(rewards).sum(axis=0)
     return total
 
@@ -114,7 +114,7 @@ def _evaluation(folder: Path, shop: Shop) -> list[dict[str, Any]]:
     """Asks the loop's own log what other policies would have earned at the top of the page, and the shop whether that is so."""
     from recsdk import EpsilonGreedy, LinUCB, Uniform, ope, replay
 
-    log = read_log(folder)
+    log = read_ledger(folder)
     q_hat = ope.fit_reward_model(log)
     truth = np.array([shop.mean(visit)[items] for visit, items in enumerate(log.context.item)])
     truth = np.where(log.context.mask, truth, 0.0)

@@ -17,7 +17,7 @@ from recsdk.ledger import DecisionRecord
 from recsdk.ledger.sqlite import read_decisions, read_rewards
 
 
-def read_log(folder: str | Path, *, position: int = 0, default_reward: float | None = None) -> Interaction:
+def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float | None = None) -> Interaction:
     """Reads what was decided at one position of every slate, and what it earned, from a folder with the SQLite ledger.
 
     The recommender must have been opened with `log_features="all"`. Every row has its own true propensity: at the first position that of

@@ -6,7 +6,7 @@ from live import alter, crash, open_recommender, request, serve, small_recommend
 
 from recsdk.checks import check_log
 from recsdk.errors import EmptyLog, InvalidValue, LedgerCorrupt, LedgerError, LedgerMismatch
-from recsdk.ledger.reader import read_log
+from recsdk.ledger.reader import read_ledger
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_every_row_is_what_was_decided_and_earned(shop, folder, position, defaul
     mixed(shop)
     shop.recommend({}, size=3, decision_id="last")
     shop.reward("last", 7.0, item=shop.recommend({}, size=3, decision_id="last").ids[2])
-    log = read_log(folder, position=position, default_reward=default_reward)
+    log = read_ledger(folder, position=position, default_reward=default_reward)
     check_log(log)
     records = [record for record in shop._ledger.decisions() if len(record.action) > position]
     rewards = {record.decision_id: {r.position: r.value for r in shop._ledger.rewards_of(record.decision_id)} for record in records}
@@ -60,18 +60,18 @@ def test_every_row_is_what_was_decided_and_earned(shop, folder, position, defaul
 
 def test_an_open_recommender_is_read_as_it_is_at_that_moment(shop, folder):
     serve(shop, range(3), size=1)
-    assert len(read_log(folder).reward) == 3
+    assert len(read_ledger(folder).reward) == 3
     serve(shop, range(3, 5), size=1)
-    assert len(read_log(folder).reward) == 5
+    assert len(read_ledger(folder).reward) == 5
     crash(shop)
-    assert len(read_log(str(folder)).reward) == 5
+    assert len(read_ledger(str(folder)).reward) == 5
 
 
 def test_reading_changes_nothing(shop, folder):
     serve(shop, range(3))
     shop.close()
     before = (folder / "ledger.sqlite").read_bytes()
-    read_log(folder)
+    read_ledger(folder)
     assert (folder / "ledger.sqlite").read_bytes() == before
 
 
@@ -79,39 +79,39 @@ def test_features_of_the_shown_only_are_no_log_for_other_policies(tmp_path):
     with open_recommender(tmp_path) as shop:
         serve(shop, range(3))
         with pytest.raises(LedgerMismatch, match=r"'d0' has kept the features of its shown .* log_features='all'"):
-            read_log(tmp_path)
+            read_ledger(tmp_path)
 
 
 def test_a_ledger_without_rows_says_what_is_missing(shop, folder):
     with pytest.raises(EmptyLog, match="no rewarded decision with a position 0"):
-        read_log(folder)
+        read_ledger(folder)
     shop.recommend({})
     with pytest.raises(EmptyLog, match="no rewarded decision"):
-        read_log(folder)
-    assert read_log(folder, default_reward=0.0).reward.tolist() == [0.0]
+        read_ledger(folder)
+    assert read_ledger(folder, default_reward=0.0).reward.tolist() == [0.0]
     with pytest.raises(EmptyLog, match="no decision with a position 1"):
-        read_log(folder, position=1, default_reward=0.0)
+        read_ledger(folder, position=1, default_reward=0.0)
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(LedgerError, match="There is no ledger"):
-        read_log(tmp_path)
+        read_ledger(tmp_path)
     assert list(tmp_path.iterdir()) == []
     small_recommender(tmp_path / "shop", log_features="all").close()
     for bad in (-1, 0.5, "0", True):
         with pytest.raises(InvalidValue, match="position must be"):
-            read_log(tmp_path / "shop", position=bad)
+            read_ledger(tmp_path / "shop", position=bad)
     with pytest.raises(InvalidValue, match="default_reward must be"):
-        read_log(tmp_path / "shop", default_reward=float("nan"))
+        read_ledger(tmp_path / "shop", default_reward=float("nan"))
     (tmp_path / "ledger.sqlite").write_text("not a database, but long enough to be read as one" * 100)
     with pytest.raises(LedgerCorrupt, match="not a database"):
-        read_log(tmp_path)
+        read_ledger(tmp_path)
 
 
 def test_an_empty_file_where_the_ledger_should_be_is_no_ledger(tmp_path):
     (tmp_path / "ledger.sqlite").touch()
     with pytest.raises(LedgerError, match="no such table"):
-        read_log(tmp_path)
+        read_ledger(tmp_path)
 
 
 def test_a_changed_propensity_is_noticed(shop, folder):
@@ -119,4 +119,4 @@ def test_a_changed_propensity_is_noticed(shop, folder):
     shop.close()
     alter(folder, "UPDATE decisions SET probs = zeroblob(LENGTH(probs)) WHERE id = 'd1'")
     with pytest.raises(LedgerCorrupt, match="Decision 'd1'"):
-        read_log(folder)
+        read_ledger(folder)
