@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 import attrs
 import numpy as np
 
-from recsdk import Events, Items, LinTS, Recommender, Request, features, replay
+from recsdk import Events, Items, LinTS, Recommender, Request, features, read_ledger, replay
 from recsdk.base import Array
 
 
