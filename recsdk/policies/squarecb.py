@@ -21,7 +21,8 @@ class SquareCB:
     estimates only and no confidence widths, every candidate keeps a positive probability, and nothing is drawn besides the action.
 
     Attributes:
-        scale: greed; the paper's is of the order of sqrt(1 / D) for rewards in [0, 1]. Rewards of another range r need scale / r.
+        scale: greed, for rewards in [0, 1]; those of a range r need scale / r. The bound in the paper asks for about sqrt(1 / D); of 1, 3,
+            10, 30 and 100 the default had the best mean rank over eight classification sets.
         ridge: weight of the prior, in observations of unit length.
 
     References:
