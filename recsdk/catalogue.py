@@ -184,6 +184,10 @@ def _has_values(column: np.ndarray) -> bool:
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
     """Returns i64[count], where the largest values are, largest first; of equal ones the earlier first. Sorts no more than these."""
-    places = np.argpartition(-values, count)[:count] if count < len(values) else np.arange(len(values))
+    places = np.arange(len(values))[:count]
+    if 0 < count < len(values):
+        least = np.partition(values, len(values) - count)[len(values) - count]
+        above = np.flatnonzero(values > least)
+        places = np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]])
     largest: np.ndarray = places[np.lexsort((places, -values[places]))]
     return largest

@@ -61,6 +61,14 @@ def test_the_candidates_are_the_nearest_and_beside_them_the_newest():
     assert ids(catalogue, catalogue.top(-user, NOBODY, 3, 1)) == ["i0", "i1", "i2"]
 
 
+def test_of_items_that_are_equally_near_or_new_the_earlier_are_candidates():
+    catalogue = added(Catalogue(1), [{"id": f"i{k}"} for k in range(1000)], [[k % 2] for k in range(1000)])
+    user = np.ones(1, np.float32)
+    assert catalogue.top(user, NOBODY, 5, 2).tolist() == [1, 3, 5, 0, 2]
+    assert catalogue.top(0 * user, NOBODY, 5, 2).tolist() == [0, 1, 2, 3, 4]
+    assert catalogue.top(user, NOBODY, 502, 0).tolist() == [*range(1, 1000, 2), 0, 2]
+
+
 def test_seen_removed_and_forbidden_items_are_no_candidates():
     catalogue = removed(line(6), ["i5"])
 
