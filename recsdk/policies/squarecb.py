@@ -22,7 +22,7 @@ class SquareCB:
 
     Attributes:
         scale: greed, for rewards in [0, 1]; those of a range r need scale / r. The bound in the paper asks for about sqrt(1 / D); of 1, 3,
-            10, 30 and 100 the default had the best mean rank over eight classification sets.
+            10, 30 and 100 the default had the best mean rank over ten classification sets.
         ridge: weight of the prior, in observations of unit length.
 
     References:
