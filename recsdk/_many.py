@@ -42,13 +42,15 @@ def run_many(
     with jax.enable_x64(True):
         keys = jnp.stack([jax.random.fold_in(jax.random.key(seed), stream) for seed in seeds])
         # Made of one scalar each, the columns are weakly typed: float32 times a hyper-parameter stays float32, as with Python's floats.
-        columns = tuple(jnp.stack([jnp.asarray(float(value)) for value in column]) for column in zip(*settings, strict=True))
-        answers = _compiled(begin, len(settings))(columns, shared, worlds, rounds, keys)
+        scalars = [[jnp.asarray(float(value)) for value in column] for column in zip(*settings, strict=True)]
+        varies = tuple(len(set(column)) > 1 for column in zip(*settings, strict=True))
+        columns = tuple(jnp.stack(column) if differs else column[0] for column, differs in zip(scalars, varies, strict=True))
+        answers = _compiled(begin, len(settings), varies)(columns, shared, worlds, rounds, keys)
         return _tree.tree_map(np.asarray, answers)
 
 
 @functools.lru_cache(maxsize=128)
-def _compiled(begin: Begin, num_settings: int) -> Callable[..., Any]:
+def _compiled(begin: Begin, num_settings: int, varies: tuple[bool, ...]) -> Callable[..., Any]:
     import jax
 
     def walk(setting: Any, shared: Any, world: Any, rounds: Any, key: Array) -> Any:
@@ -63,5 +65,6 @@ def _compiled(begin: Begin, num_settings: int) -> Callable[..., Any]:
         return answer
 
     # The inner map is over the settings, so that what a seed draws is drawn once for all of them.
-    over_settings = jax.vmap(walk, in_axes=(0, None, None, None, None), axis_size=num_settings)
+    own = tuple(0 if differs else None for differs in varies)  # what is the same for all settings is no reason to compute anything twice
+    over_settings = jax.vmap(walk, in_axes=(own, None, None, None, None), axis_size=num_settings)
     return jax.jit(jax.vmap(over_settings, in_axes=(None, None, 0, None, 0)))

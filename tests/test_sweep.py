@@ -50,6 +50,7 @@ LINEAR, FLOORED = POLICIES[:2], POLICIES[5:7]
     ],
 )
 def test_a_sweep_of_a_log_is_its_replays_one_by_one(log, policies, learn_from, engine):
+    log = log._replace(weight=np.resize([1.0, 0.5, 0.0, 2.0], 200))
     table = sweep(policies, log, seeds=SEEDS, learn_from=learn_from, engine=engine, num_processes=1)
     expected = [(policy, seed) for policy in policies for seed in SEEDS]
     assert list(zip(table.policy, table.seed, strict=True)) == expected
@@ -83,7 +84,7 @@ def test_settings_that_differ_in_floats_only_are_compiled_once(log, monkeypatch)
     sweep([*LINEAR, *FLOORED, LinTS(scale=0.3, num_draws=9), Uniform()], log, num_rounds=20, engine="jax")
     assert groups == [[(0.1, 1.0), (1.0, 1.0)], [(0.3, 1.0, 0.1), (0.2, 2.0, 0.3)], [(0.3, 1.0)], [()]]
     before = _walks._many._compiled.cache_info().misses
-    sweep([LinUCB(alpha=0.7), LinUCB(alpha=0.8, ridge=3)], log, num_rounds=20, engine="jax")
+    sweep([LinUCB(alpha=0.7, ridge=3), LinUCB(alpha=0.8, ridge=3)], log, num_rounds=20, engine="jax")
     assert _walks._many._compiled.cache_info().misses == before
 
 
