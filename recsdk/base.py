@@ -274,6 +274,8 @@ def decide_slate(policy: Policy[S], state: S, rng: Rng, context: Context, size: 
     places, decisions = xp.arange(len(context.mask)), []
     for _ in range(size):
         decision = decide(policy, state, rng, context)
+        if isinstance(decision.probs, np.ndarray) and decision.probs[~context.mask].any():
+            raise InvalidProbs(f"probs must be zero on padding and on what stands above, got {decision.probs!r}.")
         decisions.append(decision)
         context = context._replace(mask=context.mask & (places != decision.action))
     return Decision(*(xp.stack([xp.asarray(field) for field in fields]) for fields in zip(*decisions, strict=True)))

@@ -148,6 +148,24 @@ class Catalogue:
             EmptyCandidates: when no item passes.
             InvalidScores: when a rule does not answer bool[N].
         """
+        slots = self._allowed(request, seen, rules)
+        return self._candidates(slots, self.vectors[slots] @ user, num_candidates, num_new)
+
+    def sample(
+        self,
+        rng: np.random.Generator,
+        request: Request,
+        num_candidates: int,
+        num_new: int,
+        *,
+        seen: Iterable[str] = (),
+        rules: Sequence[Rule] = (),
+    ) -> np.ndarray:
+        """Draws the candidates of a request where nothing says which are near to the user; otherwise as `top`."""
+        slots = self._allowed(request, seen, rules)
+        return self._candidates(slots, rng.random(len(slots)), num_candidates, num_new)
+
+    def _allowed(self, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
         allowed = self.active.copy()
         allowed[[self._slots[item_id] for item_id in seen if item_id in self._slots]] = False
         for rule in rules:
@@ -155,7 +173,9 @@ class Catalogue:
         slots = np.flatnonzero(allowed)
         if len(slots) == 0:
             raise EmptyCandidates(f"No item of the {len(self)} in the catalogue is unseen and allowed by the rules.")
-        scores = self.vectors[slots] @ user
+        return slots
+
+    def _candidates(self, slots: np.ndarray, scores: np.ndarray, num_candidates: int, num_new: int) -> np.ndarray:
         best = _largest(scores, num_candidates - num_new if len(slots) > num_candidates else len(slots))
         rest = np.delete(slots, best)
         newest = _largest(self.items.added[rest], min(num_new, len(rest)))

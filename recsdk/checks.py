@@ -28,7 +28,7 @@ def require_number(name: str, value: Any, *, above: float = -inf, at_least: floa
     Raises:
         InvalidValue: naming the argument.
     """
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and _fits(value)
     if not (good and above < value and at_least <= value <= at_most):
         bounds = "".join(f" {sign} {bound:g}" for sign, bound in ((">", above), (">=", at_least), ("<=", at_most)) if isfinite(bound))
         raise InvalidValue(f"{name} must be a finite number{bounds}, got {value!r}.")
@@ -70,7 +70,7 @@ def check_reward(reward: float) -> None:
     Raises:
         InvalidReward: also for bool, None and text.
     """
-    if not isinstance(reward, (int, float, np.integer, np.floating)) or isinstance(reward, bool) or not isfinite(reward):
+    if not isinstance(reward, (int, float, np.integer, np.floating)) or isinstance(reward, bool) or not _fits(reward):
         raise InvalidReward(f"reward must be a finite number, got {reward!r}.")
 
 
@@ -167,3 +167,10 @@ def _refuse_not_finite(features: np.ndarray) -> None:
     if len(bad):  # else only the sum overflowed
         where = ", ".join(map(str, bad[0]))
         raise InvalidContext(f"features must be finite, got features[{where}] = {features[tuple(bad[0])]}.")
+
+
+def _fits(value: float) -> bool:
+    try:
+        return isfinite(value)
+    except OverflowError:  # an int that float64 cannot hold
+        return False

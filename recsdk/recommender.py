@@ -114,7 +114,7 @@ class Recommender:
         history: Events | Iterable[Mapping[str, Any]] = (),
         rules: Sequence[Rule] = (),
         num_candidates: int = 100,
-        num_new: int = 10,
+        num_new: int | None = None,
         floor: float = 0.05,
         log_features: Literal["shown", "all"] = "shown",
         snapshot_every: int = 10_000,
@@ -133,8 +133,9 @@ class Recommender:
             history: what happened before, as rows with "item", "time", "reward" and request features; the models are fitted to
                 it when the folder is made.
             rules: business rules, `(request, items) -> bool[N]`.
-            num_candidates: how many candidates the catalogue offers to the policy.
-            num_new: how many of them are the newest items.
+            num_candidates: how many candidates the catalogue offers to the policy: those nearest to the user or, without an encoder,
+                a random choice for each request, so that every item gets its chance.
+            num_new: how many of them are the newest items; None for a tenth.
             floor: share of uniform exploration, see `WithFloor`; 0 leaves the policy as it is, and then the log may be unfit
                 for evaluating others.
             log_features: "all" keeps the features of every candidate, which evaluating other policies needs; "shown" those of
@@ -150,6 +151,7 @@ class Recommender:
             InvalidValue: an argument out of its range, an item or an event that cannot be read.
         """
         require_integer("num_candidates", num_candidates, at_least=1)
+        num_new = num_candidates // 10 if num_new is None else num_new
         require_integer("num_new", num_new, at_least=0)
         require_integer("snapshot_every", snapshot_every, at_least=1)
         require_number("floor", floor, at_least=0, at_most=1)
@@ -234,8 +236,11 @@ class Recommender:
     ) -> DecisionRecord:
         user = self._evidence.user(request)
         if candidates is None:
-            options = self._options
-            slots = self.catalogue.top(user, request, options.num_candidates, options.num_new, seen=seen, rules=options.rules)
+            rules, sizes = self._options.rules, (self._options.num_candidates, self._options.num_new)
+            if self._evidence.dim:
+                slots = self.catalogue.top(user, request, *sizes, seen=seen, rules=rules)
+            else:
+                slots = self.catalogue.sample(self._rng(decision_id, b"candidates"), request, *sizes, seen=seen, rules=rules)
         else:
             slots = self.catalogue.chosen(candidates)
         phi = self._evidence.phi(user, request, take(self.catalogue.items, slots), self.catalogue.vectors[slots])
@@ -479,9 +484,9 @@ class Recommender:
         ids = self.catalogue.items.ids[record.slots[record.action]]
         return Slate(record.decision_id, tuple(ids.tolist()), tuple(record.probs[positions, record.action].tolist()))
 
-    def _rng(self, decision_id: str) -> np.random.Generator:
+    def _rng(self, decision_id: str, purpose: bytes = b"") -> np.random.Generator:
         """Makes the draw a function of the folder's secret and the decision's name: repeatable by us, not to be steered by a caller."""
-        key = hashlib.blake2b(decision_id.encode(), key=self._salt, digest_size=16).digest()
+        key = hashlib.blake2b(decision_id.encode(), key=self._salt, digest_size=16, person=purpose).digest()
         return np.random.Generator(np.random.Philox(key=np.frombuffer(key, "<u8")))
 
     def _release(self) -> None:

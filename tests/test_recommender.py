@@ -412,3 +412,12 @@ def test_an_encoder_is_trusted_only_after_it_has_seen_a_history(tmp_path):
         with Recommender.open(tmp_path / name, items=[{"id": "a"}, {"id": "b"}], history=history, **options) as shop:
             slate = shop.recommend({}, decision_id="first")
             assert set(shop._ledger.decision("first").probs[0].tolist()) == shares, slate
+
+
+def test_without_an_encoder_every_item_of_a_large_catalogue_gets_its_chance(tmp_path):
+    items = [{"id": f"i{number}"} for number in range(60)]
+    with Recommender.open(tmp_path, items=items, num_candidates=5, log_features="all") as shop:
+        for number in range(200):
+            shop.recommend({}, decision_id=f"d{number}")
+        offered = np.concatenate([record.slots for record in shop._ledger.decisions()])
+    assert len(set(offered.tolist())) == len(items)
