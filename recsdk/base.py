@@ -158,7 +158,7 @@ class Scorer(Protocol[S]):
     def columns(self) -> tuple[str, ...]: ...
 
     def fit(self, log: Events) -> S:
-        """Learns from scratch, offline; must accept a log of length 0."""
+        """Learns from scratch, offline; gives a state of the same records for a log of length 0."""
 
     def score(self, state: S, request: Request, candidates: Items) -> Array:
         """Returns f32[K, len(columns)], finite."""
@@ -175,10 +175,10 @@ class Encoder(Protocol[S]):
     def dim(self) -> int: ...
 
     def fit(self, log: Events, *, state: S | None = None, seed: int = 0) -> S:
-        """Trains from scratch, or on from `state`; must accept a log of length 0."""
+        """Trains from scratch, or on from `state`; gives a state of the same records for a log of length 0."""
 
     def encode_requests(self, state: S, requests: Table) -> Array:
-        """Returns f32[B, dim]."""
+        """Returns f32[B, dim]; a table without columns is one request of which nothing is known."""
 
     def encode_items(self, state: S, items: Items) -> Array:
         """Returns f32[N, dim]."""
@@ -228,7 +228,7 @@ class Composite(Protocol):
 
 @runtime_checkable
 class Online(Protocol[S]):
-    """A scorer that also learns from every reward of the live loop. Consumes `state`."""
+    """A scorer that also learns from every reward of the live loop: `item` is the one item, as it was when shown. Consumes `state`."""
 
     def update(self, state: S, request: Request, item: Items, reward: float) -> S: ...
 
