@@ -33,7 +33,7 @@ docs: $(INSTALLED)
 	if test -f mkdocs.yml; then $(BIN)/mkdocs build --strict; fi
 
 benchmark: $(INSTALLED)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/speed.py --write
 
 $(INSTALLED): $(PROJECTS) requirements/uv.txt requirements/dev.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'recsdk needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
