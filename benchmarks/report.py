@@ -47,12 +47,14 @@ def brief(results: Results) -> str:
     for name in _names(results["live"]):
         if name in wanted:
             cells = _by_size(results["live"], name, sizes)
-            lines.append(_line([name, *(f"{row['microseconds']['median']:,.0f}" if row else "" for row in cells)]))
-    name = next((name for name in _names(results["replay"]) if name.startswith("recsdk lin-ucb")), "")
-    speeds = [f"{_rounded(row['events_per_second']['median'])}" for row in _by_size(results["replay"], name, sizes) if row]
-    replayed = f"`replay` walks a log at {', '.join(speeds)} events per second ({name.removeprefix('recsdk ')}) at these sizes."
-    what = "K candidates with D features each, from Python, medians."
-    return "\n".join([*lines, "", f"{what} {replayed} Measured by `{results['command']}` on {_described(results['machine'])}."])
+            lines.append(_line([name, *(_rounded(row["microseconds"]["median"]) if row else "" for row in cells)]))
+    walked = [
+        f"* {name}: {' / '.join(_rounded(row['events_per_second']['median']) for row in _by_size(results['replay'], name, sizes) if row)}"
+        for name in _names(results["replay"])
+        if name.startswith(("NumPy", "VW", "recsdk lin-ucb"))
+    ]
+    what = "K candidates with D features each, one event at a time from Python. A log is walked at these sizes, in events per second:"
+    return "\n".join([*lines, "", what, "", *walked, "", f"Medians, by `{results['command']}` on {_described(results['machine'])}."])
 
 
 def live_table(results: Results) -> list[str]:
