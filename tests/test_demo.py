@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsdk.demo import run
+from recsdk.demo import LEARNER, run
 from recsdk.demo.report import ESTIMATORS, tables
 from recsdk.demo.world import EXAMINED, Shop
 
@@ -23,7 +23,7 @@ def test_the_killed_loop_recovers_every_acknowledged_reward_and_the_same_state(d
 
 def test_the_learner_is_ahead_of_uniform_beyond_the_intervals(demo):
     loop = {row["policy"]: row for row in demo[0]["loop"]}
-    assert loop["lin-ts, two-tower"]["low"] > loop["uniform"]["high"]
+    assert loop[LEARNER]["low"] > loop["uniform"]["high"]
 
 
 def test_every_policy_is_estimated_beside_its_truth_or_refused_with_a_reason(demo):

@@ -21,6 +21,7 @@ from recsdk.demo.world import EXAMINED, Shop
 from recsdk.ledger.reader import read_ledger
 from recsdk.policies.columns import ByColumn
 
+LEARNER = "lin-ts discounted, two-tower"
 VISITS, QUICK_VISITS = 12_000, 1_500
 
 
@@ -53,13 +54,13 @@ def run(out: Path, *, quick: bool = False) -> dict[str, Any]:
 
 def _loop(folder: Path, shop: Shop, advance: Callable[[str], Callable[[int], None]]) -> dict[str, Any]:
     learner_folder, clock = folder / "learner", Clock()
-    last = _serve_until_killed(learner_folder, shop, shop.num_visits // 2, advance("lin-ts: learn, in a process that is killed half-way"))
+    last = _serve_until_killed(learner_folder, shop, shop.num_visits // 2, advance("learn, in a process that is killed half-way"))
     with open_learner(learner_folder, shop, clock) as learner:
         recovery = _recovery(learner, last)
-        done = advance("lin-ts: recovered, goes on")
+        done = advance("recovered, goes on")
         serve(learner, shop, range(last + 1, shop.num_visits), clock, done)
         recovery["same_at_the_end"] = learner.audit()
-    rewards = {"lin-ts, two-tower": _rewards(learner_folder, shop)}
+    rewards = {LEARNER: _rewards(learner_folder, shop)}
     for name, policy in (("most popular", ByColumn(column=0)), ("uniform", "uniform")):
         with open_baseline(folder / name, shop, policy, clock) as baseline:
             rewards[name] = serve(baseline, shop, range(shop.num_visits), clock, advance(name))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from recsdk.demo.world import EXAMINED, Shop
+from recsdk.policies.drift import Discounted
+from recsdk.policies.linear import LinTS
 from recsdk.recommender import Recommender
 from recsdk.scorers.popularity import Popularity
 
@@ -38,7 +40,7 @@ def open_learner(folder: Path, shop: Shop, clock: Clock) -> Recommender:
         items=shop.items(),
         encoder=TwoTower(dim=16),
         scorers=[POPULARITY, "recency", "item-knn"],
-        policy="lin-ts",
+        policy=Discounted(policy=LinTS(), discount=0.9995),  # seasons turn: what is 2,000 rewards old counts for a third
         history=() if (folder / "ledger.sqlite").exists() else shop.history(),
         num_candidates=NUM_CANDIDATES,
         log_features="all",
