@@ -376,7 +376,10 @@ class Recommender:
         if found is None:
             self._make(_items(items, self._now()), history, made)
         elif found != made:
-            raise LedgerMismatch(f"The folder was made with {found.decode()}, it cannot be opened with {made.decode()}.")
+            raise LedgerMismatch(
+                f"The folder was made with {found.decode()}, it cannot be opened with {made.decode()}: "
+                "give it the encoder and scorers it was made with, in their order, or make a new folder with these."
+            )
         else:
             self._evidence.load(self._ledger)
         self._load_items()
