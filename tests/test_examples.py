@@ -2,11 +2,16 @@
 
 import importlib.util
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from processes import run_python
 from shared import shared
+
+import recsdk
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -93,3 +98,31 @@ def test_every_example_is_run_here_and_is_short():
     for path in EXAMPLES.glob("*.py"):
         assert f'printed("{path.stem}"' in source
         assert len(path.read_text().splitlines()) <= 60, path.name
+
+
+SERVE_ALOUD = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import quickstart
+shop = quickstart.open_shop(sys.argv[2])
+while True:
+    quickstart.serve(shop, 1)
+    print(shop.num_learned, flush=True)
+"""
+
+
+def test_the_quickstart_killed_in_the_middle_loses_no_acknowledged_decision_or_reward(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    command = [sys.executable, "-c", SERVE_ALOUD, EXAMPLES, tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 -- our own script
+        for line in process.stdout:
+            acknowledged = int(line)
+            if acknowledged == 200:
+                process.kill()
+    assert process.returncode == -signal.SIGKILL
+    quickstart = importlib.import_module("quickstart")
+    with quickstart.open_shop(tmp_path) as shop:
+        assert shop.num_learned >= acknowledged >= 200
+        assert shop.audit()
+        quickstart.serve(shop, 1)
+    assert len(recsdk.read_ledger(tmp_path).reward) == shop.num_learned
