@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import attrs
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from recsdk._simulate import Round
 from recsdk.base import Array, Rng
 from recsdk.environments._candidates import everyone
-from recsdk.errors import EmptyLog, InvalidValue
+from recsdk.errors import EmptyLog, InvalidValue, one_of
 
 
 class Rows(NamedTuple):
@@ -38,12 +38,13 @@ def _table(instance: object, field: attrs.Attribute, value: np.ndarray) -> None:
 class ClassificationWorld:
     """Supervised classification as a bandit: candidates are the classes, the reward is 1 for the right one.
 
-    Rows come in an order shuffled by the seed, again and again. Features are one block per class: phi(x, a) = e_a (x) [x, 1], so a policy
-    with one weight vector learns one linear model per class.
+    Rows come in an order shuffled by the seed, again and again.
 
     Attributes:
         contexts: f64[N, d]; standardise the columns first.
         labels: i64[N], in [0, K).
+        phi: "blocks", one block per class, phi(x, a) = e_a (x) [x, 1], with which a policy with one weight vector learns one linear model for
+            each class; or "shared", phi(x, a) = [x, 1] for all, for policies that keep something per item.
 
     References:
         Bietti, Agarwal, Langford, A Contextual Bandit Bake-off, JMLR 2021.
@@ -51,8 +52,10 @@ class ClassificationWorld:
 
     contexts: np.ndarray = attrs.field(validator=_table)
     labels: np.ndarray
+    phi: Literal["blocks", "shared"] = "blocks"
 
     def __attrs_post_init__(self) -> None:
+        one_of("phi", self.phi, ("blocks", "shared"))
         labels = self.labels
         if labels.shape != (len(self.contexts),) or labels.dtype != np.int64 or labels.min() < 0:
             raise InvalidValue(f"labels must be int64[{len(self.contexts)}] >= 0, got {labels.dtype}{list(labels.shape)}.")
@@ -64,8 +67,8 @@ class ClassificationWorld:
 
     @property
     def dim(self) -> int:
-        """Width of phi, K (d + 1)."""
-        return self.num_candidates * (int(self.contexts.shape[1]) + 1)
+        """Width of phi, d + 1 for each block."""
+        return (int(self.contexts.shape[1]) + 1) * (self.num_candidates if self.phi == "blocks" else 1)
 
     def init(self, seed: int) -> Rows:
         """See `recsdk.Environment`."""
@@ -81,8 +84,11 @@ class ClassificationWorld:
         context, reward = world.contexts[row], world.rewards[row]
         xp = context.__array_namespace__()
         num_candidates = reward.shape[0]
-        blocks = xp.eye(num_candidates, dtype=xp.float64)[:, :, None] * context[None, None, :]
-        features = xp.reshape(blocks, (num_candidates, -1))
+        if self.phi == "shared":
+            features = xp.repeat(context[None, :], num_candidates, axis=0)
+        else:
+            blocks = xp.eye(num_candidates, dtype=xp.float64)[:, :, None] * context[None, None, :]
+            features = xp.reshape(blocks, (num_candidates, -1))
         return Round(everyone(features), reward, reward)
 
 

@@ -32,6 +32,15 @@ def test_a_class_earns_1_where_it_is_the_rows_label(engine):
         assert not np.delete(block, label, axis=1).any()
 
 
+@pytest.mark.parametrize("engine", ["numpy", "jax"])
+def test_classes_may_share_their_features_and_are_told_apart_by_their_slots(engine):
+    shared = played(ClassificationWorld(contexts=CONTEXTS, labels=LABELS, phi="shared"), 60, engine)
+    blocks = played(ClassificationWorld(contexts=CONTEXTS, labels=LABELS), 60, engine)
+    np.testing.assert_array_equal(shared.log.context.features, blocks.log.context.features[:, :1, :3].repeat(3, axis=1))
+    np.testing.assert_array_equal(shared.log.context.item, np.tile(np.arange(3), (60, 1)))
+    np.testing.assert_array_equal(shared.mean, blocks.mean)
+
+
 def test_every_row_is_played_once_before_any_is_played_again():
     simulation = played(ClassificationWorld(contexts=CONTEXTS, labels=LABELS), 60)
     first, second = simulation.log.context.features[:30, 0], simulation.log.context.features[30:, 0]
@@ -59,7 +68,12 @@ def test_an_item_earns_the_users_own_rating(engine):
 
 
 @pytest.mark.parametrize(
-    "world", [ClassificationWorld(contexts=CONTEXTS, labels=LABELS), RatingsWorld(ratings=RATINGS, users=USERS, items=ITEMS)]
+    "world",
+    [
+        ClassificationWorld(contexts=CONTEXTS, labels=LABELS),
+        ClassificationWorld(contexts=CONTEXTS, labels=LABELS, phi="shared"),
+        RatingsWorld(ratings=RATINGS, users=USERS, items=ITEMS),
+    ],
 )
 def test_the_declared_width_is_that_of_the_features(world):
     assert played(world, 1).log.context.features.shape[-1] == world.dim
@@ -70,6 +84,7 @@ def test_the_declared_width_is_that_of_the_features(world):
     [
         (lambda: ClassificationWorld(contexts=CONTEXTS, labels=LABELS[:-1]), r"labels must be int64\[30\] >= 0, got int64\[29\]"),
         (lambda: ClassificationWorld(contexts=CONTEXTS, labels=LABELS * 1.0), r"labels must be int64\[30\] >= 0, got float64\[30\]"),
+        (lambda: ClassificationWorld(contexts=CONTEXTS, labels=LABELS, phi="block"), "phi must be one of"),
         (lambda: ClassificationWorld(contexts=CONTEXTS, labels=LABELS - 1), r"labels must be int64\[30\] >= 0"),
         (
             lambda: ClassificationWorld(contexts=CONTEXTS[0], labels=LABELS),
