@@ -43,7 +43,7 @@ class ClassificationWorld:
     Attributes:
         contexts: f64[N, d]; standardise the columns first.
         labels: i64[N], in [0, K).
-        phi: "blocks", one block per class, phi(x, a) = e_a (x) [x, 1], with which a policy with one weight vector learns one linear model for
+        phi: "blocks", one block per class, phi(x, a) = e_a (x) [x, 1], with which a policy with one weight vector learns a linear model for
             each class; or "shared", phi(x, a) = [x, 1] for all, for policies that keep something per item.
 
     References:
