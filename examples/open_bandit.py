@@ -13,7 +13,7 @@ from recsdk.ope.report import report
 
 def on_policy(log: Interaction) -> ope.Estimate:
     """Returns the mean click rate of a log with its interval."""
-    return ope.weighted_mean(log.reward, log.weight)
+    return ope.delta(ope.average(log.reward, log.weight))
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import recsdk
 from recsdk.datasets import read_log
 from recsdk.environments import LinearWorld
-from recsdk.ope import matched_mean, rounds
+from recsdk.ope import delta, matched_mean, rounds
 
 WORLD = LinearWorld(num_candidates=5, dim=6, noise=0.5)
 NUM_ROUNDS = 3000
@@ -34,7 +34,7 @@ def main() -> None:
     for policy in POLICIES:
         # A policy that learns where its own choice is the logged one lives, on this log, as it would have lived alone.
         played = recsdk.replay(policy, log, learn_from="matched", engine="numpy")
-        found = matched_mean(rounds(log, played.decision.probs, matched=played.matched))
+        found = delta(matched_mean(rounds(log, played.decision.probs, matched=played.matched)))
         num_matched = int(played.matched.sum())
         truth = recsdk.simulate(policy, WORLD, num_matched, engine="numpy").value.mean()
         interval = f"[{found.low:.3f}, {found.high:.3f}]"

@@ -10,7 +10,7 @@ from recsdk import EpsilonGreedy, LinTS, LinUCB, Uniform, WithFloor, _floats, _w
 from recsdk.checks import number
 from recsdk.environments import LinearWorld
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue
-from recsdk.ope.estimate import weighted_mean
+from recsdk.ope import average, delta, value
 
 WORLD = LinearWorld(num_candidates=5, dim=4, noise=0.2)
 SEEDS = (0, 3)
@@ -35,7 +35,7 @@ def log():
 def by_hand(policy, log, seed, learn_from, engine):
     decision = replay(policy, log, seed=seed, learn_from=learn_from, engine=engine).decision
     weights = decision.probs[np.arange(len(log.action)), log.action] / log.propensity * log.weight
-    return weighted_mean(log.reward, weights), weights.sum() ** 2 / (weights**2).sum()
+    return delta(average(log.reward, weights)), weights.sum() ** 2 / (weights**2).sum()
 
 
 LINEAR, FLOORED = POLICIES[:2], POLICIES[5:7]
@@ -67,7 +67,7 @@ def test_a_sweep_of_a_world_is_its_simulations_one_by_one(policies, engine):
     table = sweep(policies, WORLD, num_rounds=150, seeds=SEEDS, engine=engine, num_processes=1)
     for row, (policy, seed) in enumerate(zip(table.policy, table.seed, strict=True)):
         simulation = simulate(policy, WORLD, 150, seed=int(seed), engine=engine)
-        estimate = weighted_mean(simulation.log.reward, np.ones(150))
+        estimate = delta(average(simulation.log.reward, np.ones(150)))
         got = table.reward[row], table.stderr[row], table.regret[row], table.effective_size[row]
         np.testing.assert_allclose(got, (estimate.value, estimate.stderr, simulation.regret.sum(), 150), rtol=1e-9, err_msg=str(policy))
 
@@ -131,7 +131,7 @@ def test_a_policy_that_cannot_be_traced_through_its_floats_runs_by_itself(log):
     for row, policy in enumerate(table.policy):
         decision = replay(policy, log, prior=np.ones(4), engine="jax").decision
         weights = decision.probs[np.arange(200), log.action] / log.propensity
-        assert table.reward[row] == pytest.approx(weighted_mean(log.reward, weights).value, rel=1e-9)
+        assert table.reward[row] == pytest.approx(value(average(log.reward, weights)), rel=1e-9)
     assert table.reward[0] != table.reward[1]
 
 

@@ -7,8 +7,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from recsdk.ope.estimate import weighted_mean
-from recsdk.ope.rounds import Rounds
+from recsdk.ope._rounds import Rounds
+from recsdk.ope.estimate import delta
+from recsdk.ope.terms import average, value
 
 # Below this effective size normal intervals fall short of their level: 95 % cover 93 % at 37, 72 % at 4 (test_coverage.py).
 CAUTION_SIZE = 1000
@@ -61,7 +62,7 @@ def diagnose(rounds: Rounds) -> Diagnostics:
     """Measures the overlap of log and target. Never raises: it is asked most when there is none."""
     importance = rounds.target / rounds.propensity
     size = (weights := rounds.weight * importance).sum() ** 2 / max((weights**2).sum(), np.finfo(np.float64).tiny)
-    mean = weighted_mean(importance, rounds.weight)
+    mean = delta(average(importance, rounds.weight))
     error = mean.value - 1
     return Diagnostics(
         num_rounds=len(importance),
@@ -113,4 +114,4 @@ def _unsupported_mass(rounds: Rounds) -> float:
         return math.nan
     taken = np.unique(np.take_along_axis(rounds.item, rounds.action[:, None], axis=1)[rounds.weight > 0])
     mass = np.where(np.isin(rounds.item, taken), 0.0, rounds.probs).sum(1)
-    return weighted_mean(mass, rounds.weight).value
+    return value(average(mass, rounds.weight))

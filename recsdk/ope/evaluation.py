@@ -10,21 +10,22 @@ import numpy as np
 
 from recsdk.base import Interaction
 from recsdk.errors import InsufficientOverlap, InvalidValue, one_of
+from recsdk.ope._importance import ips, snips
+from recsdk.ope._rounds import Rounds, rounds
 from recsdk.ope.diagnostics import Diagnostics, Verdict, diagnose, judge
-from recsdk.ope.estimate import Estimate
-from recsdk.ope.importance import ips, snips
+from recsdk.ope.estimate import Estimate, delta
 from recsdk.ope.matched import matched_mean
 from recsdk.ope.model_based import dm, dr
 from recsdk.ope.reward_model import fit_reward_model
-from recsdk.ope.rounds import rounds
+from recsdk.ope.terms import Terms
 
 if TYPE_CHECKING:
     from recsdk._replay import LearnFrom
 
-ESTIMATORS: Mapping[str, Callable[..., Estimate]] = MappingProxyType(
+ESTIMATORS: Mapping[str, Callable[[Rounds], Terms]] = MappingProxyType(
     {"ips": ips, "snips": snips, "dm": dm, "dr": dr, "matched": matched_mean}
 )
-"""Estimators by name; each takes `Rounds` and `level`."""
+"""Estimators by name; each takes `Rounds` and gives `Terms`."""
 
 WITH_MODEL = ("dm", "dr")
 
@@ -75,7 +76,7 @@ def evaluate(
         seed: of a `Policy`'s draws, and of the reward model's folds.
 
     Raises:
-        InsufficientOverlap: when the verdict is "refuse", unless forced; it has the diagnostics.
+        InsufficientOverlap: when the verdict is "refuse", unless forced; and when nothing at all overlaps, forced or not.
         InvalidValue: an estimator that is not known, or lacks what it needs; and all that `rounds` refuses.
     """
     if not estimators or isinstance(estimators, str):
@@ -92,9 +93,11 @@ def evaluate(
     verdict, reasons = judge(diagnostics)
     if verdict == "refuse" and not force:
         raise InsufficientOverlap(f"The log cannot answer for this target: {'; '.join(reasons)}. `force=True` answers all the same.")
+    if diagnostics.effective_size == 0:
+        raise InsufficientOverlap(f"None of {diagnostics.num_rounds} rounds has an action that the target policy could have taken.")
     if q_hat is None and any(name in WITH_MODEL for name in estimators):
         checked = checked._replace(q_hat=fit_reward_model(log, seed=seed))
-    return Evaluation({name: ESTIMATORS[name](checked, level=level) for name in estimators}, diagnostics, verdict, reasons)
+    return Evaluation({name: delta(ESTIMATORS[name](checked), level=level) for name in estimators}, diagnostics, verdict, reasons)
 
 
 def _replay(policy: Any, log: Interaction, learn_from: LearnFrom, state: Any, seed: int) -> tuple[np.ndarray, np.ndarray]:

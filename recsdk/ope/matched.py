@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from recsdk.errors import InvalidLog
-from recsdk.ope.estimate import Estimate, weighted_mean
-from recsdk.ope.rounds import Rounds
+from recsdk.ope._rounds import Rounds
+from recsdk.ope.terms import Terms, average
 
 
-def matched_mean(rounds: Rounds, *, level: float = 0.95) -> Estimate:
+def matched_mean(rounds: Rounds) -> Terms:
     """The mean reward of the rounds in which the target policy would have done what was logged.
 
     A replayed policy matches where it drew the logged action (`rounds.matched`), and may have learnt from those rounds; a
@@ -16,7 +16,6 @@ def matched_mean(rounds: Rounds, *, level: float = 0.95) -> Estimate:
     Raises:
         InvalidLog: when the log is not uniformly random. There the match rate depends on the logging policy's taste, and the
             answer is wrong by as much: on the Open Bandit data by 54 %.
-        InsufficientOverlap: when no round matches.
 
     References:
         Li, Chu, Langford and Wang, "Unbiased offline evaluation of contextual-bandit-based news article recommendation
@@ -31,4 +30,4 @@ def matched_mean(rounds: Rounds, *, level: float = 0.95) -> Estimate:
             f"{rounds.propensity[row]:.6g}. Use snips or dr."
         )
     match = rounds.target if rounds.matched is None else rounds.matched
-    return weighted_mean(rounds.reward, rounds.weight * match, level=level)
+    return average(rounds.reward, rounds.weight * match)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsdk.ope.estimate import Estimate, weighted_mean
-from recsdk.ope.importance import importance
-from recsdk.ope.rounds import Rounds, need
+from recsdk.ope._importance import importance
+from recsdk.ope._rounds import Rounds, need
+from recsdk.ope.terms import Terms, average
 
 
-def dm(rounds: Rounds, *, level: float = 0.95) -> Estimate:
+def dm(rounds: Rounds) -> Terms:
     """The direct method: what the reward model expects of the target policy.
 
     The interval is that of the average over contexts. It knows nothing of the model's own error, which no number of rounds
     removes: DM is here to be compared with DR, not to be believed alone.
     """
-    return weighted_mean(_expected(rounds, "dm"), rounds.weight, level=level)
+    return average(_expected(rounds, "dm"), rounds.weight)
 
 
-def dr(rounds: Rounds, *, level: float = 0.95) -> Estimate:
+def dr(rounds: Rounds) -> Terms:
     """Doubly robust: the direct method plus the importance-weighted error of its model on what was logged.
 
     Unbiased with true propensities whatever the model says of rounds it has not seen; a good model takes the variance away.
@@ -28,7 +28,7 @@ def dr(rounds: Rounds, *, level: float = 0.95) -> Estimate:
     """
     expected = _expected(rounds, "dr")
     predicted = need("q_hat", rounds.q_hat, "dr")[np.arange(len(rounds.action)), rounds.action]
-    return weighted_mean(expected + importance(rounds) * (rounds.reward - predicted), rounds.weight, level=level)
+    return average(expected + importance(rounds) * (rounds.reward - predicted), rounds.weight)
 
 
 def _expected(rounds: Rounds, estimator: str) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from recsdk.base import Interaction
 from recsdk.errors import InvalidContext, InvalidValue
-from recsdk.ope.rounds import logged_rounds
+from recsdk.ope._rounds import logged_rounds
 
 
 def fit_reward_model(log: Interaction, *, num_folds: int = 5, ridge: float = 1.0, seed: int = 0) -> np.ndarray:

@@ -34,7 +34,7 @@ def expectation(estimator, *, num_rounds, q_hat=None, power=1):
         x = [row[0] for row in rows]
         log = log_of([row[1] for row in rows], [row[2] for row in rows], [float(LOGGING[c][a]) for c, a, _ in rows], num_candidates=3)
         rounds = ope.rounds(log, np.array(TARGET, np.float64)[x], q_hat=None if q_hat is None else q_hat[x])
-        total += float(math.prod(map(chance, rows))) * estimator(rounds).value ** power
+        total += float(math.prod(map(chance, rows))) * ope.value(estimator(rounds)) ** power
     return total
 
 

@@ -34,7 +34,7 @@ def test_no_reward_model_is_fitted_where_none_is_asked_for():
 
 def test_the_level_is_passed_on():
     log, target, _ = random_log(0)
-    assert ope.evaluate(log, target, level=0.5).estimates["snips"] == ope.snips(ope.rounds(log, target), level=0.5)
+    assert ope.evaluate(log, target, level=0.5).estimates["snips"] == ope.delta(ope.snips(ope.rounds(log, target)), level=0.5)
 
 
 def test_a_refusal_can_be_overruled_and_is_still_a_refusal():

@@ -46,7 +46,7 @@ def test_what_it_learns_from_is_passed_on():
         played = recsdk.replay(policy, log, learn_from=learn_from, seed=3)
         expected = ope.rounds(log, np.asarray(played.decision.probs), matched=np.asarray(played.matched))
         found = ope.evaluate(log, policy, learn_from=learn_from, seed=3, estimators=("ips", "matched"))
-        assert found.estimates == {"ips": ope.ips(expected), "matched": ope.matched_mean(expected)}
+        assert found.estimates == {"ips": ope.delta(ope.ips(expected)), "matched": ope.delta(ope.matched_mean(expected))}
 
 
 def test_the_matched_mean_is_what_a_learning_policy_earns_live():
@@ -58,7 +58,7 @@ def test_the_matched_mean_is_what_a_learning_policy_earns_live():
         played = recsdk.replay(policy, log, learn_from="matched", seed=seed, engine="numpy")
         end = np.flatnonzero(played.matched)[length - 1] + 1
         rounds = ope.rounds(log, np.asarray(played.decision.probs), matched=played.matched)
-        replayed.append(ope.matched_mean(ope.Rounds(*(None if column is None else column[:end] for column in rounds))).value)
+        replayed.append(ope.value(ope.matched_mean(ope.Rounds(*(None if column is None else column[:end] for column in rounds)))))
         lived.append(live(policy, seed=1000 + seed, length=length))
     gap = np.mean(replayed) - np.mean(lived)
     error = np.sqrt((np.var(replayed, ddof=1) + np.var(lived, ddof=1)) / runs)

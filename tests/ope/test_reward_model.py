@@ -63,7 +63,7 @@ def test_a_good_model_makes_dr_tighter_than_ips():
     log, _ = linear_log(noise=0.1)
     target = np.tile([0.8, 0.1, 0.1], (500, 1))
     rounds = ope.rounds(log, target, q_hat=ope.fit_reward_model(log))
-    assert ope.dr(rounds).stderr < 0.6 * ope.ips(rounds).stderr
+    assert ope.delta(ope.dr(rounds)).stderr < 0.6 * ope.delta(ope.ips(rounds)).stderr
 
 
 @pytest.mark.parametrize(
