@@ -68,6 +68,7 @@ class LinTS:
 
     The probabilities are the winners' frequencies over `num_draws` draws of the weights. An action drawn from them is distributed as
     Thompson's, and they are its exact propensities given the draws; estimating propensities apart from the draw would bias the log.
+    The draws come in pairs, mean + z and mean - z, each of them a draw from the posterior: that takes half the random numbers.
 
     Attributes:
         scale: standard deviation of the reward's noise; larger explores more.
@@ -91,8 +92,10 @@ class LinTS:
 
     def probs(self, state: Ridge, rng: Rng, context: Context) -> Array:
         """See `recsdk.base.Policy`."""
-        noise = rng.standard_normal((self.num_draws, state.mean.shape[0]))
-        weights = state.mean[None, :] + self.scale * noise.dot(state.root.T)
+        xp = state.mean.__array_namespace__()
+        noise = rng.standard_normal(((self.num_draws + 1) // 2, state.mean.shape[0]))
+        spread = self.scale * noise.dot(state.root.T)
+        weights = state.mean[None, :] + xp.concat([spread, -spread])[: self.num_draws]
         return explore.votes(weights.dot(context.features.T), context.mask)
 
     def update(self, state: Ridge, interaction: Interaction) -> Ridge:

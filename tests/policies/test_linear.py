@@ -76,6 +76,17 @@ def test_lints_samples_weights_with_the_posteriors_mean_and_variance(log, poster
     assert (np.abs(weights.mean(axis=0) - mean) < 4 * spread / 100_000**0.5).all()
 
 
+@pytest.mark.parametrize("num_draws", [1, 4, 7])
+def test_lints_draws_in_mirrored_pairs_as_many_as_asked_for(log, posterior, monkeypatch, num_draws):
+    policy = LinTS(num_draws=num_draws)
+    state = replay(policy, log, engine="numpy").state
+    weights = scores_of(policy, state, Context(np.eye(4), np.ones(4, bool), np.arange(4)), monkeypatch, "votes")
+    assert weights.shape == (num_draws, 4)
+    assert len(np.unique(weights, axis=0)) == num_draws
+    centres = (weights[: num_draws // 2] + weights[(num_draws + 1) // 2 :]) / 2
+    np.testing.assert_allclose(centres, np.tile(state.mean, (num_draws // 2, 1)))
+
+
 def test_lints_gives_thompsons_choice_frequencies(log, posterior):
     mean, covariance = posterior
     state = replay(LinTS(ridge=2.0), log, engine="numpy").state
