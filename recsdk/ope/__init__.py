@@ -7,7 +7,8 @@ log cannot answer. Each estimator is a short function from `Rounds` to `Terms`, 
 
 from recsdk.ope._importance import importance, ips, snips
 from recsdk.ope._rounds import Rounds, rounds
-from recsdk.ope.diagnostics import Diagnostics, Judgement, diagnose, judge
+from recsdk.ope.diagnostics import Diagnostics, diagnose
+from recsdk.ope.verdict import Judgement, judge
 from recsdk.ope.estimate import Estimate, delta
 from recsdk.ope.evaluation import ESTIMATORS, Evaluation, evaluate
 from recsdk.ope.matched import matched_mean

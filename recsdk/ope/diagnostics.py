@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from recsdk.ope._moments import Moments, ratio
 from recsdk.ope._rounds import Rounds
-from recsdk.ope.estimate import delta
-from recsdk.ope.terms import average, value
+from recsdk.ope._tally import IMPORTANCE, REWARD, SIZE, TAIL, UNIFORM, VALUE, WEIGHT, Tally, tally
 
-# Below this effective size normal intervals fall short of their level: 95 % cover 93 % at 37, 72 % at 4 (test_coverage.py).
-CAUTION_SIZE = 1000
-REFUSE_SIZE = 10
-# The target's mass on actions that the log never took: every point of it can be wrong by the whole range of the reward.
-CAUTION_UNSUPPORTED = 0.01
-REFUSE_UNSUPPORTED = 0.1
-REFUSE_Z = 4.0  # by chance once in 16,000
-CAUTION_SHARE = 0.1  # of all rounds, that one may weigh as much as
-
-Verdict = Literal["trust", "caution", "refuse"]
+MIN_TAKEN = 30
+"""Rounds of an item below which its propensities are not tested: the test is a normal one."""
+MIN_TAIL = 5
 
 
 class Diagnostics(NamedTuple):
-    """Overlap of a log with a target policy.
+    """Overlap of a log with a target policy, and signs that the log does not tell the truth.
+
+    A z is a difference in standard errors. NaN stands for what this log cannot tell.
 
     Attributes:
         num_rounds: rows of the log.
@@ -32,9 +27,22 @@ class Diagnostics(NamedTuple):
         effective_size: Kish's effective sample size of the importance weights, in [0, T].
         max_weight: the largest importance weight.
         mean_weight: 1 in expectation, when the propensities are true and the log covers the target.
-        mean_weight_z: standard errors by which `mean_weight` is off 1.
+        mean_weight_z: how far `mean_weight` is off 1.
         unsupported_mass: the target's mass on items that the log never took, averaged over the rounds; NaN when only the
             target's probabilities of the logged actions are known.
+        mean_candidates: K, averaged over the rounds.
+        pareto_k: shape of the generalised Pareto distribution that the largest weights look drawn from; above 0.7 averages of them
+            converge too slowly to go by, from 1 on not at all. NaN where they are too few, or of too few values, to tell.
+        uniform_weight: mean importance weight of the uniform policy, whatever the target is.
+        uniform_weight_z: how far that is off 1.
+        item: slot of the item whose propensities look most wrong: always taking it has a mean weight furthest off 1. -1 for none.
+        item_weight_z: how far that is off 1.
+        default_share: share of rows that have the default reward, in [0, 1].
+        effective_rewards: how many other rewards there are, by Kish's formula on what they weigh in the value: 38 clicks are at most 38.
+        join_rate: rows of the log over the decisions that were made; NaN unless that number was given.
+        reward_drift_z: logged reward of the second half of the log less that of the first. NaN below about 800 rounds.
+        value_drift_z: the same of the target's value by IPS.
+        weight_drift_z: the same of the mean importance weight.
     """
 
     num_rounds: int
@@ -44,74 +52,170 @@ class Diagnostics(NamedTuple):
     mean_weight: float
     mean_weight_z: float
     unsupported_mass: float
+    mean_candidates: float = math.nan
+    pareto_k: float = math.nan
+    uniform_weight: float = math.nan
+    uniform_weight_z: float = math.nan
+    item: int = -1
+    item_weight_z: float = math.nan
+    default_share: float = math.nan
+    effective_rewards: float = math.nan
+    join_rate: float = math.nan
+    reward_drift_z: float = math.nan
+    value_drift_z: float = math.nan
+    weight_drift_z: float = math.nan
 
 
-class Judgement(NamedTuple):
-    """What the diagnostics mean.
+class Clipped(NamedTuple):
+    """What IPS says when the largest weights are clipped.
 
     Attributes:
-        verdict: "trust"; "caution", the estimates may be off by more than their intervals say; "refuse", they mean nothing.
-        reasons: why, the gravest first.
+        clip: the largest weight that is left.
+        num_clipped: rounds whose weight was larger.
+        value: the estimate.
     """
 
-    verdict: Verdict
-    reasons: tuple[str, ...]
+    clip: float
+    num_clipped: int
+    value: float
 
 
-def diagnose(rounds: Rounds) -> Diagnostics:
-    """Measures the overlap of log and target. Never raises: it is asked most when there is none."""
-    importance = rounds.target / rounds.propensity
-    size = (weights := rounds.weight * importance).sum() ** 2 / max((weights**2).sum(), np.finfo(np.float64).tiny)
-    mean = delta(average(importance, rounds.weight))
-    error = mean.value - 1
+def diagnose(rounds: Rounds, *, default_reward: float = 0.0, num_decisions: int | None = None) -> Diagnostics:
+    """Measures the overlap of log and target. Never raises: it is asked most when there is none.
+
+    Args:
+        rounds: the log beside the target's probabilities.
+        default_reward: what the log says of a decision of which nothing was heard.
+        num_decisions: how many decisions were made, also those that the log leaves out since they got no reward.
+    """
+    return diagnose_tally(tally(rounds, [], default_reward=default_reward), num_decisions=num_decisions)
+
+
+def diagnose_tally(found: Tally, *, num_decisions: int | None = None) -> Diagnostics:
+    """Says the same of a log whose rounds are summed up."""
+    total = _moments(found, slice(None))
+    mean_weight, mean_weight_z = _off_one(total, IMPORTANCE)
+    uniform_weight, uniform_weight_z = _off_one(total, UNIFORM)
+    item, item_weight_z = _worst_item(found)
     return Diagnostics(
-        num_rounds=len(importance),
-        num_matched=int(np.count_nonzero(rounds.target)),
-        effective_size=float(size),
-        max_weight=float(importance.max()),
-        mean_weight=mean.value,
-        # At a target equal to the logger both are rounding errors, and their ratio is noise.
-        mean_weight_z=0.0 if abs(error) <= 1e-9 else error / mean.stderr if mean.stderr else math.copysign(math.inf, error),
-        unsupported_mass=_unsupported_mass(rounds),
+        num_rounds=found.num_rounds,
+        num_matched=found.num_matched,
+        effective_size=_kish(total, IMPORTANCE),
+        max_weight=float(found.tail[0].max(initial=0.0)),
+        mean_weight=mean_weight,
+        mean_weight_z=mean_weight_z,
+        unsupported_mass=_unsupported_mass(found),
+        mean_candidates=float(found.items.sums[:, 1].sum() / total.sums[WEIGHT]),
+        pareto_k=_pareto_k(found),
+        uniform_weight=uniform_weight,
+        uniform_weight_z=uniform_weight_z,
+        item=item,
+        item_weight_z=item_weight_z,
+        default_share=found.num_default / found.num_rounds,
+        effective_rewards=_kish(total, SIZE),
+        join_rate=math.nan if num_decisions is None else found.num_rounds / num_decisions,
+        reward_drift_z=_drift(found, REWARD),
+        value_drift_z=_drift(found, VALUE),
+        weight_drift_z=_drift(found, IMPORTANCE),
     )
 
 
-def judge(diagnostics: Diagnostics) -> Judgement:
-    """Says what the diagnostics mean, and why."""
-    found = diagnostics
-    rate = f"{found.unsupported_mass:.1%} of what the target policy does is on items that the log never took"
-    size = f"effective size is {found.effective_size:.1f} of {found.num_rounds} rounds"
-    refuse = [
-        (found.effective_size == 0, "no round has an action that the target policy could have taken"),
-        (found.unsupported_mass > REFUSE_UNSUPPORTED, f"{rate}, above {REFUSE_UNSUPPORTED:.0%}"),
-        (found.effective_size < REFUSE_SIZE, f"{size}, below {REFUSE_SIZE}"),
-        (
-            abs(found.mean_weight_z) > REFUSE_Z,
-            f"mean weight is {found.mean_weight:.4g}, {found.mean_weight_z:+.1f} standard errors off 1: propensities are likely "
-            "wrong, or the log does not cover what the target policy does",
-        ),
-    ]
-    caution = [
-        (found.unsupported_mass > CAUTION_UNSUPPORTED, f"{rate}, above {CAUTION_UNSUPPORTED:.0%}"),
-        (
-            math.isnan(found.unsupported_mass),
-            "target mass on items that the log never took is unknown: give the target's whole distribution",
-        ),
-        (found.effective_size < CAUTION_SIZE, f"{size}, below {CAUTION_SIZE}: normal intervals cover less than they claim"),
-        (
-            found.max_weight > CAUTION_SHARE * found.num_rounds,
-            f"largest weight is {found.max_weight:.4g}, above {CAUTION_SHARE:.0%} of {found.num_rounds} rounds: one of them decides",
-        ),
-    ]
-    if reasons := tuple(reason for holds, reason in refuse if holds):
-        return Judgement("refuse", reasons)
-    reasons = tuple(reason for holds, reason in caution if holds)
-    return Judgement("caution" if reasons else "trust", reasons)
+def clipped(found: Tally) -> tuple[Clipped, ...]:
+    """Returns IPS with none of the weights clipped, then with the largest 1, 10, 100, ... of them."""
+    total = _moments(found, slice(None)).sums
+    order = np.argsort(-found.tail[0], kind="stable")
+    importance, weight, reward = found.tail[:, order]
+    answers: list[Clipped] = []
+    for rank in (0, 1, 10, 100, 1_000, TAIL - 1):
+        if rank <= found.num_rounds / 10 and rank < len(importance) and not (answers and importance[rank] == answers[-1].clip):
+            clip = importance[rank]
+            excess = (weight * reward * np.maximum(importance - clip, 0)).sum()
+            answers.append(Clipped(float(clip), int((importance > clip).sum()), float((total[VALUE] - excess) / total[WEIGHT])))
+    return tuple(answers)
 
 
-def _unsupported_mass(rounds: Rounds) -> float:
-    if rounds.probs is None:
+def pareto_k(tail: np.ndarray) -> float:
+    """Fits a generalised Pareto distribution to what exceeds a threshold, and returns its shape.
+
+    Args:
+        tail: f64[M], how far each of the largest weights exceeds the largest one that is not among them, > 0.
+
+    References:
+        Zhang and Stephens, "A new and efficient estimation method for the generalized Pareto distribution", Technometrics, 2009.
+        Vehtari, Simpson, Gelman, Yao and Gabry, "Pareto smoothed importance sampling", JMLR, 2024, appendix C for the prior on k.
+    """
+    excess = np.sort(tail)
+    size = len(excess)
+    quartile = excess[int(size / 4 + 0.5) - 1]
+    num_points = 30 + int(math.sqrt(size))
+    theta = 1 / excess[-1] + (1 - np.sqrt(num_points / (np.arange(1, num_points + 1) - 0.5))) / (3 * quartile)
+    k = np.log1p(-theta[:, None] * excess).mean(1)
+    likelihood = size * (np.log(-theta / k) - k - 1)
+    weight = np.exp(likelihood - likelihood.max())
+    best = (theta * weight).sum() / weight.sum()
+    fitted = np.log1p(-best * excess).mean()
+    return float((size * fitted + 10 * 0.5) / (size + 10))  # as if ten more had been seen, of k = 1/2
+
+
+def _moments(found: Tally, part: slice) -> Moments:
+    return Moments(found.pieces.sums[part].sum(0), found.pieces.products[part].sum(0), found.counts)
+
+
+def _kish(total: Moments, column: int) -> float:
+    squares = total.products[column, column]
+    return float(total.sums[column] ** 2 / squares) if squares else 0.0
+
+
+def _off_one(total: Moments, column: int) -> tuple[float, float]:
+    mean, stderr = ratio(total, (column,), (WEIGHT,))
+    error = mean - 1
+    # At a target equal to the logger both are rounding errors, and their ratio is noise.
+    return mean, 0.0 if abs(error) <= 1e-9 else error / stderr if stderr else math.copysign(math.inf, error)
+
+
+def _drift(found: Tally, column: int) -> float:
+    num_pieces = len(found.pieces.sums)
+    if num_pieces < 4:
         return math.nan
-    taken = np.unique(np.take_along_axis(rounds.item, rounds.action[:, None], axis=1)[rounds.weight > 0])
-    mass = np.where(np.isin(rounds.item, taken), 0.0, rounds.probs).sum(1)
-    return value(average(mass, rounds.weight))
+    halves = slice(num_pieces // 2), slice(num_pieces // 2, None)
+    if any(found.pieces.sums[half, WEIGHT].sum() <= 0 for half in halves):
+        return math.nan
+    (first, first_error), (second, second_error) = (ratio(_moments(found, half), (column,), (WEIGHT,)) for half in halves)
+    stderr = math.hypot(first_error, second_error)
+    return (second - first) / stderr if stderr > 1e-9 * abs(first) else 0.0
+
+
+def _unsupported_mass(found: Tally) -> float:
+    if not found.is_whole:
+        return math.nan
+    mass, _, taken, _, _ = found.items.sums.T
+    return float(mass[taken == 0].sum() / mass.sum())
+
+
+def _worst_item(found: Tally) -> tuple[int, float]:
+    """Tests that always taking an item has a mean weight of 1 over the rounds in which it was a candidate."""
+    tested = found.items.sums[:, 2] >= MIN_TAKEN
+    if not tested.any():
+        return -1, math.nan
+    _, offered, _, weight, variance = found.items.sums[tested].T
+    # An item that was drawn too rarely by chance has too small a variance by as much: put it right, so that the test does not cry wolf.
+    spread = np.sqrt(variance * np.maximum(1, offered / weight))
+    error = weight - offered
+    z = np.where(abs(error) <= 1e-9 * offered, 0.0, np.divide(error, spread, where=spread > 0, out=np.copysign(np.inf, error)))
+    worst = int(abs(z).argmax())
+    return int(found.items.slot[tested][worst]), float(z[worst])
+
+
+def _pareto_k(found: Tally) -> float:
+    size = tail_size(found.num_weighted)
+    if size >= found.tail.shape[1]:
+        return math.nan
+    largest = np.sort(found.tail[0])[-size - 1 :]
+    excess = largest[1:] - largest[0]
+    excess = excess[excess > 1e-12 * largest[-1]]
+    return pareto_k(excess) if len(np.unique(excess)) >= max(MIN_TAIL, size / 10) else math.nan
+
+
+def tail_size(num_rounds: int) -> int:
+    """Returns how many of the largest weights are taken for their tail (Vehtari et al. 2024, equation 13)."""
+    return min(int(min(0.2 * num_rounds, 3 * math.sqrt(num_rounds))), TAIL - 1)

@@ -12,12 +12,13 @@ from recsdk.base import Interaction
 from recsdk.errors import InsufficientOverlap, InvalidValue, one_of
 from recsdk.ope._importance import ips, snips
 from recsdk.ope._rounds import Rounds, rounds
-from recsdk.ope.diagnostics import Diagnostics, Verdict, diagnose, judge
+from recsdk.ope.diagnostics import Diagnostics, diagnose
 from recsdk.ope.estimate import Estimate, delta
 from recsdk.ope.matched import matched_mean
 from recsdk.ope.model_based import dm, dr
 from recsdk.ope.reward_model import fit_reward_model
 from recsdk.ope.terms import Terms
+from recsdk.ope.verdict import Verdict, judge
 
 if TYPE_CHECKING:
     from recsdk._replay import LearnFrom

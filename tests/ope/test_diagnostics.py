@@ -3,9 +3,12 @@ import math
 import numpy as np
 import pytest
 from ope.logs import log_of, random_log
+from shared import shared
 
 from recsdk import ope
 from recsdk.errors import InsufficientOverlap
+from recsdk.ope._tally import tally
+from recsdk.ope.diagnostics import clipped, pareto_k
 
 
 def judged(log, target, **changes):
@@ -103,6 +106,19 @@ def test_unknown_mass_is_a_reason_for_caution():
         ({"mean_weight_z": 3.9}, "trust", None),
         ({"max_weight": 501.0}, "caution", "one of them decides"),
         ({"effective_size": 0.0}, "refuse", "no round has an action"),
+        ({"uniform_weight_z": 4.1}, "refuse", "mean weight of a uniform policy"),
+        ({"uniform_weight_z": -4.1}, "caution", "mean weight of a uniform policy"),
+        ({"item_weight_z": 4.6, "item": 7}, "refuse", "propensities of item 7 are likely wrong"),
+        ({"item_weight_z": -4.6, "item": 7}, "caution", "propensities of item 7 are likely wrong"),
+        ({"item_weight_z": 4.4}, "trust", None),
+        ({"effective_rewards": 0.0}, "refuse", "no reward that counts differs from the default"),
+        ({"effective_rewards": 38.0}, "caution", "count as 38.0 equal ones, below 100: log about 8,200 more rounds"),
+        ({"pareto_k": 0.71}, "caution", "Pareto k 0.71"),
+        ({"pareto_k": 0.69}, "trust", None),
+        ({"join_rate": 0.94}, "caution", "log has 94.0% of the decisions"),
+        ({"weight_drift_z": -4.1}, "caution", "mean weight of the second half"),
+        ({"value_drift_z": 4.1}, "caution", "value of the second half"),
+        ({"reward_drift_z": 40.0}, "trust", None),
     ],
 )
 def test_each_threshold_has_its_reason(changes, verdict, reason):
@@ -110,6 +126,7 @@ def test_each_threshold_has_its_reason(changes, verdict, reason):
     found = judged(log, target, **changes)
     assert found.verdict == verdict
     assert not found.reasons if reason is None else reason in found.reasons[0]
+    assert all(len(told.split(": ")[-1]) > 20 for told in found.reasons), "a reason without what to do"
 
 
 def test_no_overlap_is_diagnosed_without_an_error():
@@ -118,3 +135,131 @@ def test_no_overlap_is_diagnosed_without_an_error():
     assert (found.num_matched, found.effective_size, found.mean_weight) == (0, 0.0, 0.0)
     assert found.mean_weight_z == -math.inf
     assert ope.judge(found).verdict == "refuse"
+
+
+def bandit_log(seed, size, probs, reward=None):
+    """Returns a log of a logger that draws from one distribution, and the propensities' table."""
+    rng = np.random.default_rng(seed)
+    logging = np.tile(np.asarray(probs), (size, 1))
+    action = rng.choice(len(probs), size, p=probs)
+    return log_of(action, np.ones(size) if reward is None else reward(action), logging[np.arange(size), action], num_candidates=len(probs))
+
+
+def test_swapped_propensities_of_two_items_show_though_the_target_takes_neither():
+    probs = np.array([0.1, 0.2, 0.3, 0.4])
+    log = bandit_log(0, 5000, probs)
+    target = np.tile([0.0, 0.0, 0.5, 0.5], (5000, 1))
+    assert judged(log, target).verdict == "trust"
+    swapped = log._replace(propensity=probs[[1, 0, 2, 3]][log.action])
+    found = ope.diagnose(ope.rounds(swapped, target))
+    assert found.item in (0, 1)
+    assert abs(found.mean_weight_z) < 4
+    assert abs(found.item_weight_z) > 10
+    assert ope.judge(found).verdict == "refuse"
+
+
+def test_rounds_left_out_by_what_they_did_show_in_the_items():
+    log = bandit_log(1, 5000, [0.25] * 4)
+    kept = np.flatnonzero((log.action != 2) | (np.arange(5000) % 2 == 0))
+    part = log_of(log.action[kept], log.reward[kept], log.propensity[kept], num_candidates=4)
+    found = ope.diagnose(ope.rounds(part, np.tile([1.0, 0.0, 0.0, 0.0], (len(kept), 1))))
+    assert abs(found.item_weight_z) > 4.5
+
+
+def test_true_propensities_of_many_items_are_not_suspected():
+    probs = np.random.default_rng(2).dirichlet(np.full(100, 0.5)) * 0.8 + 0.002
+    worst = [ope.diagnose(ope.rounds(bandit_log(seed, 20_000, probs), np.tile(probs, (20_000, 1)))).item_weight_z for seed in range(10)]
+    assert max(map(abs, worst)) < 4.5
+
+
+def test_the_worst_item_is_told_by_its_slot_wherever_it_stands():
+    rng = np.random.default_rng(3)
+    item = np.array([rng.permutation([11, 7, 100_000_000, 5]) for _ in range(2000)])
+    chosen = rng.choice([11, 7, 100_000_000, 5], 2000, p=[0.1, 0.2, 0.3, 0.4])
+    action = (item == chosen[:, None]).argmax(1)
+    true = np.select([chosen == 11, chosen == 7, chosen == 5], [0.1, 0.2, 0.4], 0.3)
+    log = log_of(action, np.ones(2000), np.where(chosen == 7, 0.1, true), num_candidates=4, item=item)
+    found = ope.diagnose(ope.rounds(log, np.full((2000, 4), 0.25)))
+    assert found.item == 7
+    assert found.item_weight_z > 4.5
+
+
+def test_the_shipped_clicks_count_one_by_one():
+    rounds = ope.rounds(log := bandit_log(4, 10_000, [0.5, 0.5], lambda action: np.arange(10_000) < 38), log.propensity)
+    found = ope.diagnose(rounds)
+    assert found.effective_rewards == pytest.approx(38)
+    assert found.default_share == pytest.approx(0.9962)
+    moved = ope.diagnose(rounds._replace(reward=rounds.reward - 1), default_reward=-1.0)
+    assert moved.effective_rewards == pytest.approx(38)
+    assert moved.default_share == found.default_share
+
+
+def test_a_log_without_a_single_reward_is_refused():
+    log = bandit_log(5, 5000, [0.5, 0.5], np.zeros_like)
+    with pytest.raises(InsufficientOverlap, match="no reward that counts differs from the default"):
+        ope.evaluate(log, np.full((5000, 2), 0.5), estimators=("ips",))
+
+
+@pytest.mark.parametrize("k", [-0.3, 0.0, 0.3, 0.7, 1.2])
+def test_the_shape_of_a_generalised_pareto_sample_is_found(k):
+    uniform = np.random.default_rng(6).random((100, 1000))
+    samples = (uniform**-k - 1) / k if k else -np.log(uniform)
+    assert np.mean([pareto_k(sample) for sample in samples]) == pytest.approx(k, abs=0.03)
+
+
+def test_a_tail_of_a_few_values_has_no_shape():
+    log = bandit_log(7, 5000, [0.05, 0.15, 0.3, 0.5])
+    assert math.isnan(ope.diagnose(ope.rounds(log, np.full((5000, 4), 0.25))).pareto_k)
+
+
+def test_a_heavy_tail_is_a_reason_for_caution():
+    rng = np.random.default_rng(8)
+    chance = np.minimum(rng.random(20_000) ** 1.2 + 1e-5, 0.999)  # 1 / p has a tail of k = 1.2
+    log = log_of(np.zeros(20_000, int), np.ones(20_000), chance, num_candidates=2)
+    target = np.tile([1.0, 0.0], (20_000, 1))
+    assert ope.diagnose(ope.rounds(log, target)).pareto_k == pytest.approx(1.2, abs=0.2)
+
+
+def test_a_world_that_changes_shows_between_the_halves():
+    size = 8000
+    late = np.arange(size) >= size // 2
+    log, target, _ = random_log(9, size=size, floor=0.3)
+    same = ope.diagnose(ope.rounds(log, target))
+    assert max(map(abs, (same.reward_drift_z, same.value_drift_z, same.weight_drift_z))) < 4
+    better = ope.diagnose(ope.rounds(log._replace(reward=log.reward + late), target))
+    assert min(better.reward_drift_z, better.value_drift_z) > 10
+    wrong = ope.diagnose(ope.rounds(log._replace(propensity=np.where(late, 0.7, 1) * log.propensity), target))
+    assert wrong.weight_drift_z > 4
+
+
+def test_too_few_rounds_have_no_halves():
+    log, target, _ = random_log(10, size=700)
+    assert math.isnan(ope.diagnose(ope.rounds(log, target)).reward_drift_z)
+
+
+def test_the_join_rate_is_what_is_left_of_the_decisions():
+    log, target, _ = random_log(11, size=700)
+    assert ope.diagnose(ope.rounds(log, target), num_decisions=1000).join_rate == pytest.approx(0.7)
+
+
+def test_clipping_the_largest_weights_is_clipped_ips():
+    log, target, _ = random_log(12, size=5000)
+    rounds = ope.rounds(log, target)
+    importance = ope.importance(rounds)
+    table = clipped(tally(rounds, []))
+    assert [row.num_clipped for row in table] == [0, 1, 10, 100]
+    for clip, num_clipped, value in table:
+        assert value == pytest.approx((np.minimum(importance, clip) * log.reward).mean(), rel=1e-12)
+        assert (importance > clip).sum() == num_clipped
+
+
+def test_the_open_bandit_logs_are_not_suspected():
+    from recsdk import datasets
+
+    folder = shared("data/open-bandit-sample")
+    for log_name in ("random_all", "bts_all", "random_men", "bts_men"):
+        log, _ = datasets.read_open_bandit(folder / f"{log_name}_log.csv.gz", folder / f"{log_name}_item_context.csv.gz", num_hashed=0)
+        found = ope.diagnose(ope.rounds(log, log.propensity))
+        assert abs(found.item_weight_z) < 4.5
+        assert abs(found.uniform_weight_z) < 4
+        assert not math.isnan(found.reward_drift_z)

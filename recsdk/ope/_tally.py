@@ -1,0 +1,214 @@
+"""Sums over rounds that add up: over the blocks of a log, and over logs that were evaluated apart."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from recsdk.ope._rounds import Rounds
+
+LENGTH = 256
+"""Rounds of the shortest piece of a log that has sums of its own."""
+MAX_PIECES = 64
+TAIL = 10_000
+"""How many of the largest importance weights are kept; enough for the tail of 11,000,000 rounds (`diagnostics.tail_size`)."""
+
+WEIGHT, IMPORTANCE, UNIFORM, REWARD, VALUE, SIZE = range(6)
+"""The first columns: w, w rho, w rho of a uniform target, w r, w rho r, w rho |r - default|."""
+
+
+class Pieces(NamedTuple):
+    """Sums over stretches of a log, all of one length, that begin at its multiples: however a log is cut up, the sums are the same.
+
+    Attributes:
+        length: rounds of a piece, `LENGTH` times a power of 2.
+        first: number of the first piece; it begins at row `first * length` of the log.
+        sums: f64[P, C], of each column; P is at most `MAX_PIECES`.
+        products: f64[P, C, C], of each product of two columns.
+    """
+
+    length: int
+    first: int
+    sums: np.ndarray
+    products: np.ndarray
+
+
+class ItemSums(NamedTuple):
+    """Sums by item; N items.
+
+    Attributes:
+        slot: i64[N], ascending.
+        sums: f64[N, 5]: the target's mass, rounds in which it was a candidate, rounds that took it, and of these w / p and
+            w^2 (1 - p) / p^2.
+    """
+
+    slot: np.ndarray
+    sums: np.ndarray
+
+
+class Tally(NamedTuple):
+    """All that diagnostics, estimates and their normal intervals need of a log beside a target.
+
+    Attributes:
+        num_rounds: rows.
+        num_weighted: rows of positive weight.
+        num_matched: rows whose action the target could have taken.
+        num_default: rows whose reward is the default one.
+        is_whole: whether the target's whole distribution was known throughout.
+        counts: i64[C], rows that are not 0, by column.
+        pieces: sums of the columns.
+        tail: f64[3, M], importance, weight and reward of the rounds with the largest importance, M at most `TAIL`.
+        items: sums by item.
+    """
+
+    num_rounds: int
+    num_weighted: int
+    num_matched: int
+    num_default: int
+    is_whole: bool
+    counts: np.ndarray
+    pieces: Pieces
+    tail: np.ndarray
+    items: ItemSums
+
+
+def tally(rounds: Rounds, columns: list[np.ndarray], *, first_row: int = 0, default_reward: float = 0.0, above: float = -np.inf) -> Tally:
+    """Sums up one block.
+
+    Args:
+        rounds: checked.
+        columns: f64[T] each, summed beside the first ones.
+        first_row: number of the block's first row in the log.
+        default_reward: the reward of a decision of which nothing was heard.
+        above: importance that is known to be below the largest `TAIL` of the log.
+    """
+    importance = rounds.target / rounds.propensity
+    all_columns = np.empty((SIZE + 1 + len(columns), len(importance)))
+    all_columns[WEIGHT] = rounds.weight
+    weighted = np.multiply(rounds.weight, importance, out=all_columns[IMPORTANCE])
+    np.divide(rounds.weight, rounds.propensity * rounds.mask.sum(1), out=all_columns[UNIFORM])
+    np.multiply(rounds.weight, rounds.reward, out=all_columns[REWARD])
+    np.multiply(weighted, rounds.reward, out=all_columns[VALUE])
+    is_default = rounds.reward == default_reward
+    np.multiply(weighted, abs(rounds.reward - default_reward), out=all_columns[SIZE])
+    for row, column in enumerate(columns, start=SIZE + 1):
+        all_columns[row] = column
+    large = (importance > above) & (rounds.weight > 0)
+    return Tally(
+        num_rounds=len(importance),
+        num_weighted=int(np.count_nonzero(rounds.weight)),
+        num_matched=int(np.count_nonzero(rounds.target)),
+        num_default=int(np.count_nonzero(is_default)),
+        is_whole=rounds.probs is not None,
+        counts=np.count_nonzero(all_columns, axis=1),
+        pieces=_pieces(all_columns, first_row),
+        tail=_largest(np.stack([importance[large], rounds.weight[large], rounds.reward[large]])),
+        items=_item_sums(rounds),
+    )
+
+
+def add(a: Tally, b: Tally) -> Tally:
+    """Returns the tally of two logs together; of columns that are the same."""
+    return Tally(
+        a.num_rounds + b.num_rounds,
+        a.num_weighted + b.num_weighted,
+        a.num_matched + b.num_matched,
+        a.num_default + b.num_default,
+        a.is_whole and b.is_whole,
+        a.counts + b.counts,
+        _add_pieces(a.pieces, b.pieces),
+        _largest(np.concatenate([a.tail, b.tail], axis=1)) if b.tail.size else a.tail,
+        _add_items(a.items, b.items),
+    )
+
+
+def _pieces(columns: np.ndarray, first_row: int) -> Pieces:
+    num_columns, size = columns.shape
+    first, offset = divmod(first_row, LENGTH)
+    num_pieces = -(-(offset + size) // LENGTH)
+    if num_pieces * LENGTH != size:
+        padded = np.zeros((num_columns, num_pieces * LENGTH))
+        padded[:, offset : offset + size] = columns
+        columns = padded
+    cut = columns.reshape(num_columns, num_pieces, LENGTH)
+    by_piece = cut.transpose(1, 0, 2)
+    return _shortened(Pieces(LENGTH, first, cut.sum(2).T, by_piece @ by_piece.transpose(0, 2, 1)))
+
+
+def _add_pieces(a: Pieces, b: Pieces) -> Pieces:
+    while a.length < b.length:
+        a = _coarser(a)
+    while b.length < a.length:
+        b = _coarser(b)
+    first, end = min(a.first, b.first), max(a.first + len(a.sums), b.first + len(b.sums))
+    while end - first > MAX_PIECES:
+        a, b = _coarser(a), _coarser(b)
+        first, end = min(a.first, b.first), max(a.first + len(a.sums), b.first + len(b.sums))
+    sums, products = (np.zeros((end - first, *field.shape[1:])) for field in a[2:])
+    for part in (a, b):
+        place = slice(part.first - first, part.first - first + len(part.sums))
+        sums[place] += part.sums
+        products[place] += part.products
+    return Pieces(a.length, first, sums, products)
+
+
+def _shortened(pieces: Pieces) -> Pieces:
+    while len(pieces.sums) > MAX_PIECES:
+        pieces = _coarser(pieces)
+    return pieces
+
+
+def _coarser(pieces: Pieces) -> Pieces:
+    starts_odd, ends_odd = pieces.first % 2, (pieces.first + len(pieces.sums)) % 2
+    sums, products = (
+        np.concatenate([np.zeros((starts_odd, *field.shape[1:])), field, np.zeros((ends_odd, *field.shape[1:]))]) for field in pieces[2:]
+    )
+    return Pieces(2 * pieces.length, pieces.first // 2, sums[::2] + sums[1::2], products[::2] + products[1::2])
+
+
+def _largest(rows: np.ndarray) -> np.ndarray:
+    if rows.shape[1] <= TAIL:
+        return rows
+    return rows[:, np.argpartition(rows[0], -TAIL)[-TAIL:]]
+
+
+def _item_sums(rounds: Rounds) -> ItemSums:
+    mask, item, weight, chance = rounds.mask, rounds.item, rounds.weight, rounds.propensity
+    rows, first = np.arange(len(weight)), item[0]
+    spread = 1 / chance
+    taken = np.stack([weight > 0, weight * spread, weight**2 * (1 - chance) * spread**2])
+    if (item == first).all() and mask.all() and (np.diff(first) > 0).all():  # one list of candidates throughout
+        slot, place = first, rounds.action
+        mass = np.zeros(len(slot)) if rounds.probs is None else weight @ rounds.probs
+        offered = np.full(len(slot), weight.sum())
+    else:
+        slot, place_of_all = _codes(item[mask])
+        places = np.zeros(item.shape, np.int64)
+        places[mask] = place_of_all
+        place = places[rows, rounds.action]
+        all_weights = np.broadcast_to(weight[:, None], mask.shape)[mask]
+        offered = np.bincount(place_of_all, all_weights, len(slot))
+        mass = np.zeros(len(slot)) if rounds.probs is None else np.bincount(place_of_all, all_weights * rounds.probs[mask], len(slot))
+    return ItemSums(slot, np.stack([mass, offered, *(np.bincount(place, column, len(slot)) for column in taken)], axis=1))
+
+
+def _codes(slot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the slots that there are, ascending, and the place of each among them."""
+    low, high = slot.min(), slot.max()
+    if high - low > 8 * len(slot):
+        known, place = np.unique(slot, return_inverse=True)
+        return known, place
+    seen = np.zeros(high - low + 1, np.bool_)
+    seen[slot - low] = True
+    return np.flatnonzero(seen) + low, (seen.cumsum() - 1)[slot - low]
+
+
+def _add_items(a: ItemSums, b: ItemSums) -> ItemSums:
+    if np.array_equal(a.slot, b.slot):
+        return ItemSums(a.slot, a.sums + b.sums)
+    slot = np.union1d(a.slot, b.slot)
+    sums = np.zeros((len(slot), a.sums.shape[1]))
+    for part in (a, b):
+        sums[np.searchsorted(slot, part.slot)] += part.sums
+    return ItemSums(slot, sums)
