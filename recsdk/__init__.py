@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recsdk._jitted import Jitted
     from recsdk._loop import JaxRandom
     from recsdk._replay import Replay, replay
     from recsdk._simulate import Environment, Round, Simulation, simulate
@@ -85,6 +86,7 @@ _LAZY = {
     "RecsdkError": "recsdk.errors",
     "EpsilonGreedy": "recsdk.policies.epsilon_greedy",
     "JaxRandom": "recsdk._loop",
+    "Jitted": "recsdk._jitted",
     "Boltzmann": "recsdk.policies.boltzmann",
     "Bag": "recsdk.policies.bag",
     "ByColumn": "recsdk.policies.columns",
@@ -147,6 +149,7 @@ __all__ = [
     "Interaction",
     "Items",
     "JaxRandom",
+    "Jitted",
     "LinTS",
     "LinUCB",
     "LogisticTS",

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from recsdk import plugins
+from recsdk._jitted import Jitted
 from recsdk.data import requests_table
 from recsdk.errors import InvalidRequest, InvalidValue
 from recsdk.scorers.function import FunctionScorer
@@ -44,15 +45,14 @@ def part(kind: str, given: Any) -> Any:
 
 
 def policy(given: Any) -> Any:
-    """Returns a policy that can run live.
+    """Returns a policy that can run live: itself, or where it runs on JAX alone, compiled.
 
     Raises:
-        InvalidValue: one that does not run on NumPy. Otherwise see `part`.
+        MissingExtra: one for JAX, which is not installed.
+        InvalidValue: one that runs on neither. Otherwise see `part`.
     """
     found = part("policies", given)
-    if "numpy" not in found.runs_on:
-        raise InvalidValue(f"policy must run on NumPy to be used live, got {found!r}, which runs on {found.runs_on}.")
-    return found
+    return found if "numpy" in found.runs_on else Jitted(policy=found)
 
 
 def scorers(given: Any) -> list[Any]:

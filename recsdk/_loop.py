@@ -77,6 +77,16 @@ def choose_engine(policy: Policy[Any], engine: Engine) -> Literal["numpy", "jax"
     return engine
 
 
+def init(policy: Policy[Any], prior: Array) -> Any:
+    """Returns the state before any interaction; of a policy for JAX alone it is made on JAX, with 64 bits on as in the loop."""
+    if "numpy" in policy.runs_on:
+        return policy.init(prior)
+    import jax
+
+    with jax.enable_x64(True):
+        return policy.init(jax.numpy.array(prior))
+
+
 def run(step: Step, carry: Any, rounds: Any, *, engine: Literal["numpy", "jax"], seed: int, stream: int) -> tuple[Any, Any]:
     """Walks the rounds, carrying a record.
 

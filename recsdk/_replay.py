@@ -58,10 +58,10 @@ def replay(
     """
     one_of("learn_from", learn_from, ("all", "matched", "none"))
     check_log(log)
-    if state is None:
-        state = policy.init(np.zeros(log.context.features.shape[-1]) if prior is None else prior)
-    step = _step(policy, learn_from)  # type: ignore[arg-type]  # a frozen config is hashable
     engine = _loop.choose_engine(policy, engine)
+    if state is None:
+        state = _loop.init(policy, np.zeros(log.context.features.shape[-1]) if prior is None else prior)
+    step = _step(policy, learn_from)  # type: ignore[arg-type]  # a frozen config is hashable
     state, (decision, matched) = _loop.run(step, state, log, engine=engine, seed=seed, stream=_loop.REPLAY)
     return Replay(state, decision, matched)
 

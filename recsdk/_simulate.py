@@ -92,9 +92,9 @@ def simulate(
         InvalidValue: when `num_rounds` is below 1, or the policy does not run on `engine`.
     """
     require_integer("num_rounds", num_rounds, at_least=1)
-    if state is None:
-        state = policy.init(np.zeros(environment.dim) if prior is None else prior)
     engine = _loop.choose_engine(policy, engine)
+    if state is None:
+        state = _loop.init(policy, np.zeros(environment.dim) if prior is None else prior)
     world = environment.init(seed)
     if delay is not None:
         return _simulate_late(policy, environment, state, world, schedule(delay.rounds(num_rounds, seed)), engine, seed)

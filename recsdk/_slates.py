@@ -74,9 +74,9 @@ def simulate_slates(
     """
     require_integer("num_rounds", num_rounds, at_least=1)
     require_integer("size", size, at_least=1)
-    if state is None:
-        state = policy.init(np.zeros(environment.dim) if prior is None else prior)
     engine = _loop.choose_engine(policy, engine)
+    if state is None:
+        state = _loop.init(policy, np.zeros(environment.dim) if prior is None else prior)
     carry = state, environment.init(seed)
     step = _step(policy, environment, size, attention)  # type: ignore[arg-type]  # frozen configs are hashable
     (state, _), (log, regret) = _loop.run(step, carry, np.arange(num_rounds), engine=engine, seed=seed, stream=_loop.SIMULATE)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from recsdk.checks import check_context, check_interaction, check_probs
-from recsdk.errors import InvalidProbs, TooFewCandidates
+from recsdk.errors import InvalidProbs, InvalidValue, TooFewCandidates
 
 Array = Any  # numpy.ndarray live, jax.Array in compiled replay: ask `array.__array_namespace__()`.
 Table = Mapping[str, np.ndarray]  # named columns of equal length
@@ -253,6 +253,8 @@ def decide(policy: Policy[S], state: S, rng: Rng, context: Context) -> Decision:
         action = cdf.searchsorted(rng.random() * cdf[-1], side="right")
         if not context.mask[action]:
             raise InvalidProbs(f"probs must be zero on padding, got {probs[action]} at candidate {action}.")
+    elif isinstance(context.features, np.ndarray):
+        raise InvalidProbs(f"probs must be on NumPy as features are, got {type(probs)}: {policy!r} goes live as recsdk.Jitted(policy=...).")
     else:  # inside a trace nothing can raise, recsdk.testing holds policies to it there; and counting is quicker than searching
         action = (cdf <= rng.random() * cdf[-1]).sum()
     return Decision(action, probs[action], probs)
@@ -285,8 +287,11 @@ def learn(policy: Policy[S], state: S, interaction: Interaction) -> S:
     """Checks an interaction and updates the policy with it; what is refused leaves `state` as it was.
 
     Raises:
-        InvalidContext, InvalidReward, InvalidPropensity, InvalidValue: see `recsdk.checks.check_interaction`.
+        InvalidContext, InvalidReward, InvalidPropensity, InvalidValue: see `recsdk.checks.check_interaction`. InvalidValue also for a
+            policy that runs on JAX alone.
     """
+    if "numpy" not in policy.runs_on:
+        raise InvalidValue(f"policy must run on NumPy to learn live, got {policy!r}: it goes live as recsdk.Jitted(policy=...).")
     check_interaction(interaction)
     if policy.learns_from == "all":
         check_context(interaction.context)

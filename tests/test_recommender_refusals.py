@@ -318,8 +318,8 @@ class Nameless(Centred):
 
 
 @attrs.frozen
-class OnJaxOnly(Answers):
-    runs_on: ClassVar[tuple[str, ...]] = ("jax",)
+class Elsewhere(Answers):
+    runs_on: ClassVar[tuple[str, ...]] = ("torch",)
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ class OnJaxOnly(Answers):
         ({"policy": None}, errors.InvalidValue, "policies must be given by name, as a config or as an object with"),
         ({"policy": recsdk.LinTS}, errors.InvalidValue, r"got the class LinTS: call it, LinTS\(\)"),
         ({"policy": Nameless()}, errors.InvalidValue, "repr is the same in every process"),
-        ({"policy": OnJaxOnly(None)}, errors.InvalidValue, "policy must run on NumPy"),
+        ({"policy": Elsewhere(None)}, errors.InvalidValue, "policy must run on NumPy"),
         ({"scorers": "popularity"}, errors.InvalidValue, "scorers must be a sequence"),
         ({"scorers": [3]}, errors.InvalidValue, "which lacks"),
         ({"scorers": [TopicTally]}, errors.InvalidValue, "got the class TopicTally"),

@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 
 from recsdk import _codec, _tree
+from recsdk._jitted import Jitted
 from recsdk.base import Array, Context, Interaction, Policy, Rng
 from recsdk.errors import InvalidValue
 from recsdk.testing import inputs
@@ -42,7 +43,7 @@ class AsJax:
 
 @attrs.frozen
 class OnNumpy:
-    """A policy for JAX behind NumPy arrays, one call at a time: what a check needs to look at it."""
+    """A policy for JAX behind NumPy arrays, operation by operation, never compiled: what a check needs to look at it."""
 
     policy: Policy[Any]
 
@@ -77,11 +78,11 @@ class OnNumpy:
 
 
 def on_numpy(policy: Policy[Any]) -> Policy[Any]:
-    """Returns the policy, or where it runs on JAX only a wrapper to call it with NumPy arrays."""
+    """Returns the policy as it goes live: itself, or where it runs on JAX only, compiled."""
     if "numpy" in policy.runs_on:
         return policy
     needs_jax(policy)
-    return OnNumpy(policy)
+    return Jitted(policy=policy)
 
 
 def needs_jax(policy: Policy[Any]) -> None:
@@ -193,7 +194,7 @@ def brief(array: Any) -> str:
 
 def name(policy: Any) -> str:
     """Returns what a failure calls a policy."""
-    return repr(policy.policy if isinstance(policy, OnNumpy) else policy)
+    return repr(policy.policy if isinstance(policy, (OnNumpy, Jitted)) else policy)
 
 
 def _inner(policy: Policy[Any]) -> Policy[Any]:
