@@ -56,10 +56,15 @@ def rounds(log: Interaction, target: Any, *, q_hat: Any = None, matched: Any = N
         InvalidPropensity: a propensity so small that an importance weight overflows.
         InvalidScores: `q_hat` of a wrong shape or not finite.
     """
-    checked = logged_rounds(log)
+    return _not_empty(checked_rounds(log, target, q_hat=q_hat, matched=matched))
+
+
+def checked_rounds(log: Interaction, target: Any, *, q_hat: Any = None, matched: Any = None) -> Rounds:
+    """Does the same with a block of a log, whose rows may all be of weight 0."""
+    checked = _checked(log)
     target = np.asarray(target, np.float64)
     if target.ndim == 2:
-        _check_distributions(target, checked.mask)
+        check_distributions("target", target, checked.mask)
         checked = checked._replace(probs=target)
         target = target[np.arange(len(target)), checked.action]
     _check_chances(target, checked.propensity)
@@ -81,11 +86,24 @@ def logged_rounds(log: Interaction) -> Rounds:
     Raises:
         EmptyLog, InvalidLog: as in `rounds`.
     """
+    return _not_empty(_checked(log))
+
+
+def _checked(log: Interaction) -> Rounds:
     check_log(log)
     action, reward, propensity, weight, mask, item = map(np.asarray, (*log[1:], log.context.mask, log.context.item))
-    if not weight.any():
-        raise EmptyLog(f"The log must have a row of positive weight, got {len(weight)} rows of weight 0.")
     return Rounds(action, reward, propensity, weight, mask, item, target=propensity)
+
+
+def _not_empty(rounds: Rounds) -> Rounds:
+    if not rounds.weight.any():
+        raise EmptyLog(f"The log must have a row of positive weight, got {len(rounds.weight)} rows of weight 0.")
+    return rounds
+
+
+def take(rounds: Rounds, rows: Any) -> Rounds:
+    """Returns some of the rounds, by a mask, a slice or indices."""
+    return Rounds(*(None if column is None else column[rows] for column in rounds))  # type: ignore[arg-type]
 
 
 def need(name: str, value: np.ndarray | None, estimator: str) -> np.ndarray:
@@ -99,14 +117,19 @@ def need(name: str, value: np.ndarray | None, estimator: str) -> np.ndarray:
     return value
 
 
-def _check_distributions(probs: np.ndarray, mask: np.ndarray) -> None:
+def check_distributions(name: str, probs: np.ndarray, mask: np.ndarray) -> None:
+    """Refuses rows that are no distributions over the candidates.
+
+    Raises:
+        InvalidProbs: by the row's number.
+    """
     if probs.shape != mask.shape:
-        raise InvalidProbs(f"target must be float64{list(mask.shape)} like the log's candidates, got {list(probs.shape)}.")
+        raise InvalidProbs(f"{name} must be float64{list(mask.shape)} like the log's candidates, got {list(probs.shape)}.")
     # `~(...)` rather than the reverse comparison, so that NaN is refused too.
-    _refuse("target", probs, ~np.all((probs >= 0) & (probs < np.inf), axis=1), InvalidProbs, "finite and >= 0")
-    _refuse("target", probs, ((probs != 0) & ~mask).any(1), InvalidProbs, "0 on padding")
+    _refuse(name, probs, ~np.all((probs >= 0) & (probs < np.inf), axis=1), InvalidProbs, "finite and >= 0")
+    _refuse(name, probs, ((probs != 0) & ~mask).any(1), InvalidProbs, "0 on padding")
     total = probs.sum(1)
-    _refuse("target's sum", total, ~(np.abs(total - 1) <= 1e-9), InvalidProbs, "1 within 1e-9")
+    _refuse(f"{name}'s sum", total, ~(np.abs(total - 1) <= 1e-9), InvalidProbs, "1 within 1e-9")
 
 
 def _check_chances(target: np.ndarray, propensity: np.ndarray) -> None:
@@ -121,8 +144,11 @@ def _check_chances(target: np.ndarray, propensity: np.ndarray) -> None:
 def _check_scores(q_hat: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if q_hat.shape != mask.shape:
         raise InvalidScores(f"q_hat must be float64{list(mask.shape)} like the log's candidates, got {list(q_hat.shape)}.")
-    q_hat = np.where(mask, q_hat, 0.0)
-    _refuse("q_hat", q_hat, ~np.isfinite(q_hat).all(1), InvalidScores, "finite")
+    q_hat = q_hat if mask.all() else np.where(mask, q_hat, 0.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = q_hat.sum()  # one pass without a temporary: NaN and inf survive a sum
+    if not np.isfinite(total):
+        _refuse("q_hat", q_hat, ~np.isfinite(q_hat).all(1), InvalidScores, "finite")
     return q_hat
 
 
