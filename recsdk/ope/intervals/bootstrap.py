@@ -1,0 +1,204 @@
+"""Bootstrap intervals: numerators and denominators resampled together, studentised by each draw's own standard error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from recsdk.errors import InsufficientOverlap, InvalidLog, InvalidValue
+from recsdk.ope.estimate import Estimate
+from recsdk.ope.intervals._special import check_level
+from recsdk.ope.terms import Terms
+
+ROWS = 8192
+"""Rows that draw from one stream of random bytes."""
+
+TINY = np.finfo(np.float64).tiny
+
+# Bytes from these on count 1, 2, 3, 4, 5: of 256 bytes 94, 95, 46, 16, 4, 1 give 0 to 5, like Poisson's 94.2, 94.2, 47.1, 15.7, 3.9, .8.
+# Mean and variance are exactly 1, the third moment about the mean .984.
+THRESHOLDS = (94, 189, 235, 251, 255)
+
+
+class Resampled(NamedTuple):
+    """What an estimate needs of a log to be bootstrapped: sums that add up over chunks and shards, see `merge`.
+
+    Columns are the residuals, numerator - centre * denominator, the denominators, and the products of each two of these.
+
+    Attributes:
+        centre: f64[J], the ratios that residuals are taken from.
+        counts: i64[J], rows with a denominator.
+        total: f64[C], sums over the log.
+        draws: f64[B, C], sums over the log under each draw's multiplicities.
+    """
+
+    centre: np.ndarray
+    counts: np.ndarray
+    total: np.ndarray
+    draws: np.ndarray
+
+
+def bootstrap(terms: Terms, *, level: float = 0.95, num_draws: int = 1000, seed: int = 0) -> Estimate:
+    """A studentised Poisson bootstrap: `studentised` of `resample`.
+
+    It follows the skew that importance weights leave in a small sample, which `delta` does not: 95 % cover 96 % of the time for IPS at an
+    effective size of 37, where `delta` covers 93 %. At an effective size of 4 neither does. Rounds must be independent: it is no answer
+    to a log that was looked at as it grew, or whose rewards depend on one another.
+
+    Args:
+        terms: from an estimator.
+        level: nominal coverage of the interval.
+        num_draws: at least 2 / (1 - level).
+        seed: of the draws.
+
+    Raises:
+        InsufficientOverlap: when no round has weight.
+        InvalidValue: `level` or `num_draws` out of range.
+
+    References:
+        Hall, "Theoretical comparison of bootstrap confidence intervals", The Annals of Statistics, 1988.
+        Chamandy, Muralidharan, Najmi and Naidu, "Estimating uncertainty for massive data streams", Google, 2012.
+    """
+    return studentised(resample([terms], num_draws=num_draws, seed=seed)[0], level=level)
+
+
+def resample(
+    estimates: Sequence[Terms],
+    *,
+    num_draws: int = 1000,
+    seed: int = 0,
+    first_row: int = 0,
+    centres: Sequence[np.ndarray] | None = None,
+) -> list[Resampled]:
+    """Draws how often each row counts and sums under it, for several estimates at once, which share the draws.
+
+    A row's multiplicities depend on `seed` and on its number in the whole log alone: chunks, merged, give what the log gives at once, to
+    the last bit where they begin at multiples of 8,192 rows, else to a millionth of a standard error.
+
+    Args:
+        estimates: terms of one log, or of a chunk of it.
+        num_draws: resampled logs. The first hundred of a thousand are those of a hundred.
+        seed: of the draws, >= 0.
+        first_row: number of the chunk's first row in the log.
+        centres: ratios near those of the whole log, for each estimate; of a chunk give those of the first chunk, of a log none.
+
+    Raises:
+        InsufficientOverlap: when no round has weight and `centres` is not given.
+        InvalidLog: estimates of different lengths.
+        InvalidValue: `num_draws`, `seed` or `first_row` out of range.
+    """
+    for name, number, least in (("num_draws", num_draws, 1), ("seed", seed, 0), ("first_row", first_row, 0)):
+        if number < least:
+            raise InvalidValue(f"{name} must be >= {least}, got {number!r}.")
+    sizes = {len(terms.numerator) for terms in estimates}
+    if len(sizes) != 1:
+        raise InvalidLog(f"estimates must be of the same rows to share draws, got {sorted(sizes)} rows.")
+    centres = [ratios(*(field.sum(0) for field in terms)) for terms in estimates] if centres is None else centres
+    widths = [num_ratios * (2 * num_ratios + 3) for num_ratios in map(len, centres)]
+    total, draws = np.zeros(sum(widths)), np.zeros((num_draws, sum(widths)))
+    for rows, times in multiplicities(sizes.pop(), num_draws=num_draws, seed=seed, first_row=first_row):
+        chunks = [(terms.numerator[rows].T, terms.denominator[rows].T) for terms in estimates]
+        sums, columns, scale = map(np.concatenate, zip(*map(_columns, chunks, centres), strict=True))
+        total += sums
+        draws += (times.astype(np.float32) @ columns.T) * scale
+    counts = [np.count_nonzero(terms.denominator, axis=0) for terms in estimates]
+    splits = (np.split(field, np.cumsum(widths)[:-1], axis=-1) for field in (total, draws))
+    return list(map(Resampled, centres, counts, *splits))
+
+
+def _columns(chunk: tuple[np.ndarray, np.ndarray], centre: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns f64[C], sums of the columns; f32[C, T], the columns, scaled so that no product overflows; f64[C], their scale.
+
+    Single precision is a millionth of a standard error in what is drawn, at half the time.
+    """
+    numerator, denominator = chunk
+    parts = np.concatenate([numerator - centre[:, None] * denominator, denominator])
+    left, right = np.triu_indices(len(parts))
+    scale = np.maximum(np.abs(parts).max(1), TINY)
+    single = np.empty((len(parts) + len(left), parts.shape[1]), np.float32)
+    np.divide(parts, scale[:, None], out=single[: len(parts)], casting="same_kind")
+    np.multiply(single[left], single[right], out=single[len(parts) :])
+    sums = np.concatenate([parts.sum(1), (parts @ parts.T)[left, right]])
+    return sums, single, np.concatenate([scale, scale[left] * scale[right]])
+
+
+def merge(a: Resampled, b: Resampled) -> Resampled:
+    """Adds what was resampled from two parts of a log.
+
+    Raises:
+        InvalidValue: parts with other centres or numbers of draws.
+    """
+    if a.draws.shape != b.draws.shape or not np.array_equal(a.centre, b.centre):
+        raise InvalidValue(f"parts must share centre and draws, got {a.centre} with {a.draws.shape} and {b.centre} with {b.draws.shape}.")
+    return Resampled(a.centre, a.counts + b.counts, a.total + b.total, a.draws + b.draws)
+
+
+def multiplicities(size: int, *, num_draws: int, seed: int, first_row: int = 0) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yields slices of `size` rows with u8[num_draws, rows], how often each counts: about Poisson(1), and independent."""
+    start = 0
+    while start < size:
+        block, offset = divmod(first_row + start, ROWS)
+        rows = slice(start, min(size, start + ROWS - offset))
+        # 2^128 words apart, so that blocks never share one.
+        words = np.random.Philox(key=seed, counter=block << 128).random_raw(num_draws * ROWS // 8)
+        random = words.view(np.uint8).reshape(num_draws, ROWS)[:, offset : offset + rows.stop - start]
+        counts = (random >= THRESHOLDS[0]).view(np.uint8)
+        for threshold in THRESHOLDS[1:]:
+            counts += random >= threshold
+        yield rows, counts
+        start = rows.stop
+
+
+def studentised(sums: Resampled, *, level: float = 0.95) -> Estimate:
+    """Returns the estimate with the interval that the draws' t statistics give.
+
+    Raises:
+        InsufficientOverlap: when no round has weight.
+        InvalidValue: `level` outside (0, 1), or too few draws for it.
+    """
+    check_level(level)
+    rank = math.floor((len(sums.draws) + 1) * (1 - level) / 2)
+    if rank < 1:
+        raise InvalidValue(f"num_draws must be at least {math.ceil(2 / (1 - level)) - 1} for level {level:g}, got {len(sums.draws)}.")
+    num_ratios = len(sums.centre)
+    ratios(sums.total[:num_ratios], sums.total[num_ratios : 2 * num_ratios])
+    factor = np.where(sums.counts > 1, np.sqrt(sums.counts / np.maximum(sums.counts - 1, 1)), np.inf)
+    off, stderr = _off_centre(sums.total[None], factor)
+    middle = float(sums.centre.sum() + off[0])
+    with np.errstate(invalid="ignore", divide="ignore"):  # a draw without weight, or of equal rows
+        shifts, errors = _off_centre(sums.draws, factor)
+        statistic = np.where(shifts == off, 0.0, (shifts - off) / errors)
+    # A draw that says nothing is the worst of either side.
+    high, low = (np.sort(np.where(np.isnan(statistic), worst, statistic)) for worst in (np.inf, -np.inf))
+    if not math.isfinite(stderr[0]):
+        return Estimate(middle, math.inf, -math.inf, math.inf, level)
+    error = float(stderr[0])
+    below, above = (error * float(end) if error else 0.0 for end in (high[-rank], low[rank - 1]))
+    return Estimate(middle, error, middle - below, middle - above, level)
+
+
+def ratios(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Returns f64[J] of sums over the log, f64[J] each.
+
+    Raises:
+        InsufficientOverlap: when a denominator is 0.
+    """
+    if not (denominator > 0).all():
+        raise InsufficientOverlap("No round has an action that the target policy could have taken.")
+    found: np.ndarray = numerator / denominator
+    return found
+
+
+def _off_centre(sums: np.ndarray, factor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns f64[B] twice: the estimate less its centre, and its standard error by the delta method."""
+    size = 2 * len(factor)
+    residual, denominator, products = np.split(sums, [len(factor), size], axis=1)
+    ratio = residual / denominator
+    gradient = np.concatenate([factor / denominator, -ratio * factor / denominator], axis=1)
+    left, right = np.triu_indices(size)
+    twice = np.where(left == right, 1, 2)
+    variance = (twice * gradient[:, left] * gradient[:, right] * products).sum(1)
+    return ratio.sum(1), np.sqrt(np.maximum(variance, 0))

@@ -1,0 +1,90 @@
+"""Which interval is valid when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, NamedTuple
+
+from recsdk.errors import InvalidValue, one_of
+
+ENOUGH = 1000
+"""Effective size from which intervals by the normal distribution cover what they claim; 93 % instead of 95 % at 37."""
+
+Logger = Literal["fixed", "adaptive"]
+Rewards = Literal["independent", "dependent"]
+
+
+class Validity(NamedTuple):
+    """What an interval stands.
+
+    Attributes:
+        any_size: holds at a small effective size.
+        adaptive: holds when the logger learnt from the log.
+        peeking: holds when the log was looked at before.
+        dependence: holds when a round's reward depends on those just before.
+    """
+
+    any_size: bool = False
+    adaptive: bool = False
+    peeking: bool = False
+    dependence: bool = False
+
+
+VALIDITY: Mapping[str, Validity] = MappingProxyType(
+    {
+        "delta": Validity(),
+        "bootstrap": Validity(),
+        "moving_block": Validity(dependence=True),
+        "empirical_likelihood": Validity(any_size=True),
+        "empirical_bernstein": Validity(any_size=True),
+        "clopper_pearson": Validity(any_size=True, adaptive=True),
+        "adaptively_weighted": Validity(adaptive=True),
+        "confidence_sequence": Validity(any_size=True, adaptive=True, peeking=True),
+        "drifting_sequence": Validity(any_size=True, adaptive=True, peeking=True, dependence=True),
+    }
+)
+"""Of each interval, what it stands."""
+
+
+def caveats(
+    interval: str, *, effective_size: float, logger: Logger = "fixed", rewards: Rewards = "independent", num_looks: int = 1
+) -> tuple[str, ...]:
+    """Says why an interval may cover less than it claims, and what to take instead; empty when it does not.
+
+    Args:
+        interval: a name of `VALIDITY`.
+        effective_size: of the importance weights, `Diagnostics.effective_size`.
+        logger: "adaptive" when the logger learnt from the rounds of this log.
+        rewards: "dependent" when a round's reward tells of the next one's: the hour, a campaign, a user's visits side by side.
+        num_looks: times that the log was looked at as it grew, this one included, with a view to stop.
+
+    Raises:
+        InvalidValue: an unknown name, or no look.
+    """
+    one_of("interval", interval, VALIDITY)
+    one_of("logger", logger, ("fixed", "adaptive"))
+    one_of("rewards", rewards, ("independent", "dependent"))
+    if num_looks < 1:
+        raise InvalidValue(f"num_looks must be at least 1, this one, got {num_looks}.")
+    stands = VALIDITY[interval]
+    found = (
+        (
+            not stands.peeking and num_looks > 1,
+            f"{interval} was looked at {num_looks} times, and holds for one: use confidence_sequence",
+        ),
+        (
+            not stands.adaptive and logger == "adaptive",
+            f"{interval} takes the logger for fixed, and it learnt: use adaptively_weighted or confidence_sequence",
+        ),
+        (
+            not stands.dependence and rewards == "dependent",
+            f"{interval} takes rounds for independent, and their rewards depend on one another: use moving_block or drifting_sequence",
+        ),
+        (
+            not stands.any_size and not effective_size >= ENOUGH,
+            f"effective size is {effective_size:.1f}, below {ENOUGH}, where {interval} covers less than it claims: use "
+            "empirical_likelihood or confidence_sequence",
+        ),
+    )
+    return tuple(reason for holds, reason in found if holds)
