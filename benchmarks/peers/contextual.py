@@ -1,7 +1,7 @@
 """contextualbandits: LinUCB and LinTS event by event, its other policies on base models, refitted in batches of 50 as in its guides.
 
 Whoever fits a base model must see binary rewards: a reward of 0.7 is 1 with probability 0.7. `assume_unique_reward` stays off, since no
-contestant is told that exactly one arm is right. Confidence by the beta prior is its own "auto".
+contestant is told that exactly one arm is right.
 """
 
 from __future__ import annotations
@@ -104,14 +104,13 @@ class Refitted:
         self._sizes = size, fitted
 
 
-AUTO = {"beta_prior": "auto", "ucb_from_empty": False}
+SMOOTH = {"batch_train": True, "smoothing": (1, 10)}
 SETTINGS = {
-    "LinUCB, alpha 0.1": Online("LinUCB", {"alpha": 0.1, **AUTO}),
-    "LinUCB, alpha 0.3": Online("LinUCB", {"alpha": 0.3, **AUTO}),
-    "LinTS, v_sq 0.01": Online("LinTS", {"v_sq": 0.01, "beta_prior": "auto"}),
-    "AdaptiveGreedy, linear": Online("AdaptiveGreedy", {"batch_train": True}, base=True),
-    "EpsilonGreedy, linear": Online("EpsilonGreedy", {"batch_train": True}, base=True),
+    "LinUCB, alpha 0.1": Online("LinUCB", {"alpha": 0.1}),
+    "LinUCB, alpha 0.3": Online("LinUCB", {"alpha": 0.3}),
+    "LinTS, v_sq 0.01": Online("LinTS", {"v_sq": 0.01, "sample_from": "ci"}),
+    "AdaptiveGreedy, linear": Online("AdaptiveGreedy", SMOOTH, base=True),
+    "EpsilonGreedy, linear": Online("EpsilonGreedy", SMOOTH, base=True),
     "AdaptiveGreedy, logistic": Refitted("AdaptiveGreedy", {}),
-    "EpsilonGreedy, logistic": Refitted("EpsilonGreedy", {}),
     "BootstrappedUCB, logistic": Refitted("BootstrappedUCB", {"nsamples": 5}),
 }

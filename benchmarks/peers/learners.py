@@ -1,4 +1,7 @@
-"""coba: its learners without Vowpal Wabbit."""
+"""coba: its learners without Vowpal Wabbit.
+
+LinTS is not among the settings: it took 4.4 ms an event on dna, to LinUCB's 1.6, and earned less there and on pendigits.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ class Coba:
 
 
 SETTINGS = {
+    "LinUCB, alpha 0.03": Coba("LinUCBLearner", {"alpha": 0.03}),
     "LinUCB, alpha 0.1": Coba("LinUCBLearner", {"alpha": 0.1}),
     "LinUCB, alpha 0.3": Coba("LinUCBLearner", {"alpha": 0.3}),
-    "LinTS, v 0.01": Coba("LinTSLearner", {"v": 0.01}),
 }

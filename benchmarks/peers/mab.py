@@ -57,10 +57,9 @@ class MABWiser:
 
 
 SETTINGS = {
+    "LinUCB, alpha 0.03": MABWiser("LinUCB", {"alpha": 0.03}),
     "LinUCB, alpha 0.1": MABWiser("LinUCB", {"alpha": 0.1}),
     "LinUCB, alpha 0.3": MABWiser("LinUCB", {"alpha": 0.3}),
-    "LinUCB, alpha 1": MABWiser("LinUCB", {"alpha": 1.0}),
     "LinTS, alpha 0.1": MABWiser("LinTS", {"alpha": 0.1}),
-    "LinGreedy, epsilon 0.05": MABWiser("LinGreedy", {"epsilon": 0.05}),
     "UCB1 of the nearest 50": MABWiser("UCB1", {"alpha": 0.3}, nearest=50),
 }

@@ -68,9 +68,9 @@ class OpenBandit:
 
 
 SETTINGS = {
+    "LinUCB, epsilon 0.03": OpenBandit("LinUCB", {"epsilon": 0.03}),
     "LinUCB, epsilon 0.1": OpenBandit("LinUCB", {"epsilon": 0.1}),
     "LinUCB, epsilon 0.3": OpenBandit("LinUCB", {"epsilon": 0.3}),
-    "LinUCB, epsilon 1": OpenBandit("LinUCB", {"epsilon": 1.0}),
     "LinEpsilonGreedy, epsilon 0.05": OpenBandit("LinEpsilonGreedy", {"epsilon": 0.05}),
     "LogisticTS": OpenBandit("LogisticTS", {}),
     "LogisticUCB, epsilon 0.3": OpenBandit("LogisticUCB", {"epsilon": 0.3}),
