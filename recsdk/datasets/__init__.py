@@ -1,6 +1,7 @@
 """Readers of logs and data sets; one small log ships with the package (`load_open_bandit`)."""
 
-from recsdk.datasets.interactions import read_events, read_items, read_log
+from recsdk.datasets.frames import log_from_frame
+from recsdk.datasets.interactions import read_events, read_items, read_log, read_log_chunks
 from recsdk.datasets.jester import read_jester
 from recsdk.datasets.movielens import read_movielens
 from recsdk.datasets.open_bandit import OpenBandit, bernoulli_ts_probs, load_open_bandit, read_open_bandit
@@ -10,10 +11,12 @@ __all__ = [
     "OpenBandit",
     "bernoulli_ts_probs",
     "load_open_bandit",
+    "log_from_frame",
     "read_events",
     "read_items",
     "read_jester",
     "read_log",
+    "read_log_chunks",
     "read_movielens",
     "read_open_bandit",
     "read_pmlb",

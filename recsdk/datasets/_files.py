@@ -6,14 +6,27 @@ import csv
 import gzip
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from recsdk.errors import InvalidLog
+from recsdk.errors import InvalidLog, MissingExtra
 
 
 def open_text(path: Path) -> IO[str]:
     """Opens UTF-8 text; gzipped if the name ends in .gz."""
     return gzip.open(path, "rt", encoding="utf-8", newline="") if path.suffix == ".gz" else path.open(encoding="utf-8", newline="")
+
+
+def import_polars(what: str) -> Any:
+    """Returns polars, which `what` needs.
+
+    Raises:
+        MissingExtra: when it is not installed.
+    """
+    try:
+        import polars
+    except ImportError as error:
+        raise MissingExtra(f"{what} needs polars: pip install 'recsdk[parquet]'.") from error
+    return polars
 
 
 def table_rows(path: Path, *, delimiter: str = ",", required: tuple[str, ...] = ()) -> Iterator[tuple[int, dict[str, str]]]:

@@ -12,19 +12,21 @@ What else an item's or an event's row holds is a feature: `recsdk.data` says of 
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from recsdk.base import Context, Events, Interaction, Items
-from recsdk.checks import check_context, check_interaction
+from recsdk.checks import check_context, check_interaction, require_integer
 from recsdk.data import events_from_rows, items_from_rows
-from recsdk.datasets._files import open_text
-from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, MissingExtra, RecsdkError, nearest
+from recsdk.datasets._files import import_polars, open_text
+from recsdk.datasets.frames import log_from_frame
+from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError, nearest
 
 REQUIRED = ("features", "action", "reward", "propensity")
 OPTIONAL = ("weight", "item")
@@ -61,20 +63,72 @@ def read_log(path: str | Path) -> Interaction:
         MissingExtra: a Parquet file without polars.
     """
     path = Path(path)
-    log = []
-    for number, row in enumerate(_rows(path)):
+    return _stacked(list(_interactions(path)))
+
+
+def read_log_chunks(path: str | Path, *, num_rows: int = 100_000, num_candidates: int | None = None) -> Iterator[Interaction]:
+    """Reads a log that memory does not hold, part by part, for `recsdk.ope.accumulate`.
+
+    A Parquet file is read column-wise here, as `log_from_frame` reads a table: much faster, it may lack `features`, and other columns are
+    left alone. Chunks are padded to their own largest number of candidates.
+
+    Args:
+        path: as for `read_log`.
+        num_rows: rows of a chunk.
+        num_candidates: K of a Parquet file without `features`; by default the largest action in the file and 1.
+
+    Raises:
+        EmptyLog: no rows.
+        InvalidLog, InvalidContext, InvalidReward, InvalidPropensity, InvalidValue: naming the line, or the row within a chunk.
+        MissingExtra: a Parquet file without polars.
+    """
+    require_integer("num_rows", num_rows, at_least=1)
+    path = Path(path)
+    if path.suffix == ".parquet":
+        yield from _parquet_chunks(path, num_rows, num_candidates)
+        return
+    if num_candidates is not None:
+        raise InvalidValue(f"num_candidates must be None where features tell it, got {num_candidates!r}.")
+    rows = _interactions(path)
+    while chunk := list(itertools.islice(rows, num_rows)):
+        yield _stacked(chunk)
+
+
+def _interactions(path: Path) -> Iterator[Interaction]:
+    """Yields the rows of a log, checked."""
+    dim = line = None
+    for line, row in enumerate(_rows(path), start=1):
         try:
-            log.append(_interaction(row))
+            interaction = _interaction(row)
         except RecsdkError as error:
-            raise type(error)(f"{path}, line {number + 1}: {error}") from error
-        if log[-1].context.features.shape[1] != log[0].context.features.shape[1]:
-            raise InvalidLog(f"{path}, line {number + 1}: features must have as many columns as those of line 1.")
-    if not log:
+            raise type(error)(f"{path}, line {line}: {error}") from error
+        width = interaction.context.features.shape[1]
+        if width != (dim := width if dim is None else dim):
+            raise InvalidLog(f"{path}, line {line}: features must have as many columns as those of line 1.")
+        yield interaction
+    if line is None:
         raise EmptyLog(f"{path} must have at least one row, got none.")
+
+
+def _stacked(log: Sequence[Interaction]) -> Interaction:
     size = max(len(row.context.mask) for row in log)
     contexts = [_pad(row.context, size) for row in log]
     columns = (np.stack(column) for column in zip(*contexts, strict=True))
     return Interaction(Context(*columns), *(np.array(column) for column in list(zip(*log, strict=True))[1:]))
+
+
+def _parquet_chunks(path: Path, num_rows: int, num_candidates: int | None) -> Iterator[Interaction]:
+    polars = import_polars("A Parquet file")
+    table = polars.scan_parquet(path)
+    names, size = table.collect_schema().names(), table.select(polars.len()).collect().item()
+    if num_candidates is None and "features" not in names and "action" in names:
+        last = table.select("action").max().collect().item()
+        num_candidates = None if last is None else int(last) + 1
+    for start in range(0, max(size, 1), num_rows):
+        try:
+            yield log_from_frame(table.slice(start, num_rows).collect(), num_candidates=num_candidates)
+        except RecsdkError as error:
+            raise type(error)(f"{path}, rows from {start} on: {error}") from error
 
 
 def _interaction(row: Mapping[str, Any]) -> Interaction:
@@ -166,8 +220,4 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        import polars
-    except ImportError as error:
-        raise MissingExtra("A Parquet file needs polars: pip install 'recsdk[parquet]'.") from error
-    yield from polars.read_parquet(path).iter_rows(named=True)
+    yield from import_polars("A Parquet file").read_parquet(path).iter_rows(named=True)
