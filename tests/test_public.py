@@ -23,6 +23,7 @@ WHOLE = (
     "recsdk.features",
     "recsdk.ledger",
     "recsdk.ope",
+    "recsdk.ope.slates",
     "recsdk.plugins",
     "recsdk.testing",
 )

@@ -116,7 +116,7 @@ def _evaluation(folder: Path, shop: Shop) -> list[dict[str, Any]]:
     from recsdk import EpsilonGreedy, LinUCB, Uniform, ope, replay
 
     log = read_ledger(folder)
-    q_hat = ope.fit_reward_model(log)
+    q_hat = ope.fit_reward_model(log).q_hat
     truth = np.array([shop.mean(visit)[items] for visit, items in enumerate(log.context.item)])
     truth = np.where(log.context.mask, truth, 0.0)
     targets: dict[str, Policy[Any]] = {

@@ -7,25 +7,46 @@ log cannot answer. Each estimator is a short function from `Rounds` to `Terms`, 
 
 from recsdk.ope._importance import importance, ips, snips
 from recsdk.ope._rounds import Rounds, rounds
+from recsdk.ope._slope import Chosen, shrunk, slope
 from recsdk.ope.diagnostics import Diagnostics, diagnose
-from recsdk.ope.verdict import Judgement, judge
 from recsdk.ope.estimate import Estimate, delta
 from recsdk.ope.evaluation import ESTIMATORS, Evaluation, evaluate
+from recsdk.ope.learning import RejectionReplay, accepted_mean, rejection_replay
+from recsdk.ope.loggers import balanced, weighted
+from recsdk.ope.marginal import mips, same_category
 from recsdk.ope.matched import matched_mean
-from recsdk.ope.model_based import dm, dr
-from recsdk.ope.reward_model import fit_reward_model
+from recsdk.ope.model_based import dm, dr, sndr
+from recsdk.ope.regressors import MLP, Boosting, Logistic, Regressor, Ridge
+from recsdk.ope.reward_model import CrossFit, fit_reward_model, more_robust
+from recsdk.ope.shrinkage import Clip, Optimistic, Shrink, SubGaussian, Switch, unshrunk
 from recsdk.ope.terms import Terms, add, average, influence, value
+from recsdk.ope.verdict import Judgement, judge
 
 __all__ = [
     "ESTIMATORS",
+    "MLP",
+    "Boosting",
+    "Chosen",
+    "Clip",
+    "CrossFit",
     "Diagnostics",
     "Estimate",
     "Evaluation",
     "Judgement",
+    "Logistic",
+    "Optimistic",
+    "Regressor",
+    "RejectionReplay",
+    "Ridge",
     "Rounds",
+    "Shrink",
+    "SubGaussian",
+    "Switch",
     "Terms",
+    "accepted_mean",
     "add",
     "average",
+    "balanced",
     "delta",
     "diagnose",
     "dm",
@@ -37,7 +58,16 @@ __all__ = [
     "ips",
     "judge",
     "matched_mean",
+    "mips",
+    "more_robust",
+    "rejection_replay",
     "rounds",
+    "same_category",
+    "shrunk",
+    "slope",
+    "sndr",
     "snips",
+    "unshrunk",
     "value",
+    "weighted",
 ]

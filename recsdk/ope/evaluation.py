@@ -97,7 +97,7 @@ def evaluate(
     if diagnostics.effective_size == 0:
         raise InsufficientOverlap(f"None of {diagnostics.num_rounds} rounds has an action that the target policy could have taken.")
     if q_hat is None and any(name in WITH_MODEL for name in estimators):
-        checked = checked._replace(q_hat=fit_reward_model(log, seed=seed))
+        checked = checked._replace(q_hat=fit_reward_model(log, seed=seed).q_hat)
     return Evaluation({name: delta(ESTIMATORS[name](checked), level=level) for name in estimators}, diagnostics, verdict, reasons)
 
 

@@ -6,32 +6,53 @@ import numpy as np
 
 from recsdk.ope._importance import importance
 from recsdk.ope._rounds import Rounds, need
-from recsdk.ope.terms import Terms, average
+from recsdk.ope.shrinkage import Shrink, unshrunk
+from recsdk.ope.terms import Terms, add, average
 
 
 def dm(rounds: Rounds) -> Terms:
-    """The direct method: what the reward model expects of the target policy.
+    """The direct method, mean(sum_a pi(a) q(a)): what the reward model expects of the target policy.
 
-    The interval is that of the average over contexts. It knows nothing of the model's own error, which no number of rounds
+    An interval of it is that of the average over contexts. It knows nothing of the model's own error, which no number of rounds
     removes: DM is here to be compared with DR, not to be believed alone.
     """
-    return average(_expected(rounds, "dm"), rounds.weight)
+    return average(_model(rounds, "dm")[0], rounds.weight)
 
 
-def dr(rounds: Rounds) -> Terms:
-    """Doubly robust: the direct method plus the importance-weighted error of its model on what was logged.
+def dr(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
+    """Doubly robust, mean(sum_a pi(a) q(a) + rho (r - q)): the direct method plus the weighted error of its model on what was logged.
 
-    Unbiased with true propensities whatever the model says of rounds it has not seen; a good model takes the variance away.
+    Unbiased with true propensities whatever the model says of rounds it has not seen; a good model takes the variance away. With
+    `Switch` it is Switch-DR, with `Optimistic` DRos; with a model fitted for it, `more_robust`, it is MRDR.
+
+    Args:
+        rounds: from `rounds`, with the target's whole distribution and q_hat.
+        shrink: how to make weights smaller, for some bias.
 
     References:
-        Dudik, Langford and Li, "Doubly robust policy evaluation and learning", ICML, 2011.
+        Dudik, Langford, Li, "Doubly robust policy evaluation and learning", ICML, 2011.
     """
-    expected = _expected(rounds, "dr")
-    predicted = need("q_hat", rounds.q_hat, "dr")[np.arange(len(rounds.action)), rounds.action]
-    return average(expected + importance(rounds) * (rounds.reward - predicted), rounds.weight)
+    expected, residual = _model(rounds, "dr")
+    return average(expected + shrink(importance(rounds)) * residual, rounds.weight)
 
 
-def _expected(rounds: Rounds, estimator: str) -> np.ndarray:
+def sndr(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
+    """Self-normalised DR, mean(sum_a pi(a) q(a)) + sum(rho (r - q)) / sum(rho): of less variance where weights are large.
+
+    Args:
+        rounds: as in `dr`.
+        shrink: as in `dr`.
+
+    References:
+        Thomas, Brunskill, "Data-efficient off-policy policy evaluation for reinforcement learning", ICML, 2016: their weighted doubly
+        robust estimator, for one step.
+    """
+    expected, residual = _model(rounds, "sndr")
+    return add(average(expected, rounds.weight), average(residual, rounds.weight * shrink(importance(rounds))))
+
+
+def _model(rounds: Rounds, estimator: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns f64[T] both, what the model expects of the target, and by how much what was logged is above what it expected."""
     probs = need("the target's whole distribution, float64[T, K]", rounds.probs, estimator)
-    expected: np.ndarray = (probs * need("q_hat", rounds.q_hat, estimator)).sum(1)
-    return expected
+    q_hat = need("q_hat", rounds.q_hat, estimator)
+    return np.einsum("tk,tk->t", probs, q_hat), rounds.reward - q_hat[np.arange(len(rounds.action)), rounds.action]

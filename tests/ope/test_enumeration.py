@@ -3,6 +3,7 @@
 import itertools
 import math
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -73,6 +74,49 @@ def test_snips_is_biased_by_exactly_as_much_as_it_must_be():
         exact += chance(first) * chance(second) * (weight(first) * first[2] + weight(second) * second[2]) / total
     assert expectation(ope.snips, num_rounds=2) == pytest.approx(float(exact), rel=1e-12)
     assert abs(exact - VALUE) > Fraction(1, 1000)
+
+
+def test_the_variance_of_dr_is_that_of_the_formula():
+    # Dudik et al. 2011: contexts, noise and the model's error each have their part.
+    q_hat = np.random.default_rng(0).normal(size=(2, 3))
+    values = [sum(TARGET[x][a] * MEAN[x][a] for a in range(3)) for x in range(2)]
+    exact = float(sum(CONTEXT[x] * (values[x] - VALUE) ** 2 for x in range(2)))
+    for x in range(2):
+        ratio, mean = np.array(TARGET[x], float) / np.array(LOGGING[x], float), np.array(MEAN[x], float)
+        chances, error = np.array(LOGGING[x], float), ratio * (q_hat[x] - mean)
+        exact += float(CONTEXT[x]) * ((chances * ratio**2 * mean * (1 - mean)).sum() + (chances * error**2).sum() - (chances @ error) ** 2)
+    assert expectation(ope.dr, num_rounds=1, q_hat=q_hat, power=2) - float(VALUE) ** 2 == pytest.approx(exact, rel=1e-12)
+
+
+def test_sndr_is_biased_by_exactly_as_much_as_it_must_be():
+    q_hat = [[Fraction(1, 5), Fraction(2, 5), Fraction(4, 5)], [Fraction(1, 2), Fraction(1, 2), Fraction(0)]]
+    expected = [sum(TARGET[x][a] * q_hat[x][a] for a in range(3)) for x in range(2)]
+    exact = Fraction(0)
+    for rows in itertools.product(OUTCOMES, repeat=2):
+        errors = [r - q_hat[x][a] for x, a, r in rows]
+        correction = sum(weight(row) * error for row, error in zip(rows, errors, strict=True)) / sum(map(weight, rows))
+        exact += math.prod(map(chance, rows)) * (sum(expected[row[0]] for row in rows) / 2 + correction)
+    assert expectation(ope.sndr, num_rounds=2, q_hat=np.array(q_hat, float)) == pytest.approx(float(exact), rel=1e-12)
+    assert abs(exact - VALUE) > Fraction(1, 1000)
+
+
+SHRUNK = [
+    (ope.Clip(limit=1.5), lambda rho: min(rho, Fraction(3, 2))),
+    (ope.Switch(threshold=1.5), lambda rho: rho if rho <= Fraction(3, 2) else 0),
+    (ope.Optimistic(strength=3.0), lambda rho: 3 * rho / (rho**2 + 3)),
+    (ope.SubGaussian(share=0.25), lambda rho: rho / (Fraction(3, 4) + rho / 4)),
+]
+
+
+@pytest.mark.parametrize(("shrink", "exactly"), SHRUNK, ids=[type(shrink).__name__ for shrink, _ in SHRUNK])
+def test_shrinking_is_biased_by_exactly_what_it_takes_away(shrink, exactly):
+    exact = sum(chance(row) * exactly(weight(row)) * row[2] for row in OUTCOMES)
+    assert expectation(partial(ope.ips, shrink=shrink), num_rounds=1) == pytest.approx(float(exact), rel=1e-12)
+    assert exact < VALUE - Fraction(1, 100)
+    q_hat = np.array(MEAN, float)  # where the model is right there is nothing to take away
+    assert expectation(partial(ope.dr, shrink=shrink), num_rounds=1, q_hat=q_hat) == pytest.approx(float(VALUE), rel=1e-12)
+    squares = sum(chance(row) * (exactly(weight(row)) * row[2]) ** 2 for row in OUTCOMES)
+    assert squares - exact**2 < sum(chance(row) * (weight(row) * row[2]) ** 2 for row in OUTCOMES) - VALUE**2
 
 
 def test_dm_is_what_the_model_says_and_nothing_else():

@@ -22,7 +22,7 @@ def test_estimates_come_in_the_order_asked_for():
 
 def test_the_reward_model_is_cross_fitted_by_default():
     log, target, _ = random_log(0)
-    given = ope.evaluate(log, target, estimators=("dr",), q_hat=ope.fit_reward_model(log, seed=5))
+    given = ope.evaluate(log, target, estimators=("dr",), q_hat=ope.fit_reward_model(log, seed=5).q_hat)
     assert ope.evaluate(log, target, estimators=("dr",), seed=5) == given
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from ope.logs import log_of
 from shared import shared
 
 from recsdk import ope
+from recsdk.ope._rounds import take
 
 CONTEXT = [0, 0, 0, 1, 1, 1]
 PROPENSITY = [Fraction(p) for p in ("1/2", "1/4", "1/4", "1/10", "4/5", "1/10")]
@@ -26,6 +28,11 @@ ROUNDS = ope.rounds(LOG, TARGET, q_hat=Q_HAT)
         (ope.snips, Fraction(161, 509)),
         (ope.dm, Fraction(41, 100)),
         (ope.dr, Fraction(67, 160)),
+        (ope.sndr, Fraction(21079, 50900)),
+        (partial(ope.ips, shrink=ope.Clip(limit=2)), Fraction(47, 80)),
+        (partial(ope.dr, shrink=ope.Clip(limit=2)), Fraction(233, 480)),
+        (partial(ope.dr, shrink=ope.Switch(threshold=2)), Fraction(83, 160)),
+        (partial(ope.dr, shrink=ope.Optimistic(strength=2)), Fraction(2914027, 6617700)),
     ],
 )
 def test_the_value_is_the_exact_fraction(estimator, exact):
@@ -66,5 +73,49 @@ def test_this_file_restates_the_reference():
     assert [Fraction(row["p_log"]) for row in rows] == PROPENSITY
     for name, array in (("target", TARGET), ("q_hat", Q_HAT)):
         assert [[float(Fraction(p)) for p in reference[name][str(c)]] for c in CONTEXT] == array.tolist()
-    for name in ("ips", "snips", "dm", "dr"):
-        assert ope.value(ope.ESTIMATORS[name](ROUNDS)) == pytest.approx(reference["expected"][name]["decimal"], rel=1e-12)
+    expected = {name: number["decimal"] for name, number in reference["expected"].items()}
+    for name in ("ips", "snips", "dm", "dr", "sndr"):
+        assert ope.value(getattr(ope, name)(ROUNDS)) == pytest.approx(expected[name], rel=1e-12)
+    shrunk = {
+        "ips_clip_2": ope.ips(ROUNDS, shrink=ope.Clip(limit=2)),
+        "dr_clip_2": ope.dr(ROUNDS, shrink=ope.Clip(limit=2)),
+        "switch_dr_2": ope.dr(ROUNDS, shrink=ope.Switch(threshold=2)),
+        "dros_2": ope.dr(ROUNDS, shrink=ope.Optimistic(strength=2)),
+    }
+    for name, terms in shrunk.items():
+        assert ope.value(terms) == pytest.approx(expected[name], rel=1e-12), name
+
+
+def test_the_standard_error_of_sndr_is_the_delta_methods():
+    weights = np.array([0.4, 1.2, 2, 6, 0.125, 3])
+    expected, residual = (TARGET * Q_HAT).sum(1), LOG.reward - Q_HAT[np.arange(6), LOG.action]
+    correction = (weights * residual).sum() / weights.sum()
+    influence = expected - expected.mean() + weights * (residual - correction) / weights.mean()
+    assert ope.delta(ope.sndr(ROUNDS)).stderr == pytest.approx(math.sqrt((influence**2).sum() / 5 / 6), rel=1e-12)
+
+
+def test_the_running_value_is_that_of_vowpal_wabbits_test_114():
+    lines = shared("reference/vw_tests/train-sets/cb_eval").read_text().splitlines()
+    action, reward, propensity = zip(*(map(float, line.split()[0].split(":")) for line in lines), strict=True)
+    for policy in (0, 1):
+        always = np.tile(np.eye(2)[policy], (len(lines), 1))
+        rounds = ope.rounds(log_of(np.array(action, int) - 1, reward, propensity, num_candidates=2), always)
+        running = [ope.value(ope.ips(take(rounds, slice(end)))) for end in range(1, len(lines) + 1)]
+        known = [float(line.split()[policy]) for line in shared("reference/vw_tests/pred-sets/ref/cb_eval.preds").read_text().splitlines()]
+        assert running == pytest.approx(known, abs=5e-7)
+
+
+def test_a_joined_log_is_worth_what_the_joiner_says():
+    expected = json.loads(shared("reference/rl_joiner/expected.json").read_text())
+    lines = shared("reference/rl_joiner/average_reward_100_interactions.json").read_text().splitlines()
+    events = [json.loads(line) for line in lines if line.strip()]
+    action = [event["_labelIndex"] for event in events]
+    reward = [np.mean([observed["v"] for observed in event["o"]]) for event in events]
+    assert reward == pytest.approx([-event["_label_cost"] for event in events], abs=1e-6)
+    log = log_of(action, reward, [event["_label_probability"] for event in events], num_candidates=2)
+    assert (len(action), log.reward.mean()) == pytest.approx((expected["events"], expected["mean_reward"]))
+    for number in (1, 2):
+        known, rounds = expected[f"always_action_{number}"], ope.rounds(log, np.tile(np.eye(2)[number - 1], (len(action), 1)))
+        assert ope.value(ope.ips(rounds)) == pytest.approx(known["ips"], rel=1e-12)
+        assert ope.value(ope.snips(rounds)) == pytest.approx(known["snips"], rel=1e-12)
+        assert ope.diagnose(rounds).num_matched == known["matches"]

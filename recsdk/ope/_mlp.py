@@ -1,0 +1,59 @@
+"""Training of `recsdk.ope.MLP`. Importing this imports JAX."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax  # type: ignore[import-untyped]  # its wheel has no type information
+
+if TYPE_CHECKING:
+    from recsdk.ope.regressors import MLP, Predict
+
+Layers = list[tuple[jax.Array, jax.Array]]
+
+
+def train(config: MLP, features: np.ndarray, reward: np.ndarray, weight: np.ndarray, seed: int) -> Predict:
+    """Fits the network to standardised features and rewards."""
+    rng = np.random.default_rng(seed)
+    size = min(config.batch_size, len(reward))
+    num_rows = config.num_steps * size
+    orders = [rng.permutation(len(reward)) for _ in range(-(-num_rows // len(reward)))]
+    batches = np.concatenate(orders)[:num_rows].reshape(config.num_steps, size).astype(np.int32)
+    data = tuple(jnp.asarray(array, jnp.float32) for array in (features, reward, weight))
+    optimizer = optax.adamw(config.learning_rate, weight_decay=config.decay)
+
+    def step(carry: tuple[Layers, optax.OptState], rows: jax.Array) -> tuple[tuple[Layers, optax.OptState], None]:
+        layers, moments = carry
+        gradient = jax.grad(_loss)(layers, *(array[rows] for array in data))
+        updates, moments = optimizer.update(gradient, moments, layers)
+        return (optax.apply_updates(layers, updates), moments), None
+
+    layers = _layers(rng, (features.shape[1], *config.hidden, 1))
+    with jax.numpy_dtype_promotion("standard"):  # Optax adds numbers of different types
+        (layers, _), _ = jax.jit(lambda carry, rows: jax.lax.scan(step, carry, rows))((layers, optimizer.init(layers)), batches)
+    forward = jax.jit(_forward)
+    return lambda asked: np.asarray(forward(layers, jnp.asarray(asked, jnp.float32)), np.float64)
+
+
+def _layers(rng: np.random.Generator, widths: tuple[int, ...]) -> Layers:
+    layers = []
+    for number, (before, after) in enumerate(itertools.pairwise(widths), 2):
+        # The last layer begins at 0, and so the network at the mean reward.
+        scale = 0.0 if number == len(widths) else np.sqrt(2 / before)
+        layers.append((jnp.asarray(scale * rng.normal(size=(before, after)), jnp.float32), jnp.zeros((1, after), jnp.float32)))
+    return layers
+
+
+def _forward(layers: Layers, features: jax.Array) -> jax.Array:
+    for matrix, bias in layers[:-1]:
+        features = jax.nn.relu(features @ matrix + bias)
+    matrix, bias = layers[-1]
+    return (features @ matrix + bias)[:, 0]
+
+
+def _loss(layers: Layers, features: jax.Array, reward: jax.Array, weight: jax.Array) -> jax.Array:
+    return (weight * (_forward(layers, features) - reward) ** 2).mean()

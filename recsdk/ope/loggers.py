@@ -1,0 +1,88 @@
+"""Logs that several policies wrote. Each row's own propensity is right; these are better where some loggers are far from the target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from recsdk.errors import InvalidLog, InvalidPropensity
+from recsdk.ope._importance import ips
+from recsdk.ope._rounds import Rounds, take
+from recsdk.ope.terms import Terms, influence
+
+
+def balanced(rounds: Rounds, *, logger: Any, chances: Any) -> Rounds:
+    """Takes as propensity what the loggers together do, sum_l (n_l / n) p_l(a): unbiased, and never of more variance than each row's own.
+
+    Args:
+        rounds: from `rounds`.
+        logger: i64[T], which policy wrote each row, from 0.
+        chances: f64[T, L], each logger's probability of the logged action; the writer's own is the propensity.
+
+    Returns:
+        Rounds for any estimator.
+
+    Raises:
+        InvalidLog: a bad `logger`.
+        InvalidPropensity: `chances` that are no probabilities, or do not agree with the log.
+
+    References:
+        Agarwal, Basu, Schnabel, Joachims, "Effective evaluation using logged bandit feedback from multiple loggers", KDD, 2017:
+        balanced IPS.
+    """
+    chances = np.asarray(chances, np.float64)
+    logger = _checked(logger, rounds)
+    rows = np.arange(len(logger))
+    if chances.ndim != 2 or len(chances) != len(logger) or logger.max() >= chances.shape[1]:
+        raise InvalidPropensity(f"chances must be float64[{len(logger)}, {logger.max() + 1}], got {list(chances.shape)}.")
+    bad = ~((chances >= 0) & (chances <= 1)).all(1) | ~np.isclose(chances[rows, logger], rounds.propensity, rtol=1e-6, atol=0)
+    if bad.any():
+        row = int(bad.argmax())
+        raise InvalidPropensity(
+            f"chances[{row}] must be in [0, 1], with the row's propensity {rounds.propensity[row]:.6g} at its logger {logger[row]}, "
+            f"got {chances[row]}."
+        )
+    shares = np.bincount(logger, weights=rounds.weight, minlength=chances.shape[1]) / rounds.weight.sum()
+    return rounds._replace(propensity=chances @ shares)
+
+
+def weighted(rounds: Rounds, *, logger: Any, estimator: Callable[[Rounds], Terms] = ips) -> Rounds:
+    """Lets what each logger's rounds say by themselves count by its precision, 1 / variance.
+
+    Needs no logger's probabilities. The variances are estimated on the same rounds, which biases the value a little towards loggers that
+    happened to see nothing; with fewer than about 100 rounds of a logger use `balanced`.
+
+    Args:
+        rounds: from `rounds`.
+        logger: i64[T], which policy wrote each row, from 0.
+        estimator: what the weights are to be best for.
+
+    Returns:
+        Rounds for `estimator`, with other weights.
+
+    Raises:
+        InvalidLog: a bad `logger`, or one whose rounds show no variance.
+
+    References:
+        Agarwal, Basu, Schnabel, Joachims, "Effective evaluation using logged bandit feedback from multiple loggers", KDD, 2017:
+        weighted IPS.
+    """
+    logger = _checked(logger, rounds)
+    weight = np.zeros_like(rounds.weight)
+    for number in np.unique(logger):
+        own = logger == number
+        part = take(rounds, own)
+        variance = float((influence(estimator(part)) ** 2).sum())  # of this logger's estimate; an infinite one weighs nothing
+        if not variance > 0:
+            raise InvalidLog(f"logger {number} must have rounds whose terms differ, got {int(own.sum())} of no variance. Use balanced.")
+        weight[own] = part.weight / (part.weight.sum() * variance)
+    return rounds._replace(weight=weight / weight.sum() * rounds.weight.sum())
+
+
+def _checked(given: Any, rounds: Rounds) -> np.ndarray:
+    logger: np.ndarray = np.asarray(given)
+    if logger.shape != rounds.action.shape or logger.dtype != np.int64 or logger.min() < 0:
+        raise InvalidLog(f"logger must be int64[{len(rounds.action)}] >= 0, got {logger.dtype}{list(logger.shape)}.")
+    return logger

@@ -1,0 +1,213 @@
+"""Slates: what several items shown at once would have earned together."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recsdk.errors import InvalidLog, InvalidValue
+from recsdk.ope._rounds import Rounds, need
+from recsdk.ope.terms import Terms, average
+
+MAX_SLATES = 20_000
+
+
+class Slates(NamedTuple):
+    """A checked log of S slates of up to L positions beside a target policy. Padding: shown false, reward 0, ratio 1, model 0.
+
+    Attributes:
+        shown: bool[S, L], true for a real position.
+        action: i64[S, L], index of the candidate at each position.
+        reward: f64[S, L], of each position.
+        weight: f64[S], how many rounds each slate stands for.
+        ratio: f64[S, L], target probability over propensity of each position's item, both given the items above.
+        expected: f64[S, L], what the reward model expects of the target at each position, or None.
+        predicted: f64[S, L], what it says of the item that was shown, or None.
+    """
+
+    shown: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    weight: np.ndarray
+    ratio: np.ndarray
+    expected: np.ndarray | None = None
+    predicted: np.ndarray | None = None
+
+
+def gather(rounds: Rounds, position: Any) -> Slates:
+    """Puts the rows of each slate together, as `recsdk.simulate_slates` and `recsdk.decide_slate` log them.
+
+    Args:
+        rounds: a row for each position, those of a slate together from the top; propensities and the target's probabilities are
+            conditional on the items above. A slate stands for as many rounds as its top row. For `cascade_dr` q_hat is what a candidate
+            and the positions below it are expected to earn.
+        position: i64[T], from 0 at the top.
+
+    Raises:
+        InvalidLog: positions that do not run from 0 in steps of 1.
+    """
+    position = np.asarray(position)
+    if position.shape != rounds.action.shape or position.dtype != np.int64:
+        raise InvalidLog(f"position must be int64[{len(rounds.action)}], got {position.dtype}{list(position.shape)}.")
+    bad = (position != 0) & (position != np.concatenate([[-1], position[:-1]]) + 1)
+    if bad.any() or position[0] != 0:
+        row = int(bad.argmax())
+        raise InvalidLog(f"position must be 0 or one more than in the row before, got {position[row]} in row {row}.")
+    slate = (position == 0).cumsum() - 1
+    shape = int(slate[-1]) + 1, int(position.max()) + 1
+
+    def spread(column: np.ndarray, padding: float) -> np.ndarray:
+        spread_out = np.full(shape, padding, column.dtype)
+        spread_out[slate, position] = column
+        return spread_out
+
+    expected = predicted = None
+    if rounds.q_hat is not None and rounds.probs is not None:
+        expected = spread(np.einsum("tk,tk->t", rounds.probs, rounds.q_hat), 0)
+        predicted = spread(rounds.q_hat[np.arange(len(slate)), rounds.action], 0)
+    return Slates(
+        shown=spread(np.ones(len(slate), np.bool_), 0),
+        action=spread(rounds.action, 0),
+        reward=spread(rounds.reward, 0),
+        weight=rounds.weight[position == 0],
+        ratio=spread(rounds.target / rounds.propensity, 1),
+        expected=expected,
+        predicted=predicted,
+    )
+
+
+def slate_ips(slates: Slates) -> Terms:
+    """IPS of whole slates, mean(rho_1 ... rho_L sum_l r_l): unbiased however positions work on one another; weights multiply."""
+    return average(slates.ratio.prod(1) * slates.reward.sum(1), slates.weight)
+
+
+def slate_snips(slates: Slates) -> Terms:
+    """Self-normalised `slate_ips`."""
+    return average(slates.reward.sum(1), slates.weight * slates.ratio.prod(1))
+
+
+def independent_ips(slates: Slates, *, ratio: Any) -> Terms:
+    """IPS of each position by itself, mean(sum_l rho_l r_l): unbiased where a position's reward depends on no other position.
+
+    Args:
+        slates: from `gather`.
+        ratio: f64[S, L], the target's probability of showing that item at that position over the logger's, whatever stands above; the
+            log has them given what stands above, which is something else: see `slate_moments`.
+
+    References:
+        Li, Abbasi-Yadkori, Kveton, Muthukrishnan, Vinay, Wen, "Offline evaluation of ranking policies with click models", KDD, 2018: item-
+        position model.
+    """
+    ratio = np.asarray(ratio, np.float64)
+    if ratio.shape != slates.reward.shape or not ((ratio >= 0) & (ratio < np.inf)).all():
+        raise InvalidValue(f"ratio must be float64{list(slates.reward.shape)}, finite and >= 0, got {ratio.dtype}{list(ratio.shape)}.")
+    return average((ratio * slates.reward).sum(1), slates.weight)
+
+
+def interaction_ips(slates: Slates) -> Terms:
+    """Reward-interaction IPS, mean(sum_l rho_1 ... rho_l r_l): unbiased where no position works on the ones above it.
+
+    References:
+        McInerney, Brost, Chandar, Mehrotra, Carterette, "Counterfactual evaluation of slate recommendations with sequential reward
+        interactions", KDD, 2020: RIPS, before it is normalised.
+    """
+    return average((slates.ratio.cumprod(1) * slates.reward).sum(1), slates.weight)
+
+
+def interaction_snips(slates: Slates) -> Terms:
+    """Self-normalised RIPS, sum_l of sum(rho_1 ... rho_l r_l) / sum(rho_1 ... rho_l): a ratio for each position."""
+    weights = slates.weight[:, None] * slates.ratio.cumprod(1)
+    return Terms(np.asfortranarray(weights * slates.reward), np.asfortranarray(weights))
+
+
+def cascade_dr(slates: Slates) -> Terms:
+    """Cascade-DR, mean(sum_l rho_1 ... rho_l (r_l - q_l) + rho_1 ... rho_{l-1} sum_a pi(a) q_l(a)): unbiased as `interaction_ips`.
+
+    References:
+        Kiyohara, Saito, Matsuhiro, Narita, Shimizu, Yamamoto, "Doubly robust off-policy evaluation for ranking policies under the cascade
+        behavior model", WSDM, 2022.
+    """
+    expected = need("q_hat and the target's whole distribution", slates.expected, "cascade_dr")
+    predicted = need("q_hat and the target's whole distribution", slates.predicted, "cascade_dr")
+    upto = slates.ratio.cumprod(1)
+    above = np.concatenate([np.ones((len(upto), 1)), upto[:, :-1]], axis=1)
+    return average((upto * (slates.reward - predicted) + above * expected).sum(1), slates.weight)
+
+
+class SlateMoments(NamedTuple):
+    """Which items a policy shows where.
+
+    Attributes:
+        first: f64[..., L, K], the probability of each candidate at each position.
+        second: f64[..., L * K, L * K], of each two of these together, E[1_s 1_s^T].
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+
+
+def slate_moments(shown: np.ndarray, chance: np.ndarray, num_candidates: int) -> SlateMoments:
+    """Returns the moments of a distribution over slates.
+
+    Args:
+        shown: i64[N, L], every slate.
+        chance: f64[..., N], the probability of each.
+        num_candidates: K.
+    """
+    columns = np.arange(shown.shape[1]) * num_candidates + shown
+    indicator = np.zeros((len(shown), shown.shape[1] * num_candidates))
+    np.put_along_axis(indicator, columns, 1, axis=1)
+    first = (chance @ indicator).reshape(*chance.shape[:-1], shown.shape[1], num_candidates)
+    return SlateMoments(first, np.einsum("...n,ni,nj->...ij", chance, indicator, indicator, optimize=True))
+
+
+def plackett_luce(probs: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lists every slate that is filled from the top by a distribution, each position over what remains: `decide_slate` of a fixed one.
+
+    Args:
+        probs: f64[..., K], equal ones for random slates.
+        size: L.
+
+    Returns:
+        i64[N, L], every slate, and f64[..., N], the probability of each.
+
+    Raises:
+        InvalidValue: more than 20,000 slates.
+    """
+    num_candidates = probs.shape[-1]
+    if not 1 <= size <= num_candidates or math.perm(num_candidates, size) > MAX_SLATES:
+        raise InvalidValue(f"size must be in [1, {num_candidates}] with at most {MAX_SLATES} slates to list, got {size}.")
+    shown = np.array(list(itertools.permutations(range(num_candidates), size)))
+    chosen = probs[..., shown]
+    remaining = 1 - (chosen.cumsum(-1) - chosen)
+    steps = np.divide(chosen, remaining, out=np.zeros_like(chosen), where=chosen > 0)
+    return shown, steps.prod(-1)
+
+
+def pseudo_inverse(slates: Slates, *, target: np.ndarray, logging: np.ndarray) -> Terms:
+    """PI, mean((sum_l r_l) q^T Gamma^+ 1_s): unbiased where the expected reward is a sum over positions of a part for each item there.
+
+    It does not ask which position a reward came from, and its weights grow with L K, not as K^L.
+
+    Args:
+        slates: from `gather`.
+        target: f64[S, L, K] or f64[L, K], q: `SlateMoments.first` of the target policy.
+        logging: f64[S, L K, L K] or f64[L K, L K], Gamma: `SlateMoments.second` of the policy that wrote the log.
+
+    Raises:
+        InvalidValue: moments of another shape.
+
+    References:
+        Swaminathan, Krishnamurthy, Agarwal, Dudik, Langford, Jose, Zitouni, "Off-policy evaluation for slate recommendation", NIPS, 2017.
+    """
+    (num_slates, size), num_candidates = slates.reward.shape, target.shape[-1]
+    width = size * num_candidates
+    if target.shape[-2] != size or logging.shape[-2:] != (width, width) or slates.action.max() >= num_candidates:
+        raise InvalidValue(f"target must be float64[..., {size}, K] and logging float64[..., {size} K, {size} K], got {target.shape}.")
+    weights = np.einsum("...i,...ij->...j", target.reshape(*target.shape[:-2], width), np.linalg.pinv(logging, hermitian=True))
+    columns = np.arange(size) * num_candidates + slates.action
+    chosen = np.take_along_axis(np.broadcast_to(weights, (num_slates, width)), columns, axis=1)
+    return average((chosen * slates.shown).sum(1) * slates.reward.sum(1), slates.weight)
