@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PEERS := $(VENV)/.peers
 PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 EDITABLE := $(PROJECTS:%pyproject.toml=-e ./%)
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
@@ -14,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # uv is quick; where it is missing or fails, pip does the same.
 install = { test -x $(BIN)/uv && $(BIN)/uv pip install --python $(BIN)/python $(1); } || $(BIN)/python -m pip install $(1)
 
-.PHONY: demo test lint docs benchmark requirements
+.PHONY: demo test lint docs benchmark benchmark-quality peers requirements
 
 demo: $(INSTALLED)
 	$(BIN)/recsdk demo --out demo-report
@@ -35,6 +36,17 @@ docs: $(INSTALLED)
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/speed.py --write
 
+# Hours, but what was played is remembered: an interrupted run goes on.
+benchmark-quality: $(PEERS)
+	$(BIN)/python benchmarks/quality.py --write
+
+peers: $(PEERS)
+
+# Without dependencies, since all are in the file: obp asks for packages of 2022 that it can do without.
+$(PEERS): $(INSTALLED) requirements/peers.txt
+	$(call install,--no-deps --require-hashes -r requirements/peers.txt)
+	touch $@
+
 $(INSTALLED): $(PROJECTS) requirements/uv.txt requirements/dev.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'recsdk needs Python 3.11 or newer: make PYTHON=python3.11 ...')"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -46,4 +58,5 @@ $(INSTALLED): $(PROJECTS) requirements/uv.txt requirements/dev.txt
 # Pins again after a change of dependencies; UPGRADE=--upgrade takes the newest of all.
 requirements: $(INSTALLED)
 	$(COMPILE) $(UPGRADE) --no-emit-package recsdk --group dev pyproject.toml --output-file requirements/dev.txt
+	$(COMPILE) $(UPGRADE) --constraint requirements/dev.txt --group peers pyproject.toml --output-file requirements/peers.txt
 	echo uv | $(COMPILE) $(UPGRADE) - --output-file requirements/uv.txt
