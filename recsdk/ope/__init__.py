@@ -8,9 +8,11 @@ log cannot answer. Each estimator is a short function from `Rounds` to `Terms`, 
 from recsdk.ope._importance import importance, ips, snips
 from recsdk.ope._rounds import Rounds, rounds
 from recsdk.ope._slope import Chosen, shrunk, slope
-from recsdk.ope.diagnostics import Diagnostics, diagnose
+from recsdk.ope.diagnostics import Clipped, Diagnostics, diagnose
+from recsdk.ope.duplicates import num_repeated
 from recsdk.ope.estimate import Estimate, delta
-from recsdk.ope.evaluation import ESTIMATORS, Evaluation, evaluate
+from recsdk.ope.estimators import ESTIMATORS
+from recsdk.ope.evaluation import Evaluation, evaluate, finish
 from recsdk.ope.learning import RejectionReplay, accepted_mean, rejection_replay
 from recsdk.ope.loggers import balanced, weighted
 from recsdk.ope.marginal import mips, same_category
@@ -19,6 +21,7 @@ from recsdk.ope.model_based import dm, dr, sndr
 from recsdk.ope.regressors import MLP, Boosting, Logistic, Regressor, Ridge
 from recsdk.ope.reward_model import CrossFit, fit_reward_model, more_robust
 from recsdk.ope.shrinkage import Clip, Optimistic, Shrink, SubGaussian, Switch, unshrunk
+from recsdk.ope.stream import Partial, accumulate, merge
 from recsdk.ope.terms import Terms, add, average, influence, value
 from recsdk.ope.verdict import Judgement, judge
 
@@ -28,6 +31,7 @@ __all__ = [
     "Boosting",
     "Chosen",
     "Clip",
+    "Clipped",
     "CrossFit",
     "Diagnostics",
     "Estimate",
@@ -35,6 +39,7 @@ __all__ = [
     "Judgement",
     "Logistic",
     "Optimistic",
+    "Partial",
     "Regressor",
     "RejectionReplay",
     "Ridge",
@@ -44,6 +49,7 @@ __all__ = [
     "Switch",
     "Terms",
     "accepted_mean",
+    "accumulate",
     "add",
     "average",
     "balanced",
@@ -52,14 +58,17 @@ __all__ = [
     "dm",
     "dr",
     "evaluate",
+    "finish",
     "fit_reward_model",
     "importance",
     "influence",
     "ips",
     "judge",
     "matched_mean",
+    "merge",
     "mips",
     "more_robust",
+    "num_repeated",
     "rejection_replay",
     "rounds",
     "same_category",

@@ -6,15 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recsdk.ope._moments import Moments
 from recsdk.ope._rounds import Rounds
 
 LENGTH = 256
 """Rounds of the shortest piece of a log that has sums of its own."""
 MAX_PIECES = 64
 TAIL = 10_000
-"""How many of the largest importance weights are kept; enough for the tail of 11,000,000 rounds (`diagnostics.tail_size`)."""
+"""How many of the largest importance weights are kept at least; enough for the tail of 11,000,000 rounds (`diagnostics.tail_size`)."""
 
-WEIGHT, IMPORTANCE, UNIFORM, REWARD, VALUE, SIZE = range(6)
+NUM_COLUMNS = 6
+WEIGHT, IMPORTANCE, UNIFORM, REWARD, VALUE, SIZE = range(NUM_COLUMNS)
 """The first columns: w, w rho, w rho of a uniform target, w r, w rho r, w rho |r - default|."""
 
 
@@ -58,7 +60,7 @@ class Tally(NamedTuple):
         is_whole: whether the target's whole distribution was known throughout.
         counts: i64[C], rows that are not 0, by column.
         pieces: sums of the columns.
-        tail: f64[3, M], importance, weight and reward of the rounds with the largest importance, M at most `TAIL`.
+        tail: f64[3, M], importance, weight and reward of the rounds with the largest importance, M at most twice `TAIL`.
         items: sums by item.
     """
 
@@ -84,15 +86,16 @@ def tally(rounds: Rounds, columns: list[np.ndarray], *, first_row: int = 0, defa
         above: importance that is known to be below the largest `TAIL` of the log.
     """
     importance = rounds.target / rounds.propensity
-    all_columns = np.empty((SIZE + 1 + len(columns), len(importance)))
+    all_columns = np.empty((NUM_COLUMNS + len(columns), len(importance)))
     all_columns[WEIGHT] = rounds.weight
     weighted = np.multiply(rounds.weight, importance, out=all_columns[IMPORTANCE])
-    np.divide(rounds.weight, rounds.propensity * rounds.mask.sum(1), out=all_columns[UNIFORM])
+    num_candidates = rounds.mask.shape[1] if rounds.mask.all() else rounds.mask.sum(1)
+    np.divide(rounds.weight, rounds.propensity * num_candidates, out=all_columns[UNIFORM])
     np.multiply(rounds.weight, rounds.reward, out=all_columns[REWARD])
     np.multiply(weighted, rounds.reward, out=all_columns[VALUE])
     is_default = rounds.reward == default_reward
     np.multiply(weighted, abs(rounds.reward - default_reward), out=all_columns[SIZE])
-    for row, column in enumerate(columns, start=SIZE + 1):
+    for row, column in enumerate(columns, start=NUM_COLUMNS):
         all_columns[row] = column
     large = (importance > above) & (rounds.weight > 0)
     return Tally(
@@ -103,7 +106,7 @@ def tally(rounds: Rounds, columns: list[np.ndarray], *, first_row: int = 0, defa
         is_whole=rounds.probs is not None,
         counts=np.count_nonzero(all_columns, axis=1),
         pieces=_pieces(all_columns, first_row),
-        tail=_largest(np.stack([importance[large], rounds.weight[large], rounds.reward[large]])),
+        tail=np.stack([importance[large], rounds.weight[large], rounds.reward[large]]),
         items=_item_sums(rounds),
     )
 
@@ -121,6 +124,11 @@ def add(a: Tally, b: Tally) -> Tally:
         _largest(np.concatenate([a.tail, b.tail], axis=1)) if b.tail.size else a.tail,
         _add_items(a.items, b.items),
     )
+
+
+def moments(found: Tally, part: slice = slice(None)) -> Moments:
+    """Returns the sums over all pieces, or over some."""
+    return Moments(found.pieces.sums[part].sum(0), found.pieces.products[part].sum(0), found.counts)
 
 
 def _pieces(columns: np.ndarray, first_row: int) -> Pieces:
@@ -168,17 +176,16 @@ def _coarser(pieces: Pieces) -> Pieces:
 
 
 def _largest(rows: np.ndarray) -> np.ndarray:
-    if rows.shape[1] <= TAIL:
+    if rows.shape[1] <= 2 * TAIL:  # else each block would pay for the sorting
         return rows
     return rows[:, np.argpartition(rows[0], -TAIL)[-TAIL:]]
 
 
 def _item_sums(rounds: Rounds) -> ItemSums:
     mask, item, weight, chance = rounds.mask, rounds.item, rounds.weight, rounds.propensity
-    rows, first = np.arange(len(weight)), item[0]
-    spread = 1 / chance
-    taken = np.stack([weight > 0, weight * spread, weight**2 * (1 - chance) * spread**2])
-    if (item == first).all() and mask.all() and (np.diff(first) > 0).all():  # one list of candidates throughout
+    first, weighted = item[0], weight / chance
+    taken = weight > 0, weighted, weighted**2 * (1 - chance)
+    if mask.all() and (np.diff(first) > 0).all() and (item == first).all():  # one list of candidates throughout
         slot, place = first, rounds.action
         mass = np.zeros(len(slot)) if rounds.probs is None else weight @ rounds.probs
         offered = np.full(len(slot), weight.sum())
@@ -186,7 +193,7 @@ def _item_sums(rounds: Rounds) -> ItemSums:
         slot, place_of_all = _codes(item[mask])
         places = np.zeros(item.shape, np.int64)
         places[mask] = place_of_all
-        place = places[rows, rounds.action]
+        place = places[np.arange(len(weight)), rounds.action]
         all_weights = np.broadcast_to(weight[:, None], mask.shape)[mask]
         offered = np.bincount(place_of_all, all_weights, len(slot))
         mass = np.zeros(len(slot)) if rounds.probs is None else np.bincount(place_of_all, all_weights * rounds.probs[mask], len(slot))

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsdk.ope._moments import Moments, ratio
 from recsdk.ope._rounds import Rounds
-from recsdk.ope._tally import IMPORTANCE, REWARD, SIZE, TAIL, UNIFORM, VALUE, WEIGHT, Tally, tally
+from recsdk.ope._tally import IMPORTANCE, REWARD, SIZE, TAIL, UNIFORM, VALUE, WEIGHT, Tally, moments, tally
 
 MIN_TAKEN = 30
 """Rounds of an item below which its propensities are not tested: the test is a normal one."""
@@ -93,7 +93,7 @@ def diagnose(rounds: Rounds, *, default_reward: float = 0.0, num_decisions: int 
 
 def diagnose_tally(found: Tally, *, num_decisions: int | None = None) -> Diagnostics:
     """Says the same of a log whose rounds are summed up."""
-    total = _moments(found, slice(None))
+    total = moments(found)
     mean_weight, mean_weight_z = _off_one(total, IMPORTANCE)
     uniform_weight, uniform_weight_z = _off_one(total, UNIFORM)
     item, item_weight_z = _worst_item(found)
@@ -122,7 +122,7 @@ def diagnose_tally(found: Tally, *, num_decisions: int | None = None) -> Diagnos
 
 def clipped(found: Tally) -> tuple[Clipped, ...]:
     """Returns IPS with none of the weights clipped, then with the largest 1, 10, 100, ... of them."""
-    total = _moments(found, slice(None)).sums
+    total = moments(found).sums
     order = np.argsort(-found.tail[0], kind="stable")
     importance, weight, reward = found.tail[:, order]
     answers: list[Clipped] = []
@@ -157,10 +157,6 @@ def pareto_k(tail: np.ndarray) -> float:
     return float((size * fitted + 10 * 0.5) / (size + 10))  # as if ten more had been seen, of k = 1/2
 
 
-def _moments(found: Tally, part: slice) -> Moments:
-    return Moments(found.pieces.sums[part].sum(0), found.pieces.products[part].sum(0), found.counts)
-
-
 def _kish(total: Moments, column: int) -> float:
     squares = total.products[column, column]
     return float(total.sums[column] ** 2 / squares) if squares else 0.0
@@ -180,7 +176,7 @@ def _drift(found: Tally, column: int) -> float:
     halves = slice(num_pieces // 2), slice(num_pieces // 2, None)
     if any(found.pieces.sums[half, WEIGHT].sum() <= 0 for half in halves):
         return math.nan
-    (first, first_error), (second, second_error) = (ratio(_moments(found, half), (column,), (WEIGHT,)) for half in halves)
+    (first, first_error), (second, second_error) = (ratio(moments(found, half), (column,), (WEIGHT,)) for half in halves)
     stderr = math.hypot(first_error, second_error)
     return (second - first) / stderr if stderr > 1e-9 * abs(first) else 0.0
 
@@ -208,7 +204,7 @@ def _worst_item(found: Tally) -> tuple[int, float]:
 
 def _pareto_k(found: Tally) -> float:
     size = tail_size(found.num_weighted)
-    if size >= found.tail.shape[1]:
+    if size >= min(found.tail.shape[1], TAIL):
         return math.nan
     largest = np.sort(found.tail[0])[-size - 1 :]
     excess = largest[1:] - largest[0]

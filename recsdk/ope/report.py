@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Group
 
-from recsdk.ope.evaluation import Evaluation
+    from recsdk.ope.evaluation import Evaluation
 
 STYLES = {"trust": "green", "caution": "yellow", "refuse": "bold red"}
 
 
 def report(evaluation: Evaluation) -> Group:
     """Returns estimates, diagnostics and verdict for `rich.print`."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
     level = next(iter(evaluation.estimates.values())).level
     estimates = Table("estimator", title="Reward per round", title_justify="left")
     for column in ("value", "stderr", f"{100 * level:g} % interval"):
@@ -24,6 +28,14 @@ def report(evaluation: Evaluation) -> Group:
     diagnostics = Table("diagnostic", title="Overlap", title_justify="left")
     diagnostics.add_column("", justify="right")
     for name, value in evaluation.diagnostics._asdict().items():
-        diagnostics.add_row(name, "unknown" if math.isnan(value) else f"{value:,}" if isinstance(value, int) else f"{value:.4g}")
+        diagnostics.add_row(name, shown(value))
+    sensitivity = Table("clip", "rounds clipped", "ips", title="Sensitivity to the largest weights", title_justify="left")
+    for clip, num_clipped, value in evaluation.clipped:
+        sensitivity.add_row(f"{clip:.4g}", f"{num_clipped:,}", f"{value:.6g}")
     verdict = Text.assemble("verdict: ", (evaluation.verdict, STYLES[evaluation.verdict]))
-    return Group(estimates, diagnostics, verdict, *(Text(f"  {reason}") for reason in evaluation.reasons))
+    return Group(estimates, diagnostics, sensitivity, verdict, *(Text(f"  {reason}") for reason in evaluation.reasons))
+
+
+def shown(value: float) -> str:
+    """Returns a diagnostic as text."""
+    return "unknown" if math.isnan(value) else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

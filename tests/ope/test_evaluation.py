@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from ope.logs import log_of, random_log
 
+import recsdk
 from recsdk import ope
-from recsdk.errors import InsufficientOverlap, InvalidValue
+from recsdk.errors import InsufficientOverlap, InvalidLog, InvalidValue
 from recsdk.ope.report import report
 
 
@@ -34,7 +35,8 @@ def test_no_reward_model_is_fitted_where_none_is_asked_for():
 
 def test_the_level_is_passed_on():
     log, target, _ = random_log(0)
-    assert ope.evaluate(log, target, level=0.5).estimates["snips"] == ope.delta(ope.snips(ope.rounds(log, target)), level=0.5)
+    expected = ope.delta(ope.snips(ope.rounds(log, target)), level=0.5)
+    assert ope.evaluate(log, target, level=0.5).estimates["snips"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_refusal_can_be_overruled_and_is_still_a_refusal():
@@ -82,3 +84,90 @@ def test_a_report_has_every_number_and_the_reasons():
     for name in (*found.estimates, *ope.Diagnostics._fields):
         assert name in text
     assert f"{found.estimates['dr'].value:.6g}" in text
+
+
+def test_a_log_with_one_decision_twice_is_refused():
+    log, target, _ = random_log(0, size=50)
+    names = [f"d{row}" for row in range(50)]
+    assert ope.evaluate(log, target, ids=names, force=True) == ope.evaluate(log, target, force=True)
+    names[40] = "d3"
+    with pytest.raises(InvalidLog, match=r"ids must be unique, got 'd3' in row 3 and in row 40 \(1 of 50 rows are there again\)"):
+        ope.evaluate(log, target, ids=names)
+    with pytest.raises(InvalidLog, match="ids must be one for each of 50 rows, got"):
+        ope.evaluate(log, target, ids=names[:-1])
+
+
+def test_rows_that_are_the_same_in_all_they_say_are_counted():
+    log, _, _ = random_log(0, size=3000)
+    assert ope.num_repeated(log) == 0
+    twice = recsdk.Interaction(
+        recsdk.Context(*(np.concatenate([c, c[:7]]) for c in log.context)), *(np.concatenate([c, c[:7]]) for c in log[1:])
+    )
+    assert ope.num_repeated(twice) == 7
+    reward = twice.reward.copy()
+    reward[3000] += 1e-12
+    assert ope.num_repeated(twice._replace(reward=reward)) == 6
+
+
+def test_estimators_may_be_functions_with_names_of_their_own():
+    log, target, _ = random_log(0)
+    q_hat = np.random.default_rng(0).random(target.shape)
+    mine = {"half": lambda rounds: ope.average(rounds.reward / 2, rounds.weight), "dr": ope.dr}
+    found = ope.evaluate(log, target, estimators=mine, q_hat=q_hat)
+    assert found.estimates["half"].value == pytest.approx(log.reward.mean() / 2)
+    assert found.estimates["dr"] == pytest.approx(ope.evaluate(log, target, estimators=("dr",), q_hat=q_hat).estimates["dr"], rel=1e-10)
+
+
+def test_the_interval_may_be_any_function_of_terms():
+    log, target, _ = random_log(0)
+    doubled = ope.evaluate(
+        log, target, level=0.9, estimators=("ips",), interval=lambda terms, level: ope.delta(ope.add(terms, terms), level=level)
+    )
+    assert doubled.estimates["ips"] == ope.delta(ope.add(*2 * [ope.ips(ope.rounds(log, target))]), level=0.9)
+    with pytest.raises(InvalidValue, match="num_draws must be 0 where an interval is given"):
+        ope.evaluate(log, target, interval=ope.delta, num_draws=10)
+
+
+def test_a_bootstrap_of_functions_is_that_of_names():
+    log, target, _ = random_log(0)
+    named, given = (ope.evaluate(log, target, estimators=each, num_draws=100, seed=2).estimates for each in (("ips",), {"ips": ope.ips}))
+    assert given["ips"] == pytest.approx(named["ips"], rel=1e-5)
+    assert named["ips"].low != ope.evaluate(log, target, estimators=("ips",)).estimates["ips"].low
+
+
+def test_a_reward_model_may_be_a_function_too():
+    log, target, _ = random_log(0)
+    given = ope.evaluate(log, target, q_hat=log.context.features[..., 0])
+    assert ope.evaluate(log, target, q_hat=lambda context: context.features[..., 0]) == given
+
+
+def test_the_engine_of_a_replay_is_passed_on():
+    log, _, _ = random_log(0, size=50)
+    with pytest.raises(InvalidValue, match="engine must be one of"):
+        ope.evaluate(log, recsdk.Uniform(), engine="fortran")
+
+
+def test_the_number_of_decisions_gives_the_join_rate():
+    log, target, _ = random_log(0)
+    found = ope.evaluate(log, target, num_decisions=2500)
+    assert found.diagnostics.join_rate == pytest.approx(0.8)
+    assert any("80.0% of the decisions" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize("num_decisions", [0, 1999, 1.5])
+def test_fewer_decisions_than_rows_are_refused(num_decisions):
+    log, target, _ = random_log(0)
+    with pytest.raises(InvalidValue, match="num_decisions must be a whole number >= 2000"):
+        ope.evaluate(log, target, num_decisions=num_decisions)
+
+
+def test_a_notebook_shows_every_number_and_escapes_names():
+    log, target, _ = random_log(0, size=200)
+    found = ope.evaluate(log, target, estimators={"<ips>": ope.ips})
+    shown = found._repr_html_()
+    assert "&lt;ips&gt;" in shown
+    assert "<ips>" not in shown
+    assert f"{found.estimates['<ips>'].value:.6g}" in shown
+    assert found.verdict in shown
+    for name in ope.Diagnostics._fields:
+        assert f"<td>{name}</td>" in shown

@@ -1,0 +1,241 @@
+"""A log in pieces: sums that fit in memory whatever the log's length, and that add up over shards.
+
+    parts = [accumulate(chunks_of(shard), target) for shard in shards]
+    finish(functools.reduce(merge, parts))
+
+However a log is cut into chunks, the answer is the same to the last bit: rows are regrouped into blocks of 8,192. Over shards it is
+the same to 1e-12.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from recsdk.base import Interaction
+from recsdk.checks import require_integer
+from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError
+from recsdk.ope._blocks import BLOCK, blocks, take
+from recsdk.ope._rounds import Rounds, checked_rounds
+from recsdk.ope._tally import TAIL, Tally, add, tally
+from recsdk.ope.estimators import Estimator, named
+from recsdk.ope.intervals.bootstrap import Resampled, resample
+from recsdk.ope.intervals.bootstrap import merge as merge_draws
+from recsdk.ope.terms import Terms
+
+if TYPE_CHECKING:
+    from recsdk._loop import Engine
+    from recsdk._replay import LearnFrom
+
+Answer = Callable[[int, Any], Rounds]
+"""From the number of a block's first row and the block to what is checked of it, beside the target."""
+
+
+class Partial(NamedTuple):
+    """What is kept of a log, or of a shard of it, beside one target.
+
+    Attributes:
+        widths: J of each estimator's terms, by name.
+        tally: sums, largest weights, and sums by item.
+        draws: of each estimator, sums under the bootstrap's multiplicities; none unless asked for.
+    """
+
+    widths: dict[str, int]
+    tally: Tally
+    draws: tuple[Resampled, ...]
+
+
+def accumulate(
+    chunks: Iterable[Interaction] | Iterable[Rounds],
+    target: Any = None,
+    *,
+    estimators: Sequence[str] | Mapping[str, Estimator] = ("ips", "snips"),
+    q_hat: Any = None,
+    num_draws: int = 0,
+    default_reward: float = 0.0,
+    first_row: int = 0,
+    learn_from: LearnFrom = "none",
+    state: Any = None,
+    seed: int = 0,
+    engine: Engine = "auto",
+) -> Partial:
+    """Walks over a log chunk by chunk, and keeps what an evaluation needs: a few megabytes.
+
+    Args:
+        chunks: the log, oldest first, as interactions with a leading T; or as `rounds`, which have the target in them.
+        target: what `evaluate` takes; an array of probabilities has the rows of all chunks and may be a `numpy.memmap`. A function is
+            given the `Context` of some rounds, with a leading T, and returns f64[T, K]. None for chunks that are `rounds`.
+        estimators: names among `ESTIMATORS`, or functions by name whose terms depend on their own row alone.
+        q_hat: an array or a function like `target`, of expected rewards.
+        num_draws: of the bootstrap; 0 for none, then intervals are normal ones.
+        default_reward: as in `diagnose`.
+        first_row: number of the first row in the whole log, of a shard; keys the bootstrap, and says what is early and what late.
+        learn_from: as in `evaluate`. A policy that learns sees this shard only.
+        state: as in `evaluate`.
+        seed: of a policy's draws, and of the bootstrap's.
+        engine: as in `replay`.
+
+    Raises:
+        EmptyLog: no rows.
+        InvalidLog, InvalidProbs, InvalidPropensity, InvalidScores: a row that cannot be used, by its number in the whole log.
+        InvalidValue: an argument out of its range.
+    """
+    require_integer("num_draws", num_draws, at_least=0)
+    require_integer("first_row", first_row, at_least=0)
+    answer = _answer(target, q_hat, first_row, _Walk(learn_from, state, seed, engine))
+    functions, end = named(estimators), first_row
+
+    def checked() -> Iterator[tuple[int, Rounds]]:
+        nonlocal end
+        for row, block in blocks(chunks, first_row):  # type: ignore[type-var]  # all chunks are of one kind, or `answer` refuses them
+            found = answer(row, block)
+            end = row + len(found.action)
+            yield row, found
+
+    total = fold(checked(), functions, num_draws=num_draws, seed=seed, default_reward=default_reward)
+    for name, value in (("target", target), ("q_hat", q_hat)):
+        if hasattr(value, "shape") and len(value) != end - first_row:
+            raise InvalidLog(f"{name} must have a row for each of the log's {end - first_row}, got {len(value)}.")
+    return total
+
+
+def fold(
+    log: Iterable[tuple[int, Rounds]],
+    functions: Mapping[str, Estimator],
+    *,
+    num_draws: int = 0,
+    seed: int = 0,
+    default_reward: float = 0.0,
+) -> Partial:
+    """Sums up checked blocks, each given with the number of its first row.
+
+    Raises:
+        EmptyLog: no blocks, or no row of positive weight.
+        InvalidValue: an estimator whose terms depend on other rows of the block.
+    """
+    total: Partial | None = None
+    for row, block in log:
+        terms = {name: function(block) for name, function in functions.items()}
+        if total is None:
+            _check_rowwise(block, functions, terms)
+        # Once so many are kept, only what is larger than the least of them counts.
+        above = total.tally.tail[0].min() if total is not None and total.tally.tail.shape[1] >= TAIL else -np.inf
+        columns = [column for each in terms.values() for field in each for column in field.T]
+        sums = tally(block, columns, first_row=row, default_reward=default_reward, above=above)
+        draws: tuple[Resampled, ...] = ()
+        if num_draws:
+            centres = [_centre(each) for each in terms.values()] if total is None else [each.centre for each in total.draws]
+            draws = tuple(resample(list(terms.values()), num_draws=num_draws, seed=seed, first_row=row, centres=centres))
+        part = Partial({name: each.numerator.shape[1] for name, each in terms.items()}, sums, draws)
+        total = part if total is None else _sum(total, part)
+    if total is None:
+        raise EmptyLog("log must have at least one row, got none.")
+    if not total.tally.num_weighted:
+        raise EmptyLog(f"The log must have a row of positive weight, got {total.tally.num_rounds} rows of weight 0.")
+    return total
+
+
+def merge(a: Partial, b: Partial) -> Partial:
+    """Returns what would have been kept of two shards in one.
+
+    Raises:
+        InvalidValue: shards of other estimators, or with another number of draws.
+    """
+    sizes = [{len(draws.draws) for draws in part.draws} for part in (a, b)]
+    if a.widths != b.widths or sizes[0] != sizes[1]:
+        raise InvalidValue(
+            f"parts must have the same estimators and number of draws, got {list(a.widths)} with {sizes[0]} and {list(b.widths)} "
+            f"with {sizes[1]}."
+        )
+    return _sum(a, b._replace(draws=tuple(_recentred(theirs, ours.centre) for ours, theirs in zip(a.draws, b.draws, strict=True))))
+
+
+class _Walk(NamedTuple):
+    learn_from: LearnFrom
+    state: Any
+    seed: int
+    engine: Engine
+
+
+def _answer(target: Any, q_hat: Any, first_row: int, walk: _Walk) -> Answer:
+    if target is None:
+        return _given
+    if hasattr(target, "update"):  # a policy; neither an array nor a function has one
+        return _replayed(target, q_hat, first_row, walk)
+    if walk.state is not None or walk.learn_from != "none":
+        raise InvalidValue("state and learn_from are for a target that is a Policy; this one is given by its probabilities.")
+
+    def answer(row: int, block: Interaction) -> Rounds:
+        return _beside(row, block, _part_of(target, row - first_row, block), _part_of(q_hat, row - first_row, block))
+
+    return answer
+
+
+def _given(row: int, block: Any) -> Rounds:
+    if not isinstance(block, Rounds):
+        raise InvalidValue(f"chunks must be `rounds` where no target is given, got {type(block).__name__} from row {row} on.")
+    return block
+
+
+def _replayed(policy: Any, q_hat: Any, first_row: int, walk: _Walk) -> Answer:
+    state = walk.state
+
+    def answer(row: int, block: Interaction) -> Rounds:
+        from recsdk._replay import replay  # it may load JAX, which probabilities do not need
+
+        nonlocal state
+        seed = int(np.random.SeedSequence([walk.seed, row // BLOCK]).generate_state(1)[0])
+        played = replay(policy, block, learn_from=walk.learn_from, state=state, seed=seed, engine=walk.engine)
+        state = played.state
+        probs, matched = np.asarray(played.decision.probs), np.asarray(played.matched)
+        return _beside(row, block, probs, _part_of(q_hat, row - first_row, block), matched)
+
+    return answer
+
+
+def _part_of(value: Any, start: int, block: Interaction) -> Any:
+    if value is None:
+        return None
+    return value[start : start + len(block.action)] if hasattr(value, "shape") else value(block.context)
+
+
+def _beside(row: int, block: Interaction, target: Any, q_hat: Any, matched: Any = None) -> Rounds:
+    try:
+        return checked_rounds(block, target, q_hat=q_hat, matched=matched)
+    except RecsdkError as error:
+        raise type(error)(f"{error} Rows are counted from row {row} of the log.") from error
+
+
+def _check_rowwise(block: Rounds, functions: Mapping[str, Estimator], terms: Mapping[str, Terms]) -> None:
+    half = (len(block.action) + 1) // 2
+    part = take(block, slice(half))
+    for name, function in functions.items():
+        if not all(np.allclose(field[:half], again, rtol=1e-9, atol=0) for field, again in zip(terms[name], function(part), strict=True)):
+            raise InvalidValue(f"estimators must give each row its terms whatever the others are, but {name!r} does not: use `evaluate`.")
+
+
+def _centre(terms: Terms) -> np.ndarray:
+    below = terms.denominator.sum(0)
+    centre: np.ndarray = np.divide(terms.numerator.sum(0), below, where=below > 0, out=np.zeros_like(below))
+    return centre
+
+
+def _recentred(draws: Resampled, centre: np.ndarray) -> Resampled:
+    """Takes residuals from other ratios: numerator - centre * denominator is linear in residual and denominator."""
+    shift, width = draws.centre - centre, 2 * len(centre)
+    left, right = np.triu_indices(width)
+    turn = np.eye(width)
+    turn[: len(centre), len(centre) :] = np.diag(shift)
+
+    def turned(sums: np.ndarray) -> np.ndarray:
+        products = np.empty((*sums.shape[:-1], width, width))
+        products[..., left, right] = products[..., right, left] = sums[..., width:]
+        return np.concatenate([sums[..., :width] @ turn.T, (turn @ products @ turn.T)[..., left, right]], axis=-1)
+
+    return Resampled(centre, draws.counts, turned(draws.total), turned(draws.draws))
+
+
+def _sum(a: Partial, b: Partial) -> Partial:
+    return Partial(a.widths, add(a.tally, b.tally), tuple(map(merge_draws, a.draws, b.draws)))
