@@ -51,7 +51,6 @@ class Coba:
 
 
 SETTINGS = {
-    "LinUCB, alpha 0.03": Coba("LinUCBLearner", {"alpha": 0.03}),
     "LinUCB, alpha 0.1": Coba("LinUCBLearner", {"alpha": 0.1}),
     "LinUCB, alpha 0.3": Coba("LinUCBLearner", {"alpha": 0.3}),
 }

@@ -57,7 +57,6 @@ class MABWiser:
 
 
 SETTINGS = {
-    "LinUCB, alpha 0.03": MABWiser("LinUCB", {"alpha": 0.03}),
     "LinUCB, alpha 0.1": MABWiser("LinUCB", {"alpha": 0.1}),
     "LinUCB, alpha 0.3": MABWiser("LinUCB", {"alpha": 0.3}),
     "LinTS, alpha 0.1": MABWiser("LinTS", {"alpha": 0.1}),
