@@ -35,6 +35,7 @@ docs: $(INSTALLED)
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/speed.py --write
+	$(BIN)/python benchmarks/throughput.py --write
 
 # Hours, but what was played is remembered: an interrupted run goes on.
 benchmark-quality: $(PEERS)

@@ -6,19 +6,52 @@ import functools
 import importlib.util
 import itertools
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import peers
 
-from recsdk import Context, EpsilonGreedy, Interaction, LinTS, LinUCB, Policy, Uniform, WithFloor, decide, learn
+import recsdk
+from recsdk import Context, Interaction, LinTS, LinUCB, Policy, decide, learn
 
+RULES = ("LinUCB", "LinTS", "squarecb")  # of each peer the first setting of each of these
+COBA_LARGEST = 10_000  # K x D: coba keeps the square of that many numbers
 BARE = "NumPy, bare LinUCB"
 VW = "VW squarecb, bare loop"
 VW_OPTIONS = "--cb_explore_adf --squarecb --quiet --random_seed 1"
 ALPHA = 0.5  # the optimism of every LinUCB here
 POOL_BYTES = 2**20
 """Events are taken again and again from a pool that stays in a core's cache, as features just computed for a request do."""
+
+
+POLICIES: dict[str, Policy[Any]] = {
+    "uniform": recsdk.Uniform(),
+    "by-column": recsdk.ByColumn(),
+    "lin-ucb on two columns": recsdk.OnColumns(policy=LinUCB(), columns=(0, -1)),
+    "epsilon-greedy": recsdk.EpsilonGreedy(),
+    "epsilon-decay": recsdk.EpsilonDecay(),
+    "boltzmann": recsdk.Boltzmann(),
+    "squarecb": recsdk.SquareCB(),
+    "lin-ucb": LinUCB(alpha=ALPHA),
+    "lin-ts": LinTS(),
+    "logistic-ts": recsdk.LogisticTS(),
+    "disjoint-lin-ucb": recsdk.DisjointLinUCB(),
+    "disjoint-lin-ts": recsdk.DisjointLinTS(),
+    "hybrid-lin-ucb": recsdk.HybridLinUCB(),
+    "hybrid-lin-ts": recsdk.HybridLinTS(),
+    "bag": recsdk.Bag(),
+    "exp3": recsdk.EXP3(),
+    "exp4 of lin-ucb and lin-ts": recsdk.EXP4(policies=(LinUCB(), LinTS())),
+    "tsallis-inf of lin-ucb and lin-ts": recsdk.TsallisINF(policies=(LinUCB(), LinTS())),
+    "mixture of lin-ucb and lin-ts": recsdk.Mixture(policies=(LinUCB(), LinTS()), shares=(0.5, 0.5)),
+    "lin-ts with floor": recsdk.WithFloor(policy=LinTS()),
+    "lin-ucb, discounted": recsdk.Discounted(policy=LinUCB()),
+    "lin-ucb, windowed": recsdk.Windowed(policy=LinUCB(), window=100),
+    "lin-ucb, conservative": recsdk.Conservative(policy=LinUCB(), baseline=recsdk.ByColumn()),
+    "lin-ucb, budgeted": recsdk.Budgeted(policy=LinUCB(), cap=100, window=1000),
+}
+"""Every policy and wrapper, a row each; those for JAX alone too."""
 
 
 class Event(NamedTuple):
@@ -45,6 +78,18 @@ def stream(num_candidates: int, dim: int) -> Iterator[Event]:
         rewards = (rng.random(num_candidates) < 1 / (1 + np.exp(-features @ weights))).astype(np.float64)
         pool.append(Event(Context(features, np.ones(num_candidates, bool), np.arange(num_candidates)), rewards))
     return itertools.cycle(pool)
+
+
+class Entry(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        kind: "by hand", "recsdk" or "peer".
+        make: returns the contestant, with nothing learned.
+    """
+
+    kind: str
+    make: Callable[[], Contestant]
 
 
 class Recsdk:
@@ -139,21 +184,54 @@ class BareVW:
             workspace.learn(lines)
 
 
-def contestants(dim: int) -> dict[str, Contestant]:
-    """Returns everyone, each with nothing learned; Vowpal Wabbit where it is installed."""
-    everyone: dict[str, Contestant] = {
-        BARE: BareLinUCB(dim),
-        "NumPy, bare LinUCB, with propensity": BareLinUCBWithPropensity(dim),
-        "recsdk uniform": Recsdk(Uniform(), dim),
-        "recsdk epsilon-greedy": Recsdk(EpsilonGreedy(), dim),
-        "recsdk lin-ucb": Recsdk(LinUCB(alpha=ALPHA), dim),
-        "recsdk lin-ts": Recsdk(LinTS(), dim),
-        "recsdk lin-ts with floor": Recsdk(WithFloor(policy=LinTS()), dim),
-    }
+class OneContext:
+    """A peer that takes one vector and K arms, each with weights of its own, where the others take a row for each candidate."""
+
+    def __init__(self, peer: peers.Peer) -> None:
+        self.peer = peer
+
+    def play(self, events: Iterable[Event]) -> None:
+        """See `Contestant`; the vector is the first candidate's row."""
+        peer, log = self.peer, []
+        for context, rewards in events:
+            x = context.features[0]
+            action = peer.choose(x)
+            peer.learn(x, action, rewards[action])
+            log.append((x, action, rewards[action]))
+
+
+def entries(size: tuple[int, int]) -> dict[str, Entry]:
+    """Returns everyone who is installed and fits into memory."""
+    num_candidates, dim = size
+    found = {BARE: Entry("by hand", lambda: BareLinUCB(dim))}
+    found["NumPy, bare LinUCB, with propensity"] = Entry("by hand", lambda: BareLinUCBWithPropensity(dim))
+    for name, policy in _policies().items():
+        found[f"recsdk {name}"] = Entry("recsdk", functools.partial(Recsdk, policy, dim))
     if importlib.util.find_spec("vowpalwabbit"):
-        everyone[VW] = BareVW()
+        found[VW] = Entry("peer", BareVW)
         if importlib.util.find_spec("recsdk_vw"):
             import recsdk_vw
 
-            everyone["VW squarecb, recsdk-vw"] = Recsdk(recsdk_vw.squarecb(), dim)
-    return everyone
+            found["VW squarecb, recsdk-vw"] = Entry("recsdk", lambda: Recsdk(recsdk_vw.squarecb(), dim))
+    for name, peer in _arms(num_candidates * dim):
+        found[f"{name} (x, K arms)"] = Entry("peer", lambda peer=peer: OneContext(peer.start(num_candidates, dim, 0)))  # type: ignore[misc]
+    return found
+
+
+def _policies() -> dict[str, Policy[Any]]:
+    """Returns those that run here, with those for JAX alone made ready for live events."""
+    found = {name: policy for name, policy in POLICIES.items() if "numpy" in policy.runs_on}
+    if importlib.util.find_spec("jax"):
+        compiled = {name: policy for name, policy in POLICIES.items() if name not in found} | {"lin-ucb, jitted": LinUCB(alpha=ALPHA)}
+        found |= {name: recsdk.Jitted(policy=policy) for name, policy in compiled.items()}
+    return found
+
+
+def _arms(num_weights: int) -> Iterator[tuple[str, peers.Peer]]:
+    for name, library in peers.LIBRARIES.items():
+        if name in peers.missing() or (name == "coba" and num_weights > COBA_LARGEST):
+            continue
+        for rule in RULES:
+            setting = next((setting for setting in library.settings if setting.startswith(rule)), None)
+            if setting:
+                yield f"{name} {setting}", library.settings[setting]

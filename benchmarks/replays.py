@@ -1,19 +1,41 @@
-"""Who is timed on a log: walk it, choose in every round, learn from what was logged."""
+"""Who is timed on a log: walk it, choose in every round, learn from what was logged; with one setting, or with sixteen."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from contestants import ALPHA, BARE, VW_OPTIONS, vw_lines
 
-from recsdk import Context, EpsilonGreedy, Interaction, LinTS, LinUCB, Policy, replay
+from recsdk import Context, EpsilonGreedy, Interaction, LinTS, LinUCB, Policy, replay, sweep
 
 POLICIES: dict[str, Policy[Any]] = {"lin-ucb": LinUCB(alpha=ALPHA), "lin-ts": LinTS(), "epsilon-greedy": EpsilonGreedy()}
 ENGINES = ("jax", "numpy") if importlib.util.find_spec("jax") else ("numpy",)
+SWEEPS = {
+    "alpha": [LinUCB(alpha=round(0.1 * step, 1)) for step in range(1, 17)],
+    "alpha and ridge": [LinUCB(alpha=alpha, ridge=ridge) for alpha, ridge in itertools.product((0.1, 0.3, 0.6, 1.2), (0.3, 1.0, 3.0, 9.0))],
+}
+
+
+class Entry(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        kind: "by hand", "recsdk" or "peer".
+        run: walks the log.
+        num_settings: that are walked with.
+        compiles: whether the first run takes longer.
+    """
+
+    kind: str
+    run: Callable[[], object]
+    num_settings: int = 1
+    compiles: bool = False
 
 
 def uniform_log(num_rounds: int, num_candidates: int, dim: int) -> Interaction:
@@ -42,8 +64,50 @@ def bare_linucb(log: Interaction) -> list[Any]:
     return choices
 
 
-def write_vw(log: Interaction, path: Path) -> None:
-    """Writes the log in Vowpal Wabbit's text format."""
+def entries(log: Interaction, folder: Path) -> dict[str, Entry]:
+    """Returns everyone who can walk the log, some of them by files in `folder`; JAX has been started then."""
+    found = {BARE: Entry("by hand", functools.partial(bare_linucb, log))}
+    if importlib.util.find_spec("numba"):
+        found |= _numba(log)
+    if importlib.util.find_spec("vowpalwabbit"):
+        found |= _vw(log, folder)
+    for (name, policy), engine in itertools.product(POLICIES.items(), ENGINES):
+        run = functools.partial(replay, policy, log, engine=engine)
+        found[f"recsdk replay of {name}, {engine}"] = Entry("recsdk", run, compiles=engine == "jax")
+    if "jax" in ENGINES:
+        import jax
+
+        jax.numpy.zeros(1).block_until_ready()
+        for name, policies in SWEEPS.items():
+            found[f"recsdk sweep of 16 lin-ucb, {name}"] = Entry("recsdk", functools.partial(sweep, policies, log), 16, compiles=True)
+    return found
+
+
+def _numba(log: Interaction) -> dict[str, Entry]:
+    import loops
+
+    columns = log.context.features, log.action, log.reward
+    alphas, ridges = (np.array([getattr(policy, field) for policy in SWEEPS["alpha and ridge"]]) for field in ("alpha", "ridge"))
+    only_alphas = np.array([policy.alpha for policy in SWEEPS["alpha"]])
+    runs: dict[str, tuple[Callable[[], object], int]] = {
+        "numba loop, LinUCB": (functools.partial(loops.choices, *columns, ALPHA, 1.0), 1),
+        "numba loop, 16 LinUCB, alpha": (functools.partial(loops.sweep_alphas, *columns, only_alphas), 16),
+        "numba loop, 16 LinUCB, alpha and ridge": (functools.partial(loops.sweep, *columns, alphas, ridges), 16),
+    }
+    return {name: Entry("by hand", run, num_settings, compiles=True) for name, (run, num_settings) in runs.items()}
+
+
+def _vw(log: Interaction, folder: Path) -> dict[str, Entry]:
+    text, cache = folder / "log.txt", folder / "log.cache"
+    _write_vw(log, text)
+    _drive_vw(f"--data {text} --cache_file {cache} --kill_cache")
+    return {
+        "VW squarecb, its driver on text": Entry("peer", lambda: _drive_vw(f"--data {text}")),
+        "VW squarecb, its driver on its cache": Entry("peer", lambda: _drive_vw(f"--data {text} --cache_file {cache}")),
+    }
+
+
+def _write_vw(log: Interaction, path: Path) -> None:
     with path.open("w") as file:
         for features, action, reward, propensity in zip(log.context.features, log.action, log.reward, log.propensity, strict=True):
             lines = vw_lines(features)
@@ -51,33 +115,22 @@ def write_vw(log: Interaction, path: Path) -> None:
             file.write("\n".join(lines) + "\n\n")
 
 
-def vw_driver(path: Path) -> None:
-    """Lets Vowpal Wabbit predict and learn a file by itself."""
+def _drive_vw(options: str) -> None:
+    """Lets Vowpal Wabbit predict and learn a file by itself, as its command line does."""
     from vowpalwabbit import Workspace
 
-    workspace = Workspace(f"{VW_OPTIONS} --data {path}")
+    workspace = Workspace(f"{VW_OPTIONS} {options}")
     workspace.run_parser()
     workspace.finish()
 
 
-def replays(log: Interaction, folder: Path) -> dict[str, Callable[[], object]]:
-    """Returns everyone who can walk the log, one of them by a file in `folder`; JAX has been started then."""
-    if "jax" in ENGINES:
-        import jax
-
-        jax.numpy.zeros(1).block_until_ready()
-    runs: dict[str, Callable[[], object]] = {BARE: lambda: bare_linucb(log)}
-    if importlib.util.find_spec("vowpalwabbit"):
-        write_vw(log, folder / "log.txt")
-        runs["VW squarecb, its own driver on a file"] = lambda: vw_driver(folder / "log.txt")
-    for name in POLICIES:
-        for engine in ENGINES:
-            runs[f"recsdk {name}, {engine}"] = lambda name=name, engine=engine: replay(POLICIES[name], log, engine=engine)  # type: ignore[misc]
-    return runs
+def disagreements(log: Interaction) -> Iterator[float]:
+    """Yields by how much, relative to the largest number of each array, the engines' final states differ, for each policy."""
+    for policy in POLICIES.values():
+        states = [replay(policy, log, engine=engine).state for engine in ENGINES]
+        yield from (_relative(one, other) for one, other in zip(states[0], states[-1], strict=True))
 
 
-def difference(log: Interaction, name: str) -> float:
-    """Returns by how much, relative to the largest number of each array, the engines' final states differ."""
-    on_numpy, on_jax = (replay(POLICIES[name], log, engine=engine).state for engine in ("numpy", "jax"))
-    pairs = [(one, other) for one, other in zip(on_numpy, on_jax, strict=True) if np.abs(one).max() > 0]
-    return max(float(np.abs(one - other).max() / np.abs(one).max()) for one, other in pairs)
+def _relative(one: np.ndarray, other: np.ndarray) -> float:
+    largest = float(np.abs(one).max())
+    return float(np.abs(one - other).max()) / largest if largest else 0.0

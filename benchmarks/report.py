@@ -1,4 +1,8 @@
-"""From what was measured to tables, and into the pages that show them."""
+"""From what was measured to tables and pictures, and into the pages that show them.
+
+Results are plain values, as `--json` prints them: `command`, `machine`, `unit`, `ratio`, `notes`, and `rows` with `contestant`, `kind`,
+`size` (K, D), the quartiles `low`, `median` and `high`, and `to_bare`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("recsdk", "numpy", "jax", "vowpalwabbit")
+PACKAGES = ("recsdk", "numpy", "jax", "numba", "vowpalwabbit", "mabwiser", "contextualbandits", "obp", "river", "coba")
+COLOURS = {"by hand": "#888888", "recsdk": "#3f51b5", "peer": "#e65100"}
 
 Row = Mapping[str, Any]
 Results = Mapping[str, Any]
@@ -33,50 +38,47 @@ def machine() -> dict[str, Any]:
 
 
 def full(results: Results) -> str:
-    """Returns both tables, and on what they were measured."""
-    live = ["Decide and learn, one event at a time", "", *live_table(results)]
-    walked = ["Replay of a log, events per second once compiled", "", *replay_table(results)]
-    return "\n".join([f"`{results['command']}` on {_described(results['machine'])}.", "", *live, "", *walked])
+    """Returns a row for each contestant, with the quartiles at each size and the ratio to the bare loop, and the notes."""
+    sizes = _sizes(results["rows"])
+    titles = [f"{results['unit']}, and {results['ratio']}", *(title for K, D in sizes for title in (f"K = {K}, D = {D}", "ratio"))]
+    lines = _header(titles)
+    for name in _names(results["rows"]):
+        cells = [cell for size in sizes for cell in _cells(results["rows"], name, size)]
+        lines.append(_line([name, *cells]))
+    notes = [f"* {note}" for note in results["notes"]]
+    return "\n".join([f"`{results['command']}` on {_described(results['machine'])}.", "", *lines, *[""] * bool(notes), *notes])
 
 
-def brief(results: Results) -> str:
-    """Returns the few lines for the README."""
-    wanted = {"NumPy, bare LinUCB", "recsdk lin-ucb", "recsdk lin-ts with floor", "VW squarecb, bare loop"}
-    sizes = _sizes(results["live"])
-    lines = _header(["microseconds to decide and learn", *(f"K = {size[0]}, D = {size[1]}" for size in sizes)], text=0)
-    for name in _names(results["live"]):
-        if name in wanted:
-            cells = _by_size(results["live"], name, sizes)
-            lines.append(_line([name, *(_rounded(row["microseconds"]["median"]) if row else "" for row in cells)]))
-    walked = [
-        f"* {name}: {' / '.join(_rounded(row['events_per_second']['median']) for row in _by_size(results['replay'], name, sizes) if row)}"
-        for name in _names(results["replay"])
-        if name.startswith(("NumPy", "VW", "recsdk lin-ucb"))
-    ]
-    what = "K candidates with D features each, one event at a time from Python. A log is walked at these sizes, in events per second:"
-    return "\n".join([*lines, "", what, "", *walked, "", f"Medians, by `{results['command']}` on {_described(results['machine'])}."])
+def brief(results: Results, names: Sequence[str]) -> str:
+    """Returns the medians of a few contestants, for the README."""
+    sizes = _sizes(results["rows"])
+    lines = _header([results["unit"], *(f"K = {K}, D = {D}" for K, D in sizes)])
+    for name in _names(results["rows"]):
+        if name in names:
+            found = [_found(results["rows"], name, size) for size in sizes]
+            lines.append(_line([name, *(rounded(row["median"]) if row else "" for row in found)]))
+    return "\n".join([*lines, "", f"Medians, by `{results['command']}`; [all contestants](docs/benchmarks.md), and on what machine."])
 
 
-def live_table(results: Results) -> list[str]:
-    """Returns a row for each contestant and size, with ratios to the bare loop and to Vowpal Wabbit."""
-    lines = _header(["K", "D", "", "µs per event", "quartiles", "time / bare NumPy", "VW's time / this"], text=2)
-    for row in results["live"]:
-        low, median, high = (_rounded(row["microseconds"][key]) for key in ("low", "median", "high"))
-        times = _rounded(1 / row["to_vw"]) if row["to_vw"] else ""
-        lines.append(_line([*row["size"], row["contestant"], median, f"{low} to {high}", _rounded(row["to_bare"]), times]))
-    return lines
+def draw(results: Results, path: Path) -> None:
+    """Writes a picture of the medians, a column for each size."""
+    import altair as alt
 
-
-def replay_table(results: Results) -> list[str]:
-    """Returns a row for each policy, engine and size."""
-    lines = _header(["K", "D", "", "events/s", "quartiles", "speed / bare NumPy", "compiling, s", "engines differ by"], text=2)
-    for row in results["replay"]:
-        low, median, high = (_rounded(row["events_per_second"][key]) for key in ("low", "median", "high"))
-        compiling = f"{row['compile_seconds']:.1f}" if row["compile_seconds"] is not None else ""
-        differ = f"{row['difference']:.0e}" if row["difference"] is not None else ""
-        cells = [*row["size"], row["contestant"], median, f"{low} to {high}", _rounded(row["to_bare"]), compiling, differ]
-        lines.append(_line(cells))
-    return lines
+    values = [{**row, "place": f"K = {row['size'][0]}, D = {row['size'][1]}"} for row in results["rows"]]
+    names, places = _names(results["rows"]), list(dict.fromkeys(value["place"] for value in values))
+    points = (
+        alt.Chart(alt.Data(values=values), width=200, height=alt.Step(15))
+        .mark_circle(size=60, opacity=1)
+        .encode(
+            x=alt.X("median:Q", title=results["unit"], scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", tickCount=5)),
+            y=alt.Y("contestant:N", title=None, sort=names, axis=alt.Axis(labelLimit=400, grid=True)),
+            color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))),
+            column=alt.Column("place:N", title=None, sort=places),
+        )
+        .configure_legend(orient="top")
+        .configure(background="white")
+    )
+    points.save(path)
 
 
 def write(path: Path, region: str, text: str) -> None:
@@ -94,6 +96,12 @@ def write(path: Path, region: str, text: str) -> None:
     path.write_text(f"{before}{start}\n{text}\n{end}{after}")
 
 
+def rounded(number: float) -> str:
+    """Returns three digits: 17.6 or 1,230."""
+    number = float(f"{number:.3g}")
+    return f"{number:,.0f}" if number >= 100 else f"{number:g}"
+
+
 def _described(machine: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     where = f"{machine['cpu']}, {machine['cores']} cores at a load of {machine['load']} before it began"
@@ -107,18 +115,24 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _header(titles: Sequence[str], *, text: int) -> list[str]:
-    return [_line(titles), _line(["---" if column == text else "--:" for column in range(len(titles))])]
+def _cells(rows: Sequence[Row], name: str, size: tuple[int, int]) -> tuple[str, str]:
+    row = _found(rows, name, size)
+    if row is None:
+        return "", ""
+    low, median, high = (rounded(row[key]) for key in ("low", "median", "high"))
+    return f"{median} ({low} to {high})", rounded(row["to_bare"])
+
+
+def _found(rows: Sequence[Row], name: str, size: tuple[int, int]) -> Row | None:
+    return next((row for row in rows if row["contestant"] == name and tuple(row["size"]) == size), None)
+
+
+def _header(titles: Sequence[str]) -> list[str]:
+    return [_line(titles), _line(["--:" if column else "---" for column in range(len(titles))])]
 
 
 def _line(cells: Sequence[Any]) -> str:
     return f"| {' | '.join(map(str, cells))} |"
-
-
-def _rounded(number: float) -> str:
-    """Returns three digits: 17.6 or 1,230."""
-    number = float(f"{number:.3g}")
-    return f"{number:,.0f}" if number >= 100 else f"{number:g}"
 
 
 def _sizes(rows: Sequence[Row]) -> list[tuple[int, int]]:
@@ -127,8 +141,3 @@ def _sizes(rows: Sequence[Row]) -> list[tuple[int, int]]:
 
 def _names(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(row["contestant"] for row in rows))
-
-
-def _by_size(rows: Sequence[Row], name: str, sizes: Sequence[tuple[int, int]]) -> list[Row | None]:
-    found = {tuple(row["size"]): row for row in rows if row["contestant"] == name}
-    return [found.get(size) for size in sizes]

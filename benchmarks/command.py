@@ -1,0 +1,85 @@
+"""What the commands share: their options, who is missing, and where their results go."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import peers
+import report
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+DOCS = ROOT / "docs" / "benchmarks.md"
+SIZES = "10x16,100x64,1000x64"
+
+
+class Page(NamedTuple):
+    """Where a table goes."""
+
+    path: Path
+    region: str
+    text: Callable[[report.Results], str]
+
+
+class Options(NamedTuple):
+    """What was asked for.
+
+    Attributes:
+        name: the command, as one types it.
+        sizes: K and D, each.
+        quick: whether rough is good enough.
+        as_json: whether to print every number, instead of tables.
+        write: whether to put tables and pictures into the pages.
+    """
+
+    name: str
+    sizes: list[tuple[int, int]]
+    quick: bool
+    as_json: bool
+    write: bool
+
+
+def parse(script: str, about: str | None, arguments: Sequence[str] | None) -> Options:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--quick", action="store_true", help="seconds instead of minutes, and rough")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--write", action="store_true", help="put tables and pictures into docs/ and README.md")
+    parser.add_argument("--sizes", default=SIZES, help="candidates x features, as in %(default)s")
+    chosen = parser.parse_args(arguments)
+    options = ["--quick"] * chosen.quick + [f"--sizes {chosen.sizes}"] * (chosen.sizes != SIZES)
+    name = " ".join([f"python benchmarks/{script}", *options])
+    return Options(name, [_size(text) for text in chosen.sizes.split(",")], chosen.quick, chosen.json, chosen.write)
+
+
+def missing(packages: Iterable[str]) -> list[str]:
+    """Returns a note about those packages that are not installed, if there are any."""
+    absent = [name for name in packages if importlib.util.find_spec(name) is None]
+    return [f"Left out, since not installed: {', '.join(absent)}; for them `{peers.HOW}`."] if absent else []
+
+
+def show(options: Options, results: report.Results, pages: Iterable[Page], picture: str) -> int:
+    """Prints the results, puts them into the pages where that was asked for, and returns the exit code."""
+    print(json.dumps(results, indent=1) if options.as_json else report.full(results))
+    if not options.write:
+        return 0
+    failed = 0
+    for page in pages:
+        try:
+            report.write(page.path, page.region, page.text(results))
+        except LookupError as error:
+            failed = 1
+            print(error, file=sys.stderr)
+    report.draw(results, DOCS.parent / picture)
+    return failed
+
+
+def _size(text: str) -> tuple[int, int]:
+    num_candidates, dim = map(int, text.split("x"))
+    return num_candidates, dim
