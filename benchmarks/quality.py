@@ -1,0 +1,160 @@
+"""How much recsdk earns while it learns, beside other libraries: `python benchmarks/quality.py`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+# NumPy reads this when it is imported; on matrices this small a second thread makes every contestant slower.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+import peers
+import quality_report
+import quality_sets
+import report
+from quality_play import Key, Memory, Outcome, Own, play_own, play_peer
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+from scipy.stats import rankdata
+
+import recsdk
+from recsdk.policies.wide_deep import WideDeep
+
+OWN = {
+    "DisjointLinUCB": Own("shared", lambda num: recsdk.DisjointLinUCB(num_items=num)),
+    "DisjointLinTS": Own("shared", lambda num: recsdk.DisjointLinTS(num_items=num)),
+    "HybridLinUCB": Own("shared", lambda num: recsdk.HybridLinUCB(num_items=num)),
+    "SquareCB": Own("blocks", lambda num: recsdk.SquareCB()),
+    "WideDeep": Own("shared", lambda num: WideDeep(num_items=num)),
+}
+"""Our policies: each in the one configuration that it has for every set."""
+DEFAULT = "WideDeep"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+class Bakeoff:
+    """Who plays what, how often; each outcome is played once and remembered.
+
+    Args:
+        sets: names of the sets.
+        num_seeds: how many orders of each.
+        cap: events of a set at most.
+        memory: of outcomes.
+        progress: shows what is being played.
+    """
+
+    def __init__(self, sets: Sequence[str], num_seeds: int, cap: int, memory: Memory, progress: Progress) -> None:
+        self.sets, self.seeds, self.memory, self.progress = sets, range(num_seeds), memory, progress
+        self.lengths = {name: quality_sets.num_rounds(name, cap) for name in sets}
+
+    def own(self, name: str) -> list[dict[str, Any]]:
+        """Returns the rows of one of our policies."""
+        task = self.progress.add_task(name, total=len(self.sets) * len(self.seeds))
+        return [self._row(name, "", each, self._own(name, each, task)) for each in self.sets]
+
+    def library(self, name: str, tuning_seeds: int) -> list[dict[str, Any]]:
+        """Returns the rows of a library: on each set, of the setting with the best mean rank on all others."""
+        settings, sets = peers.LIBRARIES[name].settings, self.sets
+        task = self.progress.add_task(f"{name}, tuning", total=len(settings) * len(sets) * tuning_seeds)
+        tried = [[self._peer(name, setting, each, range(tuning_seeds), task) for each in sets] for setting in settings]
+        ranks = rankdata(-np.array([[np.mean([o.reward for o in outcomes]) for outcomes in row] for row in tried]), axis=0)
+        best = (ranks.sum(axis=1, keepdims=True) - ranks).argmin(axis=0)
+        chosen = {each: list(settings)[place] for each, place in zip(sets, best, strict=True)}
+        task = self.progress.add_task(name, total=len(sets) * len(self.seeds))
+        return [self._row(name, chosen[each], each, self._peer(name, chosen[each], each, self.seeds, task)) for each in sets]
+
+    def _own(self, name: str, each: str, task: Any) -> list[Outcome]:
+        own, length = OWN[name], self.lengths[each]
+        setting = f"{own.policy(1)!r} {own.phi}"
+        keys = [Key(name, recsdk.__version__, setting, each, length, seed) for seed in self.seeds]
+        return [self._play(key, lambda key=key: play_own(own, each, length, key.seed), task) for key in keys]
+
+    def _peer(self, name: str, setting: str, each: str, seeds: Iterable[int], task: Any) -> list[Outcome]:
+        library, length = peers.LIBRARIES[name], self.lengths[each]
+        peer = library.settings[setting]
+        keys = [Key(name, str(library.version), repr(peer), each, length, seed) for seed in seeds]
+        return [self._play(key, lambda key=key: play_peer(peer, each, length, key.seed), task) for key in keys]
+
+    def _play(self, key: Key, play: Any, task: Any) -> Outcome:
+        outcome = self.memory(key, play)
+        self.progress.advance(task)
+        return outcome
+
+    def _row(self, name: str, setting: str, each: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        rewards = [outcome.reward for outcome in outcomes]
+        microseconds = float(np.median([outcome.seconds for outcome in outcomes])) * 1e6
+        return {"contestant": name, "setting": setting, "set": each, "rewards": rewards, "microseconds": microseconds}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code."""
+    chosen = _parser().parse_args(arguments)
+    if chosen.default not in chosen.contestants:
+        chosen.contestants = [chosen.default, *chosen.contestants]
+    memory, missing, machine = Memory(), peers.missing(), report.machine()
+    for name in chosen.again:
+        memory.forget(name)
+    with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        bakeoff = Bakeoff(chosen.sets, chosen.seeds, chosen.cap, memory, bar)
+        rows = [row for name in chosen.contestants if name in OWN for row in bakeoff.own(name)]
+        for name in chosen.contestants:
+            if name in peers.LIBRARIES and name not in missing:
+                rows += bakeoff.library(name, min(chosen.tuning_seeds, chosen.seeds))
+    results: dict[str, Any] = {
+        "command": _command(chosen),
+        "machine": machine,
+        "default": chosen.default,
+        "own": [name for name in chosen.contestants if name in OWN],
+        "versions": {name: library.version for name, library in peers.LIBRARIES.items()},
+        "missing": {name: text for name, text in missing.items() if name in chosen.contestants},
+        "lengths": bakeoff.lengths,
+        "rows": rows,
+        "compared": quality_report.compare(rows, chosen.default, list(OWN)),
+    }
+    print(json.dumps(results, indent=1) if chosen.json else quality_report.full(results))
+    if chosen.write:
+        report.write(DOCS / "quality.md", "quality", quality_report.full(results))
+        quality_report.draw(results, DOCS / "quality.svg")
+    return 0
+
+
+def _command(chosen: argparse.Namespace) -> str:
+    names = ("contestants", "sets", "seeds", "tuning_seeds", "cap", "default")
+    given = {name: getattr(chosen, name) for name in names if getattr(chosen, name) != _parser().get_default(name)}
+    texts = {name: ",".join(value) if isinstance(value, list) else value for name, value in given.items()}
+    return " ".join(["python benchmarks/quality.py", *(f"--{name.replace('_', '-')} {text}" for name, text in texts.items())])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    names, sets = [*OWN, *peers.LIBRARIES], quality_sets.names()
+    parser.add_argument("--contestants", default=names, type=_among(names), help=f"of {', '.join(names)}")
+    parser.add_argument("--sets", default=sets, type=_among(sets), help=f"of {', '.join(sets)}")
+    parser.add_argument("--seeds", default=10, type=int, help="orders of each set (%(default)s)")
+    parser.add_argument("--tuning-seeds", default=1, type=int, help="orders that the settings of a library are compared on (%(default)s)")
+    parser.add_argument("--cap", default=10_000, type=int, help="events of a set at most, but for letter and pendigits (%(default)s)")
+    parser.add_argument("--default", default=DEFAULT, choices=list(OWN), help="our policy that is compared with each peer (%(default)s)")
+    parser.add_argument("--again", default=[], type=_among(names), help="contestants to play again, though remembered")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--write", action="store_true", help="put the tables and the picture into docs/quality.md")
+    return parser
+
+
+def _among(known: Sequence[str]) -> Any:
+    def names(text: str) -> list[str]:
+        wanted = text.split(",")
+        if unknown := [name for name in wanted if name not in known]:
+            raise argparse.ArgumentTypeError(f"must be of {', '.join(known)}, separated by commas, got {', '.join(unknown)}")
+        return wanted
+
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())
