@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         learn,
     )
     from recsdk.errors import RecsdkError
-    from recsdk.ledger.reader import read_ledger
+    from recsdk.ledger.reader import read_ledger, read_policy
     from recsdk.policies.bag import Bag
     from recsdk.policies.boltzmann import Boltzmann
     from recsdk.policies.budgeted import Budgeted
@@ -118,6 +118,7 @@ _LAZY = {
     "Uniform": "recsdk.policies.uniform",
     "WithFloor": "recsdk.policies.floor",
     "read_ledger": "recsdk.ledger.reader",
+    "read_policy": "recsdk.ledger.reader",
     "replay": "recsdk._replay",
     "simulate": "recsdk._simulate",
     "simulate_slates": "recsdk._slates",
@@ -178,6 +179,7 @@ __all__ = [
     "decide_slate",
     "learn",
     "read_ledger",
+    "read_policy",
     "replay",
     "simulate",
     "simulate_slates",

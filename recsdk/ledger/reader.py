@@ -1,20 +1,40 @@
-"""The ledger as a log: for replay, off-policy evaluation and audits. Reads beside a running recommender."""
+"""The ledger as a log, and as the policy that learned from it: for replay, off-policy evaluation and audits.
+
+Reads beside a running recommender.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.request import pathname2url
 
 import numpy as np
 
-from recsdk.base import Context, Interaction
+from recsdk import _codec, _given
+from recsdk._learner import interaction
+from recsdk.base import Context, Interaction, learn
 from recsdk.checks import require_integer, require_number
 from recsdk.errors import EmptyLog, LedgerError, LedgerMismatch
 from recsdk.ledger import DecisionRecord
-from recsdk.ledger.sqlite import read_decisions, read_rewards
+from recsdk.ledger.sqlite import read_bytes, read_decisions, read_rewards
+from recsdk.policies.floor import WithFloor
+
+
+class Learned(NamedTuple):
+    """A policy with what it has learned.
+
+    Attributes:
+        policy: with its floor, as it was live.
+        state: consumed by `replay` and `recsdk.ope.evaluate`: read it again for another run.
+    """
+
+    policy: Any
+    state: Any
 
 
 def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float | None = None) -> Interaction:
@@ -40,19 +60,73 @@ def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float 
     require_integer("position", position, at_least=0)
     if default_reward is not None:
         require_number("default_reward", default_reward)
-    try:
-        with contextlib.closing(_open(Path(folder))) as db:
-            db.execute("BEGIN")  # rewards and decisions of one moment, while the recommender goes on
-            rewards = {reward.decision_id: reward.value for reward in read_rewards(db) if reward.position == position}
-            records = [record for record in read_decisions(db) if len(record.action) > position]
-    except sqlite3.Error as error:
-        raise LedgerError(f"The ledger in {str(folder)!r} cannot be read: {error}.") from error
+    with _reading(folder) as db:
+        rewards = {reward.decision_id: reward.value for reward in read_rewards(db) if reward.position == position}
+        records = [record for record in read_decisions(db) if len(record.action) > position]
     if default_reward is None:
         records = [record for record in records if record.decision_id in rewards]
     if not records:
         raise EmptyLog(f"The ledger in {str(folder)!r} has no {'rewarded ' * (default_reward is None)}decision with a position {position}.")
     values = [rewards.get(record.decision_id, default_reward) for record in records]
     return _log(records, position, np.array(values, np.float64))
+
+
+def count_decisions(folder: str | Path, *, position: int = 0) -> int:
+    """Returns how many decisions have such a position, with a reward or without: what `recsdk.ope.evaluate` compares a log with.
+
+    Raises:
+        LedgerCorrupt: when a record is not what was written.
+        LedgerError: when there is no ledger in the folder.
+    """
+    require_integer("position", position, at_least=0)
+    with _reading(folder) as db:
+        return sum(len(record.action) > position for record in read_decisions(db))
+
+
+def read_policy(folder: str | Path, policy: Any = "lin-ts", *, floor: float = 0.05) -> Learned:
+    """Reads what a recommender's policy has learned until now, as the target of an evaluation. The recommender may be open.
+
+    Evaluate it on rounds that it has not learned from: on those it has, it looks better than it is.
+
+    Args:
+        folder: the recommender's; it must hold a snapshot of this policy, which `Recommender.snapshot` and `close` write.
+        policy: as given to `Recommender.open`.
+        floor: as given to `Recommender.open`.
+
+    Raises:
+        LedgerMismatch: no snapshot of this policy with this floor.
+        LedgerCorrupt: when a record or the snapshot is not what was written.
+        LedgerError: when there is no ledger in the folder.
+        PluginError, UnknownPlugin, InvalidValue: a policy that cannot be had.
+    """
+    require_number("floor", floor, at_least=0, at_most=1)
+    chosen = _given.policy(policy)
+    chosen = WithFloor(policy=chosen, floor=floor) if floor else chosen
+    with _reading(folder) as db:
+        header, stored = json.loads(read_bytes(db, "snapshot/header") or "{}"), read_bytes(db, "snapshot/policy")
+        if stored is None or header.get("policy") != repr(chosen):
+            raise LedgerMismatch(
+                f"The ledger in {str(folder)!r} must hold a snapshot of {chosen!r}, got {header.get('policy')}: call `snapshot`."
+            )
+        template = chosen.init(np.zeros(1))
+        state = _codec.loads(chosen, template, stored)
+        _codec.close(chosen, template)
+        later = list(read_rewards(db))[header["num_learned"] :]
+        wanted = {reward.decision_id for reward in later}
+        records = {record.decision_id: record for record in read_decisions(db) if record.decision_id in wanted} if wanted else {}
+    for reward in later:
+        state = learn(chosen, state, interaction(chosen, records[reward.decision_id], reward))
+    return Learned(chosen, state)
+
+
+@contextlib.contextmanager
+def _reading(folder: str | Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with contextlib.closing(_open(Path(folder))) as db:
+            db.execute("BEGIN")  # rewards and decisions of one moment, while the recommender goes on
+            yield db
+    except sqlite3.Error as error:
+        raise LedgerError(f"The ledger in {str(folder)!r} cannot be read: {error}.") from error
 
 
 def _open(folder: Path) -> sqlite3.Connection:

@@ -104,12 +104,7 @@ class SqliteLedger:
 
     def get(self, name: str) -> bytes | None:
         """See `Ledger`."""
-        row = _first(self._db, "SELECT sha256, data FROM blobs WHERE name = ?", name)
-        if row is None:
-            return None
-        if hashlib.sha256(row[1]).digest() != row[0]:
-            raise LedgerCorrupt(f"The ledger's {name!r} does not have the checksum it was written with.")
-        return bytes(row[1])
+        return read_bytes(self._db, name)
 
     def put(self, name: str, data: bytes) -> None:
         """See `Ledger`."""
@@ -198,6 +193,20 @@ class SqliteLedger:
     def _write(self, statement: str, *values: Any) -> None:
         with _translated("The ledger could not be written"):
             self._db.execute(statement, values)
+
+
+def read_bytes(db: sqlite3.Connection, name: str) -> bytes | None:
+    """Returns the bytes kept under a name.
+
+    Raises:
+        LedgerCorrupt: when they are not what was written.
+    """
+    row = _first(db, "SELECT sha256, data FROM blobs WHERE name = ?", name)
+    if row is None:
+        return None
+    if hashlib.sha256(row[1]).digest() != row[0]:
+        raise LedgerCorrupt(f"The ledger's {name!r} does not have the checksum it was written with.")
+    return bytes(row[1])
 
 
 def read_decisions(db: sqlite3.Connection) -> Iterator[DecisionRecord]:

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from live import alter, crash, open_recommender, request, serve, small_recommender
 
+import recsdk
+from recsdk import _tree, ope
 from recsdk.checks import check_log
 from recsdk.errors import EmptyLog, InvalidValue, LedgerCorrupt, LedgerError, LedgerMismatch
-from recsdk.ledger.reader import read_ledger
+from recsdk.ledger.reader import count_decisions, read_ledger, read_policy
 
 
 @pytest.fixture
@@ -120,3 +122,35 @@ def test_a_changed_propensity_is_noticed(shop, folder):
     alter(folder, "UPDATE decisions SET probs = zeroblob(LENGTH(probs)) WHERE id = 'd1'")
     with pytest.raises(LedgerCorrupt, match="Decision 'd1'"):
         read_ledger(folder)
+
+
+def test_decisions_without_a_reward_are_counted_too(shop, folder):
+    mixed(shop)
+    assert [count_decisions(folder, position=position) for position in range(4)] == [12, 8, 4, 0]
+    assert len(read_ledger(folder).action) < 12
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.05])
+def test_what_the_policy_has_learned_is_read_to_the_last_bit_from_an_open_and_a_closed_folder(tmp_path, floor):
+    folder = tmp_path / "shop"
+    with open_recommender(folder, policy=recsdk.LinUCB(), floor=floor, log_features="all") as shop:
+        serve(shop, range(5))
+        shop.snapshot()
+        serve(shop, range(5, 12))
+        live = [np.array(leaf) for leaf in _tree.leaves(shop._learner.state)]
+        opened = read_policy(folder, recsdk.LinUCB(), floor=floor)
+        assert opened.policy == shop.policy
+    closed = read_policy(folder, recsdk.LinUCB(), floor=floor)
+    for read in (opened, closed):
+        assert all(np.array_equal(a, b) for a, b in zip(_tree.leaves(read.state), live, strict=True))
+    found = ope.evaluate(read_ledger(folder), closed.policy, state=closed.state, estimators=("ips",), force=True, engine="numpy")
+    assert np.isfinite(found.estimates["ips"].value)
+
+
+def test_a_policy_without_a_snapshot_is_refused(shop, folder):
+    serve(shop, range(3))
+    with pytest.raises(LedgerMismatch, match=r"must hold a snapshot of .*LinUCB.*, got None: call `snapshot`"):
+        read_policy(folder, recsdk.LinUCB())
+    shop.snapshot()
+    with pytest.raises(LedgerMismatch, match="must hold a snapshot of WithFloor"):
+        read_policy(folder, recsdk.LinUCB(alpha=17.0))
