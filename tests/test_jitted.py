@@ -87,7 +87,8 @@ def test_nothing_is_compiled_again_for_an_equal_policy_or_a_stored_state(compila
     assert compilations == []
 
 
-BOTH = [Uniform(), LinTS(num_draws=8), DisjointLinTS(num_draws=1, num_items=64), WithFloor(policy=LinUCB())]
+TWO = Mixture(policies=(LinTS(num_draws=4), LinTS(scale=1.0, num_draws=2)), shares=(0.5, 0.5))
+BOTH = [Uniform(), TWO, DisjointLinTS(num_draws=1, num_items=64), WithFloor(policy=LinUCB())]
 
 
 @pytest.mark.parametrize("policy", BOTH, ids=repr)
