@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -60,7 +59,7 @@ def parse(script: str, about: str | None, arguments: Sequence[str] | None) -> Op
 
 def missing(packages: Iterable[str]) -> list[str]:
     """Returns a note about those packages that are not installed, if there are any."""
-    absent = [name for name in packages if importlib.util.find_spec(name) is None]
+    absent = [name for name in packages if report.version(name) is None]
     return [f"Left out, since not installed: {', '.join(absent)}; for them `{peers.HOW}`."] if absent else []
 
 

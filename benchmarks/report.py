@@ -32,9 +32,17 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES},
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
+
+
+def version(name: str) -> str | None:
+    """Returns the version of an installed distribution, or None."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def full(results: Results) -> str:
@@ -103,16 +111,9 @@ def rounded(number: float) -> str:
 
 
 def _described(machine: Mapping[str, Any]) -> str:
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number)
     where = f"{machine['cpu']}, {machine['cores']} cores at a load of {machine['load']} before it began"
     return f"{where}; Python {machine['python']}, {versions}; {machine['date']}"
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _cells(rows: Sequence[Row], name: str, size: tuple[int, int]) -> tuple[str, str]:
