@@ -198,6 +198,13 @@ def test_an_update_writes_to_no_array_but_the_state():
     assert [leaf[0] for leaf in map(np.asarray, policy_state)] == [3, 0, 0]
 
 
+def test_an_update_takes_the_place_of_the_state_in_memory():
+    policy = Jitted(policy=SgdLinear())
+    before = policy.init(np.zeros(DIM))
+    policy.update(before, Interaction(make_round(4), 0, 1.0, 0.5, 1.0))
+    assert all(leaf.is_deleted() for leaf in before)
+
+
 def test_the_applications_settings_are_left_alone():
     before = dict(jax.config.values)
     decisions, policy_state = live(Jitted(policy=SgdLinear(rate=0.25)), [3, 5])
