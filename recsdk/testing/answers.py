@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,21 +16,42 @@ MAX_Z = 4.5
 
 
 class Recorder:
-    """Passes random numbers on, and remembers what was asked for."""
+    """Passes random numbers on, and remembers what was asked for and given."""
 
     def __init__(self, rng: Rng) -> None:
         self._rng = rng
         self.asked: list[tuple[str, Any]] = []
+        self.given: list[Array] = []
 
     def standard_normal(self, shape: Any = None) -> Array:
         """Returns f64[shape], independent standard normal."""
-        self.asked.append(("standard_normal", shape))
-        return self._rng.standard_normal(shape)
+        return self._noted("standard_normal", shape)
 
     def random(self, shape: Any = None) -> Array:
         """Returns f64[shape], uniform on [0, 1)."""
-        self.asked.append(("random", shape))
-        return self._rng.random(shape)
+        return self._noted("random", shape)
+
+    def _noted(self, method: str, shape: Any) -> Array:
+        self.asked.append((method, shape))
+        self.given.append(np.asarray(getattr(self._rng, method)(shape)))
+        return self.given[-1]
+
+
+class Tape:
+    """Gives recorded random numbers again, one array a call."""
+
+    def __init__(self, numbers: Sequence[Array]) -> None:
+        self._numbers = iter(numbers)
+
+    def standard_normal(self, shape: Any = None) -> Array:
+        """Returns the next f64[shape]."""
+        del shape
+        return next(self._numbers)
+
+    def random(self, shape: Any = None) -> Array:
+        """Returns the next f64[shape]."""
+        del shape
+        return next(self._numbers)
 
 
 class Answer(NamedTuple):

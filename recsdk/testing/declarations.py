@@ -1,4 +1,4 @@
-"""The law that a policy is what it says it is: a plain value."""
+"""The law that a component is what it says it is: a plain value."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ def check_declaration(policy: Policy[Any]) -> None:
     assert policy.learns_from in LEARNS_FROM, (
         f"declaration: {name(policy)}: learns_from must be one of {LEARNS_FROM}, got {policy.learns_from!r}"
     )
+    assert_is_value(policy, name(policy))
+
+
+def assert_is_value(component: Any, called: str) -> None:
+    """Asserts that a component equals, and hashes as, another of the same fields."""
     try:
-        is_value = policy == rebuilt(policy) and hash(policy) == hash(rebuilt(policy))
+        is_value = component == rebuilt(component) and hash(component) == hash(rebuilt(component))
     except TypeError as error:
-        raise AssertionError(
-            f"declaration: {name(policy)} must be hashable, such as an `@attrs.frozen(kw_only=True)` class: {error}"
-        ) from error
-    assert is_value, f"declaration: {name(policy)} must equal, and hash as, one made of the same fields"
+        raise AssertionError(f"declaration: {called} must be hashable, such as an `@attrs.frozen(kw_only=True)` class: {error}") from error
+    assert is_value, f"declaration: {called} must equal, and hash as, one made of the same fields"

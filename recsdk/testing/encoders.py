@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unittest
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +12,20 @@ from recsdk import _codec
 from recsdk.base import Encoder, Events
 from recsdk.data import requests_table, take
 from recsdk.testing import events
+from recsdk.testing.costs import assert_in_time
+from recsdk.testing.declarations import assert_is_value
+from recsdk.testing.processes import compare
+from recsdk.testing.purity import assert_no_global_randomness
 from recsdk.testing.states import brief, rebuilt
 
 ROW_TOLERANCE = 1e-5
 """Relative to the largest coordinate: a matrix product of another height may sum in another order."""
+
+
+def check_declaration(encoder: Encoder[Any], *, log: Events | None = None) -> None:
+    """It is a hashable value that equals another of the same fields."""
+    del log
+    assert_is_value(encoder, repr(encoder))
 
 
 def check_vectors(encoder: Encoder[Any], *, log: Events | None = None) -> None:
@@ -96,10 +107,51 @@ def check_snapshot(encoder: Encoder[Any], *, log: Events | None = None) -> None:
     _codec.close(other_process, more)
 
 
+def check_randomness(encoder: Encoder[Any], *, log: Events | None = None) -> None:
+    """Its random numbers follow from the seed; the generators of `numpy.random` and `random` are left alone."""
+    log = log or events.example_log()
+
+    def fitted() -> np.ndarray:
+        state = encoder.fit(log)
+        vectors = np.array(encoder.encode_items(state, log.items))
+        _codec.close(encoder, state)
+        return vectors
+
+    assert_no_global_randomness(repr(encoder), fitted)
+
+
+def check_processes(encoder: Encoder[Any], *, log: Events | None = None) -> None:
+    """Fitted in other processes, with other seeds of Python's hashes, it encodes bit for bit as in this one."""
+    if log is not None:
+        raise unittest.SkipTest("other processes have the example's log only")
+    compare(encoder, repr(encoder), "encoder")
+
+
+def check_speed(encoder: Encoder[Any], *, log: Events | None = None) -> None:
+    """Encoding a request takes at most 50 ms."""
+    log = log or events.example_log()
+    state, requests = encoder.fit(log), requests_table([events.request(log, 0).features])
+
+    def encode(_: int) -> None:
+        encoder.encode_requests(state, requests)
+
+    assert_in_time(f"{encoder!r}, encoding a request,", encode)
+    _codec.close(encoder, state)
+
+
 def _assert_close(where: str, got: np.ndarray, wanted: np.ndarray) -> None:
     apart = float(np.abs(got - wanted).max()) / max(1.0, float(np.abs(wanted).max()))
     assert apart <= ROW_TOLERANCE, f"{where} must be the rows of all, {brief(wanted)}, got {brief(got)}"
 
 
-ENCODER_CHECKS: tuple[Callable[..., None], ...] = (check_vectors, check_rows, check_purity, check_snapshot)
+ENCODER_CHECKS: tuple[Callable[..., None], ...] = (
+    check_declaration,
+    check_vectors,
+    check_randomness,
+    check_rows,
+    check_purity,
+    check_snapshot,
+    check_processes,
+    check_speed,
+)
 """The laws of encoders: each takes an encoder, and a log where the example's features will not do."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unittest
 from typing import Any
 
 import numpy as np
@@ -11,29 +10,43 @@ from recsdk import _tree
 from recsdk._loop import JaxRandom
 from recsdk._replay import replay
 from recsdk.base import Policy
-from recsdk.testing import inputs, states
-from recsdk.testing.states import TOLERANCE, OnNumpy, brief, distance, name, needs_jax
+from recsdk.testing import answers, inputs, states
+from recsdk.testing.states import TOLERANCE, brief, distance, name, needs_jax
 
 DIM = 5
 NUM_ROUNDS = 40
 
 
 def check_engines(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
-    """The compiled replay of a log gives NumPy's state, and given the same random numbers the same probabilities."""
+    """The compiled replay of a log gives the state that the live loop gives."""
     needs_jax(policy)
-    if "numpy" not in policy.runs_on:
-        raise unittest.SkipTest(f"{name(policy)} does not run on NumPy")
     log = inputs.log(NUM_ROUNDS, 5, DIM)
-    on_numpy = replay(policy, log, engine="numpy").state
+    on_numpy = replay(states.on_numpy(policy), log, engine="numpy").state
     on_jax = replay(policy, log, engine="jax").state
     difference = states.difference(policy, on_jax, on_numpy, DIM, tolerance=tolerance)
     assert not difference, f"engines: {name(policy)}: JAX must learn what NumPy learns, but {difference}"
-    eager = OnNumpy(policy)
-    for seed, case in enumerate(inputs.case(5, DIM, kind, padded=True) for kind in ("normal", "half tied", "zero")):
-        got = eager.probs(on_numpy, np.random.default_rng(seed), case.context)
-        wanted = policy.probs(on_numpy, np.random.default_rng(seed), case.context)
-        assert distance(got, wanted) <= tolerance, (
-            f"engines: {name(policy)} on {case.name}: JAX must answer as NumPy does, {brief(wanted)}, got {brief(got)}"
+
+
+def check_batch(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
+    """Compiled, and asked about many contexts at once, as in a sweep, it answers as one by one, given the same random numbers."""
+    needs_jax(policy)
+    import jax
+
+    single = policy if "numpy" in policy.runs_on else states.OnNumpy(policy)
+    state = states.learned(single, inputs.log(NUM_ROUNDS, 5, DIM))
+    cases = [inputs.case(5, DIM, kind, padded=True) for kind in ("normal", "half tied", "zero")]
+    tapes = [answers.Recorder(np.random.default_rng(seed)) for seed in range(len(cases))]
+    wanted = [single.probs(state, tape, case.context) for tape, case in zip(tapes, cases, strict=True)]
+
+    def answer(state: Any, numbers: Any, context: Any) -> Any:
+        return policy.probs(state, answers.Tape(numbers), context)
+
+    with jax.enable_x64(True):
+        numbers = [np.stack(drawn) for drawn in zip(*(tape.given for tape in tapes), strict=True)]
+        together = jax.jit(jax.vmap(answer, (None, 0, 0)))(state, numbers, _tree.stack([case.context for case in cases]))
+    for got, alone, case in zip(np.asarray(together), wanted, cases, strict=True):
+        assert distance(got, alone) <= tolerance, (
+            f"batch: {name(policy)} on {case.name}: compiled and in a batch it must answer as alone, {brief(alone)}, got {brief(got)}"
         )
 
 
@@ -42,15 +55,9 @@ def check_strictness(policy: Policy[Any]) -> None:
     needs_jax(policy)
     import jax
 
-    case, row = inputs.case(5, DIM), inputs.at(inputs.log(1, 5, DIM), 0)
-
-    def traced(prior: Any, key: Any, context: Any, interaction: Any) -> Any:
-        state = policy.init(prior)
-        return policy.probs(state, JaxRandom(key), context), state, policy.update(state, interaction)
-
-    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         try:
-            probs, before, after = jax.eval_shape(traced, np.zeros(DIM), jax.random.key(0), case.context, row)
+            probs, before, after = _traced(policy)
         except (TypeError, ValueError, jax.errors.JAXTypeError) as error:
             raise AssertionError(
                 f"strictness: {name(policy)} must trace with strict dtype promotion and without rank promotion: {error}"
@@ -62,6 +69,19 @@ def check_strictness(policy: Policy[Any]) -> None:
         )
 
 
+def _traced(policy: Policy[Any]) -> tuple[Any, Any, Any]:
+    """Traces a policy; returns what its probs, its first state and the next one would be."""
+    import jax
+
+    def traced(prior: Any, key: Any, context: Any, interaction: Any) -> Any:
+        state = policy.init(prior)
+        return policy.probs(state, JaxRandom(key), context), state, policy.update(state, interaction)
+
+    case, row = inputs.case(5, DIM), inputs.at(inputs.log(1, 5, DIM), 0)
+    with jax.enable_x64(True):
+        return jax.eval_shape(traced, np.zeros(DIM), jax.random.key(0), case.context, row)  # type: ignore[no-any-return]
+
+
 def check_settings(policy: Policy[Any]) -> None:
     """It leaves JAX's settings as the application has them; 64 bits are on inside the loop only."""
     needs_jax(policy)
@@ -70,10 +90,8 @@ def check_settings(policy: Policy[Any]) -> None:
     original = dict(jax.config.values)
     jax.config.update("jax_enable_x64", False)  # type: ignore[no-untyped-call]  # JAX's default, whatever the application chose
     before = dict(jax.config.values)
-    eager = OnNumpy(policy)
-    log = inputs.log(NUM_ROUNDS, 5, DIM)
-    eager.probs(states.learned(eager, inputs.at(log, slice(1))), np.random.default_rng(0), inputs.case(5, DIM).context)
-    replay(policy, log, engine="jax")
+    _traced(policy)
+    replay(policy, inputs.log(NUM_ROUNDS, 5, DIM), engine="jax")
     changed = {key: value for key, value in jax.config.values.items() if before[key] != value}
     for key in {*changed, "jax_enable_x64"}:
         jax.config.update(key, original[key])  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ from recsdk.testing.states import TOLERANCE, brief, name, on_numpy
 
 DIM = 5
 NUM_ROUNDS = 40
+NUM_SNAPSHOT = 1000
 
 
 def check_fold(policy: Policy[Any]) -> None:
@@ -74,11 +75,22 @@ def check_chosen(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
     states.close(policy, whole)
 
 
+def check_commutes(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
+    """Where merge is offered, which says that the order of rounds is moot, two orders of a log give one state."""
+    if not isinstance(policy, Mergeable):
+        raise unittest.SkipTest(f"{name(policy)} does not offer merge, so that the order of rounds may matter")
+    log = inputs.log(NUM_ROUNDS, 5, DIM)
+    wanted = policy.weigh(states.learned(policy, log), 1.0)
+    for how, order in (("backwards", np.arange(NUM_ROUNDS)[::-1]), ("shuffled", np.random.default_rng(0).permutation(NUM_ROUNDS))):
+        state = policy.weigh(states.learned(policy, inputs.at(log, order)), 1.0)
+        _assert_equal(f"commutes: learned {how}", policy, state, wanted, tolerance)
+
+
 def check_snapshot(policy: Policy[Any]) -> None:
     """A state saved, and loaded by another process in the middle of a log, is bit for bit the one that went straight through."""
     policy = on_numpy(policy)
-    log = inputs.log(NUM_ROUNDS, 5, DIM)
-    half = NUM_ROUNDS // 2
+    log = inputs.log(NUM_SNAPSHOT, 5, DIM)
+    half = NUM_SNAPSHOT // 2
     straight = states.learned(policy, inputs.at(log, slice(half)))
     data = states.dumps(policy, straight)
     other_process = states.rebuilt(policy)

@@ -1,4 +1,4 @@
-"""The law that the log depends on: what is logged as a propensity is how often the action is drawn.
+"""The laws that the log depends on: what is logged as a propensity is how often the action is drawn.
 
 Counting per item has no power to see a wrong propensity: errors of opposite sign cancel. So the draws are counted in bins of the logged
 propensity, and importance weights towards targets that the policy knows nothing of must have mean 1.
@@ -12,8 +12,7 @@ References:
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +20,10 @@ from recsdk import base
 from recsdk.base import Context, Policy
 from recsdk.testing import inputs, states
 from recsdk.testing.states import brief, name, on_numpy
+from recsdk.testing.world import NUM_ROUNDS, Draws, watched
 
 DIM = 5
-NUM_FROZEN = 2000
-NUM_LEARNING = 6000
+NUM_AT_REST = 2000
 NUM_RECOMPUTED = 50
 MAX_BINS = 20
 LEAST_VARIANCE = 50.0
@@ -37,90 +36,59 @@ LOG_CERTAINTY = float(np.log(2e5))
 """Of a refusal: an honest policy fails one of the hundred comparisons with a probability below 1e-3."""
 
 
-class Draws(NamedTuple):
-    """What `decide` logged.
-
-    Attributes:
-        features: f64[T, K, D].
-        mask: bool[T, K].
-        action: i64[T].
-        propensity: f64[T].
-        probs: f64[T, K].
-    """
-
-    features: np.ndarray
-    mask: np.ndarray
-    action: np.ndarray
-    propensity: np.ndarray
-    probs: np.ndarray
-
-
-def check_honesty(policy: Policy[Any]) -> None:
-    """Over many draws, at rest and while learning, the frequency of an action is its logged propensity, which is the policy's own."""
+def check_draws(policy: Policy[Any]) -> None:
+    """At rest, an action is drawn as often as its logged propensity says, which is the policy's own."""
     policy = on_numpy(policy)
     for num in (2, 3, 17):
         state = states.learned(policy, inputs.log(60, 5, DIM))
         case = inputs.case(num, DIM, padded=True)
-        _refuse(f"{name(policy)} at rest on {case.name}", _frozen(policy, state, case.context))
+        draws = _at_rest(policy, state, case.context)
+        wrong = _impossible(draws) or _bins(draws) or _weights(draws)
+        assert not wrong, f"draws: {name(policy)} at rest on {case.name}: {wrong}"
         states.close(policy, state)
-    _refuse(f"{name(policy)} while learning", _learning(policy))
 
 
-def _frozen(policy: Policy[Any], state: Any, context: Context) -> Draws:
-    rng = np.random.default_rng(5)
-    for _ in range(NUM_RECOMPUTED):
-        again = copy.deepcopy(rng)
+def check_calibration(policy: Policy[Any], *, num_rounds: int = NUM_ROUNDS) -> None:
+    """While it learns, actions are drawn as often as their logged propensities say, in bins of these."""
+    draws = watched(policy, num_rounds).draws  # type: ignore[arg-type]  # a frozen config is hashable
+    wrong = _impossible(draws) or _bins(draws)
+    assert not wrong, f"calibration: {name(policy)} in {num_rounds} rounds while learning: {wrong}"
+
+
+def check_importance(policy: Policy[Any], *, num_rounds: int = NUM_ROUNDS) -> None:
+    """While it learns, importance weights towards five targets that it knows nothing of have mean 1."""
+    draws = watched(policy, num_rounds).draws  # type: ignore[arg-type]  # a frozen config is hashable
+    wrong = _impossible(draws) or _weights(draws)
+    assert not wrong, f"importance: {name(policy)} in {num_rounds} rounds while learning: {wrong}"
+
+
+def _at_rest(policy: Policy[Any], state: Any, context: Context) -> Draws:
+    rng, decisions = np.random.default_rng(5), []
+    for number in range(NUM_AT_REST):
+        again = copy.deepcopy(rng) if number < NUM_RECOMPUTED else None
         decision = base.decide(policy, state, rng, context)
+        decisions.append(decision)
+        if again is None:
+            continue
         probs = policy.probs(state, again, context)
         assert np.array_equal(decision.probs, probs), (
-            f"honesty: {name(policy)}: the logged probs must be the policy's, got {brief(decision.probs)} for {brief(probs)}"
+            f"draws: {name(policy)}: the logged probs must be the policy's, got {brief(decision.probs)} for {brief(probs)}"
         )
         assert decision.propensity == probs[decision.action], (
-            f"honesty: {name(policy)}: the logged propensity must be that of the drawn action {decision.action}, {probs[decision.action]}, "
+            f"draws: {name(policy)}: the logged propensity must be that of the drawn action {decision.action}, {probs[decision.action]}, "
             f"got {decision.propensity}"
         )
-    return _stack((context, base.decide(policy, state, rng, context)) for _ in range(NUM_FROZEN))
-
-
-def _learning(policy: Policy[Any]) -> Draws:
-    def live() -> Iterator[tuple[Context, base.Decision]]:
-        rng, world = np.random.default_rng(6), np.random.default_rng(7)
-        truth = world.standard_normal(DIM)
-        state = states.init(policy, DIM)
-        for _ in range(NUM_LEARNING):
-            context = Context(world.standard_normal((10, DIM)), np.ones(10, bool), np.arange(10))
-            decision = base.decide(policy, state, rng, context)
-            yield context, decision
-            chosen = context.features[decision.action]
-            reward = chosen @ truth / np.sqrt((chosen @ chosen) * (truth @ truth)) + world.uniform(-1, 1)
-            assert 0 < decision.propensity <= 1, (
-                f"honesty: {name(policy)} while learning: a drawn action must have a propensity in (0, 1], got {decision.propensity}"
-            )
-            state = base.learn(policy, state, base.Interaction(context, decision.action, reward, decision.propensity, np.float64(1)))
-        states.close(policy, state)
-
-    return _stack(live())
-
-
-def _stack(rounds: Iterator[tuple[Context, base.Decision]]) -> Draws:
-    kept = list(rounds)
-    fields = [(context.features, context.mask, *decision) for context, decision in kept]
-    return Draws(*(np.stack([np.asarray(value) for value in column]) for column in zip(*fields, strict=True)))
-
-
-def _refuse(who: str, draws: Draws) -> None:
-    for law in (_impossible, _bins, _weights):
-        wrong = law(draws)
-        assert not wrong, f"honesty: {who}: {wrong}"
+    repeated = (np.broadcast_to(array, (NUM_AT_REST, *array.shape)) for array in (context.features, context.mask))
+    return Draws(*repeated, *(np.stack([np.asarray(field) for field in fields]) for fields in zip(*decisions, strict=True)))
 
 
 def _impossible(draws: Draws) -> str:
-    rounds = np.arange(len(draws.action))
-    for what, logged in (("propensity", draws.propensity), ("probability", draws.probs[rounds, draws.action])):
-        bad = ~((logged > 0) & (logged <= 1))
-        if bad.any():
-            return f"actions with a logged {what} of {logged[bad][0]} were drawn, in {bad.sum()} of {len(bad)} rounds"
-    return ""
+    logged = draws.probs[np.arange(len(draws.action)), draws.action]
+    if (logged != draws.propensity).any():
+        row = int((logged != draws.propensity).argmax())
+        return f"the logged propensity must be the logged probability of the action, {logged[row]}, got {draws.propensity[row]}"
+    bad = ~((logged > 0) & (logged <= 1))
+    return f"actions with a logged propensity of {logged[bad][0]} were drawn, in {bad.sum()} of {len(bad)} rounds" if bad.any() else ""
 
 
 def _bins(draws: Draws) -> str:

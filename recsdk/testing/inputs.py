@@ -46,6 +46,32 @@ KINDS: dict[str, Features] = {
 }
 """How the candidates' features are made."""
 
+LEAST, MOST, _TEN = 5e-324, 1e30, np.arange(10.0)  # the smallest number there is; as large as a bad float32 score may come
+
+EXTREMES: dict[str, np.ndarray] = {
+    "all 0": 0 * _TEN,
+    "0 and -0": np.where(_TEN % 2, 0.0, -0.0),
+    "all 1": 1 + 0 * _TEN,
+    "all 1e30": MOST + 0 * _TEN,
+    "all -1e30": -MOST + 0 * _TEN,
+    "one 1e30": MOST * (_TEN == 3),
+    "one -1e30": -MOST * (_TEN == 3),
+    "+-1e30": np.where(_TEN % 2, MOST, -MOST),
+    "1e30, a rounding apart": MOST * (1 - 2e-16 * _TEN),
+    "1e30 alone": np.array([MOST]),
+    "1, a rounding apart": 1 + 2.0**-52 * _TEN,
+    "two best": 1.0 * (_TEN < 2),
+    "all but one best": 1.0 * (_TEN != 4),
+    "all 5e-324": LEAST + 0 * _TEN,
+    "denormal": LEAST * _TEN,
+    "+-5e-324": np.where(_TEN % 2, LEAST, -LEAST),
+    "+-1e-300": np.where(_TEN % 2, 1e-300, -1e-300),
+    "1e-30 to 1e30": 10.0 ** np.linspace(-30, 30, 10),
+    "1e8 apart": 1e8 * (_TEN - 5),
+    "5e-324 beside 1e30": np.where(_TEN == 7, MOST, LEAST),
+}
+"""Scores by name: with D = 1 a linear policy's are multiples of them, with more each feature is."""
+
 
 def case(num: int, dim: int, kind: str = "normal", *, padded: bool = False, unseen: bool = False, seed: int = 0) -> Case:
     """Makes one context.
@@ -65,6 +91,14 @@ def case(num: int, dim: int, kind: str = "normal", *, padded: bool = False, unse
         mask[2::3] = False
     context = Context(KINDS[kind](rng, num, dim), mask, rng.choice(slots, num, replace=False))
     return Case(f"{num} candidates of {dim} features, {kind}{', padded' if padded else ''}", context)
+
+
+def extreme(which: str, dim: int) -> Case:
+    """Makes a context whose candidates have each feature equal to a number of `EXTREMES[which]`; every fourth is padding."""
+    scores = EXTREMES[which]
+    mask = np.arange(len(scores)) % 4 != 3 if "one" not in which else np.ones(len(scores), bool)
+    context = Context(np.tile(scores[:, None], (1, dim)), mask, np.arange(len(scores)))
+    return Case(f"{len(scores)} candidates of {dim} features, {which}", context)
 
 
 def log(num_rounds: int, num: int, dim: int, kind: str = "normal", *, seed: int = 0) -> Interaction:

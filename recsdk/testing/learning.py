@@ -1,7 +1,8 @@
-"""The law that makes it worth the trouble: a policy finds out what is good."""
+"""The laws that make it worth the trouble: a policy finds out what is good."""
 
 from __future__ import annotations
 
+import unittest
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from recsdk._loop import Engine
 from recsdk._simulate import simulate
 from recsdk.base import Policy
 from recsdk.environments import LinearWorld
+from recsdk.policies.linear import LinUCB
+from recsdk.testing import world as toy
 from recsdk.testing.states import name
 
 NUM_ROUNDS = 1000
@@ -31,3 +34,15 @@ def check_learns(policy: Policy[Any]) -> None:
             f"learns: {name(policy)} on {world}, seed {seed}: after {NUM_ROUNDS // 2} rounds the regret must be at most "
             f"{MOST_REGRET:g} of uniform exploration's {uniform:.3f}, got {regret:.3f}"
         )
+
+
+def check_regret(policy: Policy[Any], *, regret: float | None = None, num_rounds: int = toy.NUM_ROUNDS) -> None:
+    """Where a bound was declared, it loses at most so many times what LinUCB loses, in a world with linear rewards."""
+    if regret is None:
+        raise unittest.SkipTest(f"of {name(policy)} no regret was declared, as a multiple of that of LinUCB")
+    lives = (toy.watched(one, num_rounds) for one in (policy, LinUCB()))  # type: ignore[arg-type]  # frozen configs are hashable
+    got, reference = (life.regret.sum() for life in lives)
+    assert got <= regret * reference, (
+        f"regret: {name(policy)} in {num_rounds} rounds: its regret must be at most {regret:g} times LinUCB's {reference:.1f}, "
+        f"got {got:.1f}, {got / reference:.2f} times"
+    )

@@ -14,6 +14,7 @@ from recsdk.testing.encoders import ENCODER_CHECKS
 from recsdk.testing.policies import POLICY_CHECKS
 from recsdk.testing.scorers import SCORER_CHECKS
 from recsdk.testing.states import TOLERANCE
+from recsdk.testing.world import NUM_ROUNDS
 
 if TYPE_CHECKING:
     import pytest
@@ -21,13 +22,21 @@ if TYPE_CHECKING:
 Check = Callable[..., None]
 
 
-def parametrize(*policies: Policy[Any], skip: Mapping[str, str] | None = None, tolerance: float = TOLERANCE) -> pytest.MarkDecorator:
+def parametrize(
+    *policies: Policy[Any],
+    skip: Mapping[str, str] | None = None,
+    tolerance: float = TOLERANCE,
+    num_rounds: int = NUM_ROUNDS,
+    regret: float | None = None,
+) -> pytest.MarkDecorator:
     """Runs a test for each policy and law of `POLICY_CHECKS`.
 
     Args:
         policies: to be tried, by their configurations.
         skip: law -> reason, such as {"learns": "Uniform learns nothing"}; the reason is shown.
         tolerance: how far apart answers may be that a law says are equal; raise it to 1e-6 for a policy that computes in float32.
+        num_rounds: in which propensities and regret are watched while it learns; fewer for a slow policy.
+        regret: how many times LinUCB's regret it may have in a world with linear rewards; None where it promises nothing.
 
     Example:
         >>> from recsdk import LinTS, LinUCB, WithFloor, testing
@@ -35,7 +44,7 @@ def parametrize(*policies: Policy[Any], skip: Mapping[str, str] | None = None, t
         ... def test_conforms(policy, check):
         ...     check(policy)
     """
-    return _parametrize("policy", policies, POLICY_CHECKS, skip, tolerance=tolerance)
+    return _parametrize("policy", policies, POLICY_CHECKS, skip, tolerance=tolerance, num_rounds=num_rounds, regret=regret)
 
 
 def parametrize_scorers(*scorers: Scorer[Any], log: Events | None = None, skip: Mapping[str, str] | None = None) -> pytest.MarkDecorator:
@@ -60,20 +69,33 @@ def _parametrize(
     import pytest
 
     require_integer(f"number of {kind} arguments", len(components), at_least=1)
-    reasons = dict(skip or {})
-    for law, reason in reasons.items():
-        one_of("skip", law, map(law_of, checks))
-        if not reason:
-            raise InvalidValue(f"skip[{law!r}] must be the reason why the law does not hold, got {reason!r}.")
+    reasons = checked_reasons(skip or {}, checks)
 
     def cases() -> Iterator[Any]:
         for component, name in zip(components, _names(components), strict=True):
             for check in checks:
-                taken = {key: value for key, value in options.items() if key in inspect.signature(check).parameters}
                 marks = [pytest.mark.skip(reason=reasons[law_of(check)])] if law_of(check) in reasons else []
-                yield pytest.param(component, functools.partial(check, **taken), id=f"{name}-{law_of(check)}", marks=marks)
+                yield pytest.param(component, bound(check, options), id=f"{name}-{law_of(check)}", marks=marks)
 
     return pytest.mark.parametrize((kind, "check"), list(cases()))
+
+
+def checked_reasons(skip: Mapping[str, str], checks: Sequence[Check]) -> Mapping[str, str]:
+    """Returns `skip` when it names laws and gives reasons.
+
+    Raises:
+        InvalidValue: when it does not.
+    """
+    for law, reason in skip.items():
+        one_of("skip", law, map(law_of, checks))
+        if not reason:
+            raise InvalidValue(f"skip[{law!r}] must be the reason why the law does not hold, got {reason!r}.")
+    return skip
+
+
+def bound(check: Check, options: Mapping[str, Any]) -> Check:
+    """Returns a check of a component alone, with those of the options that it takes."""
+    return functools.partial(check, **{key: value for key, value in options.items() if key in inspect.signature(check).parameters})
 
 
 def law_of(check: Check) -> str:

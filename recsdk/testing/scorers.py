@@ -12,10 +12,20 @@ from recsdk import _codec
 from recsdk.base import Events, Items, Online, Request, Scorer
 from recsdk.data import take
 from recsdk.testing import events
+from recsdk.testing.costs import assert_in_time, assert_nothing_left
+from recsdk.testing.declarations import assert_is_value
+from recsdk.testing.processes import compare
+from recsdk.testing.purity import assert_no_global_randomness, in_threads
 from recsdk.testing.states import brief, rebuilt
 
 ORDER_TOLERANCE = 1e-5
 """Relative to the largest score of a column: sums in float32 may be taken in another order."""
+
+
+def check_declaration(scorer: Scorer[Any], *, log: Events | None = None) -> None:
+    """It is a hashable value that equals another of the same fields."""
+    del log
+    assert_is_value(scorer, repr(scorer))
 
 
 def check_columns(scorer: Scorer[Any], *, log: Events | None = None) -> None:
@@ -102,6 +112,55 @@ def check_snapshot(scorer: Scorer[Any], *, log: Events | None = None) -> None:
     _codec.close(other_process, loaded)
 
 
+def check_randomness(scorer: Scorer[Any], *, log: Events | None = None) -> None:
+    """Fitting and scoring leave the generators of `numpy.random` and `random` alone."""
+    log = log or events.example_log()
+    assert_no_global_randomness(repr(scorer), lambda: _fitted(scorer, log))
+
+
+def check_processes(scorer: Scorer[Any], *, log: Events | None = None) -> None:
+    """Fitted in other processes, with other seeds of Python's hashes, it scores bit for bit as in this one."""
+    if log is not None:
+        raise unittest.SkipTest("other processes have the example's log only")
+    compare(scorer, repr(scorer), "scorer")
+
+
+def check_threads(scorer: Scorer[Any], *, log: Events | None = None) -> None:
+    """Two threads that fit and score at once get what each gets alone."""
+    log = log or events.example_log()
+    wanted = _fitted(scorer, log)
+    for got in in_threads([lambda: _fitted(scorer, log)] * 2):
+        assert np.array_equal(got, wanted), f"threads: {scorer!r} must score in two threads as in one, {brief(wanted)}, got {brief(got)}"
+
+
+def check_memory(scorer: Scorer[Any], *, log: Events | None = None) -> None:
+    """Scoring leaves nothing behind."""
+    log = log or events.example_log()
+    state, requests = scorer.fit(log), [events.request(log, row) for row in range(min(20, len(log.item)))]
+    assert_nothing_left(repr(scorer), lambda number: _scored(scorer, state, requests[number % len(requests)], log.items))
+    _codec.close(scorer, state)
+
+
+def check_speed(scorer: Scorer[Any], *, log: Events | None = None) -> None:
+    """Scoring takes at most 50 ms for 100 candidates."""
+    log = log or events.example_log()
+    items = take(log.items, np.arange(min(100, len(log.items.ids))))
+    state, request = scorer.fit(log), events.request(log, 0)
+    assert_in_time(f"{scorer!r} of {len(items.ids)} candidates", lambda _: _scored(scorer, state, request, items))
+    _codec.close(scorer, state)
+
+
+def _scored(scorer: Scorer[Any], state: Any, request: Request, items: Items) -> None:
+    scorer.score(state, request, items)
+
+
+def _fitted(scorer: Scorer[Any], log: Events) -> np.ndarray:
+    state = scorer.fit(log)
+    scores = np.array(scorer.score(state, events.request(log, 0), log.items))
+    _codec.close(scorer, state)
+    return scores
+
+
 def check_online(scorer: Scorer[Any], *, log: Events | None = None) -> None:
     """Where it learns live, it takes rewards of any sign, of users and items that are new, and still scores."""
     if not isinstance(scorer, Online):
@@ -126,5 +185,18 @@ def _updated(scorer: Any, state: Any, log: Events, items: Items, rows: range) ->
     return state
 
 
-SCORER_CHECKS: tuple[Callable[..., None], ...] = (check_columns, check_scores, check_order, check_purity, check_snapshot, check_online)
+SCORER_CHECKS: tuple[Callable[..., None], ...] = (
+    check_declaration,
+    check_columns,
+    check_scores,
+    check_randomness,
+    check_order,
+    check_purity,
+    check_snapshot,
+    check_online,
+    check_processes,
+    check_threads,
+    check_memory,
+    check_speed,
+)
 """The laws of scorers: each takes a scorer, and a log where the example's features will not do."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import unittest
 from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
@@ -11,14 +10,15 @@ from typing import Any, NamedTuple
 import attrs
 
 from recsdk import plugins
-from recsdk.checks import number
-from recsdk.errors import InvalidValue, PluginLoadError, RecsdkError, UnknownPlugin, nearest, one_of
+from recsdk.checks import integer, number
+from recsdk.errors import PluginLoadError, RecsdkError, UnknownPlugin, nearest
 from recsdk.plugins import Plugin
 from recsdk.testing.encoders import ENCODER_CHECKS
-from recsdk.testing.parametrization import law_of
+from recsdk.testing.parametrization import bound, checked_reasons, law_of
 from recsdk.testing.policies import POLICY_CHECKS
 from recsdk.testing.scorers import SCORER_CHECKS
 from recsdk.testing.states import TOLERANCE
+from recsdk.testing.world import NUM_ROUNDS
 
 CHECKS: Mapping[str, tuple[Callable[..., None], ...]] = {
     "policies": POLICY_CHECKS,
@@ -42,7 +42,7 @@ class Trial:
     Attributes:
         hyperparameters: to construct it with, where the defaults will not do for the kit's rewards in [-2, 2].
         skip: law -> reason why it does not hold, as for `parametrize`.
-        tolerance: as for `parametrize`.
+        tolerance, num_rounds, regret: as for `parametrize`.
 
     Example:
         >>> from recsdk import testing
@@ -52,6 +52,8 @@ class Trial:
     hyperparameters: Mapping[str, Any] = attrs.field(factory=dict)
     skip: Mapping[str, str] = attrs.field(factory=dict)
     tolerance: float = attrs.field(default=TOLERANCE, validator=number(at_least=0))
+    num_rounds: int = attrs.field(default=NUM_ROUNDS, validator=integer(at_least=1))
+    regret: float | None = attrs.field(default=None, validator=attrs.validators.optional(number(above=0)))
 
 
 class Finding(NamedTuple):
@@ -117,10 +119,8 @@ def num_laws(found: list[Plugin]) -> int:
 def examine(plugin: Plugin, trial: Trial) -> Iterator[Finding]:
     """Constructs a plugin and holds it to the laws of its kind, one after the other."""
     where = plugin.kind, plugin.name
-    for law, reason in trial.skip.items():
-        one_of("skip", law, map(law_of, CHECKS[plugin.kind]))
-        if not reason:
-            raise InvalidValue(f"skip[{law!r}] must be the reason why the law does not hold, got {reason!r}.")
+    checked_reasons(trial.skip, CHECKS[plugin.kind])
+    options = {"tolerance": trial.tolerance, "num_rounds": trial.num_rounds, "regret": trial.regret}
     try:
         component = plugins.build(plugin, **trial.hyperparameters)
     except (RecsdkError, ValueError, TypeError) as error:
@@ -128,14 +128,13 @@ def examine(plugin: Plugin, trial: Trial) -> Iterator[Finding]:
         return
     for check in CHECKS[plugin.kind]:
         law = law_of(check)
-        outcome, reason = ("skip", trial.skip[law]) if law in trial.skip else _tried(check, component, trial.tolerance)
+        outcome, reason = ("skip", trial.skip[law]) if law in trial.skip else _tried(bound(check, options), component)
         yield Finding(*where, law, outcome, reason)
 
 
-def _tried(check: Callable[..., None], component: Any, tolerance: float) -> tuple[str, str]:
-    options = {"tolerance": tolerance} if "tolerance" in inspect.signature(check).parameters else {}
+def _tried(check: Callable[..., None], component: Any) -> tuple[str, str]:
     try:
-        check(component, **options)
+        check(component)
     except unittest.SkipTest as reason:
         return "skip", str(reason)
     except AssertionError as failure:

@@ -36,7 +36,7 @@ def length(request, candidates):
 TRIALS = {trials}
 """
 UNIFORM = "Uniform().probs((), rng, context)"
-SKIPS = 'dict(coin=testing.Trial(skip={"learns": "a coin learns nothing", "honesty": "takes long"}))'
+SKIPS = 'dict(coin=testing.Trial(skip={"learns": "a coin learns nothing"}, num_rounds=500))'
 
 
 ASKS = {"asks": "acme_coins:Asks"}
@@ -96,7 +96,7 @@ def test_the_table_has_a_row_for_each_law_and_the_reasons_below(install, capsys)
     assert run("acme-coins") == 0
     printed = capsys.readouterr().out
     assert "coin, learns: skip: a coin learns nothing" in printed
-    assert all(word in printed for word in ("policies", "scorers", "length", "columns", "honesty"))
+    assert all(word in printed for word in ("policies", "scorers", "length", "columns", "calibration"))
 
 
 def test_what_cannot_be_constructed_fails_unless_its_author_says_how(install, capsys):
@@ -106,7 +106,7 @@ def test_what_cannot_be_constructed_fails_unless_its_author_says_how(install, ca
 
 
 def test_declared_hyper_parameters_are_used(install, capsys):
-    install(policies=ASKS, trials='dict(asks=testing.Trial(hyperparameters={"path": "x"}, skip={"learns": "r", "honesty": "r"}))')
+    install(policies=ASKS, trials='dict(asks=testing.Trial(hyperparameters={"path": "x"}, skip={"learns": "r"}, num_rounds=500))')
     assert run("acme-coins", "--json") == 0
     assert findings(capsys)["asks", "declaration"] == ("pass", "")
 
@@ -118,7 +118,7 @@ def test_declared_hyper_parameters_are_used(install, capsys):
         ("dict(coin=3)", "must map its plugins, of ['coin'], to Trial"),
         ("1 // 0", "raises ZeroDivisionError when imported"),
         ('dict(coin=testing.Trial(skip={"honour": "r"}))', "skip must be one of ("),
-        ('dict(coin=testing.Trial(skip={"honesty": ""}))', "must be the reason why the law does not hold"),
+        ('dict(coin=testing.Trial(skip={"draws": ""}))', "must be the reason why the law does not hold"),
     ],
 )
 def test_a_declaration_that_is_wrong_is_refused(install, capsys, trials, message):

@@ -1,11 +1,13 @@
-"""The honesty law notices a `decide` that logs something else than the truth, by what was drawn alone."""
+"""The laws of honesty notice a `decide` that logs something else than the truth, by what was drawn alone."""
 
 import numpy as np
 import pytest
 
 from recsdk import EpsilonGreedy, LinTS, LinUCB, WithFloor, base
-from recsdk.testing import honesty
-from recsdk.testing.honesty import check_honesty
+from recsdk.testing import honesty, world
+from recsdk.testing.honesty import check_calibration, check_draws, check_importance
+
+NUM_ROUNDS = 20_000
 
 THOMPSON = WithFloor(policy=LinTS(), floor=0.05)
 DECIDE = base.decide
@@ -33,11 +35,20 @@ def top_for_all(policy, probs, context):
     return np.full_like(probs, probs.max())
 
 
-LIES = [before_the_floor, rounded, first_two_swapped, best_two_swapped, top_for_all]
+def watched_while_learning(policy):
+    world.watched.cache_clear()  # it has not seen this `decide`
+    for check in (check_calibration, check_importance):
+        check(policy, num_rounds=NUM_ROUNDS)
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_draws_that_are_not_as_logged_are_noticed(lie, monkeypatch):
+CHECKS = [check_draws, watched_while_learning]
+COARSE = [first_two_swapped, best_two_swapped, top_for_all]
+LIES = [before_the_floor, rounded, *COARSE]
+TRIED = [(watched_while_learning, lie) for lie in LIES] + [(check_draws, lie) for lie in COARSE]  # at rest it is for what is far off
+
+
+@pytest.mark.parametrize(("check", "lie"), TRIED)
+def test_draws_that_are_not_as_logged_are_noticed(check, lie, monkeypatch):
     def decide(policy, state, rng, context):
         decision = DECIDE(policy, state, rng, context)
         probs = lie(policy, decision.probs.copy(), context)
@@ -45,20 +56,21 @@ def test_draws_that_are_not_as_logged_are_noticed(lie, monkeypatch):
 
     monkeypatch.setattr(base, "decide", decide)
     monkeypatch.setattr(honesty, "NUM_RECOMPUTED", 0)  # which would notice without looking at the draws
-    with pytest.raises(AssertionError, match="honesty: WithFloor"):
-        check_honesty(THOMPSON)
+    with pytest.raises(AssertionError, match="WithFloor"):
+        check(THOMPSON)
 
 
+@pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("lie", LIES)
-def test_a_propensity_that_is_not_that_of_the_logged_probs_is_noticed(lie, monkeypatch):
+def test_a_propensity_that_is_not_that_of_the_logged_probs_is_noticed(check, lie, monkeypatch):
     def decide(policy, state, rng, context):
         decision = DECIDE(policy, state, rng, context)
         return decision._replace(propensity=lie(policy, decision.probs.copy(), context)[decision.action])
 
     monkeypatch.setattr(base, "decide", decide)
     monkeypatch.setattr(honesty, "NUM_RECOMPUTED", 0)
-    with pytest.raises(AssertionError, match="honesty: WithFloor"):
-        check_honesty(THOMPSON)
+    with pytest.raises(AssertionError, match="WithFloor"):
+        check(THOMPSON)
 
 
 def test_probs_that_are_not_the_policys_are_noticed_in_the_first_draws(monkeypatch):
@@ -68,11 +80,12 @@ def test_probs_that_are_not_the_policys_are_noticed_in_the_first_draws(monkeypat
 
     monkeypatch.setattr(base, "decide", decide)
     with pytest.raises(AssertionError, match="the logged probs must be the policy's"):
-        check_honesty(THOMPSON)
+        check_draws(THOMPSON)
 
 
+@pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("draw", [lambda u: u * u, lambda u: 0.9 * u], ids=["squared", "never-last"])
-def test_a_draw_that_is_not_uniform_is_noticed(draw, monkeypatch):
+def test_a_draw_that_is_not_uniform_is_noticed(check, draw, monkeypatch):
     class Bent:
         def __init__(self, rng):
             self.rng = rng
@@ -84,8 +97,8 @@ def test_a_draw_that_is_not_uniform_is_noticed(draw, monkeypatch):
         return DECIDE(policy, state, Bent(rng), context)
 
     monkeypatch.setattr(base, "decide", decide)
-    with pytest.raises(AssertionError, match="honesty: EpsilonGreedy"):
-        check_honesty(EpsilonGreedy(epsilon=0.5))
+    with pytest.raises(AssertionError, match="EpsilonGreedy"):
+        check(EpsilonGreedy(epsilon=0.5))
 
 
 @pytest.mark.parametrize("policy", [THOMPSON, LinTS(num_draws=1), LinUCB(), EpsilonGreedy(epsilon=0.01)])
@@ -93,4 +106,7 @@ def test_a_draw_that_is_not_uniform_is_noticed(draw, monkeypatch):
 def test_the_truth_passes_whatever_the_seed(policy, seed, monkeypatch):
     default_rng = np.random.default_rng
     monkeypatch.setattr(honesty.np.random, "default_rng", lambda number: default_rng([seed, 99, *np.atleast_1d(number)]))
-    check_honesty(policy)
+    world.rounds.cache_clear()
+    check_draws(policy)
+    watched_while_learning(policy)
+    world.rounds.cache_clear()

@@ -24,7 +24,7 @@ def test_the_docstrings_examples_are_true():
 def test_every_policy_meets_every_law_under_its_name():
     ids = parameters(testing.parametrize(LinUCB(), Uniform()))
     assert len(ids) == 2 * len(testing.POLICY_CHECKS)
-    assert {"LinUCB-distribution", "LinUCB-honesty", "Uniform-learns"} <= set(ids)
+    assert {"LinUCB-distribution", "LinUCB-draws", "Uniform-learns"} <= set(ids)
 
 
 def test_two_policies_of_one_class_are_told_apart_by_their_fields():
@@ -47,7 +47,13 @@ def test_a_law_that_does_not_exist_cannot_be_skipped():
 def test_the_tolerance_reaches_the_laws_about_equality():
     params = parameters(testing.parametrize(LinUCB(), tolerance=1e-6))
     assert params["LinUCB-order"].values[1].keywords == {"tolerance": 1e-6}
-    assert params["LinUCB-honesty"].values[1].keywords == {}
+    assert params["LinUCB-draws"].values[1].keywords == {}
+
+
+def test_the_number_of_rounds_and_the_regret_reach_their_laws():
+    params = parameters(testing.parametrize(LinUCB(), num_rounds=500, regret=1.2))
+    assert params["LinUCB-calibration"].values[1].keywords == {"num_rounds": 500}
+    assert params["LinUCB-regret"].values[1].keywords == {"num_rounds": 500, "regret": 1.2}
 
 
 def test_nothing_to_try_is_refused():
@@ -79,7 +85,7 @@ def test_pytest_shows_why_a_law_was_skipped(tmp_path):
     (tmp_path / "test_plugin.py").write_text(PLUGINS_TEST)
     command = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", str(tmp_path)]
     result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)  # noqa: S603
-    assert "4 skipped" in result.stdout
+    assert "7 skipped" in result.stdout
     assert "it would take too long" in result.stdout
     assert "does not run on JAX" in result.stdout
     assert result.returncode == 0, result.stdout
