@@ -36,6 +36,7 @@ OWN = {
 """Our policies: each in the one configuration that it has for every set."""
 DEFAULT = "WideDeep"
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+MEMORY = Path(__file__).resolve().parent / ".cache/quality.jsonl"
 
 
 class Bakeoff:
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     if chosen.default not in chosen.contestants:
         chosen.contestants = [chosen.default, *chosen.contestants]
-    memory, missing, machine = Memory(), peers.missing(), report.machine()
+    memory, missing, machine = Memory(chosen.memory), peers.missing(), report.machine()
     for name in chosen.again:
         memory.forget(name)
     with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
@@ -141,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cap", default=10_000, type=int, help="events of a set at most, but for letter and pendigits (%(default)s)")
     parser.add_argument("--default", default=DEFAULT, choices=list(OWN), help="our policy that is compared with each peer (%(default)s)")
     parser.add_argument("--again", default=[], type=_among(names), help="contestants to play again, though remembered")
+    parser.add_argument("--memory", default=MEMORY, type=Path, help="file of what was played (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--write", action="store_true", help="put the tables and the picture into docs/quality.md")
     return parser

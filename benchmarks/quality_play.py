@@ -16,8 +16,6 @@ from peers import Batched, Peer
 import recsdk
 from recsdk import Policy
 
-CACHE = Path(__file__).resolve().parent / ".cache/quality.jsonl"
-
 
 class Key(NamedTuple):
     """What was played: all that its outcome depends on, but for the code of recsdk itself."""
@@ -47,7 +45,7 @@ class Own(NamedTuple):
 class Memory:
     """Outcomes in a file, a line each, so that a run that was interrupted goes on."""
 
-    def __init__(self, path: Path = CACHE) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         lines = path.read_text().splitlines() if path.exists() else []
         self.outcomes = {Key(*key): Outcome(*outcome) for key, outcome in map(json.loads, lines)}
