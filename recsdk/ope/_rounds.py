@@ -10,6 +10,9 @@ from recsdk.base import Interaction
 from recsdk.checks import check_log
 from recsdk.errors import EmptyLog, InvalidLog, InvalidProbs, InvalidPropensity, InvalidScores, InvalidValue, RecsdkError
 
+TINY = 1e-300
+"""A propensity above it leaves a weight that is finite."""
+
 
 class Rounds(NamedTuple):
     """A checked log beside the target policy's probabilities, over K candidates a round.
@@ -67,7 +70,8 @@ def checked_rounds(log: Interaction, target: Any, *, q_hat: Any = None, matched:
         check_distributions("target", target, checked.mask)
         checked = checked._replace(probs=target)
         target = target[np.arange(len(target)), checked.action]
-    _check_chances(target, checked.propensity)
+    if checked.probs is None or not checked.propensity.min() > TINY:
+        _check_chances(target, checked.propensity)
     if q_hat is not None:
         q_hat = _check_scores(np.asarray(q_hat, np.float64), checked.mask)
     if matched is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,9 +16,9 @@ MAX_PIECES = 64
 TAIL = 10_000
 """How many of the largest importance weights are kept at least; enough for the tail of 11,000,000 rounds (`diagnostics.tail_size`)."""
 
-NUM_COLUMNS = 6
-WEIGHT, IMPORTANCE, UNIFORM, REWARD, VALUE, SIZE = range(NUM_COLUMNS)
-"""The first columns: w, w rho, w rho of a uniform target, w r, w rho r, w rho |r - default|."""
+NUM_COLUMNS = 5
+WEIGHT, IMPORTANCE, UNIFORM, REWARD, VALUE = range(NUM_COLUMNS)
+"""The first columns: w, w rho, w rho of a uniform target, w r, w rho r."""
 
 
 class Pieces(NamedTuple):
@@ -57,8 +58,9 @@ class Tally(NamedTuple):
         num_weighted: rows of positive weight.
         num_matched: rows whose action the target could have taken.
         num_default: rows whose reward is the default one.
+        spread: sum of w rho |r - default|.
         is_whole: whether the target's whole distribution was known throughout.
-        counts: i64[C], rows that are not 0, by column.
+        counts: i64[C], rows that are not 0, of the columns that ratios are divided by.
         pieces: sums of the columns.
         tail: f64[3, M], importance, weight and reward of the rounds with the largest importance, M at most twice `TAIL`.
         items: sums by item.
@@ -68,6 +70,7 @@ class Tally(NamedTuple):
     num_weighted: int
     num_matched: int
     num_default: int
+    spread: float
     is_whole: bool
     counts: np.ndarray
     pieces: Pieces
@@ -75,12 +78,21 @@ class Tally(NamedTuple):
     items: ItemSums
 
 
-def tally(rounds: Rounds, columns: list[np.ndarray], *, first_row: int = 0, default_reward: float = 0.0, above: float = -np.inf) -> Tally:
+def tally(
+    rounds: Rounds,
+    columns: Sequence[np.ndarray] = (),
+    *,
+    divisors: Sequence[int] = (),
+    first_row: int = 0,
+    default_reward: float = 0.0,
+    above: float = -np.inf,
+) -> Tally:
     """Sums up one block.
 
     Args:
         rounds: checked.
         columns: f64[T] each, summed beside the first ones.
+        divisors: numbers of the columns, counted from the first ones on, whose rows are counted beside the weight's.
         first_row: number of the block's first row in the log.
         default_reward: the reward of a decision of which nothing was heard.
         above: importance that is known to be below the largest `TAIL` of the log.
@@ -93,18 +105,22 @@ def tally(rounds: Rounds, columns: list[np.ndarray], *, first_row: int = 0, defa
     np.divide(rounds.weight, rounds.propensity * num_candidates, out=all_columns[UNIFORM])
     np.multiply(rounds.weight, rounds.reward, out=all_columns[REWARD])
     np.multiply(weighted, rounds.reward, out=all_columns[VALUE])
-    is_default = rounds.reward == default_reward
-    np.multiply(weighted, abs(rounds.reward - default_reward), out=all_columns[SIZE])
+    apart = rounds.reward - default_reward
     for row, column in enumerate(columns, start=NUM_COLUMNS):
         all_columns[row] = column
-    large = (importance > above) & (rounds.weight > 0)
+    counts = np.zeros(len(all_columns), np.int64)
+    for row in (WEIGHT, *divisors):
+        counts[row] = np.count_nonzero(all_columns[row])
+    large = np.flatnonzero(importance > above)
+    large = large[rounds.weight[large] > 0]
     return Tally(
         num_rounds=len(importance),
-        num_weighted=int(np.count_nonzero(rounds.weight)),
+        num_weighted=int(counts[WEIGHT]),
         num_matched=int(np.count_nonzero(rounds.target)),
-        num_default=int(np.count_nonzero(is_default)),
+        num_default=len(apart) - int(np.count_nonzero(apart)),
+        spread=float(weighted @ abs(apart)),
         is_whole=rounds.probs is not None,
-        counts=np.count_nonzero(all_columns, axis=1),
+        counts=counts,
         pieces=_pieces(all_columns, first_row),
         tail=np.stack([importance[large], rounds.weight[large], rounds.reward[large]]),
         items=_item_sums(rounds),
@@ -118,6 +134,7 @@ def add(a: Tally, b: Tally) -> Tally:
         a.num_weighted + b.num_weighted,
         a.num_matched + b.num_matched,
         a.num_default + b.num_default,
+        a.spread + b.spread,
         a.is_whole and b.is_whole,
         a.counts + b.counts,
         _add_pieces(a.pieces, b.pieces),

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsdk.ope._moments import Moments, ratio
 from recsdk.ope._rounds import Rounds
-from recsdk.ope._tally import IMPORTANCE, REWARD, SIZE, TAIL, UNIFORM, VALUE, WEIGHT, Tally, moments, tally
+from recsdk.ope._tally import IMPORTANCE, REWARD, TAIL, UNIFORM, VALUE, WEIGHT, Tally, moments, tally
 
 MIN_TAKEN = 30
 """Rounds of an item below which its propensities are not tested: the test is a normal one."""
@@ -88,10 +88,11 @@ def diagnose(rounds: Rounds, *, default_reward: float = 0.0, num_decisions: int 
         default_reward: what the log says of a decision of which nothing was heard.
         num_decisions: how many decisions were made, also those that the log leaves out since they got no reward.
     """
-    return diagnose_tally(tally(rounds, [], default_reward=default_reward), num_decisions=num_decisions)
+    found = tally(rounds, default_reward=default_reward)
+    return diagnose_tally(found, default_reward=default_reward, num_decisions=num_decisions)
 
 
-def diagnose_tally(found: Tally, *, num_decisions: int | None = None) -> Diagnostics:
+def diagnose_tally(found: Tally, *, default_reward: float = 0.0, num_decisions: int | None = None) -> Diagnostics:
     """Says the same of a log whose rounds are summed up."""
     total = moments(found)
     mean_weight, mean_weight_z = _off_one(total, IMPORTANCE)
@@ -100,7 +101,7 @@ def diagnose_tally(found: Tally, *, num_decisions: int | None = None) -> Diagnos
     return Diagnostics(
         num_rounds=found.num_rounds,
         num_matched=found.num_matched,
-        effective_size=_kish(total, IMPORTANCE),
+        effective_size=_kish(total.sums[IMPORTANCE], total.products[IMPORTANCE, IMPORTANCE]),
         max_weight=float(found.tail[0].max(initial=0.0)),
         mean_weight=mean_weight,
         mean_weight_z=mean_weight_z,
@@ -112,7 +113,7 @@ def diagnose_tally(found: Tally, *, num_decisions: int | None = None) -> Diagnos
         item=item,
         item_weight_z=item_weight_z,
         default_share=found.num_default / found.num_rounds,
-        effective_rewards=_kish(total, SIZE),
+        effective_rewards=_effective_rewards(found, total, default_reward),
         join_rate=math.nan if num_decisions is None else found.num_rounds / num_decisions,
         reward_drift_z=_drift(found, REWARD),
         value_drift_z=_drift(found, VALUE),
@@ -157,9 +158,16 @@ def pareto_k(tail: np.ndarray) -> float:
     return float((size * fitted + 10 * 0.5) / (size + 10))  # as if ten more had been seen, of k = 1/2
 
 
-def _kish(total: Moments, column: int) -> float:
-    squares = total.products[column, column]
-    return float(total.sums[column] ** 2 / squares) if squares else 0.0
+def _kish(total: float, squares: float) -> float:
+    return float(total**2 / squares) if squares else 0.0
+
+
+def _effective_rewards(found: Tally, total: Moments, default_reward: float) -> float:
+    if not found.spread:
+        return 0.0
+    apart = np.array([1.0, -default_reward])
+    squares = apart @ total.products[np.ix_([VALUE, IMPORTANCE], [VALUE, IMPORTANCE])] @ apart
+    return _kish(found.spread, squares)
 
 
 def _off_one(total: Moments, column: int) -> tuple[float, float]:

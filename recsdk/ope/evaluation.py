@@ -13,7 +13,7 @@ from recsdk.errors import InsufficientOverlap, InvalidValue, RecsdkError
 from recsdk.ope._blocks import blocks
 from recsdk.ope._moments import normal, ratio
 from recsdk.ope._rounds import Rounds, checked_rounds, rounds
-from recsdk.ope._tally import NUM_COLUMNS, moments
+from recsdk.ope._tally import moments
 from recsdk.ope.diagnostics import Clipped, Diagnostics, clipped, diagnose_tally
 from recsdk.ope.duplicates import check_unique
 from recsdk.ope.estimate import Estimate, delta
@@ -143,26 +143,18 @@ def finish(partial: Partial, *, level: float = 0.95, force: bool = False, num_de
     """
     if num_decisions is not None:
         require_integer("num_decisions", num_decisions, at_least=partial.tally.num_rounds)
-    diagnostics = diagnose_tally(partial.tally, num_decisions=num_decisions)
+    diagnostics = diagnose_tally(partial.tally, default_reward=partial.default_reward, num_decisions=num_decisions)
     verdict, reasons = judge(diagnostics)
     if verdict == "refuse" and not force:
         raise InsufficientOverlap(f"The log cannot answer for this target: {'; '.join(reasons)}. `force=True` answers all the same.")
     if diagnostics.effective_size == 0:
         raise InsufficientOverlap(f"None of {diagnostics.num_rounds} rounds has an action that the target policy could have taken.")
     if partial.draws:
-        estimates = {name: studentised(draws, level=level) for name, draws in zip(partial.widths, partial.draws, strict=True)}
+        estimates = {name: studentised(draws, level=level) for name, draws in zip(partial.layout, partial.draws, strict=True)}
     else:
-        estimates = _normal_estimates(partial, level)
+        total = moments(partial.tally)
+        estimates = {name: normal(*ratio(total, *layout), level=level) for name, layout in partial.layout.items()}
     return Evaluation(estimates, diagnostics, verdict, reasons, clipped(partial.tally))
-
-
-def _normal_estimates(partial: Partial, level: float) -> dict[str, Estimate]:
-    total, start, estimates = moments(partial.tally), NUM_COLUMNS, {}
-    for name, width in partial.widths.items():
-        middle = start + width
-        estimates[name] = normal(*ratio(total, range(start, middle), range(middle, middle + width)), level=level)
-        start = middle + width
-    return estimates
 
 
 def _checked(log: Interaction, target: Any, q_hat: Any, matched: Any) -> Iterator[tuple[int, Rounds]]:

@@ -19,7 +19,7 @@ from recsdk.checks import require_integer
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError
 from recsdk.ope._blocks import BLOCK, blocks, take
 from recsdk.ope._rounds import Rounds, checked_rounds
-from recsdk.ope._tally import TAIL, Tally, add, tally
+from recsdk.ope._tally import NUM_COLUMNS, TAIL, WEIGHT, Tally, add, tally
 from recsdk.ope.estimators import Estimator, named
 from recsdk.ope.intervals.bootstrap import Resampled, resample
 from recsdk.ope.intervals.bootstrap import merge as merge_draws
@@ -33,17 +33,31 @@ Answer = Callable[[int, Any], Rounds]
 """From the number of a block's first row and the block to what is checked of it, beside the target."""
 
 
+class Layout(NamedTuple):
+    """Numbers of the J columns that an estimate is made of.
+
+    Attributes:
+        numerators: J of them.
+        denominators: J of them.
+    """
+
+    numerators: tuple[int, ...]
+    denominators: tuple[int, ...]
+
+
 class Partial(NamedTuple):
     """What is kept of a log, or of a shard of it, beside one target.
 
     Attributes:
-        widths: J of each estimator's terms, by name.
+        layout: which columns of the tally are an estimator's numerators and denominators, by name.
         tally: sums, largest weights, and sums by item.
+        default_reward: of a decision of which nothing was heard.
         draws: of each estimator, sums under the bootstrap's multiplicities; none unless asked for.
     """
 
-    widths: dict[str, int]
+    layout: dict[str, Layout]
     tally: Tally
+    default_reward: float
     draws: tuple[Resampled, ...]
 
 
@@ -120,15 +134,23 @@ def fold(
         terms = {name: function(block) for name, function in functions.items()}
         if total is None:
             _check_rowwise(block, functions, terms)
+            layout = _layout(terms, block.weight)
         # Once so many are kept, only what is larger than the least of them counts.
         above = total.tally.tail[0].min() if total is not None and total.tally.tail.shape[1] >= TAIL else -np.inf
-        columns = [column for each in terms.values() for field in each for column in field.T]
-        sums = tally(block, columns, first_row=row, default_reward=default_reward, above=above)
+        columns = {
+            number: column
+            for name, each in terms.items()
+            for place, field in zip(layout[name], each, strict=True)
+            for number, column in zip(place, field.T, strict=True)
+            if number >= NUM_COLUMNS
+        }
+        divisors = {number for each in layout.values() for number in each.denominators}
+        sums = tally(block, list(columns.values()), divisors=sorted(divisors), first_row=row, default_reward=default_reward, above=above)
         draws: tuple[Resampled, ...] = ()
         if num_draws:
             centres = [_centre(each) for each in terms.values()] if total is None else [each.centre for each in total.draws]
             draws = tuple(resample(list(terms.values()), num_draws=num_draws, seed=seed, first_row=row, centres=centres))
-        part = Partial({name: each.numerator.shape[1] for name, each in terms.items()}, sums, draws)
+        part = Partial(layout, sums, default_reward, draws)
         total = part if total is None else _sum(total, part)
     if total is None:
         raise EmptyLog("log must have at least one row, got none.")
@@ -144,10 +166,10 @@ def merge(a: Partial, b: Partial) -> Partial:
         InvalidValue: shards of other estimators, or with another number of draws.
     """
     sizes = [{len(draws.draws) for draws in part.draws} for part in (a, b)]
-    if a.widths != b.widths or sizes[0] != sizes[1]:
+    if a.layout != b.layout or sizes[0] != sizes[1] or a.default_reward != b.default_reward:
         raise InvalidValue(
-            f"parts must have the same estimators and number of draws, got {list(a.widths)} with {sizes[0]} and {list(b.widths)} "
-            f"with {sizes[1]}."
+            f"parts must have the same estimators, number of draws and default reward, got {list(a.layout)}, {sizes[0]}, "
+            f"{a.default_reward} and {list(b.layout)}, {sizes[1]}, {b.default_reward}."
         )
     return _sum(a, b._replace(draws=tuple(_recentred(theirs, ours.centre) for ours, theirs in zip(a.draws, b.draws, strict=True))))
 
@@ -216,6 +238,29 @@ def _check_rowwise(block: Rounds, functions: Mapping[str, Estimator], terms: Map
             raise InvalidValue(f"estimators must give each row its terms whatever the others are, but {name!r} does not: use `evaluate`.")
 
 
+def _layout(terms: Mapping[str, Terms], weight: np.ndarray) -> dict[str, Layout]:
+    """Gives each column of the estimators a number, behind those that a tally has anyway; many are divided by the weight itself."""
+    layout, last = {}, NUM_COLUMNS
+    for name, each in terms.items():
+        width = each.numerator.shape[1]
+        below = []
+        numerators, last = tuple(range(last, last + width)), last + width
+        for column in each.denominator.T:
+            if _is(column, weight):
+                below.append(WEIGHT)
+            else:
+                below.append(last)
+                last += 1
+        layout[name] = Layout(numerators, tuple(below))
+    return layout
+
+
+def _is(a: np.ndarray, b: np.ndarray) -> bool:
+    """Tells whether two columns are one place in memory."""
+    one, other = a.__array_interface__, b.__array_interface__
+    return all(one[name] == other[name] for name in ("data", "shape", "typestr")) and a.strides == b.strides
+
+
 def _centre(terms: Terms) -> np.ndarray:
     below = terms.denominator.sum(0)
     centre: np.ndarray = np.divide(terms.numerator.sum(0), below, where=below > 0, out=np.zeros_like(below))
@@ -238,4 +283,4 @@ def _recentred(draws: Resampled, centre: np.ndarray) -> Resampled:
 
 
 def _sum(a: Partial, b: Partial) -> Partial:
-    return Partial(a.widths, add(a.tally, b.tally), tuple(map(merge_draws, a.draws, b.draws)))
+    return Partial(a.layout, add(a.tally, b.tally), a.default_reward, tuple(map(merge_draws, a.draws, b.draws)))

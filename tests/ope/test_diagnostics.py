@@ -246,7 +246,7 @@ def test_clipping_the_largest_weights_is_clipped_ips():
     log, target, _ = random_log(12, size=5000)
     rounds = ope.rounds(log, target)
     importance = ope.importance(rounds)
-    table = clipped(tally(rounds, []))
+    table = clipped(tally(rounds))
     assert [row.num_clipped for row in table] == [0, 1, 10, 100]
     for clip, num_clipped, value in table:
         assert value == pytest.approx((np.minimum(importance, clip) * log.reward).mean(), rel=1e-12)

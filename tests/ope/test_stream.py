@@ -228,7 +228,7 @@ def test_an_estimator_that_looks_at_other_rows_is_refused_in_chunks():
 def test_shards_of_different_questions_do_not_add_up():
     log, target, _ = question()
     one, other = (ope.accumulate([log], target, estimators=(name,)) for name in ("ips", "snips"))
-    with pytest.raises(InvalidValue, match=r"must have the same estimators and number of draws, got \['ips'\]"):
+    with pytest.raises(InvalidValue, match=r"must have the same estimators, number of draws and default reward, got \['ips'\]"):
         ope.merge(one, other)
     with pytest.raises(InvalidValue, match="number of draws"):
         ope.merge(one, ope.accumulate([log], target, estimators=("ips",), num_draws=10))
