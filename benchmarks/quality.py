@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ OWN = {
 }
 """Our policies: each in the one configuration that it has for every set."""
 DEFAULT = "WideDeep"
+SLOW_TUNING = 2_000
+"""Events of a set on which the settings of slow libraries are compared; those of the others are compared on all."""
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MEMORY = Path(__file__).resolve().parent / ".cache/quality.jsonl"
 
@@ -45,13 +47,15 @@ class Bakeoff:
     Args:
         sets: names of the sets.
         num_seeds: how many orders of each.
+        num_slow_seeds: how many of them the slow libraries play.
         cap: events of a set at most.
         memory: of outcomes.
         progress: shows what is being played.
     """
 
-    def __init__(self, sets: Sequence[str], num_seeds: int, cap: int, memory: Memory, progress: Progress) -> None:
-        self.sets, self.seeds, self.memory, self.progress = sets, range(num_seeds), memory, progress
+    def __init__(self, sets: Sequence[str], num_seeds: int, num_slow_seeds: int, cap: int, memory: Memory, progress: Progress) -> None:
+        self.sets, self.memory, self.progress = sets, memory, progress
+        self.seeds, self.slow_seeds = range(num_seeds), range(min(num_seeds, num_slow_seeds))
         self.lengths = {name: quality_sets.num_rounds(name, cap) for name in sets}
 
     def own(self, name: str) -> list[dict[str, Any]]:
@@ -59,16 +63,19 @@ class Bakeoff:
         task = self.progress.add_task(name, total=len(self.sets) * len(self.seeds))
         return [self._row(name, "", each, self._own(name, each, task)) for each in self.sets]
 
-    def library(self, name: str, tuning_seeds: int) -> list[dict[str, Any]]:
-        """Returns the rows of a library: on each set, of the setting with the best mean rank on all others."""
+    def library(self, name: str) -> list[dict[str, Any]]:
+        """Returns the rows of a library: on each set, of the setting with the best mean rank on all others, in their first order."""
         settings, sets = peers.LIBRARIES[name].settings, self.sets
-        task = self.progress.add_task(f"{name}, tuning", total=len(settings) * len(sets) * tuning_seeds)
-        tried = [[self._peer(name, setting, each, range(tuning_seeds), task) for each in sets] for setting in settings]
-        ranks = rankdata(-np.array([[np.mean([o.reward for o in outcomes]) for outcomes in row] for row in tried]), axis=0)
+        task = self.progress.add_task(f"{name}, tuning", total=len(settings) * len(sets))
+        most = SLOW_TUNING if peers.LIBRARIES[name].slow else max(self.lengths.values())
+        tried = [[self._peer(name, setting, each, 0, min(most, self.lengths[each]), task) for each in sets] for setting in settings]
+        ranks = rankdata(-np.array([[outcome.reward for outcome in row] for row in tried]), axis=0)
         best = (ranks.sum(axis=1, keepdims=True) - ranks).argmin(axis=0)
         chosen = {each: list(settings)[place] for each, place in zip(sets, best, strict=True)}
-        task = self.progress.add_task(name, total=len(sets) * len(self.seeds))
-        return [self._row(name, chosen[each], each, self._peer(name, chosen[each], each, self.seeds, task)) for each in sets]
+        seeds = self.slow_seeds if peers.LIBRARIES[name].slow else self.seeds
+        task = self.progress.add_task(name, total=len(sets) * len(seeds))
+        played = {each: [self._peer(name, chosen[each], each, seed, self.lengths[each], task) for seed in seeds] for each in sets}
+        return [self._row(name, chosen[each], each, outcomes) for each, outcomes in played.items()]
 
     def _own(self, name: str, each: str, task: Any) -> list[Outcome]:
         own, length = OWN[name], self.lengths[each]
@@ -76,11 +83,11 @@ class Bakeoff:
         keys = [Key(name, recsdk.__version__, setting, each, length, seed) for seed in self.seeds]
         return [self._play(key, lambda key=key: play_own(own, each, length, key.seed), task) for key in keys]
 
-    def _peer(self, name: str, setting: str, each: str, seeds: Iterable[int], task: Any) -> list[Outcome]:
-        library, length = peers.LIBRARIES[name], self.lengths[each]
+    def _peer(self, name: str, setting: str, each: str, seed: int, length: int, task: Any) -> Outcome:
+        library = peers.LIBRARIES[name]
         peer = library.settings[setting]
-        keys = [Key(name, str(library.version), repr(peer), each, length, seed) for seed in seeds]
-        return [self._play(key, lambda key=key: play_peer(peer, each, length, key.seed), task) for key in keys]
+        key = Key(name, str(library.version), repr(peer), each, length, seed)
+        return self._play(key, lambda: play_peer(peer, each, length, seed), task)
 
     def _play(self, key: Key, play: Any, task: Any) -> Outcome:
         outcome = self.memory(key, play)
@@ -102,11 +109,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in chosen.again:
         memory.forget(name)
     with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        bakeoff = Bakeoff(chosen.sets, chosen.seeds, chosen.cap, memory, bar)
+        bakeoff = Bakeoff(chosen.sets, chosen.seeds, chosen.slow_seeds, chosen.cap, memory, bar)
         rows = [row for name in chosen.contestants if name in OWN for row in bakeoff.own(name)]
         for name in chosen.contestants:
             if name in peers.LIBRARIES and name not in missing:
-                rows += bakeoff.library(name, min(chosen.tuning_seeds, chosen.seeds))
+                rows += bakeoff.library(name)
     results: dict[str, Any] = {
         "command": _command(chosen),
         "machine": machine,
@@ -126,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(chosen: argparse.Namespace) -> str:
-    names = ("contestants", "sets", "seeds", "tuning_seeds", "cap", "default")
+    names = ("contestants", "sets", "seeds", "slow_seeds", "cap", "default")
     given = {name: getattr(chosen, name) for name in names if getattr(chosen, name) != _parser().get_default(name)}
     texts = {name: ",".join(value) if isinstance(value, list) else value for name, value in given.items()}
     return " ".join(["python benchmarks/quality.py", *(f"--{name.replace('_', '-')} {text}" for name, text in texts.items())])
@@ -138,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--contestants", default=names, type=_among(names), help=f"of {', '.join(names)}")
     parser.add_argument("--sets", default=sets, type=_among(sets), help=f"of {', '.join(sets)}")
     parser.add_argument("--seeds", default=10, type=int, help="orders of each set (%(default)s)")
-    parser.add_argument("--tuning-seeds", default=1, type=int, help="orders that the settings of a library are compared on (%(default)s)")
+    parser.add_argument("--slow-seeds", default=10, type=int, help="orders that slow libraries play (%(default)s)")
     parser.add_argument("--cap", default=10_000, type=int, help="events of a set at most, but for letter and pendigits (%(default)s)")
     parser.add_argument("--default", default=DEFAULT, choices=list(OWN), help="our policy that is compared with each peer (%(default)s)")
     parser.add_argument("--again", default=[], type=_among(names), help="contestants to play again, though remembered")

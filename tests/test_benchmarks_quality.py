@@ -120,13 +120,13 @@ def test_an_outcome_is_played_once_and_found_again_by_the_next_run(modules, tmp_
 def test_a_setting_is_chosen_for_a_set_by_what_it_earned_on_the_others(modules, monkeypatch, tmp_path):
     earned = {"poor": [0.6, 0.1, 0.1], "good elsewhere": [0.0, 0.9, 0.9], "middling": [0.7, 0.8, 0.8]}
     quality = modules["quality"]
-    library = type("Library", (), {"version": "1", "settings": {name: name for name in earned}})
+    library = type("Library", (), {"version": "1", "slow": False, "settings": {name: name for name in earned}})
     monkeypatch.setitem(quality.peers.LIBRARIES, "fake", library)
     monkeypatch.setattr(quality.quality_sets, "num_rounds", lambda name, cap: 10)
     monkeypatch.setattr(quality, "play_peer", lambda peer, name, length, seed: quality.Outcome(earned[peer]["abc".index(name)], 0.0))
     with quality.Progress(disable=True) as progress:
-        bakeoff = quality.Bakeoff("abc", 2, 10, modules["quality_play"].Memory(tmp_path / "outcomes"), progress)
-        found = {row["set"]: row["setting"] for row in bakeoff.library("fake", 1)}
+        bakeoff = quality.Bakeoff("abc", 2, 2, 10, modules["quality_play"].Memory(tmp_path / "outcomes"), progress)
+        found = {row["set"]: row["setting"] for row in bakeoff.library("fake")}
     assert found == {"a": "good elsewhere", "b": "middling", "c": "middling"}
 
 
@@ -161,6 +161,7 @@ def test_what_is_missing_is_named_with_the_way_to_get_it(modules, monkeypatch):
     assert peers.missing()["fake"] == "no-such-distribution is not installed: make peers"
 
 
+@pytest.mark.filterwarnings("ignore")  # theirs
 @pytest.mark.parametrize("name", ["VW", "MABWiser", "contextualbandits", "obp", "river", "coba"])
 def test_every_setting_of_an_installed_library_learns_which_arm_pays(modules, name):
     library = modules["peers"].LIBRARIES[name]

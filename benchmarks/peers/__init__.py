@@ -44,10 +44,17 @@ class Batched(Protocol):
 
 
 class Library(NamedTuple):
-    """A library: its distribution, and the module here that adapts it."""
+    """A library.
+
+    Attributes:
+        distribution: what is installed.
+        adapter: the module here.
+        slow: takes around a millisecond an event, from Python.
+    """
 
     distribution: str
     adapter: str
+    slow: bool = False
 
     @property
     def version(self) -> str | None:
@@ -66,11 +73,11 @@ class Library(NamedTuple):
 
 LIBRARIES = {
     "VW": Library("vowpalwabbit", "vw"),
-    "MABWiser": Library("mabwiser", "mab"),
-    "contextualbandits": Library("contextualbandits", "contextual"),
+    "MABWiser": Library("mabwiser", "mab", slow=True),
+    "contextualbandits": Library("contextualbandits", "contextual", slow=True),
     "obp": Library("obp", "open_bandit"),
-    "river": Library("river", "streams"),
-    "coba": Library("coba", "learners"),
+    "river": Library("river", "streams", slow=True),
+    "coba": Library("coba", "learners", slow=True),
 }
 
 
