@@ -110,6 +110,8 @@ def evaluate(
         raise InvalidValue("state and learn_from are for a target that is a Policy; this one is given by its probabilities.")
     target, q_hat = (value(log.context) if callable(value) else value for value in (target, q_hat))
     if q_hat is None and not isinstance(estimators, Mapping) and any(name in WITH_MODEL for name in functions):
+        partial = fold(_checked(log, target, None, matched), {}, default_reward=default_reward)
+        finish(partial, force=force, num_decisions=num_decisions)  # before a model is fitted to what cannot answer
         q_hat = fit_reward_model(log, seed=seed).q_hat
     in_blocks = not isinstance(estimators, Mapping) and interval is None
     checked = _checked(log, target, q_hat, matched)
