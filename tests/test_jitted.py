@@ -28,7 +28,7 @@ def make_round(num, seed=0, dim=DIM):
     return Context(rng.standard_normal((num, dim)), mask, rng.choice(2 * num, num, replace=False))
 
 
-def live(policy, sizes, seed=0):
+def live(policy, sizes, seed=1):
     """Decides and learns; returns the decisions and the last state."""
     rng, policy_state, decisions = np.random.default_rng(seed), policy.init(np.linspace(-0.5, 0.5, DIM)), []
     for number, num in enumerate(sizes):
