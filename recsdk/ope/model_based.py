@@ -16,7 +16,7 @@ def dm(rounds: Rounds) -> Terms:
     An interval of it is that of the average over contexts. It knows nothing of the model's own error, which no number of rounds
     removes: DM is here to be compared with DR, not to be believed alone.
     """
-    return average(_model(rounds, "dm")[0], rounds.weight)
+    return average(_expected(rounds, "dm"), rounds.weight)
 
 
 def dr(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
@@ -32,8 +32,7 @@ def dr(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
     References:
         Dudik, Langford, Li, "Doubly robust policy evaluation and learning", ICML, 2011.
     """
-    expected, residual = _model(rounds, "dr")
-    return average(expected + shrink(importance(rounds)) * residual, rounds.weight)
+    return average(_expected(rounds, "dr") + shrink(importance(rounds)) * _residual(rounds, "dr"), rounds.weight)
 
 
 def sndr(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
@@ -47,12 +46,19 @@ def sndr(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
         Thomas, Brunskill, "Data-efficient off-policy policy evaluation for reinforcement learning", ICML, 2016: their weighted doubly
         robust estimator, for one step.
     """
-    expected, residual = _model(rounds, "sndr")
-    return add(average(expected, rounds.weight), average(residual, rounds.weight * shrink(importance(rounds))))
+    correction = average(_residual(rounds, "sndr"), rounds.weight * shrink(importance(rounds)))
+    return add(average(_expected(rounds, "sndr"), rounds.weight), correction)
 
 
-def _model(rounds: Rounds, estimator: str) -> tuple[np.ndarray, np.ndarray]:
-    """Returns f64[T] both, what the model expects of the target, and by how much what was logged is above what it expected."""
+def _expected(rounds: Rounds, estimator: str) -> np.ndarray:
+    """Returns f64[T], what the model expects of the target policy."""
     probs = need("the target's whole distribution, float64[T, K]", rounds.probs, estimator)
+    expected: np.ndarray = np.vecdot(probs, need("q_hat", rounds.q_hat, estimator))
+    return expected
+
+
+def _residual(rounds: Rounds, estimator: str) -> np.ndarray:
+    """Returns f64[T], by how much what was logged is above what the model expected."""
     q_hat = need("q_hat", rounds.q_hat, estimator)
-    return np.einsum("tk,tk->t", probs, q_hat), rounds.reward - q_hat[np.arange(len(rounds.action)), rounds.action]
+    residual: np.ndarray = rounds.reward - q_hat.take(np.arange(0, q_hat.size, q_hat.shape[1]) + rounds.action)
+    return residual

@@ -16,10 +16,9 @@ MAX_SLATES = 20_000
 
 
 class Slates(NamedTuple):
-    """A checked log of S slates of up to L positions beside a target policy. Padding: shown false, reward 0, ratio 1, model 0.
+    """A checked log of S slates of up to L positions beside a target policy. Padding: action 0, reward 0, ratio 1, model 0.
 
     Attributes:
-        shown: bool[S, L], true for a real position.
         action: i64[S, L], index of the candidate at each position.
         reward: f64[S, L], of each position.
         weight: f64[S], how many rounds each slate stands for.
@@ -28,7 +27,6 @@ class Slates(NamedTuple):
         predicted: f64[S, L], what it says of the item that was shown, or None.
     """
 
-    shown: np.ndarray
     action: np.ndarray
     reward: np.ndarray
     weight: np.ndarray
@@ -69,7 +67,6 @@ def gather(rounds: Rounds, position: Any) -> Slates:
         expected = spread(np.einsum("tk,tk->t", rounds.probs, rounds.q_hat), 0)
         predicted = spread(rounds.q_hat[np.arange(len(slate)), rounds.action], 0)
     return Slates(
-        shown=spread(np.ones(len(slate), np.bool_), 0),
         action=spread(rounds.action, 0),
         reward=spread(rounds.reward, 0),
         weight=rounds.weight[position == 0],
@@ -195,7 +192,8 @@ def pseudo_inverse(slates: Slates, *, target: np.ndarray, logging: np.ndarray) -
     Args:
         slates: from `gather`.
         target: f64[S, L, K] or f64[L, K], q: `SlateMoments.first` of the target policy.
-        logging: f64[S, L K, L K] or f64[L K, L K], Gamma: `SlateMoments.second` of the policy that wrote the log.
+        logging: f64[S, L K, L K] or f64[L K, L K], Gamma: `SlateMoments.second` of the policy that wrote the log. Both are 0
+            where a slate has no such position.
 
     Raises:
         InvalidValue: moments of another shape.
@@ -210,4 +208,4 @@ def pseudo_inverse(slates: Slates, *, target: np.ndarray, logging: np.ndarray) -
     weights = np.einsum("...i,...ij->...j", target.reshape(*target.shape[:-2], width), np.linalg.pinv(logging, hermitian=True))
     columns = np.arange(size) * num_candidates + slates.action
     chosen = np.take_along_axis(np.broadcast_to(weights, (num_slates, width)), columns, axis=1)
-    return average((chosen * slates.shown).sum(1) * slates.reward.sum(1), slates.weight)
+    return average(chosen.sum(1) * slates.reward.sum(1), slates.weight)

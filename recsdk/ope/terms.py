@@ -64,9 +64,8 @@ def influence(terms: Terms) -> np.ndarray:
     residual = terms.numerator - _ratios(terms) * terms.denominator
     count = np.count_nonzero(terms.denominator, axis=0)
     scale = np.sqrt(count / np.maximum(count - 1, 1)) / terms.denominator.sum(0)
-    scaled = np.where((count == 1) & (terms.denominator > 0), np.inf, residual * scale) if (count == 1).any() else residual * scale
-    total: np.ndarray = scaled.sum(1)
-    return total
+    total: np.ndarray = residual @ scale
+    return np.where((terms.denominator[:, count == 1] > 0).any(1), np.inf, total) if (count == 1).any() else total
 
 
 def _ratios(terms: Terms) -> np.ndarray:

@@ -68,6 +68,13 @@ def test_where_every_item_is_its_own_category_it_is_ips():
     assert ope.delta(found) == pytest.approx(ope.delta(ope.ips(rounds)), rel=1e-12)
 
 
+def test_a_round_counts_as_often_as_it_stands_for():
+    log = log_of([0, 3, 1], [1, 2, 4], LOGGING[0, [0, 3, 1]], num_candidates=4, weight=[2, 1, 0])
+    rounds = ope.rounds(log, TARGET[[0, 0, 0]])
+    found = ope.mips(rounds, logging=LOGGING[[0, 0, 0]], likelihood=ope.same_category(rounds, CATEGORY))
+    assert ope.value(found) == pytest.approx((2 * (0.6 / 0.5) * 1 + (0.4 / 0.5) * 2) / 3, rel=1e-12)
+
+
 def test_an_item_that_was_never_logged_is_covered_by_its_like():
     rng = np.random.default_rng(0)
     logging, target = np.array([0.5, 0.0, 0.5, 0.0]), np.array([0.0, 0.7, 0.0, 0.3])

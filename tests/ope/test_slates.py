@@ -180,7 +180,7 @@ def test_a_slate_stands_for_as_many_rounds_as_its_top_row():
 def test_slates_of_unequal_length_are_padded():
     log = log_of([0, 1, 2, 2], [1, 2, 4, 8], [0.5, 0.5, 0.5, 0.25])
     found = slates.gather(ope.rounds(log, np.array([0.25, 1, 0.5, 0.5])), np.array([0, 1, 2, 0]))
-    assert found.shown.tolist() == [[True, True, True], [True, False, False]]
+    assert found.action.tolist() == [[0, 1, 2], [2, 0, 0]]
     assert found.ratio.tolist() == [[0.5, 2, 1], [2, 1, 1]]
     assert ope.value(slates.slate_ips(found)) == (1 * 7 + 2 * 8) / 2
     assert ope.value(slates.interaction_ips(found)) == (0.5 + 1 * 2 + 1 * 4 + 2 * 8) / 2
