@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -21,8 +20,8 @@ class Compared(NamedTuple):
 
     Attributes:
         difference: its value less the baseline's; the intervals of all targets compared hold at once, with probability `level`.
-        p_value: two-sided, of no difference, as if this were the only one compared.
-        adjusted: the same by Holm's procedure, for all compared: below .05 for any that does not differ in at most 5 % of logs.
+        p_value: two-sided, of no difference, as if this were the only one compared; at least 1 / (num_draws + 1).
+        adjusted: the same for all compared: in at most 5 % of logs one below .05 is of a target that does not differ.
     """
 
     difference: Estimate
@@ -54,8 +53,8 @@ def compare(
 ) -> dict[str, Compared]:
     """Compares many targets with a baseline and answers for all at once, so that the best of them may be picked afterwards.
 
-    Intervals reach as many standard errors as the largest of all |t| does in `level` of resampled logs; targets that are alike count for
-    little more than one. They are asymptotic, as `delta` is, and need what it needs.
+    Intervals reach as many standard errors as the largest of all |t| does in `level` of resampled logs, each with its own standard errors;
+    targets that are alike count for little more than one. Rounds must be independent, and the log looked at once.
 
     Args:
         targets: terms by name, of one log.
@@ -70,49 +69,49 @@ def compare(
         InvalidValue: no target, or `level` or `num_draws` out of range.
 
     References:
-        Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics, 1979.
+        Romano and Wolf, "Exact and approximate stepdown methods for multiple hypothesis testing", JASA, 2005.
         Chernozhukov, Chetverikov and Kato, "Gaussian approximations and multiplier bootstrap for maxima of sums of high-dimensional
         random vectors", The Annals of Statistics, 2013.
     """
     check_level(level)
     if not targets:
         raise InvalidValue("targets must name at least one target, got none.")
-    rank = math.ceil((num_draws + 1) * level)
+    rank = math.ceil((num_draws + 1) * level - 1e-9)
     if rank > num_draws:
         raise InvalidValue(f"num_draws must be at least {math.ceil(level / (1 - level))} for level {level:g}, got {num_draws}.")
-    differences = [difference(target, baseline) for target in targets.values()]
-    moves = np.stack([influence(terms) for terms in differences], axis=1)
-    stderr = np.sqrt((moves**2).sum(0))
+    moves = np.stack([influence(difference(target, baseline)) for target in targets.values()], axis=1)
+    values, base = np.array([value(target) for target in targets.values()]), value(baseline)
+    # Of two targets that do the same only rounding is left, and that is no difference.
+    rounding = 1e-12 * (np.abs(values) + abs(base))
+    middle, stderr = (np.where(np.abs(each) <= rounding, 0, each) for each in (values - base, np.sqrt((moves**2).sum(0))))
+    draws = _statistics(moves, stderr, num_draws, seed)
+    reach = stderr * np.sort(draws.max(1))[rank - 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = np.where(middle == 0, 0, np.abs(middle) / stderr)
+    rows = zip(middle.tolist(), stderr.tolist(), reach.tolist(), strict=True)
+    estimates = [Estimate(each, error, each - to, each + to, level) for each, error, to in rows]
+    alone = (1 + (draws >= found).sum(0)) / (num_draws + 1)
+    return dict(zip(targets, map(Compared, estimates, alone.tolist(), _stepdown(found, draws).tolist()), strict=True))
+
+
+def _statistics(moves: np.ndarray, stderr: np.ndarray, num_draws: int, seed: int) -> np.ndarray:
+    """Returns f64[B, M], |t| of each resampled log against this one; 0 for a difference without doubt."""
     known = (stderr > 0) & np.isfinite(stderr)
     moves = np.where(known, moves, 0) / np.where(known, stderr, 1)
-    draws = np.zeros((num_draws, len(stderr)))
+    off, squares = np.zeros((2, num_draws, len(stderr)))
     for rows, times in multiplicities(len(moves), num_draws=num_draws, seed=seed):
-        draws += times.astype(np.float64) @ moves[rows]
-    reach = np.sort(np.abs(draws).max(1))[rank - 1]
-    estimates = [_estimate(value(terms), float(error), float(reach), level) for terms, error in zip(differences, stderr, strict=True)]
-    p_values = [_p_value(estimate) for estimate in estimates]
-    return dict(zip(targets, map(Compared, estimates, p_values, holm(p_values)), strict=True))
+        often = times.astype(np.float64)
+        off += often @ moves[rows]
+        squares += often @ moves[rows] ** 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        statistic = np.abs(off) / np.sqrt(np.maximum(squares - off**2 / len(moves), 0))
+    return np.where(off == 0, 0, statistic)
 
 
-def holm(p_values: list[float]) -> list[float]:
-    """Adjusts p-values so that one below a share is false in at most that share of logs, whatever the p-values have to do with one another.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p_values)
-    steps = np.asarray(p_values)[order] * np.arange(len(order), 0, -1)
-    adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
-    return adjusted.tolist()
-
-
-def _estimate(middle: float, stderr: float, reach: float, level: float) -> Estimate:
-    return Estimate(middle, stderr, middle - reach * stderr, middle + reach * stderr, level)
-
-
-def _p_value(found: Estimate) -> float:
-    if not found.stderr:  # two targets that do the same: rounding is no difference
-        return 1.0
-    return 2 * NormalDist().cdf(-abs(found.value) / found.stderr)
+def _stepdown(found: np.ndarray, draws: np.ndarray) -> np.ndarray:
+    """Compares each |t| with the largest of its own and of all smaller ones, so that those already found do not count against the rest."""
+    order = np.argsort(-found)
+    largest = np.maximum.accumulate(draws[:, order[::-1]], axis=1)[:, ::-1]
+    adjusted = np.empty(len(found))
+    adjusted[order] = np.maximum.accumulate((1 + (largest >= found[order]).sum(0)) / (len(draws) + 1))
+    return adjusted

@@ -22,7 +22,8 @@ def check_level(level: float) -> None:
 def beta_quantile(share: float, a: float, b: float) -> float:
     """Returns x with P(Beta(a, b) <= x) = share, for `a` and `b` > 0."""
     low, high = 0.0, 1.0
-    while low < (middle := (low + high) / 2) < high:
+    while high - low > 1e-15 * high:
+        middle = (low + high) / 2
         low, high = (middle, high) if _beta_cdf(middle, a, b) < share else (low, middle)
     return high
 

@@ -76,7 +76,7 @@ def resample(
     """Draws how often each row counts and sums under it, for several estimates at once, which share the draws.
 
     A row's multiplicities depend on `seed` and on its number in the whole log alone: chunks, merged, give what the log gives at once, to
-    the last bit where they begin at multiples of 8,192 rows, else to a millionth of a standard error.
+    the last bit where they are blocks of 8,192 rows in order, else to a millionth of a standard error.
 
     Args:
         estimates: terms of one log, or of a chunk of it.
@@ -160,21 +160,20 @@ def studentised(sums: Resampled, *, level: float = 0.95) -> Estimate:
         InvalidValue: `level` outside (0, 1), or too few draws for it.
     """
     check_level(level)
-    rank = math.floor((len(sums.draws) + 1) * (1 - level) / 2)
+    rank = math.floor((len(sums.draws) + 1) * (1 - level) / 2 + 1e-9)  # 1 - .9 is not quite .1
     if rank < 1:
         raise InvalidValue(f"num_draws must be at least {math.ceil(2 / (1 - level)) - 1} for level {level:g}, got {len(sums.draws)}.")
     num_ratios = len(sums.centre)
-    ratios(sums.total[:num_ratios], sums.total[num_ratios : 2 * num_ratios])
-    factor = np.where(sums.counts > 1, np.sqrt(sums.counts / np.maximum(sums.counts - 1, 1)), np.inf)
+    middle = float((sums.centre + ratios(sums.total[:num_ratios], sums.total[num_ratios : 2 * num_ratios])).sum())
+    if (sums.counts < 2).any():
+        return Estimate(middle, math.inf, -math.inf, math.inf, level)
+    factor = np.sqrt(sums.counts / (sums.counts - 1))
     off, stderr = _off_centre(sums.total[None], factor)
-    middle = float(sums.centre.sum() + off[0])
     with np.errstate(invalid="ignore", divide="ignore"):  # a draw without weight, or of equal rows
         shifts, errors = _off_centre(sums.draws, factor)
         statistic = np.where(shifts == off, 0.0, (shifts - off) / errors)
     # A draw that says nothing is the worst of either side.
     high, low = (np.sort(np.where(np.isnan(statistic), worst, statistic)) for worst in (np.inf, -np.inf))
-    if not math.isfinite(stderr[0]):
-        return Estimate(middle, math.inf, -math.inf, math.inf, level)
     error = float(stderr[0])
     below, above = (error * float(end) if error else 0.0 for end in (high[-rank], low[rank - 1]))
     return Estimate(middle, error, middle - below, middle - above, level)

@@ -58,9 +58,7 @@ def bounded(rounds: Rounds, *, max_weight: float, reward_range: tuple[float, flo
         InvalidLog: rounds that stand for different numbers of rounds, for which no such interval is known.
     """
     ratio, reward = bounded_rounds(rounds, reward_range)
-    largest = float(ratio.max())
-    if not max(1.0, largest) <= max_weight * (1 + 1e-9) < math.inf:
-        raise InvalidValue(f"max_weight must be finite, at least 1 and at least {largest:.6g}, the largest of the log, got {max_weight!r}.")
+    check_max_weight(max_weight, ratio)
     weighted = ratio * reward
     return Bounded(
         float(max_weight),
@@ -72,6 +70,17 @@ def bounded(rounds: Rounds, *, max_weight: float, reward_range: tuple[float, flo
         cross=float((ratio * weighted).sum()),
         reward_square=float((weighted**2).sum()),
     )
+
+
+def check_max_weight(max_weight: float, ratio: np.ndarray) -> None:
+    """Refuses a `max_weight` below 1, which is the mean, or below the largest of importance.
+
+    Raises:
+        InvalidValue: naming both.
+    """
+    largest = float(ratio.max())
+    if not max(1.0, largest) <= max_weight * (1 + 1e-9) < math.inf:
+        raise InvalidValue(f"max_weight must be finite, at least 1 and at least {largest:.6g}, the largest of the log, got {max_weight!r}.")
 
 
 def bounded_rounds(rounds: Rounds, reward_range: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -153,26 +162,29 @@ def empirical_likelihood(sums: Bounded, *, level: float = 0.95) -> Estimate:
 
     Near in the divergence of Cressie and Read with parameter -2, for which this is a regression of rho r on rho, extended by the worst
     round that `max_weight` and `reward_range` allow. About as wide as `delta` for SNIPS in a large log, and wider in a small one, where
-    that is too narrow. It is asymptotic; rounds must be independent, and the log looked at once.
+    that is too narrow. Rounds must be independent, and the log looked at once. It is asymptotic: where the weight that decides is so rare
+    that it may not have come up, it covers no better than others, 43 % of the time in 60 rounds of which .6 should have had it. The mean
+    weight, .5 there, tells.
 
     References:
         Karampatziakis, Langford and Mineiro, "Empirical likelihood for contextual bandits", NeurIPS, 2020.
     """
     check_level(level)
-    low = _least(sums, level)
+    slack = f_quantile(level, sums.num_rounds)
+    low = _least(sums, slack)
     mirrored = sums._replace(  # 1 - r for r
         reward=sums.weight - sums.reward,
         cross=sums.weight_square - sums.cross,
         reward_square=sums.weight_square - 2 * sums.cross + sums.reward_square,
     )
     middle, residual, _ = _regression(sums, None)
-    return _estimate(sums, level, middle, math.sqrt(max(residual, 0) / sums.num_rounds), low, 1 - _least(mirrored, level))
+    return _estimate(sums, level, middle, math.sqrt(max(residual, 0) / sums.num_rounds), low, 1 - _least(mirrored, slack))
 
 
-def _least(sums: Bounded, level: float) -> float:
+def _least(sums: Bounded, slack: float) -> float:
     """The least value within reach, over unseen rounds of reward 0 and extreme weight."""
     unseen = sums.max_weight if sums.weight < sums.num_rounds else 0.0
-    reach = _regression(sums, unseen)[2] + f_quantile(level, sums.num_rounds)
+    reach = _regression(sums, unseen)[2] + slack
     ends = [0.0] if math.isinf(reach) else []
     for weight in (0.0, sums.max_weight):
         middle, residual, divergence = _regression(sums, weight)

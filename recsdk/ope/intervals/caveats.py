@@ -10,6 +10,8 @@ from recsdk.errors import InvalidValue, one_of
 
 ENOUGH = 1000
 """Effective size from which intervals by the normal distribution cover what they claim; 93 % instead of 95 % at 37."""
+SMALL = 30
+"""The same for `empirical_likelihood`, which covered in logs of an effective size of 4 too, but not in all worlds."""
 
 Logger = Literal["fixed", "adaptive"]
 Rewards = Literal["independent", "dependent"]
@@ -19,13 +21,13 @@ class Validity(NamedTuple):
     """What an interval stands.
 
     Attributes:
-        any_size: holds at a small effective size.
+        least_size: effective size from which it holds.
         adaptive: holds when the logger learnt from the log.
         peeking: holds when the log was looked at before.
         dependence: holds when a round's reward depends on those just before.
     """
 
-    any_size: bool = False
+    least_size: float = ENOUGH
     adaptive: bool = False
     peeking: bool = False
     dependence: bool = False
@@ -36,12 +38,12 @@ VALIDITY: Mapping[str, Validity] = MappingProxyType(
         "delta": Validity(),
         "bootstrap": Validity(),
         "moving_block": Validity(dependence=True),
-        "empirical_likelihood": Validity(any_size=True),
-        "empirical_bernstein": Validity(any_size=True),
-        "clopper_pearson": Validity(any_size=True, adaptive=True),
+        "empirical_likelihood": Validity(least_size=SMALL),
+        "empirical_bernstein": Validity(least_size=0),
+        "clopper_pearson": Validity(least_size=0, adaptive=True),
         "adaptively_weighted": Validity(adaptive=True),
-        "confidence_sequence": Validity(any_size=True, adaptive=True, peeking=True),
-        "drifting_sequence": Validity(any_size=True, adaptive=True, peeking=True, dependence=True),
+        "confidence_sequence": Validity(least_size=0, adaptive=True, peeking=True),
+        "drifting_sequence": Validity(least_size=0, adaptive=True, peeking=True, dependence=True),
     }
 )
 """Of each interval, what it stands."""
@@ -82,9 +84,9 @@ def caveats(
             f"{interval} takes rounds for independent, and their rewards depend on one another: use moving_block or drifting_sequence",
         ),
         (
-            not stands.any_size and not effective_size >= ENOUGH,
-            f"effective size is {effective_size:.1f}, below {ENOUGH}, where {interval} covers less than it claims: use "
-            "empirical_likelihood or confidence_sequence",
+            not effective_size >= stands.least_size,
+            f"effective size is {effective_size:.1f}, below {stands.least_size}, where {interval} covers less than it claims: use "
+            f"{'empirical_likelihood' if effective_size >= SMALL else 'clopper_pearson'} or confidence_sequence",
         ),
     )
     return tuple(reason for holds, reason in found if holds)
