@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ from recsdk.ope.duplicates import check_unique
 from recsdk.ope.estimate import Estimate, delta
 from recsdk.ope.estimators import WITH_MODEL, Estimator, named
 from recsdk.ope.intervals.bootstrap import resample, studentised
+from recsdk.ope.intervals.caveats import VALIDITY, Logger, Rewards, caveats
 from recsdk.ope.reward_model import fit_reward_model
 from recsdk.ope.stream import Partial, fold
 from recsdk.ope.verdict import Verdict, judge
@@ -63,6 +65,9 @@ def evaluate(
     ids: Any = None,
     default_reward: float = 0.0,
     num_decisions: int | None = None,
+    logger: Logger = "fixed",
+    rewards: Rewards = "independent",
+    num_looks: int = 1,
     force: bool = False,
     learn_from: LearnFrom = "none",
     state: Any = None,
@@ -71,8 +76,9 @@ def evaluate(
 ) -> Evaluation:
     """Estimates what a target policy would have earned per round of a log.
 
-    Intervals suppose that rounds do not depend on one another. A log of a policy that was learning breaks that a little; a
-    floor of exploration under it keeps them valid in practice. For a log that memory does not hold there is `accumulate`.
+    Normal and bootstrap intervals suppose a logger that did not learn from these rounds, rewards that do not depend on one another, and
+    one look at the log; say so where it is otherwise, and the verdict tells which interval holds then. For a log that memory does not hold
+    there is `accumulate`.
 
     Args:
         log: a log, leading T.
@@ -87,6 +93,9 @@ def evaluate(
         ids: str or int [T], what each row's decision is called: a log that has one twice is refused.
         default_reward: what the log says of a decision of which nothing was heard.
         num_decisions: how many decisions were made, also those that the log leaves out since they got no reward.
+        logger: "adaptive" when the logging policy learnt from the rounds of this log.
+        rewards: "dependent" when a round's reward tells of the next one's: the hour, a campaign, a user's visits side by side.
+        num_looks: times that the log was looked at as it grew, this one included, with a view to stop.
         force: answers also where the verdict is "refuse".
         learn_from: what a `Policy` learns from while it is replayed: "none", "matched" or "all".
         state: what a `Policy` has learnt before, consumed; by default nothing. Both are in a recommender's folder: `read_policy`.
@@ -111,13 +120,23 @@ def evaluate(
     target, q_hat = (value(log.context) if callable(value) else value for value in (target, q_hat))
     if q_hat is None and not isinstance(estimators, Mapping) and any(name in WITH_MODEL for name in functions):
         partial = fold(_checked(log, target, None, matched), {}, default_reward=default_reward)
-        finish(partial, force=force, num_decisions=num_decisions)  # before a model is fitted to what cannot answer
+        finish(partial, force=force)  # before a model is fitted to what cannot answer
         q_hat = fit_reward_model(log, seed=seed).q_hat
     in_blocks = not isinstance(estimators, Mapping) and interval is None
     checked = _checked(log, target, q_hat, matched)
     asked, draws = (functions, num_draws) if in_blocks else ({}, 0)
     partial = fold(checked, asked, num_draws=draws, seed=seed, default_reward=default_reward)
-    found = finish(partial, level=level, force=force, num_decisions=num_decisions)
+    name = "bootstrap" if num_draws else getattr(interval, "func", interval or delta).__name__
+    found = finish(
+        partial,
+        level=level,
+        num_decisions=num_decisions,
+        interval=name,
+        logger=logger,
+        rewards=rewards,
+        num_looks=num_looks,
+        force=force,
+    )
     if in_blocks:
         return found
     whole = rounds(log, target, q_hat=q_hat, matched=matched)
@@ -128,7 +147,17 @@ def evaluate(
     return found._replace(estimates={name: (interval or delta)(each, level=level) for name, each in terms.items()})
 
 
-def finish(partial: Partial, *, level: float = 0.95, force: bool = False, num_decisions: int | None = None) -> Evaluation:
+def finish(
+    partial: Partial,
+    *,
+    level: float = 0.95,
+    num_decisions: int | None = None,
+    interval: str | None = None,
+    logger: Logger = "fixed",
+    rewards: Rewards = "independent",
+    num_looks: int = 1,
+    force: bool = False,
+) -> Evaluation:
     """Answers from what `accumulate` and `merge` have kept of a log.
 
     Intervals are those of the bootstrap where `accumulate` was told to draw, else normal ones.
@@ -136,8 +165,12 @@ def finish(partial: Partial, *, level: float = 0.95, force: bool = False, num_de
     Args:
         partial: of the whole log.
         level: as in `evaluate`.
-        force: as in `evaluate`.
         num_decisions: as in `evaluate`.
+        interval: what intervals will be put in the place of these; by default none.
+        logger: as in `evaluate`.
+        rewards: as in `evaluate`.
+        num_looks: as in `evaluate`.
+        force: as in `evaluate`.
 
     Raises:
         InsufficientOverlap: as `evaluate`.
@@ -149,6 +182,10 @@ def finish(partial: Partial, *, level: float = 0.95, force: bool = False, num_de
     verdict, reasons = judge(diagnostics)
     if verdict == "refuse" and not force:
         raise InsufficientOverlap(f"The log cannot answer for this target: {'; '.join(reasons)}. `force=True` answers all the same.")
+    name = interval or ("bootstrap" if partial.draws else "delta")
+    if name in VALIDITY:  # of a function of the caller's own nothing is known; of the effective size the verdict speaks
+        doubts = caveats(name, effective_size=math.inf, logger=logger, rewards=rewards, num_looks=num_looks)
+        verdict, reasons = "caution" if doubts and verdict == "trust" else verdict, (*reasons, *doubts)
     if diagnostics.effective_size == 0:
         raise InsufficientOverlap(f"None of {diagnostics.num_rounds} rounds has an action that the target policy could have taken.")
     if partial.draws:

@@ -263,3 +263,37 @@ def test_the_open_bandit_logs_are_not_suspected():
         assert abs(found.item_weight_z) < 4.5
         assert abs(found.uniform_weight_z) < 4
         assert not math.isnan(found.reward_drift_z)
+
+
+def test_each_false_propensity_that_a_service_may_log_is_flagged():
+    # reliability: 200,000 decisions, K = 10, softmax and a floor of 10 %. Counts of items see none but the last.
+    rng = np.random.default_rng(13)
+    size = 200_000
+    scores = np.exp(2 * rng.normal(size=(size, 10)))
+    before = scores / scores.sum(1, keepdims=True)
+    logging = 0.9 * before + 0.01
+    action = (logging.cumsum(1) < rng.random((size, 1))).sum(1).clip(max=9)
+    rows = np.arange(size)
+    true = logging[rows, action]
+    uniform = np.full((size, 10), 0.1)
+    reward = rng.random(size)
+
+    def verdict(propensity):
+        return ope.judge(ope.diagnose(ope.rounds(log_of(action, reward, propensity, num_candidates=10), uniform))).verdict
+
+    assert verdict(true) == "trust"
+    false = {
+        "before the floor": before[rows, action],
+        "rounded": np.maximum(true.round(2), 0.01),
+        "of two items swapped": logging[rows, np.where(action < 2, 1 - action, action)],
+        "of the likeliest item": logging.max(1),
+    }
+    for name, propensity in false.items():
+        assert verdict(propensity) == "refuse", name
+
+
+def test_propensities_given_for_the_targets_and_the_targets_for_them_show():
+    log, target, _ = random_log(14, size=5000, floor=0.2)
+    chosen = target[np.arange(5000), log.action]
+    found = ope.diagnose(ope.rounds(log._replace(propensity=chosen), log.propensity))
+    assert abs(found.mean_weight_z) > 4

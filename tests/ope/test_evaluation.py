@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 from ope.logs import log_of, random_log
@@ -5,6 +7,7 @@ from ope.logs import log_of, random_log
 import recsdk
 from recsdk import ope
 from recsdk.errors import InsufficientOverlap, InvalidLog, InvalidValue
+from recsdk.ope.intervals import adaptively_weighted, bootstrap
 from recsdk.ope.report import report
 
 
@@ -171,3 +174,24 @@ def test_a_notebook_shows_every_number_and_escapes_names():
     assert found.verdict in shown
     for name in ope.Diagnostics._fields:
         assert f"<td>{name}</td>" in shown
+
+
+def test_what_an_interval_does_not_stand_is_a_reason_for_caution():
+    log, target, _ = random_log(0, size=5000, floor=0.5)
+    assert ope.evaluate(log, target).verdict == "trust"
+    told = {
+        "delta takes the logger for fixed, and it learnt: use adaptively_weighted or confidence_sequence": {"logger": "adaptive"},
+        "delta takes rounds for independent": {"rewards": "dependent"},
+        "delta was looked at 3 times, and holds for one": {"num_looks": 3},
+        "bootstrap was looked at 3 times": {"num_looks": 3, "num_draws": 50},
+        "bootstrap takes rounds for independent": {"rewards": "dependent", "interval": functools.partial(bootstrap, num_draws=50)},
+    }
+    for reason, options in told.items():
+        found = ope.evaluate(log, target, **options)
+        assert found.verdict == "caution"
+        assert found.reasons[0].startswith(reason)
+    weighted = functools.partial(adaptively_weighted, variance=np.ones(5000))
+    holds = ope.evaluate(log, target, interval=weighted, logger="adaptive", estimators=("ips",))
+    assert holds.verdict == "trust"
+    with pytest.raises(InvalidValue, match="logger must be one of"):
+        ope.evaluate(log, target, logger="learning")
