@@ -175,7 +175,9 @@ def _compiled(step: Step) -> Callable[..., tuple[Any, Any]]:
 
         def body(index: Array, walked: tuple[Any, Any]) -> tuple[Any, Any]:
             carry, output = one(walked[0], index)
-            return carry, _tree.tree_map(lambda outputs, output: outputs.at[index].set(output), walked[1], output)
+            # Not by `at`, which would ask in every round whether the index is in bounds.
+            placed = functools.partial(jax.lax.dynamic_update_index_in_dim, index=index, axis=0)
+            return carry, _tree.tree_map(placed, walked[1], output)
 
         _, output = jax.eval_shape(one, carry, 0)
         outputs = _tree.tree_map(lambda leaf: jax.numpy.zeros((size, *leaf.shape), leaf.dtype), output)
