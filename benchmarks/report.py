@@ -80,10 +80,11 @@ def draw(results: Results, path: Path) -> None:
         .encode(
             x=alt.X("median:Q", title=results["unit"], scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", tickCount=5)),
             y=alt.Y("contestant:N", title=None, sort=names, axis=alt.Axis(labelLimit=400, grid=True)),
-            color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))),
+            color=alt.Color(
+                "kind:N", title=None, legend=alt.Legend(orient="top"), scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
+            ),
             column=alt.Column("place:N", title=None, sort=places),
         )
-        .configure_legend(orient="top")
         .configure(background="white")
     )
     points.save(path)
