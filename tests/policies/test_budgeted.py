@@ -1,3 +1,4 @@
+import attrs
 import numpy as np
 import pytest
 from live import NativeTally
@@ -7,7 +8,10 @@ from recsdk import Budgeted, ByColumn, Context, EpsilonGreedy, Interaction, LinU
 from recsdk.errors import InvalidValue
 
 
-@testing.parametrize(Budgeted(policy=LinUCB(), cap=500, window=1000, num_items=128))
+@testing.parametrize(
+    Budgeted(policy=LinUCB(), cap=500, window=1000, num_items=128),
+    Budgeted(policy=LinUCB(), cap=1000, window=1000, groups=((0, 900), (-1, 800))),
+)
 def test_conforms(policy, check):
     check(policy)
 
@@ -71,6 +75,54 @@ def test_the_inner_policy_learns_as_without_caps():
     log = simulate(Uniform(), WORLD, 50, seed=0, engine="numpy").log
     capped = replay(Budgeted(policy=LinUCB(), cap=1, window=7), log, engine="numpy").state
     np.testing.assert_array_equal(capped.inner.mean, replay(LinUCB(), log, engine="numpy").state.mean)
+
+
+GROUPS = Budgeted(policy=EpsilonGreedy(epsilon=0.3), cap=100, window=100, groups=((1, 2), (2, 1)))
+GROUPED = Context(np.array([[9.0, 1, 0], [8.0, 1, 1], [3.0, 0, 1], [1.0, 0, 0]]), np.ones(4, bool), np.arange(4))
+
+
+def after(*actions):
+    state = GROUPS.init(np.array([1.0, 0, 0]))
+    for action in actions:
+        state = GROUPS.update(state, Interaction(GROUPED, action, GROUPED.features[action, 0], 0.3, 1.0))
+    return GROUPS.probs(state, None, GROUPED)
+
+
+def test_a_group_at_its_cap_sits_out_and_the_probs_are_those_of_the_policy_among_the_others():
+    np.testing.assert_allclose(after(0), [0.775, 0.075, 0.075, 0.075], rtol=1e-12)  # one of two is spent
+    np.testing.assert_allclose(after(0, 0), [0, 0, 0.85, 0.15], rtol=1e-12)
+    np.testing.assert_allclose(after(2), [0.85, 0, 0, 0.15], rtol=1e-12)
+    np.testing.assert_allclose(after(1, 0), [0, 0, 0, 1], rtol=1e-12)  # an item may be in two groups
+
+
+@attrs.frozen(kw_only=True)
+class Grouped:
+    """`ItemWorld`, with a column that tells the first two items from the others."""
+
+    dim = 6
+
+    def init(self, seed):
+        return WORLD.init(seed)
+
+    def round(self, world, rng, time):
+        here = WORLD.round(world, rng, time)
+        features = here.context.features
+        xp = features.__array_namespace__()
+        return here._replace(context=here.context._replace(features=xp.concat([features, 1.0 * (here.context.item < 2)[:, None]], axis=1)))
+
+
+@pytest.mark.parametrize("engine", ["numpy", "jax"])
+def test_no_group_is_chosen_more_than_its_cap_in_a_window(engine):
+    policy = Budgeted(policy=ByColumn(), cap=10, window=10, groups=((-1, 4),))
+    log = simulate(policy, Grouped(), 200, seed=0, engine=engine).log
+    item = log.context.item[np.arange(200), log.action].reshape(20, 10)
+    np.testing.assert_array_equal((item < 2).sum(axis=1), 4)
+
+
+@pytest.mark.parametrize("groups", [((0, 0),), ((0.5, 1),), (1, 2), 3, ((True, 1),), [(0, 1)]])
+def test_bad_groups_are_refused(groups):
+    with pytest.raises(InvalidValue, match=r"Budgeted.groups must be a tuple of \(column of phi, cap >= 1\), got"):
+        Budgeted(policy=Uniform(), cap=1, window=10, groups=groups)
 
 
 class Masks(Uniform):
