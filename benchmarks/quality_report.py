@@ -126,13 +126,15 @@ def draw(results: Results, path: Path) -> None:
             half = t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5 if len(gaps) > 1 else 0.0
             dots.append({"set": place, "peer": name, "gap": gaps.mean(), "low": gaps.mean() - half, "high": gaps.mean() + half})
     order = sorted({dot["set"] for dot in dots}, key=lambda place: -max(dot["gap"] for dot in dots if dot["set"] == place))
-    base = alt.Chart(alt.Data(values=dots)).encode(y=alt.Y("set:N", sort=order, title=None), color=alt.Color("peer:N", title=None))
-    title = f"reward per event, less that of recsdk {default} (right of 0: the peer earns more)"
-    points = base.mark_point(filled=True, size=55, opacity=0.9).encode(x=alt.X("gap:Q", title=title), shape=alt.Shape("peer:N", title=None))
-    spans = base.mark_rule(opacity=0.5).encode(x=alt.X("low:Q", title=title), x2="high:Q")
-    zero = alt.Chart(alt.Data(values=[{"gap": 0}])).mark_rule(color="black").encode(x="gap:Q")
-    chart = alt.layer(zero, spans, points).properties(width=620, height=22 * len(order)).configure_legend(orient="top", labelFontSize=12)
-    chart.configure_axis(labelFontSize=12, titleFontSize=12, gridOpacity=0.5).save(str(path))
+    base = alt.Chart(alt.Data(values=dots)).encode(
+        y=alt.Y("set:N", sort=order, title=None, axis=alt.Axis(grid=True)), yOffset="peer:N", color=alt.Color("peer:N", title=None)
+    )
+    gap = alt.X("gap:Q", title=f"reward per event, less that of recsdk {default}: right of 0 the peer earns more")
+    points = base.mark_point(filled=True, size=45, opacity=1).encode(x=gap, shape=alt.Shape("peer:N", legend=None))
+    spans = base.mark_rule(opacity=1).encode(x="low:Q", x2="high:Q")
+    zero = alt.Chart(alt.Data(values=[{"gap": 0}])).mark_rule(color="black").encode(x=gap)
+    chart = alt.layer(zero, spans, points).properties(width=620, height=30 * len(order)).configure(background="white")
+    chart.configure_legend(orient="top", labelFontSize=12).configure_axis(labelFontSize=12, titleFontSize=12, gridOpacity=0.4).save(path)
 
 
 def _names(rows: Sequence[Row], field: str) -> list[str]:
