@@ -11,7 +11,7 @@ import numpy as np
 from recsdk.errors import InvalidLog, InvalidValue
 from recsdk.ope.estimate import Estimate
 from recsdk.ope.intervals._special import check_level
-from recsdk.ope.intervals.bootstrap import multiplicities
+from recsdk.ope.intervals.bootstrap import multiplicities, weighted_sums
 from recsdk.ope.terms import Terms, add, influence, value
 
 
@@ -100,9 +100,9 @@ def _statistics(moves: np.ndarray, stderr: np.ndarray, num_draws: int, seed: int
     moves = np.where(known, moves, 0) / np.where(known, stderr, 1)
     off, squares = np.zeros((2, num_draws, len(stderr)))
     for rows, times in multiplicities(len(moves), num_draws=num_draws, seed=seed):
-        often = times.astype(np.float64)
-        off += often @ moves[rows]
-        squares += often @ moves[rows] ** 2
+        columns = moves[rows].T.astype(np.float32)
+        off += weighted_sums(times, columns)
+        squares += weighted_sums(times, columns**2)
     with np.errstate(invalid="ignore", divide="ignore"):
         statistic = np.abs(off) / np.sqrt(np.maximum(squares - off**2 / len(moves), 0))
     return np.where(off == 0, 0, statistic)

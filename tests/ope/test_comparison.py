@@ -88,7 +88,7 @@ def test_targets_that_are_alike_count_as_one():
     log = uniform_log(np.random.default_rng(3), 5000, 4, [0.3] * 4)
     one = comparison.compare({"a": arm_terms(log, 0)}, mean_reward(log))
     many = comparison.compare({name: arm_terms(log, 0) for name in "abcdefgh"}, mean_reward(log))
-    assert many["h"].difference[:4] == pytest.approx(one["a"].difference[:4], rel=1e-9)
+    assert many["h"].difference[:4] == pytest.approx(one["a"].difference[:4], rel=1e-5)
     reach = (one["a"].difference.high - one["a"].difference.value) / one["a"].difference.stderr
     assert reach == pytest.approx(1.96, abs=0.12)
 
