@@ -53,8 +53,10 @@ if TYPE_CHECKING:
     from recsdk.policies.linear import LinTS, LinUCB
     from recsdk.policies.logistic import LogisticTS
     from recsdk.policies.mixture import Mixture
+    from recsdk.policies.neural import NeuralLinear, NeuralSquareCB
     from recsdk.policies.squarecb import SquareCB
     from recsdk.policies.uniform import Uniform
+    from recsdk.policies.wide_deep import WideDeep
     from recsdk.recommender import Recommender
 
 __version__ = "0.1.0"
@@ -115,7 +117,10 @@ _LAZY = {
     "HybridLinUCB": "recsdk.policies.hybrid",
     "HybridLinTS": "recsdk.policies.hybrid",
     "LogisticTS": "recsdk.policies.logistic",
+    "NeuralLinear": "recsdk.policies.neural",
+    "NeuralSquareCB": "recsdk.policies.neural",
     "Uniform": "recsdk.policies.uniform",
+    "WideDeep": "recsdk.policies.wide_deep",
     "WithFloor": "recsdk.policies.floor",
     "read_ledger": "recsdk.ledger.reader",
     "read_policy": "recsdk.ledger.reader",
@@ -157,6 +162,8 @@ __all__ = [
     "Mergeable",
     "Mixture",
     "Native",
+    "NeuralLinear",
+    "NeuralSquareCB",
     "OnColumns",
     "Online",
     "Policy",
@@ -173,6 +180,7 @@ __all__ = [
     "Sweep",
     "TsallisINF",
     "Uniform",
+    "WideDeep",
     "Windowed",
     "WithFloor",
     "decide",

@@ -17,12 +17,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from recsdk.base import Array
-from recsdk.policies import _arrays
+from recsdk.policies import _arrays, _memory
 from recsdk.policies._items import NOBODY, Observation
+from recsdk.policies._memory import Memory
 
 FIRST, SECOND, TINY = 0.9, 0.999, 1e-8
-GOLDEN = 0.6180339887498949
-"""Its multiples, modulo 1, fill the unit interval evenly, wherever one stops: replayed rounds need no random numbers."""
 
 
 class Network(NamedTuple):
@@ -32,15 +31,13 @@ class Network(NamedTuple):
         shared: f64[3, D H + D + H], U, w and v one after the other.
         own: f64[N, 3, D + H], W and V of the item that has the place.
         owner: i64[N], its slot, -1 for none.
-        memory: f64[M, D + 3], the last rounds in a ring: phi of the candidate that was shown, reward, weight and slot.
-        count: i64[], rounds learned.
+        memory: of the last rounds: phi of the candidate that was shown, reward, weight and slot.
     """
 
     shared: Array
     own: Array
     owner: Array
-    memory: Array
-    count: Array
+    memory: Memory
 
 
 class _Activity(NamedTuple):
@@ -61,8 +58,7 @@ def init(hidden: Array, num_items: int, num_rounds: int) -> Network:
         shared=xp.stack([values, xp.zeros_like(values), xp.zeros_like(values)]),
         own=xp.zeros((num_items, 3, dim + width), dtype=xp.float64),
         owner=xp.full((num_items,), NOBODY, dtype=xp.int64),
-        memory=xp.zeros((num_rounds, dim + 3), dtype=xp.float64),
-        count=xp.zeros((), dtype=xp.int64),
+        memory=_memory.init(xp, num_rounds, dim + 3),
     )
 
 
@@ -96,14 +92,10 @@ def update(state: Network, seen: Observation, span: tuple[Array, Array], batch_s
     place = seen.slot % state.owner.shape[0]
     stays = ~learns | (state.owner[place] == seen.slot)
     row = xp.concat([seen.x, xp.stack([seen.reward, seen.weight, seen.slot.astype(xp.float64)])])
-    rows = xp.concat([row[None, :], state.memory[_others(state, batch_size - 1)]])
-    at = state.count % state.memory.shape[0]
-    # The sum with nothing makes the write wait for the reads: else XLA copies the memory.
-    written = xp.where(learns, row, state.memory[at]) + 0.0 * rows[-1]
+    rows = xp.concat([row[None, :], _memory.others(state.memory, batch_size - 1)])
     state = state._replace(
         owner=_arrays.put(state.owner, place, xp.where(learns, seen.slot, state.owner[place])),
-        memory=_arrays.put(state.memory, at, written),
-        count=state.count + learns.astype(xp.int64),
+        memory=_memory.keep(state.memory, row, learns, rows[-1]),
     )
     x, weights, slots = rows[:, :-3], rows[:, -2] / batch_size, rows[:, -1].astype(xp.int64)
     chances = (rows[:, -3] - span[0]) / (span[1] - span[0])
@@ -111,28 +103,24 @@ def update(state: Network, seen: Observation, span: tuple[Array, Array], batch_s
     owned = state.owner[places] == slots
     own = xp.where((stays | (places != place))[:, None, None], state.own[places], 0.0)  # who takes a place over starts anew
     activity = _forward(state.shared[0], own[:, 0], owned, x)
-    linear, deep = (activity.linear - chances) * weights, (activity.deep - chances) * weights
-    dim = x.shape[1]
-    slopes = xp.concat([linear[:, None] * x, deep[:, None] * activity.hidden], axis=1)
-    back = xp.where(activity.hidden > 0, deep[:, None] * activity.weights[:, dim:], 0.0)
+    of_shared, of_rows = _slopes(activity, x, (activity.linear - chances) * weights, (activity.deep - chances) * weights)
     # An item that is in the batch several times gets the sum of its slopes, in each of its rows.
     same = ((places[:, None] == places[None, :]) & owned[None, :]).astype(xp.float64)
-    all_slopes = xp.concat([xp.reshape(x.T.dot(back), (-1,)), slopes.sum(0), xp.reshape(same.dot(slopes), (-1,))])
-    ours = xp.concat([state.shared, xp.reshape(xp.permute_dims(own, (1, 0, 2)), (3, -1))], axis=1)
-    moved = xp.where(learns, _adam(ours, all_slopes, state.count.astype(xp.float64), rate), ours)
-    shared, moved = moved[:, : state.shared.shape[1]], moved[:, state.shared.shape[1] :]
-    own = xp.permute_dims(xp.reshape(moved, (3, batch_size, -1)), (1, 0, 2))
-    state = state._replace(shared=shared, own=_arrays.put(state.own, places, own))
+    slopes = xp.concat([of_shared, xp.reshape(same.dot(of_rows), (-1,))])
+    parts = xp.concat([state.shared, xp.reshape(xp.permute_dims(own, (1, 0, 2)), (3, -1))], axis=1)
+    parts = xp.where(learns, _adam(parts, slopes, state.memory.count.astype(xp.float64), rate), parts)
+    size = state.shared.shape[1]
+    own = xp.permute_dims(xp.reshape(parts[:, size:], (3, batch_size, -1)), (1, 0, 2))
+    state = state._replace(shared=parts[:, :size], own=_arrays.put(state.own, places, own))
     return Learned(state, activity.linear[0], activity.deep[0])
 
 
-def _others(state: Network, num: int) -> Array:
-    """Returns i64[num], places of remembered rounds, spread evenly; those that nothing is in yet have weight 0."""
-    xp = state.count.__array_namespace__()
-    size = state.memory.shape[0]
-    known = xp.where(state.count < size, state.count, size)
-    turns = (state.count * num + xp.arange(num)).astype(xp.float64)
-    return (turns * GOLDEN % 1.0 * known.astype(xp.float64)).astype(xp.int64)
+def _slopes(activity: _Activity, x: Array, linear: Array, deep: Array) -> tuple[Array, Array]:
+    """Returns the slopes of the log loss by `Network.shared` and by each round's own row, given those by its log odds, f64[B] each."""
+    xp = x.__array_namespace__()
+    rows = xp.concat([linear[:, None] * x, deep[:, None] * activity.hidden], axis=1)
+    back = xp.where(activity.hidden > 0, deep[:, None] * activity.weights[:, x.shape[1] :], 0.0)
+    return xp.concat([xp.reshape(x.T.dot(back), (-1,)), rows.sum(0)]), rows
 
 
 def _sigmoid(log_odds: Array) -> Array:
@@ -154,5 +142,6 @@ def _adam(parts: Array, slope: Array, count: Array, rate: float) -> Array:
     xp = slope.__array_namespace__()
     first = FIRST * first + (1 - FIRST) * slope
     second = SECOND * second + (1 - SECOND) * slope**2
-    step = rate * (1 - SECOND**count) ** 0.5 / (1 - FIRST ** xp.where(count > 0, count, 1.0))
-    return xp.stack([value - step * first / (xp.sqrt(second) + TINY), first, second])
+    count = xp.where(count > 0, count, 1.0)
+    step = rate / (1 - FIRST**count) * first / (xp.sqrt(second / (1 - SECOND**count)) + TINY)
+    return xp.stack([value - step, first, second])

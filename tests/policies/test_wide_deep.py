@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from recsdk import testing
-from recsdk.policies.wide_deep import WideDeep
+from recsdk import Context, DisjointLinUCB, Interaction, WideDeep, simulate, testing
+from recsdk.environments import ClassificationWorld, LinearWorld
+from recsdk.errors import InvalidValue
 
 SMALL = WideDeep(width=8, num_items=50, memory=64)
 
@@ -10,3 +11,74 @@ SMALL = WideDeep(width=8, num_items=50, memory=64)
 @testing.parametrize(SMALL)
 def test_conforms(policy, check):
     check(policy)
+
+
+def world(labels):
+    contexts = np.random.default_rng(0).uniform(-1, 1, (600, 2))
+    return ClassificationWorld(contexts=contexts, labels=labels(contexts), phi="shared")
+
+
+def exclusive_or(contexts):
+    return ((contexts[:, 0] > 0) ^ (contexts[:, 1] > 0)).astype(np.int64)
+
+
+def context(num_items, x):
+    return Context(np.tile(x, (num_items, 1)), np.ones(num_items, bool), np.arange(num_items))
+
+
+def test_it_learns_what_no_linear_model_can():
+    policy, linear = WideDeep(num_items=2, memory=2000), DisjointLinUCB(num_items=2)
+    played, missed = (simulate(each, world(exclusive_or), 3000, engine="jax").log.reward[-1000:].mean() for each in (policy, linear))
+    assert missed < 0.75
+    assert played > 0.9
+
+
+def test_it_comes_to_believe_the_model_that_predicts_best():
+    state = simulate(WideDeep(num_items=2, memory=2000), world(exclusive_or), 3000, engine="jax").state
+    assert state.trust.argmax() == 2
+    state = simulate(WideDeep(num_items=10, memory=100), LinearWorld(noise=0.3), 1000, engine="jax").state
+    assert state.trust[0] > 0.8
+
+
+def test_trust_falls_with_the_exponential_of_the_squared_error():
+    policy = WideDeep(num_items=2, width=4, memory=8)
+    state = policy.init(np.zeros(2))._replace(trust=np.array([0.5, 0.3, 0.2]))
+    state = policy.update(state, Interaction(context(2, np.ones(2)), 1, np.float64(1), 0.5, np.float64(1)))
+    wanted = np.array([0.5, 0.3, 0.2]) * np.exp(-2 * np.array([1, 0.5, 0.5]) ** 2)  # ridge says 0 before any reward, the others 1 / 2
+    np.testing.assert_allclose(state.trust, 0.999 * wanted / wanted.sum() + 0.001 / 3, rtol=1e-12)
+
+
+def test_doubt_about_an_item_shrinks_with_its_own_rounds_only():
+    policy = WideDeep(num_items=3, width=4, memory=8, ridge=2.0)
+    state = policy.init(np.zeros(2))
+    x = np.array([1.0, 0.5])
+    for weight in (1.0, 2.0):
+        state = policy.update(state, Interaction(context(3, x), 1, np.float64(1), 0.5, np.float64(weight)))
+    widths = policy._own_widths(state, np.tile(x, (3, 1)), np.arange(3))
+    np.testing.assert_allclose(widths, np.sqrt([(x**2 / 2).sum(), (x**2 / (2 + 3 * x**2)).sum(), (x**2 / 2).sum()]), rtol=1e-12)
+
+
+def test_before_any_reward_it_explores_uniformly():
+    policy = WideDeep(num_items=5, memory=8)
+    np.testing.assert_allclose(policy.probs(policy.init(np.ones(2)), None, context(5, np.ones(2))), np.full(5, 0.2), rtol=1e-12)
+
+
+def test_every_candidate_keeps_a_probability():
+    state = simulate(SMALL, world(exclusive_or), 500, engine="numpy").state
+    probs = [SMALL.probs(state, None, context(2, x)) for x in np.random.default_rng(1).uniform(-3, 3, (100, 3))]
+    assert np.min(probs) > 0
+    assert np.max(probs) > 0.9
+
+
+def test_rewards_on_another_scale_widen_its_own():
+    policy = WideDeep(num_items=2, memory=8)
+    state = policy.init(np.zeros(2))
+    for reward in (0.5, 20.0, -3.0):
+        state = policy.update(state, Interaction(context(2, np.ones(2)), 0, np.float64(reward), 0.5, np.float64(1)))
+    assert (state.low, state.high) == (-3, 20)
+
+
+@pytest.mark.parametrize(("name", "value"), [("alpha", -1), ("scale", 0), ("width", 0), ("batch_size", 0), ("learning_rate", 0)])
+def test_settings_that_make_no_sense_are_refused(name, value):
+    with pytest.raises(InvalidValue, match=rf"WideDeep.{name} must be"):
+        WideDeep(**{name: value})
