@@ -59,13 +59,14 @@ def estimates_of(values, widths):
     ("values", "widths", "place"),
     [
         ([0.0], [1.0], 0),
-        ([0.0, 2.9, 3.1], [1.0, 0.5, 0.1], 1),  # [-2, 2], [1.9, 3.9], [2.9, 3.3]: the third misses the first
-        ([0.0, 2.9, 2.15], [1.0, 0.5, 0.1], 2),
-        ([0.0, 1.0, -1.0, 0.0], [1.0, 0.4, 0.4, 0.01], 1),  # the third misses the second; that the fourth meets all is too late
-        ([0.0, 5.0, 0.0], [1.0, 0.1, 0.1], 0),
+        ([0.0, 1.9, 1.6], [1.0, 0.5, 0.1], 1),  # off by 1.9 < .5 + 1.449, 1.6 > .1 + 1.449
+        ([0.0, 1.9, 1.5], [1.0, 0.5, 0.1], 2),
+        ([0.0, 2.0, 0.0], [1.0, 0.5, 0.1], 0),  # that the third agrees with the first is too late
+        ([0.0, 0.5, -0.5], [1.0, 0.4, 0.1], 1),  # off the second by 1 > .1 + .58, though near the first
+        ([1.6, 0.0, 1.9], [0.1, 1.0, 0.5], 2),  # in whatever order they come
     ],
 )
-def test_slope_takes_the_last_that_meets_all_before(values, widths, place):
+def test_slope_takes_the_narrowest_before_one_is_off_a_wider_one(values, widths, place):
     found = ope.slope(estimates_of(values, widths))
     assert found.place == place
     assert ope.value(found.terms) == pytest.approx(values[place])
@@ -91,7 +92,7 @@ def test_slope_shrinks_where_that_pays_and_not_where_it_biases(estimator, kind):
         assert found.stderr < 0.4 * whole.stderr
         assert abs(found.value - 1) < 0.01
     else:
-        assert abs(found.value - whole.value) < 2 * 1.96 * (found.stderr + whole.stderr)  # what SLOPE promises
+        assert abs(found.value - whole.value) < 1.96 * (found.stderr + 1.45 * whole.stderr)  # what SLOPE promises
         assert found.value > 0.5
 
 
