@@ -133,6 +133,11 @@ def test_multiplicities_of_rows_and_of_draws_are_independent():
     assert abs(np.corrcoef(*blocks)[0, 1]) < 5 / math.sqrt(blocks[0].size)
 
 
+def test_no_block_is_another_moved_along():
+    first, second = (counts[0] for _, counts in multiplicities(2 * ROWS, num_draws=1, seed=0))
+    assert max(np.mean(first[lag : lag + 500] == second[:500]) for lag in range(1000)) < 0.5
+
+
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 2**64), st.integers(0, 3 * ROWS), st.lists(st.integers(1, ROWS + 49), max_size=2))
 def test_a_log_in_chunks_is_resampled_as_in_one_go(seed, first_row, cuts):

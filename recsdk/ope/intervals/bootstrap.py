@@ -48,9 +48,9 @@ class Resampled(NamedTuple):
 def bootstrap(terms: Terms, *, level: float = 0.95, num_draws: int = 1000, seed: int = 0) -> Estimate:
     """A studentised Poisson bootstrap: `studentised` of `resample`.
 
-    It follows the skew that importance weights leave in a small sample, which `delta` does not: 95 % cover 96 % of the time for IPS at an
-    effective size of 37, where `delta` covers 93 %. At an effective size of 4 neither does. Rounds must be independent: it is no answer
-    to a log that was looked at as it grew, or whose rewards depend on one another.
+    It follows the skew that importance weights leave in a small sample. At an effective size of 37, 95 % covered 97 % of the time for IPS
+    and 98 % for SNIPS, where `delta` covered 93 %; for DR with a wrong model it was 93 % and 95 %. At an effective size of 4 neither does.
+    Rounds must be independent, and the log looked at once.
 
     Args:
         terms: from an estimator.
