@@ -145,7 +145,7 @@ def clopper_pearson(sums: Bounded, *, level: float = 0.95) -> Estimate:
 
     References:
         Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial", Biometrika, 1934.
-        Bentkus, "On Hoeffding's inequalities", The Annals of Probability, 2004, theorem 1.2.
+        Bentkus, "On Hoeffding's inequalities", The Annals of Probability, 2004.
     """
     check_level(level)
     size, share = sums.num_rounds, (1 - level) / (2 * math.e)
