@@ -24,14 +24,13 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from scipy.stats import rankdata
 
 import recsdk
-from recsdk.policies.wide_deep import WideDeep
 
 OWN = {
     "DisjointLinUCB": Own("shared", lambda num: recsdk.DisjointLinUCB(num_items=num)),
     "DisjointLinTS": Own("shared", lambda num: recsdk.DisjointLinTS(num_items=num)),
     "HybridLinUCB": Own("shared", lambda num: recsdk.HybridLinUCB(num_items=num)),
     "SquareCB": Own("blocks", lambda num: recsdk.SquareCB()),
-    "WideDeep": Own("shared", lambda num: WideDeep(num_items=num)),
+    "WideDeep": Own("shared", lambda num: recsdk.WideDeep(num_items=num)),
 }
 """Our policies: each in the one configuration that it has for every set."""
 DEFAULT = "WideDeep"

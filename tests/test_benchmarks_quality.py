@@ -71,11 +71,12 @@ def rows(**rewards):
     ]
 
 
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("recorder", [Recorder(), BatchRecorder()])
-def test_a_peer_sees_the_rows_that_our_policies_see_in_their_order_and_its_own_rewards_only(modules, tiny, recorder):
-    outcome = modules["quality_play"].play_peer(recorder, "tiny", 5, 3)
-    world = tiny.world("tiny", "shared").init(3)
-    assert recorder.began == (3, 2, 3)
+def test_a_peer_sees_the_rows_that_our_policies_see_in_their_order_and_its_own_rewards_only(modules, tiny, recorder, seed):
+    outcome = modules["quality_play"].play_peer(recorder, "tiny", 5, seed)
+    world = tiny.world("tiny", "shared").init(seed)
+    assert recorder.began == (3, 2, seed)
     assert recorder.seen == [(x, 1, reward) for x, reward in zip(world.contexts.tolist(), world.rewards[:, 1], strict=True)]
     assert outcome.reward == pytest.approx(2 / 5)
 
