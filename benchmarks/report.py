@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("recsdk", "numpy", "jax", "numba", "vowpalwabbit", "mabwiser", "contextualbandits", "obp", "river", "coba")
+PACKAGES = ("recsdk", "numpy", "jax", "vowpalwabbit", "mabwiser", "contextualbandits", "obp", "river", "coba")
 COLOURS = {"by hand": "#888888", "recsdk": "#3f51b5", "peer": "#e65100"}
 
 Row = Mapping[str, Any]
 Results = Mapping[str, Any]
 
 
-def machine() -> dict[str, Any]:
+def machine(packages: Sequence[str] = PACKAGES) -> dict[str, Any]:
     """Returns what the numbers depend on."""
     info = Path("/proc/cpuinfo")
     models = (
@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in packages},
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
     }
 

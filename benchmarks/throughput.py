@@ -20,6 +20,7 @@ from contestants import BARE
 from rich.console import Console
 from rich.progress import Progress
 
+LIMIT_AND_PEER = ("numba", "vowpalwabbit")
 SHORT = (BARE, "VW squarecb, its driver on its cache", "recsdk replay of lin-ucb, jax", "recsdk sweep of 16 lin-ucb, alpha and ridge")
 PAGES = (
     command.Page(command.DOCS, "throughput", report.full),
@@ -81,7 +82,7 @@ def measure(size: tuple[int, int], effort: Effort, progress: Progress) -> Measur
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     options = command.parse("throughput.py", __doc__, arguments)
-    machine = report.machine()
+    machine = report.machine(("recsdk", "numpy", "jax", *LIMIT_AND_PEER))
     with Progress(console=Console(stderr=True)) as progress:
         found = [measure(size, QUICK if options.quick else FULL, progress) for size in options.sizes]
     rows, disagreement = [row for one in found for row in one.rows], max(one.disagreement for one in found)
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "machine": machine,
         "unit": "events per second",
         "ratio": "times as fast as bare NumPy",
-        "notes": [_lengths(rows), *_compiling(rows), *_agreement(disagreement), *command.missing(("numba", "vowpalwabbit"))],
+        "notes": [_lengths(rows), *_compiling(rows), *_agreement(disagreement), *command.missing(LIMIT_AND_PEER)],
         "rows": rows,
         "disagreement": disagreement,
     }
