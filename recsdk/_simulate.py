@@ -130,16 +130,22 @@ def _play(policy: Policy[Any], environment: Environment[Any], state: Any, world:
 def _simulate_late(
     policy: Policy[Any], environment: Environment[Any], state: Any, world: Any, plan: Schedule, engine: Literal["numpy", "jax"], seed: int
 ) -> Simulation:
-    context = environment.round(world, np.random.default_rng(0), np.int64(0)).context  # for the shapes of its arrays
-    empty = Interaction(context, np.int64(0), *np.zeros(3))
-    waiting = _tree.tree_map(lambda leaf: np.zeros((plan.num_slots, *np.shape(leaf)), np.asarray(leaf).dtype), empty)
+    waiting = waiting_room(environment, world, plan.num_slots)
     step = _late_step(policy, environment)  # type: ignore[arg-type]  # frozen configs are hashable
     (state, _, _), outputs = _loop.run(step, (state, world, waiting), plan.events, engine=engine, seed=seed, stream=_loop.SIMULATE)
     return Simulation(state, *_tree.at(outputs, plan.events.decides))
 
 
-@functools.lru_cache(maxsize=128)
-def _late_step(policy: Policy[Any], environment: Environment[Any]) -> _loop.Step:
+def waiting_room(environment: Environment[Any], world: Any, num_slots: int) -> Interaction:
+    """Returns slots for interactions whose rewards are to come; each holds a round of weight 0."""
+    context = environment.round(world, np.random.default_rng(0), np.int64(0)).context  # for the shapes of its arrays
+    nothing = Interaction(context, np.int64(0), np.float64(0), np.float64(1), np.float64(0))
+    return _tree.stack([nothing] * num_slots)  # type: ignore[no-any-return]
+
+
+def late_step_of(policy: Policy[Any], environment: Environment[Any]) -> _loop.Step:
+    """Returns one event of a simulation with delay: carries the state, the world and what waits; gives what `step_of` gives."""
+
     def step(carry: tuple[Any, Any, Any], rng: Rng, event: Event) -> tuple[tuple[Any, Any, Any], Any]:
         state, world, waiting = carry
 
@@ -155,3 +161,6 @@ def _late_step(policy: Policy[Any], environment: Environment[Any]) -> _loop.Step
         return (state, world, _loop.put(waiting, event.slot, outputs[0])), outputs
 
     return step
+
+
+_late_step = functools.lru_cache(maxsize=128)(late_step_of)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recsdk import _floats, _loop, _tree, _walks
+from recsdk._delay import Delay
 from recsdk._replay import LearnFrom
 from recsdk._simulate import Environment
 from recsdk._walks import Sums, Task
@@ -73,6 +74,7 @@ def sweep(
     num_rounds: int | None = None,
     learn_from: LearnFrom = "all",
     prior: Array | None = None,
+    delay: Delay | None = None,
     engine: _loop.Engine = "auto",
     num_processes: int | None = None,
 ) -> Sweep:
@@ -90,6 +92,7 @@ def sweep(
         num_rounds: T; of a log its first, None for all.
         learn_from: on a log, as for `replay`; in a world it can only be "all".
         prior: f64[D], belief about the weights; None for zeros.
+        delay: of the rewards in a world, as for `simulate`.
         engine: as for `replay`, for each policy by itself.
         num_processes: how many processes at once for policies on NumPy; 1 runs them in this one, None uses every processor.
 
@@ -105,7 +108,7 @@ def sweep(
         >>> [(row["hyperparameters"]["alpha"], row["seed"]) for row in table.rows()]
         [(0.0, 0), (0.0, 1), (0.3, 0), (0.3, 1)]
     """
-    task = _walks.task_of(log_or_environment, num_rounds, learn_from, prior)
+    task = _walks.task_of(log_or_environment, num_rounds, learn_from, prior, delay)
     policies, seeds = _distinct("policies", policies), _distinct("seeds", seeds)
     for seed in seeds:
         require_integer("seed", seed, at_least=0)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recsdk import _codec, _floats, _loop, _many, _replay, _simulate, _tree
+from recsdk._delay import Delay, Event, schedule
 from recsdk._replay import LearnFrom
 from recsdk._simulate import Environment
 from recsdk.base import Array, Interaction, Policy, Rng
@@ -47,6 +48,7 @@ class Task(NamedTuple):
         environment: the world, or None for a log.
         learn_from: as for `replay`.
         prior: f64[D].
+        delay: of the rewards in the world, or None.
         centre: f64[], taken off the rewards, since sums of squares of small differences are exact.
     """
 
@@ -54,6 +56,7 @@ class Task(NamedTuple):
     environment: Environment[Any] | None
     learn_from: LearnFrom
     prior: np.ndarray
+    delay: Delay | None
     centre: np.ndarray
 
     @property
@@ -66,17 +69,32 @@ class Task(NamedTuple):
         """Returns the driver's stream of randomness."""
         return _loop.REPLAY if self.environment is None else _loop.SIMULATE
 
-    def world(self, seed: int) -> Any:
-        """Returns the world of a seed."""
-        return () if self.environment is None else self.environment.init(seed)
+    def lives(self, seeds: list[int]) -> tuple[list[Any], Any]:
+        """Returns what each seed has of its own, and the rounds, or with a delay the numbers of the events, that all walk."""
+        if self.environment is None:
+            return [()] * len(seeds), self.rounds
+        worlds = [self.environment.init(seed) for seed in seeds]
+        if self.delay is None:
+            return worlds, self.rounds
+        plans = [schedule(self.delay.rounds(self.num_rounds, seed)) for seed in seeds]
+        num_slots, num_events = 1 + max(plan.num_slots for plan in plans), max(len(plan.events.time) for plan in plans)
+        nothing = Event(0, num_slots - 1, False)  # learns the round of weight 0 in the last slot: so all seeds have as many events
+        own = []
+        for world, plan in zip(worlds, plans, strict=True):
+            missing = [(0, num_events - len(plan.events.time))]
+            padded = (np.pad(kept, missing, constant_values=more) for kept, more in zip(plan.events, nothing, strict=True))
+            own.append((world, _simulate.waiting_room(self.environment, world, num_slots), Event(*padded)))
+        return own, np.arange(num_events)
 
 
-def task_of(source: Any, num_rounds: int | None, learn_from: LearnFrom, prior: Array | None) -> Task:
+def task_of(source: Any, num_rounds: int | None, learn_from: LearnFrom, prior: Array | None, delay: Delay | None) -> Task:
     """Checks the arguments of a sweep that say what to walk; see `recsdk.sweep`."""
     one_of("learn_from", learn_from, ("all", "matched", "none"))
     if num_rounds is not None:
         require_integer("num_rounds", num_rounds, at_least=1)
     if isinstance(source, Interaction):
+        if delay is not None:
+            raise InvalidValue(f"delay goes with a world: a log's rewards have come, got {delay!r}.")
         check_log(source)
         if num_rounds is not None and num_rounds > len(source.reward):
             raise InvalidValue(f"num_rounds must be at most {len(source.reward)}, the rows of the log, got {num_rounds}.")
@@ -88,15 +106,20 @@ def task_of(source: Any, num_rounds: int | None, learn_from: LearnFrom, prior: A
         if learn_from != "all":
             raise InvalidValue(f"learn_from must be 'all' in a world, where a policy learns what it did, got {learn_from!r}.")
         dim, rounds, environment, centre = source.dim, np.arange(num_rounds), source, np.float64(0)
-    return Task(rounds, environment, learn_from, np.zeros(dim) if prior is None else np.asarray(prior, np.float64), np.asarray(centre))
+    belief = np.zeros(dim) if prior is None else np.asarray(prior, np.float64)
+    return Task(rounds, environment, learn_from, belief, delay, np.asarray(centre))
 
 
 @functools.lru_cache(maxsize=128)  # one function object per question, so that it is compiled once
-def _begin(template: Policy[Any], environment: Environment[Any] | None, learn_from: LearnFrom) -> _many.Begin:
+def _begin(template: Policy[Any], environment: Environment[Any] | None, learn_from: LearnFrom, is_late: bool) -> _many.Begin:
     def begin(setting: tuple[Any, ...], shared: tuple[Array, Array], world: Any) -> tuple[_loop.Step, Any]:
         policy, (prior, centre) = _floats.replaced(template, setting) if setting else template, shared
-        on_log = functools.partial(_on_log, _replay.step_of(policy, learn_from), centre)
-        step = on_log if environment is None else functools.partial(_in_world, _simulate.step_of(policy, environment))
+        if environment is None:
+            step = functools.partial(_on_log, _replay.step_of(policy, learn_from), centre)
+        elif is_late:
+            step = functools.partial(_in_late_world, _simulate.late_step_of(policy, environment))
+        else:
+            step = functools.partial(_in_world, _simulate.step_of(policy, environment))
         zero = prior.__array_namespace__().zeros((), dtype=prior.dtype)
         return step, ((policy.init(prior), world), Sums(*([zero] * len(Sums._fields))))
 
@@ -114,6 +137,14 @@ def _in_world(step: _loop.Step, carry: Any, rng: Rng, time: Array) -> tuple[Any,
     lived, sums = carry
     lived, (interaction, regret, _, _) = step(lived, rng, time)
     return (lived, _added(sums, interaction.weight, interaction.reward, regret)), None
+
+
+def _in_late_world(step: _loop.Step, carry: Any, rng: Rng, index: Array) -> tuple[Any, None]:
+    (state, (world, waiting, events)), sums = carry
+    event = _tree.at(events, index)
+    (state, world, waiting), (interaction, regret, _, _) = step((state, world, waiting), rng, event)
+    weight = event.decides.astype("float64")  # a reward that arrives was counted when it was decided on
+    return ((state, (world, waiting, events)), _added(sums, weight, interaction.reward, regret)), None
 
 
 def _added(sums: Sums, w: Array, r: Array, regret: Array) -> Sums:
@@ -150,10 +181,10 @@ def _together(task: Task, template: Policy[Any], policies: list[Policy[Any]], se
 
 
 def _run_many(task: Task, template: Policy[Any], settings: list[tuple[float, ...]], seeds: list[int]) -> Sums:
-    begin = _begin(template, task.environment, task.learn_from)  # type: ignore[arg-type]  # frozen configs are hashable
-    worlds = _tree.stack([task.world(seed) for seed in seeds])
+    begin = _begin(template, task.environment, task.learn_from, task.delay is not None)  # type: ignore[arg-type]  # configs are hashable
+    own, rounds = task.lives(seeds)
     shared = (task.prior, task.centre)
-    sums: Sums = _many.run_many(begin, settings, shared, worlds, task.rounds, seeds=seeds, stream=task.stream)
+    sums: Sums = _many.run_many(begin, settings, shared, _tree.stack(own), rounds, seeds=seeds, stream=task.stream)
     return sums
 
 
@@ -197,9 +228,10 @@ def _walk_stored(task: Task, folder: str, policy: Policy[Any], seed: int) -> Sum
 
 
 def _walk(task: Task, policy: Policy[Any], seed: int) -> Sums:
-    begin = _begin.__wrapped__(policy, task.environment, task.learn_from)
-    step, carry = begin((), (task.prior, task.centre), task.world(seed))
-    ((state, _), sums), _ = _loop.run(step, carry, task.rounds, engine="numpy", seed=seed, stream=task.stream)
+    begin = _begin.__wrapped__(policy, task.environment, task.learn_from, task.delay is not None)
+    (own,), rounds = task.lives([seed])
+    step, carry = begin((), (task.prior, task.centre), own)
+    ((state, _), sums), _ = _loop.run(step, carry, rounds, engine="numpy", seed=seed, stream=task.stream)
     _codec.close(policy, state)
     return Sums(*map(np.asarray, sums))
 

@@ -8,7 +8,7 @@ import pytest
 
 from recsdk import EpsilonGreedy, LinTS, LinUCB, Uniform, WithFloor, _floats, _walks, replay, simulate, sweep
 from recsdk.checks import number
-from recsdk.environments import LinearWorld
+from recsdk.environments import GeometricDelay, LinearWorld
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue
 from recsdk.ope import average, delta, value
 
@@ -70,6 +70,18 @@ def test_a_sweep_of_a_world_is_its_simulations_one_by_one(policies, engine):
         estimate = delta(average(simulation.log.reward, np.ones(150)))
         got = table.reward[row], table.stderr[row], table.regret[row], table.effective_size[row]
         np.testing.assert_allclose(got, (estimate.value, estimate.stderr, simulation.regret.sum(), 150), rtol=1e-9, err_msg=str(policy))
+
+
+@pytest.mark.parametrize(("policies", "engine"), [(POLICIES[:5], "numpy"), (FLOORED, "jax")])
+def test_a_sweep_with_a_delay_is_its_simulations_with_that_delay_one_by_one(policies, engine):
+    delay = GeometricDelay(mean=20)
+    table = sweep(policies, WORLD, num_rounds=150, seeds=SEEDS, delay=delay, engine=engine, num_processes=1)
+    for row, (policy, seed) in enumerate(zip(table.policy, table.seed, strict=True)):
+        simulation = simulate(policy, WORLD, 150, seed=int(seed), engine=engine, delay=delay)
+        estimate = delta(average(simulation.log.reward, np.ones(150)))
+        got = table.reward[row], table.stderr[row], table.regret[row], table.effective_size[row]
+        np.testing.assert_allclose(got, (estimate.value, estimate.stderr, simulation.regret.sum(), 150), rtol=1e-9, err_msg=str(policy))
+    assert (table.num_rounds == 150).all()
 
 
 def test_settings_that_differ_in_floats_only_are_compiled_once(log, monkeypatch):
@@ -242,6 +254,12 @@ def test_a_world_needs_a_number_of_rounds_and_is_learned_from_as_lived():
         sweep([LinUCB()], WORLD)
     with pytest.raises(InvalidValue, match="learn_from must be 'all' in a world"):
         sweep([LinUCB()], WORLD, num_rounds=3, learn_from="none")
+
+
+def test_a_logs_rewards_have_come():
+    log = simulate(Uniform(), WORLD, 10, seed=1, engine="numpy").log
+    with pytest.raises(InvalidValue, match=r"delay goes with a world: a log's rewards have come, got GeometricDelay\(mean=3\)"):
+        sweep(LINEAR, log, delay=GeometricDelay(mean=3))
 
 
 def test_a_bad_log_is_refused_before_anything_runs(log):
