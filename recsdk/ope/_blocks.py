@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +19,8 @@ from recsdk.ope.intervals.bootstrap import ROWS
 BLOCK = ROWS
 """Rounds that are summed up at once; those of one stream of the bootstrap's random bytes."""
 
+A = TypeVar("A")
+B = TypeVar("B")
 N = TypeVar("N", Interaction, Rounds)
 
 
@@ -38,6 +43,19 @@ def blocks(chunks: Iterable[N], first_row: int = 0) -> Iterator[tuple[int, N]]:
                 row, size, waiting = row + size, 0, []
     if waiting:
         yield row, _joined(waiting)
+
+
+def in_threads(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    """Yields what a function says of each item, in order; a few are worked on at once, and no more than that are taken ahead."""
+    num_threads = min(os.cpu_count() or 1, 8)
+    with ThreadPoolExecutor(num_threads) as pool:
+        waiting: deque[Future[B]] = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * num_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def take(record: N, rows: slice) -> N:

@@ -69,7 +69,7 @@ def checked_rounds(log: Interaction, target: Any, *, q_hat: Any = None, matched:
     if target.ndim == 2:
         check_distributions("target", target, checked.mask)
         checked = checked._replace(probs=target)
-        target = target[np.arange(len(target)), checked.action]
+        target = at(target, checked.action)
     if checked.probs is None or not checked.propensity.min() > TINY:
         _check_chances(target, checked.propensity)
     if q_hat is not None:
@@ -110,6 +110,13 @@ def take(rounds: Rounds, rows: Any) -> Rounds:
     return Rounds(*(None if column is None else column[rows] for column in rounds))  # type: ignore[arg-type]
 
 
+def at(table: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """Returns f64[T], the entry of f64[T, K] for each row's action; quicker than indexing by two arrays."""
+    places = table.shape[1]
+    entries: np.ndarray = table.ravel().take(np.arange(0, len(action) * places, places) + action, mode="clip")  # they are in range
+    return entries
+
+
 def need(name: str, value: np.ndarray | None, estimator: str) -> np.ndarray:
     """Returns `value`, or says which estimator lacks it.
 
@@ -132,7 +139,7 @@ def check_distributions(name: str, probs: np.ndarray, mask: np.ndarray) -> None:
     with np.errstate(invalid="ignore"):  # inf - inf, which is refused below
         total = probs @ np.ones(probs.shape[1])
     # `~(...)` rather than the reverse comparison, so that NaN is refused too.
-    if probs.min() >= 0 and abs(total - 1).max() <= 1e-9 and (mask.all() or not probs[~mask].any()):
+    if probs.min() >= 0 and total.min() >= 1 - 1e-9 and total.max() <= 1 + 1e-9 and (mask.all() or not probs[~mask].any()):
         return
     _refuse(name, probs, ~np.all((probs >= 0) & (probs < np.inf), axis=1), InvalidProbs, "finite and >= 0")
     _refuse(name, probs, ((probs != 0) & ~mask).any(1), InvalidProbs, "0 on padding")

@@ -13,8 +13,8 @@ from recsdk.ope._rounds import Rounds
 LENGTH = 256
 """Rounds of the shortest piece of a log that has sums of its own."""
 MAX_PIECES = 64
-TAIL = 10_000
-"""How many of the largest importance weights are kept at least; enough for the tail of 11,000,000 rounds (`diagnostics.tail_size`)."""
+TAIL = 4096
+"""How many of the largest importance weights are kept at least."""
 
 NUM_COLUMNS = 5
 WEIGHT, IMPORTANCE, UNIFORM, REWARD, VALUE = range(NUM_COLUMNS)
@@ -86,6 +86,7 @@ def tally(
     first_row: int = 0,
     default_reward: float = 0.0,
     above: float = -np.inf,
+    length: int = LENGTH,
 ) -> Tally:
     """Sums up one block.
 
@@ -96,6 +97,7 @@ def tally(
         first_row: number of the block's first row in the log.
         default_reward: the reward of a decision of which nothing was heard.
         above: importance that is known to be below the largest `TAIL` of the log.
+        length: of the pieces that these will be added to.
     """
     importance = rounds.target / rounds.propensity
     all_columns = np.empty((NUM_COLUMNS + len(columns), len(importance)))
@@ -121,7 +123,7 @@ def tally(
         spread=float(weighted @ abs(apart)),
         is_whole=rounds.probs is not None,
         counts=counts,
-        pieces=_pieces(all_columns, first_row),
+        pieces=_pieces(all_columns, first_row, length),
         tail=np.stack([importance[large], rounds.weight[large], rounds.reward[large]]),
         items=_item_sums(rounds),
     )
@@ -148,17 +150,25 @@ def moments(found: Tally, part: slice = slice(None)) -> Moments:
     return Moments(found.pieces.sums[part].sum(0), found.pieces.products[part].sum(0), found.counts)
 
 
-def _pieces(columns: np.ndarray, first_row: int) -> Pieces:
+def length_of(num_rounds: int) -> int:
+    """Returns how long the pieces of so many rounds are, or at most are."""
+    length = LENGTH
+    while num_rounds > length * MAX_PIECES:
+        length *= 2
+    return length
+
+
+def _pieces(columns: np.ndarray, first_row: int, length: int) -> Pieces:
     num_columns, size = columns.shape
-    first, offset = divmod(first_row, LENGTH)
-    num_pieces = -(-(offset + size) // LENGTH)
-    if num_pieces * LENGTH != size:
-        padded = np.zeros((num_columns, num_pieces * LENGTH))
+    first, offset = divmod(first_row, length)
+    num_pieces = -(-(offset + size) // length)
+    if num_pieces > 1 and num_pieces * length != size:
+        padded = np.zeros((num_columns, num_pieces * length))
         padded[:, offset : offset + size] = columns
         columns = padded
-    cut = columns.reshape(num_columns, num_pieces, LENGTH)
+    cut = columns.reshape(num_columns, num_pieces, -1)
     by_piece = cut.transpose(1, 0, 2)
-    return _shortened(Pieces(LENGTH, first, cut.sum(2).T, by_piece @ by_piece.transpose(0, 2, 1)))
+    return _shortened(Pieces(length, first, cut.sum(2).T, by_piece @ by_piece.transpose(0, 2, 1)))
 
 
 def _add_pieces(a: Pieces, b: Pieces) -> Pieces:
@@ -202,7 +212,7 @@ def _item_sums(rounds: Rounds) -> ItemSums:
     mask, item, weight, chance = rounds.mask, rounds.item, rounds.weight, rounds.propensity
     first, weighted = item[0], weight / chance
     taken = weight > 0, weighted, weighted**2 * (1 - chance)
-    if mask.all() and (np.diff(first) > 0).all() and (item == first).all():  # one list of candidates throughout
+    if mask.all() and (first[1:] > first[:-1]).all() and _is_same(item):  # one list of candidates throughout
         slot, place = first, rounds.action
         mass = np.zeros(len(slot)) if rounds.probs is None else weight @ rounds.probs
         offered = np.full(len(slot), weight.sum())
@@ -215,6 +225,14 @@ def _item_sums(rounds: Rounds) -> ItemSums:
         offered = np.bincount(place_of_all, all_weights, len(slot))
         mass = np.zeros(len(slot)) if rounds.probs is None else np.bincount(place_of_all, all_weights * rounds.probs[mask], len(slot))
     return ItemSums(slot, np.stack([mass, offered, *(np.bincount(place, column, len(slot)) for column in taken)], axis=1))
+
+
+def _is_same(item: np.ndarray) -> bool:
+    """Tells whether all rows are the same."""
+    if item.strides[0] == 0:
+        return True
+    flat, size = item.ravel(), item.shape[1]
+    return bool((flat[size:] == flat[:-size]).all())
 
 
 def _codes(slot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

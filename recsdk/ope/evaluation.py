@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -196,18 +197,22 @@ def finish(
     return Evaluation(estimates, diagnostics, verdict, reasons, clipped(partial.tally))
 
 
-def _checked(log: Interaction, target: Any, q_hat: Any, matched: Any) -> Iterator[tuple[int, Rounds]]:
+def _checked(log: Interaction, target: Any, q_hat: Any, matched: Any) -> Iterator[tuple[int, Callable[[], Rounds]]]:
     size = len(log.action)
     given = [None if value is None else np.asarray(value) for value in (target, q_hat, matched)]
     if any(value is not None and value.shape[:1] != (size,) for value in given):
         rounds(log, target, q_hat=q_hat, matched=matched)  # says which
-    for row, block in blocks([log]):
+
+    def check(row: int, block: Interaction) -> Rounds:
         parts = [None if value is None else value[row : row + len(block.action)] for value in given]
         try:
-            yield row, checked_rounds(block, parts[0], q_hat=parts[1], matched=parts[2])
+            return checked_rounds(block, parts[0], q_hat=parts[1], matched=parts[2])
         except RecsdkError:
             rounds(log, target, q_hat=q_hat, matched=matched)  # says which row of the whole log
             raise
+
+    for row, block in blocks([log]):
+        yield row, functools.partial(check, row, block)
 
 
 def _replay(policy: Any, log: Interaction, learn_from: LearnFrom, state: Any, seed: int, engine: Engine) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,8 @@ the same to 1e-12.
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,9 +19,9 @@ import numpy as np
 from recsdk.base import Interaction
 from recsdk.checks import require_integer
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError
-from recsdk.ope._blocks import BLOCK, blocks, take
+from recsdk.ope._blocks import BLOCK, blocks, in_threads, take
 from recsdk.ope._rounds import Rounds, checked_rounds
-from recsdk.ope._tally import NUM_COLUMNS, TAIL, WEIGHT, Tally, add, tally
+from recsdk.ope._tally import NUM_COLUMNS, TAIL, WEIGHT, Tally, add, length_of, tally
 from recsdk.ope.estimators import Estimator, named
 from recsdk.ope.intervals.bootstrap import Resampled, resample
 from recsdk.ope.intervals.bootstrap import merge as merge_draws
@@ -101,12 +103,12 @@ def accumulate(
     answer = _answer(target, q_hat, first_row, _Walk(learn_from, state, seed, engine))
     functions, end = named(estimators), first_row
 
-    def checked() -> Iterator[tuple[int, Rounds]]:
+    def checked() -> Iterator[tuple[int, Callable[[], Rounds]]]:
         nonlocal end
         for row, block in blocks(chunks, first_row):  # type: ignore[type-var]  # all chunks are of one kind, or `answer` refuses them
             found = answer(row, block)
             end = row + len(found.action)
-            yield row, found
+            yield row, functools.partial(_same, found)  # not in a thread: a policy's state goes from block to block
 
     total = fold(checked(), functions, num_draws=num_draws, seed=seed, default_reward=default_reward)
     for name, value in (("target", target), ("q_hat", q_hat)):
@@ -116,44 +118,59 @@ def accumulate(
 
 
 def fold(
-    log: Iterable[tuple[int, Rounds]],
+    log: Iterable[tuple[int, Callable[[], Rounds]]],
     functions: Mapping[str, Estimator],
     *,
     num_draws: int = 0,
     seed: int = 0,
     default_reward: float = 0.0,
 ) -> Partial:
-    """Sums up checked blocks, each given with the number of its first row.
+    """Sums up blocks, several at once: NumPy lets go of Python's lock while it computes.
+
+    Args:
+        log: of each block the number of its first row, and what gives its checked rounds.
+        functions: estimators by name.
+        num_draws: of the bootstrap.
+        seed: of the bootstrap.
+        default_reward: as in `diagnose`.
 
     Raises:
         EmptyLog: no blocks, or no row of positive weight.
         InvalidValue: an estimator whose terms depend on other rows of the block.
     """
-    total: Partial | None = None
-    for row, block in log:
-        terms = {name: function(block) for name, function in functions.items()}
-        if total is None:
-            _check_rowwise(block, functions, terms)
-            layout = _layout(terms, block.weight)
-        # Once so many are kept, only what is larger than the least of them counts.
-        above = total.tally.tail[0].min() if total is not None and total.tally.tail.shape[1] >= TAIL else -np.inf
-        columns = {
-            number: column
-            for name, each in terms.items()
-            for place, field in zip(layout[name], each, strict=True)
-            for number, column in zip(place, field.T, strict=True)
-            if number >= NUM_COLUMNS
-        }
-        divisors = {number for each in layout.values() for number in each.denominators}
-        sums = tally(block, list(columns.values()), divisors=sorted(divisors), first_row=row, default_reward=default_reward, above=above)
-        draws: tuple[Resampled, ...] = ()
-        if num_draws:
-            centres = [_centre(each) for each in terms.values()] if total is None else [each.centre for each in total.draws]
-            draws = tuple(resample(list(terms.values()), num_draws=num_draws, seed=seed, first_row=row, centres=centres))
-        part = Partial(layout, sums, default_reward, draws)
-        total = part if total is None else _sum(total, part)
-    if total is None:
+    tasks = iter(log)
+    first_row, first_block = next(tasks, (0, None))
+    if first_block is None:
         raise EmptyLog("log must have at least one row, got none.")
+    block = first_block()
+    terms = {name: function(block) for name, function in functions.items()}
+    _check_rowwise(block, functions, terms)
+    layout, centres = _layout(terms, block.weight), [_centre(each) for each in terms.values()]
+
+    def summed(row: int, block: Rounds, above: float = -np.inf) -> Partial:
+        terms = {name: function(block) for name, function in functions.items()}
+        places = itertools.chain.from_iterable((*each.numerators, *each.denominators) for each in layout.values())
+        columns = itertools.chain.from_iterable((*each.numerator.T, *each.denominator.T) for each in terms.values())
+        sums = tally(
+            block,
+            [column for place, column in zip(places, columns, strict=True) if place >= NUM_COLUMNS],
+            divisors=sorted({place for each in layout.values() for place in each.denominators}),
+            first_row=row,
+            default_reward=default_reward,
+            above=above,
+            length=length_of(row - first_row),
+        )
+        draws = resample(list(terms.values()), num_draws=num_draws, seed=seed, first_row=row, centres=centres) if num_draws else ()
+        return Partial(layout, sums, default_reward, tuple(draws))
+
+    total = summed(first_row, block)
+
+    def task(item: tuple[int, Callable[[], Rounds]]) -> Partial:
+        kept = total.tally.tail[0]  # once so many are kept, only what is larger than the least of them counts
+        return summed(item[0], item[1](), kept.min() if len(kept) >= TAIL else -np.inf)
+
+    for part in in_threads(task, tasks):
+        total = _sum(total, part)
     if not total.tally.num_weighted:
         raise EmptyLog(f"The log must have a row of positive weight, got {total.tally.num_rounds} rows of weight 0.")
     return total
@@ -221,6 +238,10 @@ def _part_of(value: Any, start: int, block: Interaction) -> Any:
     if value is None:
         return None
     return value[start : start + len(block.action)] if hasattr(value, "shape") else value(block.context)
+
+
+def _same(block: Rounds) -> Rounds:
+    return block
 
 
 def _beside(row: int, block: Interaction, target: Any, q_hat: Any, matched: Any = None) -> Rounds:

@@ -157,7 +157,7 @@ def test_what_is_kept_does_not_grow_with_the_log():
         partial = ope.accumulate((ope.rounds(log, target) for _ in range(times)), num_draws=10)
         sizes.append(sum(array.nbytes for array in (*partial.tally.pieces[2:], partial.tally.tail, *partial.tally.items)))
         assert len(partial.tally.pieces.sums) <= _tally.MAX_PIECES
-    assert sizes[1] <= 1.1 * sizes[0]
+    assert max(sizes) < 300_000  # at most 8,192 large weights of 24 bytes, and the pieces
 
 
 def test_a_block_of_weight_zero_is_no_empty_log():
