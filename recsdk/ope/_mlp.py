@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 Layers = list[tuple[jax.Array, jax.Array]]
 
 
+class Rows(NamedTuple):
+    """What is learnt from.
+
+    Attributes:
+        features: f32[N, D], standardised.
+        reward: f32[N], standardised.
+        weight: f32[N], of mean 1.
+    """
+
+    features: jax.Array
+    reward: jax.Array
+    weight: jax.Array
+
+
 def train(config: MLP, features: np.ndarray, reward: np.ndarray, weight: np.ndarray, seed: int) -> Predict:
     """Fits the network to standardised features and rewards."""
     rng = np.random.default_rng(seed)
@@ -23,20 +37,11 @@ def train(config: MLP, features: np.ndarray, reward: np.ndarray, weight: np.ndar
     num_rows = config.num_steps * size
     orders = [rng.permutation(len(reward)) for _ in range(-(-num_rows // len(reward)))]
     batches = np.concatenate(orders)[:num_rows].reshape(config.num_steps, size).astype(np.int32)
-    data = tuple(jnp.asarray(array, jnp.float32) for array in (features, reward, weight))
-    optimizer = optax.adamw(config.learning_rate, weight_decay=config.decay)
-
-    def step(carry: tuple[Layers, optax.OptState], rows: jax.Array) -> tuple[tuple[Layers, optax.OptState], None]:
-        layers, moments = carry
-        gradient = jax.grad(_loss)(layers, *(array[rows] for array in data))
-        updates, moments = optimizer.update(gradient, moments, layers)
-        return (optax.apply_updates(layers, updates), moments), None
-
-    layers = _layers(rng, (features.shape[1], *config.hidden, 1))
+    rows = Rows(*(jnp.asarray(array, jnp.float32) for array in (features, reward, weight)))
+    first = _layers(rng, (features.shape[1], *config.hidden, 1))
     with jax.numpy_dtype_promotion("standard"):  # Optax adds numbers of different types
-        (layers, _), _ = jax.jit(lambda carry, rows: jax.lax.scan(step, carry, rows))((layers, optimizer.init(layers)), batches)
-    forward = jax.jit(_forward)
-    return lambda asked: np.asarray(forward(layers, jnp.asarray(asked, jnp.float32)), np.float64)
+        layers = _fit(first, rows, batches, jnp.float32(config.learning_rate), jnp.float32(config.decay))
+    return lambda asked: np.asarray(_forward(layers, jnp.asarray(asked, jnp.float32)), np.float64)
 
 
 def _layers(rng: np.random.Generator, widths: tuple[int, ...]) -> Layers:
@@ -48,6 +53,21 @@ def _layers(rng: np.random.Generator, widths: tuple[int, ...]) -> Layers:
     return layers
 
 
+@jax.jit
+def _fit(layers: Layers, rows: Rows, batches: jax.Array, learning_rate: jax.Array, decay: jax.Array) -> Layers:
+    optimizer = optax.adamw(learning_rate, weight_decay=decay)
+
+    def step(carry: tuple[Layers, optax.OptState], places: jax.Array) -> tuple[tuple[Layers, optax.OptState], None]:
+        layers, moments = carry
+        gradient = jax.grad(_loss)(layers, Rows(*(column[places] for column in rows)))
+        updates, moments = optimizer.update(gradient, moments, layers)
+        return (optax.apply_updates(layers, updates), moments), None
+
+    (layers, _), _ = jax.lax.scan(step, (layers, optimizer.init(layers)), batches)
+    return layers
+
+
+@jax.jit
 def _forward(layers: Layers, features: jax.Array) -> jax.Array:
     for matrix, bias in layers[:-1]:
         features = jax.nn.relu(features @ matrix + bias)
@@ -55,5 +75,6 @@ def _forward(layers: Layers, features: jax.Array) -> jax.Array:
     return (features @ matrix + bias)[:, 0]
 
 
-def _loss(layers: Layers, features: jax.Array, reward: jax.Array, weight: jax.Array) -> jax.Array:
-    return (weight * (_forward(layers, features) - reward) ** 2).mean()
+def _loss(layers: Layers, rows: Rows) -> jax.Array:
+    loss: jax.Array = (rows.weight * (_forward(layers, rows.features) - rows.reward) ** 2).mean()
+    return loss

@@ -76,6 +76,8 @@ class Logistic:
 class Boosting:
     """Gradient-boosted trees on histograms, for rewards that are far from linear in phi. Needs scikit-learn.
 
+    It works with as many threads as there are cores, which wait for one another where others work there too: set OMP_NUM_THREADS to 1 then.
+
     Attributes:
         num_trees: >= 1.
         learning_rate: > 0, at most 1.

@@ -38,6 +38,18 @@ def test_it_is_unbiased_where_the_category_says_all_and_of_less_variance_than_ip
     assert ours[1] < 0.5 * theirs[1]
 
 
+def test_it_has_less_variance_than_ips_by_as_much_as_weights_vary_within_a_category():
+    # Saito and Joachims 2022: V[IPS] - V[MIPS] is the mean over contexts and categories of r^2 Var(rho | context, category).
+    means, gap = BY_CATEGORY[:, CATEGORY], 0.0
+    for context, category in itertools.product(range(2), range(2)):
+        own = category == CATEGORY
+        chance, ratio = LOGGING[context][own], (TARGET / LOGGING)[context][own]
+        within = (chance * ratio**2).sum() / chance.sum() - ((chance * ratio).sum() / chance.sum()) ** 2
+        gap += chance.sum() * BY_CATEGORY[context, category] ** 2 * within / 2
+    ours, theirs = moments(mips, means), moments(lambda rounds, _: ope.ips(rounds), means)
+    assert theirs[1] - ours[1] == pytest.approx(gap, rel=1e-12)
+
+
 def test_its_bias_is_what_items_of_a_category_differ_by():
     # Saito and Joachims 2022: within a category the logger's mix of items stands for the target's.
     means = BY_CATEGORY[:, CATEGORY] + np.array([0.0, 0.3, 0.0, -0.2])

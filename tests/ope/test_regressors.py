@@ -1,5 +1,6 @@
 """Models of the reward: each learns what it can, keeps to its contract, and says what it lacks."""
 
+import importlib.util
 import sys
 
 import numpy as np
@@ -11,6 +12,18 @@ from recsdk.errors import InvalidValue, MissingExtra
 
 MODELS = [ope.Ridge(), ope.Logistic(), ope.Boosting(num_trees=20), ope.MLP(num_steps=300)]
 FITS = pytest.mark.parametrize("model", MODELS, ids=[type(model).__name__ for model in MODELS])
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """On a busy machine the threads of scikit-learn's trees wait for one another, a hundred times as long as they work."""
+    if importlib.util.find_spec("threadpoolctl") is None:  # it comes with scikit-learn
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
 
 
 def installed(model):
