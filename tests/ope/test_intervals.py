@@ -231,6 +231,13 @@ def test_two_rounds_that_carry_all_are_not_enough_for_the_draws():
     assert (found.low, found.high) == (-math.inf, math.inf)
 
 
+def test_draws_that_say_nothing_count_against_both_ends():
+    sums = intervals.resample(some_terms()[1:2], num_draws=1000)[0]
+    for number, is_known in ((20, True), (30, False)):
+        sums.draws[:number] = 0
+        assert np.isfinite(intervals.studentised(sums)[2:4]).tolist() == [is_known, is_known]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -406,6 +413,19 @@ def test_gains_in_bins_make_a_sequence_a_little_wider_and_never_narrower():
 
     assert wealth(found.low[0]) >= 40 * (1 - 1e-6)  # so it is out
     assert wealth(found.low[0] + 0.002) < 40
+
+
+def test_a_drifting_sequence_measures_each_gain_from_the_mean_before_it():
+    rounds = some_rounds(size=400)
+    found = intervals.drifting_sequence(rounds, reward_range=(0.0, 1.0), looks=[400])
+    gain, rates = ope.importance(rounds) * rounds.reward, np.geomspace(1e-6, 0.9, 32)
+    squares = sum((each - min((gain[:row].sum() + 0.5) / (row + 1), 1)) ** 2 for row, each in enumerate(gain))
+
+    def wealth(value):
+        return np.exp(rates * (gain.sum() - 400 * value) + (np.log1p(-rates) + rates) * squares).mean()
+
+    assert found.low[0] > 0
+    assert wealth(found.low[0]) == pytest.approx(40, rel=1e-5)
 
 
 def test_in_a_world_that_changes_the_drifting_sequence_follows_the_average():
