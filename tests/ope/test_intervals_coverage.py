@@ -103,6 +103,7 @@ def test_a_normal_interval_that_is_looked_at_thirty_times_does_not(world):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_normal_and_bootstrap_intervals_cover_within_a_point_and_a_half_at_ten_thousand(world):
     found = normal_and_bootstrap(world, size=10_000, num_logs=2000, seed=4)
     for (kind, name), estimates in found.items():
@@ -112,6 +113,7 @@ def test_normal_and_bootstrap_intervals_cover_within_a_point_and_a_half_at_ten_t
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("size", [100, 1000])
 def test_table_of_normal_and_bootstrap_intervals_in_small_logs(world, size):
     found = normal_and_bootstrap(world, size=size, num_logs=2000, seed=size)
@@ -121,6 +123,7 @@ def test_table_of_normal_and_bootstrap_intervals_in_small_logs(world, size):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("size", [100, 1000, 10_000])
 def test_intervals_by_bounds_cover_at_every_size(world, size):
     found = by_bounds(world, size=size, num_logs=2000, seed=size)
@@ -132,6 +135,7 @@ def test_intervals_by_bounds_cover_at_every_size(world, size):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("sequence", "num_logs"), [(intervals.confidence_sequence, 1000), (intervals.drifting_sequence, 2000)])
 @pytest.mark.parametrize("is_known", [False, True])
 def test_confidence_sequences_miss_no_more_often_than_they_may_over_fifty_looks(world, sequence, num_logs, is_known):
@@ -148,6 +152,7 @@ def test_confidence_sequences_miss_no_more_often_than_they_may_over_fifty_looks(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_normal_intervals_looked_at_fifty_times_fail(world):
     missed = ever_missed(watched(world, size=10_000, num_looks=50, num_logs=1000, seed=5, sequence=normal_sequence), world.truth)
     print(f"\nnormal, fifty looks, missed {missed:.4f}", end="")
