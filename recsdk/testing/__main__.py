@@ -56,10 +56,14 @@ def _print(findings: list[Finding]) -> None:
             outcomes = [found.get((law, name), "") for name in names]
             table.add_row(law, *(Text(outcome, style=COLOURS.get(outcome, "")) for outcome in outcomes))
         console.print(table)
-    for finding in findings:
-        if finding.reason:
-            line = f"{finding.name}, {finding.law}: {finding.outcome}: {' '.join(finding.reason.split())}"
-            console.print(Text(line, style=COLOURS[finding.outcome]), soft_wrap=True)
+    for outcome, title in (("skip", "skipped"), ("fail", "failed")):
+        by_reason: dict[str, list[Finding]] = {}
+        for finding in findings:
+            if finding.outcome == outcome:
+                by_reason.setdefault(" ".join(finding.reason.split()), []).append(finding)
+        for reason, told in by_reason.items():
+            held, whose = (", ".join(dict.fromkeys(finding[place] for finding in told)) for place in (2, 1))
+            console.print(Text(f"{title}: {held} ({whose}): {reason}", style=COLOURS[outcome]), soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

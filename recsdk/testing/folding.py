@@ -53,7 +53,7 @@ def check_weight(policy: Policy[Any]) -> None:
 def check_chosen(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
     """A policy that says it learns from the chosen candidate gets the same state when the other rows are others, or dropped."""
     if policy.learns_from != "chosen":
-        raise unittest.SkipTest(f"{name(policy)} learns from all candidates")
+        raise unittest.SkipTest("it learns from all candidates")
     policy = on_numpy(policy)
     log = inputs.log(NUM_ROUNDS, 5, DIM)
     rows = np.arange(NUM_ROUNDS)
@@ -78,7 +78,7 @@ def check_chosen(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
 def check_commutes(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
     """Where merge is offered, which says that the order of rounds is moot, two orders of a log give one state."""
     if not isinstance(policy, Mergeable):
-        raise unittest.SkipTest(f"{name(policy)} does not offer merge, so that the order of rounds may matter")
+        raise unittest.SkipTest("it does not offer merge, so that the order of rounds may matter")
     log = inputs.log(NUM_ROUNDS, 5, DIM)
     wanted = policy.weigh(states.learned(policy, log), 1.0)
     for how, order in (("backwards", np.arange(NUM_ROUNDS)[::-1]), ("shuffled", np.random.default_rng(0).permutation(NUM_ROUNDS))):
@@ -114,7 +114,7 @@ def check_merge(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
     States are compared weighed by 1, which brings those that say the same in other numbers, such as roots of one matrix, into one form.
     """
     if not isinstance(policy, Mergeable):
-        raise unittest.SkipTest(f"{name(policy)} does not offer merge and weigh")
+        raise unittest.SkipTest("it does not offer merge and weigh")
     log = inputs.log(NUM_ROUNDS, 5, DIM)
     first, second = inputs.at(log, slice(13)), inputs.at(log, slice(13, None))
     whole = policy.weigh(states.learned(policy, log), 1.0)
@@ -131,7 +131,7 @@ def check_merge(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
 def check_forget(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
     """Where it is offered, subtract(fold(a + b), fold(b)) is fold(a), and so is forgetting the rounds of b, the first first."""
     if not (isinstance(policy, Forgettable) and isinstance(policy, Mergeable)):
-        raise unittest.SkipTest(f"{name(policy)} does not offer subtract and forget beside merge and weigh")
+        raise unittest.SkipTest("it does not offer subtract and forget beside merge and weigh")
     log = inputs.log(NUM_ROUNDS, 5, DIM)
     kept, dropped = inputs.at(log, slice(27)), inputs.at(log, slice(27, None))
     wanted = policy.weigh(states.learned(policy, kept), 1.0)

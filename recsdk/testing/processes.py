@@ -83,7 +83,7 @@ def compare(component: Any, called: str, kind: str) -> None:
         replies = {seed: _reply(seed) for seed in HASH_SEEDS}
     for seed, reply in replies.items():
         if "unknown" in reply:
-            raise unittest.SkipTest(f"{called} cannot be made in another process: {reply['unknown']}")
+            raise unittest.SkipTest(f"it cannot be made in another process: {reply['unknown']}")
         where = f"processes: {called}, in another process with PYTHONHASHSEED={seed}"
         assert "error" not in reply, f"{where}, raised {reply['error']}"
         for number, (got, here) in enumerate(zip(reply["answers"], wanted, strict=True)):

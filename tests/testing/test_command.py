@@ -95,7 +95,8 @@ def test_the_table_has_a_row_for_each_law_and_the_reasons_below(install, capsys)
     install(trials=SKIPS, policies={"coin": "acme_coins:Coin"}, scorers={"length": "acme_coins:length"})
     assert run("acme-coins") == 0
     printed = capsys.readouterr().out
-    assert "coin, learns: skip: a coin learns nothing" in printed
+    assert "skipped: learns (coin): a coin learns nothing" in printed
+    assert "skipped: engines, batch, strictness, settings (coin): it does not run on JAX" in printed
     assert all(word in printed for word in ("policies", "scorers", "length", "columns", "calibration"))
 
 
