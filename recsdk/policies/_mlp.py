@@ -31,15 +31,15 @@ def _adam(rate: float) -> Any:
     return optax.adam(rate)
 
 
-def init(dim: int, widths: tuple[int, ...], seed: int) -> Trained:
-    """Returns a network with He's initial weights that predicts 1/2 of everything."""
+def init(like: Array, widths: tuple[int, ...], seed: int) -> Trained:
+    """Returns a network with He's initial weights that predicts 1/2 of everything, for inputs of the width of `like`, f64[D]."""
     import jax
 
     rng = np.random.default_rng(seed)
     parts = []
-    for inputs, outputs in pairwise((dim, *widths)):
+    for inputs, outputs in pairwise((like.shape[0], *widths)):
         parts += [rng.standard_normal(inputs * outputs) * (2 / inputs) ** 0.5, np.zeros(outputs)]
-    weights = np.concatenate([*parts, np.zeros(widths[-1] + 1)])
+    weights = like.__array_namespace__().asarray(np.concatenate([*parts, np.zeros(widths[-1] + 1)]))
     with jax.enable_x64(True):
         return Trained(weights, _adam(1.0).init(weights))
 
@@ -76,5 +76,6 @@ def step(network: Trained, widths: tuple[int, ...], x: Array, targets: Array, co
         return (counts * optax.losses.sigmoid_binary_cross_entropy(_log_odds(weights, widths, x), targets)).mean()
 
     slopes = jax.grad(loss)(network.weights)
-    change, optimiser = _adam(rate).update(slopes, network.optimiser)
+    with jax.numpy_dtype_promotion("standard"):  # Optax counts in int32 and decays in floats
+        change, optimiser = _adam(rate).update(slopes, network.optimiser)
     return Trained(network.weights + change, optimiser)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple
 
 import attrs
-import numpy as np
 
 from recsdk import explore
 from recsdk.base import Array, Context, Interaction, Rng
@@ -99,7 +98,7 @@ class NeuralLinearState(NamedTuple):
     Attributes:
         neural: the network, as it learns, and the last rounds.
         weights: f64[P], those of the network from which h is taken.
-        last: the belief about the weights of [phi, h(phi)].
+        last: the belief about the weights of [h(phi), 1].
     """
 
     neural: NeuralState
@@ -109,11 +108,11 @@ class NeuralLinearState(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class NeuralLinear:
-    """Thompson sampling on what a network has learned to see: a Bayesian linear model of [phi, h(phi)], h the last hidden layer.
+    """Thompson sampling on what a network has learned to see: a Bayesian linear model of [h(phi), 1], h the last hidden layer.
 
     The linear model learns from every reward, exactly, and explores as `LinTS` does. The network learns as that of `NeuralSquareCB`, but
     its features are taken over every `refresh` rounds only: then the belief is built again, as the fold of the remembered rounds with the
-    new features. What is older than the memory is then forgotten. A rebuilding takes O(memory (D + H)^2), some milliseconds.
+    new features, O(memory H^2), some ten milliseconds. What is older than the memory is then forgotten. `prior` is not used.
 
     Attributes:
         widths: units of the hidden layers.
@@ -137,17 +136,17 @@ class NeuralLinear:
     scale: float = attrs.field(default=0.25, validator=number(above=0))
     ridge: float = attrs.field(default=1.0, validator=number(above=0))
     num_draws: int = attrs.field(default=32, validator=integer(at_least=1))
-    refresh: int = attrs.field(default=500, validator=integer(at_least=1))
-    memory: int = attrs.field(default=4_000, validator=integer(at_least=1))
+    refresh: int = attrs.field(default=1_000, validator=integer(at_least=1))
+    memory: int = attrs.field(default=2_000, validator=integer(at_least=1))
     batch_size: int = attrs.field(default=16, validator=integer(at_least=2))
     learning_rate: float = attrs.field(default=3e-3, validator=number(above=0))
     seed: int = attrs.field(default=0, validator=integer(at_least=0))
 
     def init(self, prior: Array) -> NeuralLinearState:
-        """See `recsdk.base.Policy`; the weights of h are believed to be 0."""
-        neural = _init(self, prior)
-        believed = np.concatenate([np.asarray(prior), np.zeros(self.widths[-1])])
-        return NeuralLinearState(neural, neural.network.weights.copy(), _ridge.init(believed, self.ridge))
+        """See `recsdk.base.Policy`."""
+        neural, xp = _init(self, prior), prior.__array_namespace__()
+        last = _ridge.init(xp.zeros(self.widths[-1] + 1, dtype=xp.float64), self.ridge)
+        return NeuralLinearState(neural, neural.network.weights * 1.0, last)
 
     def probs(self, state: NeuralLinearState, rng: Rng, context: Context) -> Array:
         """See `recsdk.base.Policy`."""
@@ -166,34 +165,38 @@ class NeuralLinear:
         last = _ridge.update(state.last, Interaction(row, 0, *others))
         due = (interaction.weight > 0) & (neural.memory.count % self.refresh == 0)
         weights = jax.numpy.where(due, neural.network.weights, state.weights)
-        last = jax.lax.cond(due, lambda: self._rebuilt(neural, last), lambda: last)
+        last = jax.lax.cond(due, lambda: self._rebuilt(neural), lambda: last)
         return NeuralLinearState(neural, weights, last)
 
     def _seen(self, weights: Array, x: Array) -> Array:
-        """Returns f64[B, D + H], [phi, h(phi)]."""
+        """Returns f64[B, H + 1], [h(phi), 1]."""
         import jax
 
-        return jax.numpy.concatenate([x, _mlp.hidden(weights, self.widths, x)], axis=1)
+        deep = _mlp.hidden(weights, self.widths, x)
+        return jax.numpy.concatenate([deep, jax.numpy.ones((x.shape[0], 1))], axis=1)
 
-    def _rebuilt(self, neural: NeuralState, last: Ridge) -> Ridge:
+    def _rebuilt(self, neural: NeuralState) -> Ridge:
         """Folds the remembered rounds, as the network sees them now, into the belief before any data."""
         import jax
 
         rows = neural.memory.rows
-        x, reward, weight = self._seen(neural.network.weights, rows[:, :-2]), rows[:, -2], rows[:, -1]
-        weighted = x * weight[:, None]
-        precision = weighted.T @ x + last.ridge * jax.numpy.eye(x.shape[1])
-        # R R^T is the inverse of L L^T for R = L^-T.
-        lower = jax.numpy.linalg.cholesky(precision)
-        root = jax.scipy.linalg.solve_triangular(lower, jax.numpy.eye(x.shape[1]), lower=True).T
-        mean = last.prior + root @ (root.T @ (weighted.T @ (reward - x @ last.prior)))
-        return last._replace(mean=mean, root=root, total=weight.sum())
+        seen = self._seen(neural.network.weights, rows[:, :-2])
+
+        def learn(row: Array, belief: Ridge) -> Ridge:
+            direction = seen[row].dot(belief.root)
+            reward, weight = rows[row, -2], rows[row, -1]
+            pull = weight * (reward - seen[row].dot(belief.mean))
+            mean, root = _ridge.condition(belief.mean, belief.root, direction, pull, weight)
+            return belief._replace(mean=mean, root=root, total=belief.total + weight)
+
+        return jax.lax.fori_loop(0, rows.shape[0], learn, _ridge.init(jax.numpy.zeros(seen.shape[1]), self.ridge))  # type: ignore[no-any-return]
 
 
 def _init(policy: NeuralSquareCB | NeuralLinear, prior: Array) -> NeuralState:
-    (dim,) = prior.shape
-    network = _mlp.init(dim, policy.widths, policy.seed)
-    return NeuralState(network, _memory.init(np, policy.memory, dim + 2), Span(np.zeros(()), np.ones(())), np.zeros(()))
+    xp = prior.__array_namespace__()
+    network = _mlp.init(prior, policy.widths, policy.seed)
+    span = Span(xp.zeros((), dtype=xp.float64), xp.ones((), dtype=xp.float64))
+    return NeuralState(network, _memory.init(xp, policy.memory, prior.shape[0] + 2), span, xp.zeros((), dtype=xp.float64))
 
 
 def _learn(policy: NeuralSquareCB | NeuralLinear, state: NeuralState, interaction: Interaction) -> NeuralState:
