@@ -16,7 +16,7 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 class Regressor(Protocol):
-    """Learns to predict rewards from phi, which has its own constant column."""
+    """Learns to predict rewards from phi, which may have a constant column and may not."""
 
     def fit(self, features: np.ndarray, reward: np.ndarray, weight: np.ndarray, *, seed: int) -> Predict:
         """Learns from features f64[N, D], rewards f64[N] and how many rounds each row stands for, f64[N]; not all 0."""
@@ -24,7 +24,7 @@ class Regressor(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Ridge:
-    """Ridge regression: quick, and a good default on features made for linear policies.
+    """Ridge regression with a free intercept: quick, and a good default on features made for linear policies.
 
     Attributes:
         strength: of the pull towards 0, > 0; that of so many rounds along each feature.
@@ -35,9 +35,11 @@ class Ridge:
     def fit(self, features: np.ndarray, reward: np.ndarray, weight: np.ndarray, *, seed: int) -> Predict:
         """See `Regressor`; there is nothing random in it."""
         del seed
-        weighted = features.T * weight
-        coefficients = np.linalg.solve(weighted @ features + self.strength * np.eye(features.shape[1]), weighted @ reward)
-        return lambda asked: asked @ coefficients
+        centre, middle = weight @ features / weight.sum(), weight @ reward / weight.sum()
+        centred = features - centre
+        weighted = centred.T * weight
+        coefficients = np.linalg.solve(weighted @ centred + self.strength * np.eye(len(centre)), weighted @ (reward - middle))
+        return lambda asked: asked @ coefficients + (middle - centre @ coefficients)
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +68,7 @@ class Logistic:
         chance = float(weight @ reward / weight.sum())
         if chance in (0.0, 1.0):  # there is nothing to tell apart
             return lambda asked: np.full(len(asked), chance)
-        model = LogisticRegression(C=1 / self.strength, fit_intercept=False, max_iter=1000)
+        model = LogisticRegression(C=1 / self.strength, max_iter=1000)
         label = np.repeat([1, 0], len(reward))
         model.fit(np.concatenate([features, features]), label, sample_weight=np.concatenate([weight * reward, weight * (1 - reward)]))
         return lambda asked: model.predict_proba(asked)[:, 1].astype(np.float64)

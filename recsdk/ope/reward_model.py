@@ -37,7 +37,7 @@ def fit_reward_model(
     A model that has seen a round's reward makes DR's correction of that round too small, and DR biased.
 
     Args:
-        log: a log, leading T, with features f64[T, K, D]; no intercept is added, phi has its own constant column.
+        log: a log, leading T, with features f64[T, K, D].
         model: `Ridge`, `Logistic`, `Boosting`, `MLP`, or whatever has their `fit`.
         num_folds: parts that the rounds are split into at random, in [2, T].
         emphasis: f64[T] >= 0, how much a round counts in the fit, scaled to a mean of 1: `more_robust` for MRDR. By default each alike.

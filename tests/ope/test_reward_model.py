@@ -32,16 +32,24 @@ def test_a_round_is_predicted_by_a_model_that_has_not_seen_it():
         assert changed.sum() == 48  # all but its own fold of 12
 
 
-def test_the_ridge_solution_is_the_normal_equations():
+def test_the_ridge_solution_is_the_normal_equations_with_a_free_intercept():
     log, _ = linear_log(size=40, noise=1.0)
     weight = np.random.default_rng(1).random(40)
     found = ope.fit_reward_model(log._replace(weight=weight), num_folds=40, model=ope.Ridge(strength=2.0)).q_hat
-    x = log.context.features[np.arange(40), log.action]
+    x = np.concatenate([np.ones((40, 1)), log.context.features[np.arange(40), log.action]], axis=1)
+    penalty = 2.0 * np.diag([0, 1, 1, 1, 1])
     for row in (0, 13, 39):
         others = np.arange(40) != row
         scaled = x[others] * weight[others, None]
-        expected = np.linalg.inv(scaled.T @ x[others] + 2.0 * np.eye(4)) @ scaled.T @ log.reward[others]
-        assert found[row] == pytest.approx(log.context.features[row] @ expected, rel=1e-9)
+        expected = np.linalg.inv(scaled.T @ x[others] + penalty) @ scaled.T @ log.reward[others]
+        assert found[row] == pytest.approx(expected[0] + log.context.features[row] @ expected[1:], rel=1e-9)
+
+
+@pytest.mark.parametrize("model", [ope.Ridge(), ope.Ridge(strength=1e9)])
+def test_rewards_that_shift_are_predicted_as_much_higher(model):
+    log, _ = linear_log(noise=1.0)
+    before, after = (ope.fit_reward_model(log._replace(reward=log.reward + shift), model=model).q_hat for shift in (0, 100))
+    assert after == pytest.approx(before + 100, abs=1e-6)
 
 
 def test_the_folds_follow_the_seed():
