@@ -30,7 +30,6 @@ from recsdk.testing.states import brief, name, on_numpy
 DIM = 5
 NUM_ROUNDS = 20
 HASH_SEEDS = ("0", "1")
-MAIN = "__main__ of the tests"
 
 
 def check_processes(policy: Policy[Any]) -> None:
@@ -130,12 +129,10 @@ def _made(told: Any) -> Any:
 @functools.cache
 def _module(called: str, file: str | None) -> Any:
     """Imports a module, by its name or where that is not on the path, as a test's may be, from its file."""
-    try:
-        if called != "__main__":
-            return importlib.import_module(called)
-    except ImportError:
-        pass
-    called = MAIN if called == "__main__" else called  # a script's part below `if __name__ == "__main__":` is not to run
+    if called == "__main__":  # to import a script is to run it, and this law in it
+        raise ImportError("it is defined in __main__, not in a module")
+    with contextlib.suppress(ImportError):
+        return importlib.import_module(called)
     spec = None if file is None else importlib.util.spec_from_file_location(called, file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{called!r} is in no file of Python")
