@@ -279,7 +279,7 @@ def _layout(terms: Mapping[str, Terms], weight: np.ndarray) -> dict[str, Layout]
 def _is(a: np.ndarray, b: np.ndarray) -> bool:
     """Tells whether two columns are one place in memory."""
     one, other = a.__array_interface__, b.__array_interface__
-    return all(one[name] == other[name] for name in ("data", "shape", "typestr")) and a.strides == b.strides
+    return one["data"][0] == other["data"][0] and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
 
 
 def _centre(terms: Terms) -> np.ndarray:

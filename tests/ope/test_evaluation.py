@@ -195,3 +195,17 @@ def test_what_an_interval_does_not_stand_is_a_reason_for_caution():
     assert holds.verdict == "trust"
     with pytest.raises(InvalidValue, match="logger must be one of"):
         ope.evaluate(log, target, logger="learning")
+
+
+def test_rows_that_differ_in_signs_alone_are_told_apart():
+    log, _, _ = random_log(0, size=4)
+    features = np.concatenate([log.context.features[:2], -log.context.features[:2]])
+    context = log.context._replace(features=features)
+    columns = (np.tile(column[:2], 2) for column in (log.action, log.reward, log.propensity, log.weight))
+    assert ope.num_repeated(recsdk.Interaction(context, *columns)) == 0
+
+
+def test_no_model_is_fitted_to_a_log_that_cannot_answer():
+    log = log_of([0, 1], [1, 0], [0.5, 0.5], num_candidates=3)  # too few for a fold each
+    with pytest.raises(InsufficientOverlap, match="no round has an action"):
+        ope.evaluate(log, np.tile([0.0, 0.0, 1.0], (2, 1)))

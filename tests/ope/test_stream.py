@@ -246,3 +246,20 @@ def test_a_level_must_be_a_probability():
     log, target, _ = question()
     with pytest.raises(InvalidValue, match=r"level must be in \(0, 1\)"):
         ope.finish(ope.accumulate([log], target), level=95)
+
+
+def test_two_ratios_over_the_same_weights_have_one_standard_error():
+    log, target, _ = question()
+
+    def twice(rounds):
+        both = np.stack([rounds.reward, rounds.target / rounds.propensity * rounds.reward], axis=1)
+        return ope.Terms(both, np.broadcast_to(rounds.weight[:, None], both.shape))
+
+    found = ope.finish(ope.accumulate([log], target, estimators={"twice": twice})).estimates["twice"]
+    assert found == pytest.approx(ope.delta(twice(ope.rounds(log, target))), rel=1e-12)
+
+
+def test_shards_with_another_default_reward_do_not_add_up():
+    log, target, _ = question()
+    with pytest.raises(InvalidValue, match="default reward, got"):
+        ope.merge(ope.accumulate([log], target), ope.accumulate([log], target, default_reward=-1.0))
