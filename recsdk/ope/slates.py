@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recsdk.base import Context, Policy
 from recsdk.errors import InvalidLog, InvalidValue
 from recsdk.ope._rounds import Rounds, need
 from recsdk.ope.terms import Terms, average
@@ -174,14 +175,57 @@ def plackett_luce(probs: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]
     Raises:
         InvalidValue: more than 20,000 slates.
     """
-    num_candidates = probs.shape[-1]
-    if not 1 <= size <= num_candidates or math.perm(num_candidates, size) > MAX_SLATES:
-        raise InvalidValue(f"size must be in [1, {num_candidates}] with at most {MAX_SLATES} slates to list, got {size}.")
-    shown = np.array(list(itertools.permutations(range(num_candidates), size)))
+    shown = _permutations(probs.shape[-1], size)
     chosen = probs[..., shown]
     remaining = 1 - (chosen.cumsum(-1) - chosen)
     steps = np.divide(chosen, remaining, out=np.zeros_like(chosen), where=chosen > 0)
     return shown, steps.prod(-1)
+
+
+def every_slate(policy: Policy[Any], state: Any, context: Context, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Lists every slate that `decide_slate` may fill for one context.
+
+    Args:
+        policy: one that draws no numbers of its own: its distribution is a function of its state.
+        state: from `policy.init` or `policy.update`; not consumed.
+        context: one round, on NumPy.
+        size: L.
+
+    Returns:
+        As `plackett_luce`; 0 for slates with padding.
+
+    Raises:
+        InvalidValue: more than 20,000 slates, or a policy that draws numbers.
+    """
+    shown, chance = _permutations(len(context.mask), size), {(): 1.0}
+    for length in range(1, size + 1):
+        for row in dict.fromkeys(map(tuple, shown[:, : length - 1].tolist())):
+            probs = _below(policy, state, context, row) if chance[row] else np.zeros(len(context.mask))
+            chance |= {(*row, item): chance[row] * float(probs[item]) for item in range(len(probs)) if item not in row}
+    return shown, np.array([chance[row] for row in map(tuple, shown.tolist())])
+
+
+def _below(policy: Policy[Any], state: Any, context: Context, above: tuple[int, ...]) -> np.ndarray:
+    mask = context.mask.copy()
+    mask[list(above)] = False
+    if not mask.any():
+        return np.zeros(len(mask))
+    return np.asarray(policy.probs(state, _Numbers(), context._replace(mask=mask)))
+
+
+class _Numbers:
+    """An `Rng` for policies that should need none."""
+
+    def random(self, shape: Any = None) -> Any:
+        raise InvalidValue("policy must draw no numbers of its own for its slates to be listed, got one that asks for them.")
+
+    standard_normal = random
+
+
+def _permutations(num_candidates: int, size: int) -> np.ndarray:
+    if not 1 <= size <= num_candidates or math.perm(num_candidates, size) > MAX_SLATES:
+        raise InvalidValue(f"size must be in [1, {num_candidates}] with at most {MAX_SLATES} slates to list, got {size}.")
+    return np.array(list(itertools.permutations(range(num_candidates), size)))
 
 
 def pseudo_inverse(slates: Slates, *, target: np.ndarray, logging: np.ndarray) -> Terms:

@@ -151,6 +151,64 @@ def test_moments_of_several_contexts_are_those_of_each():
     assert together.first.sum(-1) == pytest.approx(np.ones((2, L)))
 
 
+def contexts(size, seed=0):
+    rng = np.random.default_rng(seed)
+    return [recsdk.Context(rng.normal(size=(K, 2)), np.ones(K, np.bool_), np.arange(K)) for _ in range(size)]
+
+
+def test_every_slate_of_a_uniform_policy_is_alike_likely():
+    shown, chance = slates.every_slate(recsdk.Uniform(), None, contexts(1)[0], L)
+    assert np.array_equal(shown, EVERY)
+    assert chance == pytest.approx(np.full(24, 1 / 24), rel=1e-12)
+
+
+@pytest.mark.parametrize("policy", [recsdk.EpsilonGreedy(epsilon=0.5), recsdk.WithFloor(policy=recsdk.ByColumn(column=1), floor=0.3)])
+def test_every_slate_is_as_likely_as_it_is_drawn(policy):
+    (context,), rng, state = contexts(1), np.random.default_rng(0), policy.init(np.array([1.0, -1.0]))
+    shown, chance = slates.every_slate(policy, state, context, 2)
+    drawn = [tuple(recsdk.decide_slate(policy, state, rng, context, 2).action) for _ in range(4000)]
+    counts = np.array([drawn.count(tuple(row)) for row in shown.tolist()])
+    assert chance.sum() == pytest.approx(1, rel=1e-12)
+    assert (abs(counts - 4000 * chance) <= 4.5 * np.sqrt(4000 * chance * (1 - chance)) + 1e-9).all()
+
+
+def test_no_slate_has_padding_and_one_of_too_few_candidates_cannot_be():
+    context = contexts(1)[0]._replace(mask=np.array([True, True, False, True]))
+    shown, chance = slates.every_slate(recsdk.Uniform(), None, context, 2)
+    assert chance[(shown == 2).any(1)].tolist() == [0.0] * 6
+    assert chance.sum() == pytest.approx(1, rel=1e-12)
+    few = context._replace(mask=np.array([True, False, False, False]))
+    assert slates.every_slate(recsdk.Uniform(), None, few, 2)[1].sum() == 0.0
+
+
+def test_a_policy_that_draws_numbers_has_no_list_of_slates():
+    policy = recsdk.LinTS()
+    with pytest.raises(InvalidValue, match="policy must draw no numbers of its own"):
+        slates.every_slate(policy, policy.init(np.zeros(2)), contexts(1)[0], 2)
+
+
+def test_where_positions_do_not_work_on_one_another_all_four_agree_with_the_truth():
+    world, other = LogisticWorld(num_candidates=K, dim=2), recsdk.WithFloor(policy=recsdk.ByColumn(column=0), floor=0.4)
+    settings = {"size": 2, "attention": PositionBias(power=0.0), "seed": 1, "engine": "numpy"}
+    played, lived = (recsdk.simulate_slates(policy, world, 1500, **settings) for policy in (recsdk.Uniform(), other))
+    tops = [recsdk.Context(*(column[row] for column in played.log.context)) for row in range(0, 3000, 2)]
+    shown = slates.every_slate(other, None, tops[0], 2)[0]
+    target = slates.slate_moments(shown, np.stack([slates.every_slate(other, None, top, 2)[1] for top in tops]), K).first
+    random = slates.slate_moments(*slates.plackett_luce(np.full(K, 1 / K), 2), K)
+    found = slates.gather(ope.rounds(played.log, recsdk.replay(other, played.log, engine="numpy").decision.probs), played.position)
+    rows, own = np.arange(1500)[:, None], lived.log.reward.reshape(-1, 2).sum(1)
+    answers = [
+        slates.slate_ips(found),
+        slates.interaction_ips(found),
+        slates.independent_ips(found, ratio=target[rows, [0, 1], found.action] / random.first[[0, 1], found.action]),
+        slates.pseudo_inverse(found, target=target, logging=random.second),
+    ]
+    for answer in map(ope.delta, answers):
+        assert abs(answer.value - own.mean()) < 4 * np.hypot(answer.stderr, own.std() / np.sqrt(1500))
+    widths = [ope.delta(answer).stderr for answer in answers]
+    assert widths[2] < widths[1] < widths[0]
+
+
 @pytest.mark.parametrize("attention", [Cascade(), PositionBias(power=1.0)], ids=["cascade", "position bias"])
 def test_what_decide_slate_logged_answers_for_another_policy(attention):
     # Slates of the real loop, by a random policy; and the truth, by letting the other play in the same world.
