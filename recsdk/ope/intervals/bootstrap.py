@@ -21,7 +21,7 @@ TINY = np.finfo(np.float64).tiny
 DRAWS = 20
 """Draws that are summed at once: what they need stays in a core's cache."""
 ALONE = 2**18
-"""Multiplications up to which OpenBLAS stays in one thread: to wait for a second takes 50 times as long where others keep the machine busy."""
+"""Multiplications up to which OpenBLAS stays in one thread: waiting for another takes 50 times as long on a busy machine."""
 
 # Bytes from these on count 1, 2, 3, 4, 5: of 256 bytes 94, 95, 46, 16, 4, 1 give 0 to 5, like Poisson's 94.2, 94.2, 47.1, 15.7, 3.9, .8.
 # Mean and variance are exactly 1, the third moment about the mean .984.
