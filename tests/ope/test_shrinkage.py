@@ -61,7 +61,7 @@ def estimates_of(values, widths):
         ([0.0], [1.0], 0),
         ([0.0, 1.9, 1.6], [1.0, 0.5, 0.1], 1),  # off by 1.9 < .5 + 1.449, 1.6 > .1 + 1.449
         ([0.0, 1.9, 1.5], [1.0, 0.5, 0.1], 2),
-        ([0.0, 2.0, 0.0], [1.0, 0.5, 0.1], 0),  # that the third agrees with the first is too late
+        ([0.0, 2.0, 1.4], [1.0, 0.5, 0.1], 0),  # that the third is near enough to both is too late
         ([0.0, 0.5, -0.5], [1.0, 0.4, 0.1], 1),  # off the second by 1 > .1 + .58, though near the first
         ([1.6, 0.0, 1.9], [0.1, 1.0, 0.5], 2),  # in whatever order they come
     ],
