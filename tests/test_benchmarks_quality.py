@@ -180,15 +180,27 @@ def test_every_setting_of_an_installed_library_learns_which_arm_pays(modules, na
         assert np.mean(hits[200:]) > 0.7, setting
 
 
-def test_the_command_plays_who_is_there_and_prints_every_table(modules, tmp_path):
+def test_the_command_plays_who_is_there_and_every_table_has_what_it_played(report, tmp_path):
     shared("data/pmlb/german.tsv.gz")
-    fixed = ["--sets", "german,yeast", "--seeds", "2", "--cap", "60", "--memory", str(tmp_path / "outcomes.jsonl")]
-    command = [sys.executable, str(FOLDER / "quality.py"), "--contestants", "DisjointLinUCB,VW", "--default", "DisjointLinUCB", *fixed]
-    done = [subprocess.run([*command, *more], capture_output=True, text=True, check=True).stdout for more in (["--json"], [])]  # noqa: S603
-    results = json.loads(done[0])
+    options = ["--contestants", "DisjointLinUCB,VW,coba", "--sets", "german,yeast", "--seeds", "2", "--cap", "60"]
+    options += ["--default", "DisjointLinUCB"]
+    command = [sys.executable, str(FOLDER / "quality.py"), *options, "--memory", str(tmp_path / "outcomes.jsonl"), "--json"]
+    results = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)  # noqa: S603  (its own script)
     assert results["lengths"] == {"german": 60, "yeast": 60}
-    assert {row["contestant"] for row in results["rows"]} | set(results["missing"]) == {"DisjointLinUCB", "VW"}
+    assert {row["contestant"] for row in results["rows"]} | set(results["missing"]) == {"DisjointLinUCB", "VW", "coba"}
     assert all(len(row["rewards"]) == 2 for row in results["rows"])
-    assert "| **recsdk DisjointLinUCB** |" in done[1]
-    assert "| german | 60 |" in done[1]
-    assert "python benchmarks/quality.py --contestants" in done[1]
+    assert results["command"] == f"python benchmarks/quality.py {' '.join(options)}"
+    text = report.full(results)
+    assert "| **recsdk DisjointLinUCB** |" in text
+    assert "| german | 60 |" in text
+    assert results["command"] in text
+    assert all(reason in text for reason in results["missing"].values())
+
+
+def test_the_picture_is_drawn(report, tmp_path):
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    played = rows(Ours=[[0.5, 0.6], [0.2, 0.4]], A=[[0.3, 0.5], [0.3, 0.2]])
+    report.draw({"rows": played, "own": ["Ours"], "default": "Ours"}, tmp_path / "quality.svg")
+    drawn = (tmp_path / "quality.svg").read_text()
+    assert all(text in drawn for text in ("s0", "s1", "less that of recsdk Ours"))
