@@ -68,8 +68,8 @@ def slope(candidates: Sequence[Terms], *, level: float = 0.95) -> Chosen:
 def shrunk(rounds: Rounds, *, estimator: Callable[..., Terms], kind: Kind, level: float = 0.95) -> Terms:
     """Shrinks the weights of an estimator as far as SLOPE allows, over limits of 1, 2, 4 and so on up to the largest weight.
 
-    Intervals of it know nothing of the choice, nor of the bias: in the world of the coverage tests, with a wrong reward model, those at 95 %
-    held the truth in 0 to 7 % of logs. It needs the whole log: chunks of one may choose differently.
+    Intervals of it know nothing of the choice, nor of the bias: in the world of the coverage tests, with a wrong reward model, those at
+    95 % held the truth in 0 to 7 % of logs. It needs the whole log: chunks of one may choose differently.
 
     Args:
         rounds: from `rounds`.

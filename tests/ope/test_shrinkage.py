@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from ope.coverage_world import World
 from ope.logs import log_of, random_log
 
 from recsdk import ope
@@ -126,3 +127,18 @@ def test_self_normalised_estimators_stay_in_the_range_of_rewards(kind, limit):
     rounds = ope.rounds(log, target, q_hat=np.zeros(target.shape))
     for estimator in (*estimators, partial(ope.sndr, shrink=kind.with_limit(limit))):
         assert 0 <= ope.value(estimator(rounds)) <= 1
+
+
+def test_a_shrunk_estimate_is_nearer_the_truth_on_a_small_log_and_has_no_interval():
+    world, rng = World(), np.random.default_rng(0)
+    found = {"dr": [], "slope": [], "switch": []}
+    for _ in range(60):
+        rounds = world.rounds(rng, 1000)
+        found["dr"].append(ope.delta(ope.dr(rounds)))
+        found["slope"].append(ope.delta(ope.shrunk(rounds, estimator=ope.dr, kind=ope.Switch)))
+        found["switch"].append(ope.delta(ope.dr(rounds, shrink=ope.Switch(threshold=10))))
+    rmse = {name: np.sqrt(np.mean([(each.value - world.truth) ** 2 for each in estimates])) for name, estimates in found.items()}
+    covered = {name: np.mean([each.low <= world.truth <= each.high for each in estimates]) for name, estimates in found.items()}
+    assert rmse["slope"] < 0.6 * rmse["dr"]
+    assert covered["dr"] > 0.85
+    assert max(covered["slope"], covered["switch"]) < 0.15
