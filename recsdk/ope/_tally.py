@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ class Tally(NamedTuple):
         counts: i64[C], rows that are not 0, of the columns that ratios are divided by.
         pieces: sums of the columns.
         tail: f64[3, M], importance, weight and reward of the rounds with the largest importance, M at most twice `TAIL`.
-        items: sums by item.
+        items: sums by item, in runs that get shorter, so that a block of new items need not be sorted into all that there are.
     """
 
     num_rounds: int
@@ -75,7 +76,7 @@ class Tally(NamedTuple):
     counts: np.ndarray
     pieces: Pieces
     tail: np.ndarray
-    items: ItemSums
+    items: tuple[ItemSums, ...]
 
 
 def tally(
@@ -125,7 +126,7 @@ def tally(
         counts=counts,
         pieces=_pieces(all_columns, first_row, length),
         tail=np.stack([importance[large], rounds.weight[large], rounds.reward[large]]),
-        items=_item_sums(rounds),
+        items=(_item_sums(rounds),),
     )
 
 
@@ -246,11 +247,28 @@ def _codes(slot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(seen) + low, (seen.cumsum() - 1)[slot - low]
 
 
-def _add_items(a: ItemSums, b: ItemSums) -> ItemSums:
+def items(found: Tally) -> ItemSums:
+    """Returns the sums of all items."""
+    return functools.reduce(_union, found.items[::-1])
+
+
+def _add_items(a: tuple[ItemSums, ...], b: tuple[ItemSums, ...]) -> tuple[ItemSums, ...]:
+    runs = list(a)
+    for run in b:
+        while runs and len(runs[-1].slot) <= 2 * len(run.slot):
+            run = _union(runs.pop(), run)
+        runs.append(run)
+    return tuple(runs)
+
+
+def _union(a: ItemSums, b: ItemSums) -> ItemSums:
     if np.array_equal(a.slot, b.slot):
         return ItemSums(a.slot, a.sums + b.sums)
-    slot = np.union1d(a.slot, b.slot)
-    sums = np.zeros((len(slot), a.sums.shape[1]))
-    for part in (a, b):
-        sums[np.searchsorted(slot, part.slot)] += part.sums
-    return ItemSums(slot, sums)
+    slot = np.concatenate([a.slot, b.slot])
+    order = slot.argsort(kind="stable")  # quick on what is two sorted runs
+    slot, sums = slot[order], np.concatenate([a.sums, b.sums])[order]
+    twice = np.flatnonzero(slot[1:] == slot[:-1])  # no slot is there three times
+    sums[twice] += sums[twice + 1]
+    kept = np.ones(len(slot), np.bool_)
+    kept[twice + 1] = False
+    return ItemSums(slot[kept], sums[kept])

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsdk.ope._moments import Moments, ratio
 from recsdk.ope._rounds import Rounds
-from recsdk.ope._tally import IMPORTANCE, REWARD, TAIL, UNIFORM, VALUE, WEIGHT, Tally, moments, tally
+from recsdk.ope._tally import IMPORTANCE, REWARD, TAIL, UNIFORM, VALUE, WEIGHT, ItemSums, Tally, items, moments, tally
 
 MIN_TAKEN = 30
 """Rounds of an item below which its propensities are not tested: the test is a normal one."""
@@ -94,10 +94,10 @@ def diagnose(rounds: Rounds, *, default_reward: float = 0.0, num_decisions: int 
 
 def diagnose_tally(found: Tally, *, default_reward: float = 0.0, num_decisions: int | None = None) -> Diagnostics:
     """Says the same of a log whose rounds are summed up."""
-    total = moments(found)
+    total, by_item = moments(found), items(found)
     mean_weight, mean_weight_z = _off_one(total, IMPORTANCE)
     uniform_weight, uniform_weight_z = _off_one(total, UNIFORM)
-    item, item_weight_z = _worst_item(found)
+    item, item_weight_z = _worst_item(by_item)
     return Diagnostics(
         num_rounds=found.num_rounds,
         num_matched=found.num_matched,
@@ -105,8 +105,8 @@ def diagnose_tally(found: Tally, *, default_reward: float = 0.0, num_decisions: 
         max_weight=float(found.tail[0].max(initial=0.0)),
         mean_weight=mean_weight,
         mean_weight_z=mean_weight_z,
-        unsupported_mass=_unsupported_mass(found),
-        mean_candidates=float(found.items.sums[:, 1].sum() / total.sums[WEIGHT]),
+        unsupported_mass=_unsupported_mass(by_item) if found.is_whole else math.nan,
+        mean_candidates=float(by_item.sums[:, 1].sum() / total.sums[WEIGHT]),
         pareto_k=_pareto_k(found),
         uniform_weight=uniform_weight,
         uniform_weight_z=uniform_weight_z,
@@ -188,25 +188,23 @@ def _drift(found: Tally, column: int) -> float:
     return (second - first) / stderr if stderr > 1e-9 * abs(first) else 0.0
 
 
-def _unsupported_mass(found: Tally) -> float:
-    if not found.is_whole:
-        return math.nan
-    mass, _, taken, _, _ = found.items.sums.T
+def _unsupported_mass(by_item: ItemSums) -> float:
+    mass, _, taken, _, _ = by_item.sums.T
     return float(mass[taken == 0].sum() / mass.sum())
 
 
-def _worst_item(found: Tally) -> tuple[int, float]:
+def _worst_item(by_item: ItemSums) -> tuple[int, float]:
     """Tests that always taking an item has a mean weight of 1 over the rounds in which it was a candidate."""
-    tested = found.items.sums[:, 2] >= MIN_TAKEN
+    tested = by_item.sums[:, 2] >= MIN_TAKEN
     if not tested.any():
         return -1, math.nan
-    _, offered, _, weight, variance = found.items.sums[tested].T
+    _, offered, _, weight, variance = by_item.sums[tested].T
     # An item that was drawn too rarely by chance has too small a variance by as much: put it right, so that the test does not cry wolf.
     spread = np.sqrt(variance * np.maximum(1, offered / weight))
     error = weight - offered
     z = np.where(abs(error) <= 1e-9 * offered, 0.0, np.divide(error, spread, where=spread > 0, out=np.copysign(np.inf, error)))
     worst = int(abs(z).argmax())
-    return int(found.items.slot[tested][worst]), float(z[worst])
+    return int(by_item.slot[tested][worst]), float(z[worst])
 
 
 def _pareto_k(found: Tally) -> float:

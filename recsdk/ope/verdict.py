@@ -108,7 +108,7 @@ def _cautions(found: Diagnostics) -> Iterator[str]:
     if abs(found.value_drift_z) > REFUSE_Z:
         yield (
             f"value of the second half is {found.value_drift_z:+.1f} standard errors off that of the first, so it is an average over a "
-            "changing world: evaluate the latest rounds by themselves"
+            "world that changes, or of a policy that learns: evaluate the latest rounds by themselves"
         )
 
 

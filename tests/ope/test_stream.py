@@ -155,7 +155,7 @@ def test_what_is_kept_does_not_grow_with_the_log():
     sizes = []
     for times in (1, 20):
         partial = ope.accumulate((ope.rounds(log, target) for _ in range(times)), num_draws=10)
-        sizes.append(sum(array.nbytes for array in (*partial.tally.pieces[2:], partial.tally.tail, *partial.tally.items)))
+        sizes.append(sum(array.nbytes for array in (*partial.tally.pieces[2:], partial.tally.tail, *_tally.items(partial.tally))))
         assert len(partial.tally.pieces.sums) <= _tally.MAX_PIECES
     assert max(sizes) < 300_000  # at most 8,192 large weights of 24 bytes, and the pieces
 
@@ -263,3 +263,18 @@ def test_shards_with_another_default_reward_do_not_add_up():
     log, target, _ = question()
     with pytest.raises(InvalidValue, match="default reward, got"):
         ope.merge(ope.accumulate([log], target), ope.accumulate([log], target, default_reward=-1.0))
+
+
+def test_as_many_items_as_rows_are_told_apart_and_summed():
+    rng = np.random.default_rng(6)
+    size = 40_000
+    item = rng.permutation(2 * size).reshape(size, 2)
+    item[size // 2 :] = item[: size // 2]  # each is there twice, in blocks far apart
+    log = log_of(rng.integers(2, size=size), rng.random(size), np.full(size, 0.5), num_candidates=2, item=item)
+    target = np.full((size, 2), 0.5)
+    found = ope.finish(ope.accumulate([log], target), force=True).diagnostics
+    taken = np.isin(item, item[np.arange(size), log.action])
+    assert found.unsupported_mass == pytest.approx(1 - taken.mean(), rel=1e-12)
+    by_item = _tally.items(ope.accumulate([log], target).tally)
+    assert np.array_equal(by_item.slot, np.unique(item))
+    assert by_item.sums[:, 1].sum() == 2 * size
