@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ope.logs import log_of
 from ope.samples import some_rounds
 
@@ -116,6 +118,20 @@ def test_intervals_by_bounds_stay_within_the_range_and_know_of_doubt(interval, r
     found = interval(intervals.bounded(rounds._replace(reward=np.full(300, reward)), max_weight=80, reward_range=(0.0, 1.0)))
     assert 0 <= found.low <= reward <= found.high <= 1
     assert found.high - found.low > 0.01
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 20), st.integers(0, 2**32 - 1), st.sampled_from([1.0, 10.0]), st.sampled_from([0.5, 0.95]))
+def test_the_ends_are_in_order_and_in_the_range_however_few_the_rounds(size, seed, times, level):
+    rng = np.random.default_rng(seed)
+    reward = rng.choice([rng.random(size), rng.integers(2, size=size), np.full(size, 0.3)])
+    weight = rng.choice([rng.exponential(size=size), np.ones(size), 10.0 * (rng.random(size) < 0.2)])
+    rounds = ope.rounds(log_of(np.zeros(size, int), reward, np.full(size, 1e-3), num_candidates=1), np.minimum(1e-3 * weight, 1))
+    sums = intervals.bounded(rounds, max_weight=times * max(1, weight.max()), reward_range=(0.0, 1.0))
+    for interval in BY_BOUNDS:
+        found = interval(sums, level=level)
+        assert 0 <= found.low <= found.high <= 1
+        assert found.low < found.high or interval is intervals.empirical_likelihood
 
 
 @pytest.mark.parametrize("max_weight", [0.5, 3.0, math.inf, math.nan])

@@ -160,53 +160,44 @@ def clopper_pearson(sums: Bounded, *, level: float = 0.95) -> Estimate:
 def empirical_likelihood(sums: Bounded, *, level: float = 0.95) -> Estimate:
     """The values under all weightings of the rounds, and of one unseen, that are near enough to equal and give importance the mean 1.
 
-    Near in the divergence of Cressie and Read with parameter -2, for which this is a regression of rho r on rho, extended by the worst
-    round that `max_weight` and `reward_range` allow. About as wide as `delta` for SNIPS in a large log, and wider in a small one, where
-    that is too narrow. Rounds must be independent, and the log looked at once. It is asymptotic: where the weight that decides is so rare
-    that it may not have come up, it covers no better than others, 43 % of the time in 60 rounds of which .6 should have had it. The mean
-    weight, .5 there, tells.
+    Near in the divergence of Cressie and Read with parameter -2, for which this is a regression of rho r on rho, once with the worst round
+    of weight 0 beside those of the log and once with that of `max_weight`; the interval has both. About as wide as `delta` for SNIPS in a
+    large log, and wider in a small one, where that is too narrow. Rounds must be independent, and the log looked at once. It is asymptotic:
+    where the weight that decides is so rare that it may not have come up, it covers no better than others, 44 % of the time in 60 rounds of
+    which .6 should have had it. The mean weight, .5 there, tells.
 
     References:
         Karampatziakis, Langford and Mineiro, "Empirical likelihood for contextual bandits", NeurIPS, 2020.
     """
     check_level(level)
-    slack = f_quantile(level, sums.num_rounds)
-    low = _least(sums, slack)
+    slack = f_quantile(level, sums.num_rounds) / (sums.num_rounds + 1)
     mirrored = sums._replace(  # 1 - r for r
         reward=sums.weight - sums.reward,
         cross=sums.weight_square - sums.cross,
         reward_square=sums.weight_square - 2 * sums.cross + sums.reward_square,
     )
-    middle, residual, _ = _regression(sums, None)
-    return _estimate(sums, level, middle, math.sqrt(max(residual, 0) / sums.num_rounds), low, 1 - _least(mirrored, slack))
+    middle, residual = _regression(sums)
+    if sums.num_rounds < 3:  # a line through two rounds leaves no residual
+        return _estimate(sums, level, middle, math.inf, 0.0, 1.0)
+    return _estimate(sums, level, middle, math.sqrt(residual / sums.num_rounds), _least(sums, slack), 1 - _least(mirrored, slack))
 
 
 def _least(sums: Bounded, slack: float) -> float:
-    """The least value within reach, over unseen rounds of reward 0 and extreme weight."""
-    unseen = sums.max_weight if sums.weight < sums.num_rounds else 0.0
-    reach = _regression(sums, unseen)[2] + slack
-    ends = [0.0] if math.isinf(reach) else []
+    """The least value within reach, with an unseen round of reward 0 and extreme weight."""
+    found = []
     for weight in (0.0, sums.max_weight):
-        middle, residual, divergence = _regression(sums, weight)
-        if divergence <= reach:
-            ends.append(middle - math.sqrt(max(residual, 0) * (reach - divergence) / (sums.num_rounds + 1)))
-    return min(ends)
+        seen = sums._replace(num_rounds=sums.num_rounds + 1, weight=sums.weight + weight, weight_square=sums.weight_square + weight**2)
+        middle, residual = _regression(seen)
+        found.append(middle - math.sqrt(residual * slack))
+    return min(found)
 
 
-def _regression(sums: Bounded, unseen: float | None) -> tuple[float, float, float]:
-    """Regresses rho r on rho, with a further round of weight `unseen` and reward 0.
-
-    Returns:
-        The value at importance 1; the residual variance; the divergence at which importance has the mean 1.
-    """
-    size = sums.num_rounds + (unseen is not None)
-    weight, square = (sums.weight + (unseen or 0)) / size, (sums.weight_square + (unseen or 0) ** 2) / size
-    reward, cross = sums.reward / size, sums.cross / size
+def _regression(sums: Bounded) -> tuple[float, float]:
+    """Regresses rho r on rho; returns its value at importance 1, and the residual variance."""
+    weight, square, reward, cross, reward_square = (each / sums.num_rounds for each in sums[3:])
     variance, covariance = square - weight**2, cross - weight * reward
-    residual = sums.reward_square / size - reward**2
-    if variance <= 1e-12 * square:  # all weights alike: no mean but theirs can be had
-        return reward, residual, 0.0 if abs(weight - 1) <= 1e-9 else math.inf
-    return reward + (1 - weight) * covariance / variance, residual - covariance**2 / variance, size * (1 - weight) ** 2 / variance
+    slope = covariance / variance if variance > 1e-12 * square else 0.0
+    return reward + (1 - weight) * slope, max(reward_square - reward**2 - slope * covariance, 0.0)
 
 
 def _mean(sums: Bounded) -> tuple[float, float]:
