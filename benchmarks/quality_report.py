@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import report
-from scipy.stats import rankdata, t, ttest_rel
+from scipy.stats import rankdata, t, ttest_1samp
 
 LEVEL = 0.05
-"""Of the paired t-tests over seeds, two-sided and each by itself: a correction for their number would only call more of them ties."""
+"""Of the paired t-tests over orders, two-sided and each by itself: a correction for their number would only call more of them ties."""
 METHOD = f"""Everybody plays the same orders of a set, once through; cells show the mean reward of an event and its standard error over the
-orders. A library plays on each set the setting that had the best mean rank on all other sets; recsdk plays its default, untuned. Wins, ties
-and losses are by a two-sided paired t-test over the orders at {LEVEL}, not corrected for their number."""
+orders. A library plays on each set the setting that had the best mean rank on all other sets; recsdk plays its default, untuned. Ranks,
+and what is best, go by the mean difference from the default in the orders that were played. Wins, ties and losses are by a two-sided paired
+t-test over these at {LEVEL}, not corrected for their number."""
 
 Row = Mapping[str, Any]
 Results = Mapping[str, Any]
@@ -34,16 +35,16 @@ def compare(rows: Sequence[Row], default: str, own: Sequence[str]) -> dict[str, 
         place. `versus`: for each peer, on how many sets the default wins, ties and loses. `level`: on how many sets it does not lose to the
         peer that earns most there. `sets`: how many.
     """
-    found = {(row["contestant"], row["set"]): row["rewards"] for row in rows}
+    gaps = _gaps(rows, default)
     names, sets = _names(rows, "contestant"), _names(rows, "set")
     rivals = [name for name in names if name not in own]
     ranks = {}
     for name in names:
         field = [name if name in own else default, *rivals]
-        table = [[np.mean(found[each, place]) for each in field] for place in sets]
-        ranks[name] = float(rankdata(-np.array(table), axis=1)[:, field.index(name)].mean())
-    verdicts = {name: [_verdict(found[default, place], found[name, place]) for place in sets] for name in rivals}
-    best = [max(rivals, key=lambda name, place=place: np.mean(found[name, place])) for place in sets] if rivals else []
+        table = np.array([[gaps[each, place].mean() for each in field] for place in sets])
+        ranks[name] = float(rankdata(-table, axis=1)[:, field.index(name)].mean())
+    verdicts = {name: [_verdict(-gaps[name, place]) for place in sets] for name in rivals}
+    best = [max(rivals, key=lambda name, place=place: gaps[name, place].mean()) for place in sets] if rivals else []
     return {
         "ranks": ranks,
         "versus": {name: [each.count(verdict) for verdict in (1, 0, -1)] for name, each in verdicts.items()},
@@ -52,13 +53,18 @@ def compare(rows: Sequence[Row], default: str, own: Sequence[str]) -> dict[str, 
     }
 
 
-def _verdict(these: Sequence[float], those: Sequence[float]) -> int:
-    """Returns 1 where these are significantly more than those, -1 where less, else 0."""
-    num = min(len(these), len(those))
-    gaps = np.array(these[:num]) - np.array(those[:num])
-    if num < 2 or np.ptp(gaps) == 0:
-        return int(np.sign(gaps.mean())) if num > 1 else 0
-    return int(np.sign(gaps.mean())) if ttest_rel(these[:num], those[:num]).pvalue < LEVEL else 0
+def _gaps(rows: Sequence[Row], default: str) -> dict[tuple[str, str], np.ndarray]:
+    """Returns by how much each contestant earned more than the default on each set, in the orders that it played."""
+    ours = {row["set"]: row["rewards"] for row in rows if row["contestant"] == default}
+    return {(row["contestant"], row["set"]): np.array(row["rewards"]) - ours[row["set"]][: len(row["rewards"])] for row in rows}
+
+
+def _verdict(gaps: np.ndarray) -> int:
+    """Returns 1 where gaps are significantly above 0, -1 where below, else 0."""
+    if len(gaps) < 2:
+        return 0
+    steady = np.ptp(gaps) == 0
+    return int(np.sign(gaps.mean())) if steady or ttest_1samp(gaps, 0).pvalue < LEVEL else 0
 
 
 def full(results: Results) -> str:
@@ -89,15 +95,17 @@ def _level(results: Results) -> str:
 def _sets_table(results: Results) -> list[str]:
     """Returns a row for each set: the default and the peers."""
     found = {(row["contestant"], row["set"]): row["rewards"] for row in results["rows"]}
+    gaps = _gaps(results["rows"], results["default"])
     names = [results["default"], *results["compared"]["versus"]]
     lines = [f"| set | events | {' | '.join(names)} |", f"| --- | --: |{' --: |' * len(names)}"]
     for place in _names(results["rows"], "set"):
-        means = {name: statistics.fmean(found[name, place]) for name in names}
+        most = max(gaps[name, place].mean() for name in names)
         cells = []
         for name in names:
-            error = statistics.stdev(found[name, place]) / len(found[name, place]) ** 0.5 if len(found[name, place]) > 1 else 0
-            cell = f"{means[name]:.3f} ± {error:.3f}"
-            cells.append(f"**{cell}**" if means[name] == max(means.values()) else cell)
+            rewards = found[name, place]
+            error = f" ± {statistics.stdev(rewards) / len(rewards) ** 0.5:.3f}" if len(rewards) > 1 else ""
+            cell = f"{statistics.fmean(rewards):.3f}{error}"
+            cells.append(f"**{cell}**" if gaps[name, place].mean() == most else cell)
         lines.append(f"| {place} | {results['lengths'][place]:,} | {' | '.join(cells)} |")
     return lines
 
@@ -118,18 +126,16 @@ def draw(results: Results, path: Path) -> None:
     """Draws what each peer earns more or less than the default, by set, with 95 % intervals of the paired difference."""
     import altair as alt
 
-    found = {(row["contestant"], row["set"]): row["rewards"] for row in results["rows"]}
-    default, dots = results["default"], []
-    for (name, place), rewards in found.items():
+    dots = []
+    for (name, place), gaps in _gaps(results["rows"], results["default"]).items():
         if name not in results["own"]:
-            gaps = np.array(rewards) - np.array(found[default, place][: len(rewards)])
             half = t.ppf(0.975, len(gaps) - 1) * gaps.std(ddof=1) / len(gaps) ** 0.5 if len(gaps) > 1 else 0.0
             dots.append({"set": place, "peer": name, "gap": gaps.mean(), "low": gaps.mean() - half, "high": gaps.mean() + half})
     order = sorted({dot["set"] for dot in dots}, key=lambda place: -max(dot["gap"] for dot in dots if dot["set"] == place))
     base = alt.Chart(alt.Data(values=dots)).encode(
         y=alt.Y("set:N", sort=order, title=None, axis=alt.Axis(grid=True)), yOffset="peer:N", color=alt.Color("peer:N", title=None)
     )
-    gap = alt.X("gap:Q", title=f"reward per event, less that of recsdk {default}: right of 0 the peer earns more")
+    gap = alt.X("gap:Q", title=f"reward per event, less that of recsdk {results['default']}: right of 0 the peer earns more")
     points = base.mark_point(filled=True, size=45, opacity=1).encode(x=gap, shape=alt.Shape("peer:N", legend=None))
     spans = base.mark_rule(opacity=1).encode(x="low:Q", x2="high:Q")
     zero = alt.Chart(alt.Data(values=[{"gap": 0}])).mark_rule(color="black").encode(x=gap)

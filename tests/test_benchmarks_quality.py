@@ -151,6 +151,13 @@ def test_the_test_is_paired_so_differences_between_orders_do_not_hide_a_steady_g
     assert report.compare(rows(Ours=[orders + gap], A=[orders]), "Ours", ["Ours"])["versus"] == {"A": [1, 0, 0]}
 
 
+def test_a_peer_that_played_fewer_orders_is_compared_in_those(report):
+    ours, easy_orders_only = np.array([0.9, 0.91, 0.92, 0.1, 0.1, 0.1]), np.array([0.7, 0.7, 0.7])
+    compared = report.compare(rows(Ours=[ours], A=[easy_orders_only]), "Ours", ["Ours"])
+    assert ours.mean() < easy_orders_only.mean()
+    assert (compared["versus"], compared["ranks"]) == ({"A": [1, 0, 0]}, {"Ours": 1, "A": 2})
+
+
 def test_a_single_order_proves_nothing_and_equal_rewards_tie(report):
     assert report.compare(rows(Ours=[[0.9]], A=[[0.1]]), "Ours", ["Ours"])["versus"] == {"A": [0, 1, 0]}
     assert report.compare(rows(Ours=[[0.5, 0.6]], A=[[0.5, 0.6]]), "Ours", ["Ours"])["versus"] == {"A": [0, 1, 0]}
