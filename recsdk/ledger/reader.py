@@ -6,6 +6,7 @@ Reads beside a running recommender.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -57,18 +58,44 @@ def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float 
         LedgerCorrupt: when a record is not what was written.
         LedgerError: when there is no ledger in the folder.
     """
+    (log,) = _chunks(folder, position, default_reward, None)
+    return log
+
+
+def read_ledger_chunks(
+    folder: str | Path, *, position: int = 0, default_reward: float | None = None, num_rows: int = 10_000
+) -> Iterator[Interaction]:
+    """Reads the same log part by part, for `recsdk.ope.accumulate`, where memory does not hold it: of that only the rewards.
+
+    Args:
+        folder: as for `read_ledger`; what is decided meanwhile is left out.
+        position: as for `read_ledger`.
+        default_reward: as for `read_ledger`.
+        num_rows: rounds of a chunk, which is padded to its own largest number of candidates.
+
+    Raises:
+        EmptyLog, LedgerMismatch, LedgerCorrupt, LedgerError: as `read_ledger`.
+    """
+    require_integer("num_rows", num_rows, at_least=1)
+    yield from _chunks(folder, position, default_reward, num_rows)
+
+
+def _chunks(folder: str | Path, position: int, default_reward: float | None, num_rows: int | None) -> Iterator[Interaction]:
     require_integer("position", position, at_least=0)
     if default_reward is not None:
         require_number("default_reward", default_reward)
     with _reading(folder) as db:
         rewards = {reward.decision_id: reward.value for reward in read_rewards(db) if reward.position == position}
-        records = [record for record in read_decisions(db) if len(record.action) > position]
-    if default_reward is None:
-        records = [record for record in records if record.decision_id in rewards]
-    if not records:
-        raise EmptyLog(f"The ledger in {str(folder)!r} has no {'rewarded ' * (default_reward is None)}decision with a position {position}.")
-    values = [rewards.get(record.decision_id, default_reward) for record in records]
-    return _log(records, position, np.array(values, np.float64))
+        records = (record for record in read_decisions(db) if len(record.action) > position)
+        wanted = (record for record in records if default_reward is not None or record.decision_id in rewards)
+        chunk = list(itertools.islice(wanted, num_rows))
+        if not chunk:
+            rewarded = "rewarded " * (default_reward is None)
+            raise EmptyLog(f"The ledger in {str(folder)!r} has no {rewarded}decision with a position {position}.")
+        while chunk:
+            values = [rewards.get(record.decision_id, default_reward) for record in chunk]
+            yield _log(chunk, position, np.array(values, np.float64))
+            chunk = list(itertools.islice(wanted, num_rows))
 
 
 def count_decisions(folder: str | Path, *, position: int = 0) -> int:

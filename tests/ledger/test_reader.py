@@ -8,7 +8,7 @@ import recsdk
 from recsdk import _tree, ope
 from recsdk.checks import check_log
 from recsdk.errors import EmptyLog, InvalidValue, LedgerCorrupt, LedgerError, LedgerMismatch
-from recsdk.ledger.reader import count_decisions, read_ledger, read_policy
+from recsdk.ledger.reader import count_decisions, read_ledger, read_ledger_chunks, read_policy
 
 
 @pytest.fixture
@@ -154,3 +154,27 @@ def test_a_policy_without_a_snapshot_is_refused(shop, folder):
     shop.snapshot()
     with pytest.raises(LedgerMismatch, match="must hold a snapshot of WithFloor"):
         read_policy(folder, recsdk.LinUCB(alpha=17.0))
+
+
+@pytest.mark.parametrize("default_reward", [None, -3])
+def test_chunks_are_the_log_cut_up(shop, folder, default_reward):
+    mixed(shop)
+    log = read_ledger(folder, default_reward=default_reward)
+    for num_rows in (1, 4, 100):
+        chunks = list(read_ledger_chunks(folder, default_reward=default_reward, num_rows=num_rows))
+        assert max(len(chunk.action) for chunk in chunks) == min(num_rows, len(log.action))
+        for field in range(1, 5):
+            assert np.array_equal(np.concatenate([chunk[field] for chunk in chunks]), log[field])
+        start = 0
+        for chunk in chunks:
+            size, places = chunk.context.mask.shape
+            for part, whole in zip(chunk.context, log.context, strict=True):
+                assert np.array_equal(part, whole[start : start + size, :places])
+            start += size
+
+
+def test_an_empty_ledger_has_no_chunks(shop, folder):
+    with pytest.raises(EmptyLog, match="no rewarded decision"):
+        next(read_ledger_chunks(folder))
+    with pytest.raises(InvalidValue, match="num_rows must be a whole number >= 1"):
+        next(read_ledger_chunks(folder, num_rows=0))
