@@ -110,4 +110,5 @@ class SubGaussian:
     def __call__(self, importance: np.ndarray) -> np.ndarray:
         """Returns f64[T], from f64[T]."""
         harmonic = 1 - self.share + self.share * importance
-        return np.divide(importance, harmonic, out=np.zeros_like(importance), where=importance > 0)
+        shrunk: np.ndarray = np.divide(importance, harmonic, out=np.zeros_like(importance), where=importance > 0)
+        return shrunk
