@@ -223,10 +223,14 @@ def entries(size: tuple[int, int]) -> dict[str, Entry]:
 
 def _policies() -> dict[str, Policy[Any]]:
     """Returns those that run here, with those for JAX alone made ready for live events."""
-    found = {name: policy for name, policy in POLICIES.items() if "numpy" in policy.runs_on}
-    if importlib.util.find_spec("jax"):
-        compiled = {name: policy for name, policy in POLICIES.items() if name not in found} | {"lin-ucb, jitted": LinUCB(alpha=ALPHA)}
-        found |= {name: recsdk.Jitted(policy=policy) for name, policy in compiled.items()}
+    found, has_jax = dict[str, Policy[Any]](), bool(importlib.util.find_spec("jax"))
+    for name, policy in POLICIES.items():
+        if "numpy" in policy.runs_on:
+            found[name] = policy
+        elif has_jax:
+            found[name] = recsdk.Jitted(policy=policy)
+    if has_jax:
+        found["lin-ucb, jitted"] = recsdk.Jitted(policy=LinUCB(alpha=ALPHA))
     return found
 
 
