@@ -120,7 +120,7 @@ def test_intervals_by_bounds_stay_within_the_range_and_know_of_doubt(interval, r
     assert found.high - found.low > 0.01
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 20), st.integers(0, 2**32 - 1), st.sampled_from([1.0, 10.0]), st.sampled_from([0.5, 0.95]))
 def test_the_ends_are_in_order_and_in_the_range_however_few_the_rounds(size, seed, times, level):
     rng = np.random.default_rng(seed)

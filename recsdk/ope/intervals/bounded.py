@@ -179,7 +179,9 @@ def empirical_likelihood(sums: Bounded, *, level: float = 0.95) -> Estimate:
     middle, residual = _regression(sums)
     if sums.num_rounds < 3:  # a line through two rounds leaves no residual
         return _estimate(sums, level, middle, math.inf, 0.0, 1.0)
-    return _estimate(sums, level, middle, math.sqrt(residual / sums.num_rounds), _least(sums, slack), 1 - _least(mirrored, slack))
+    low = _least(sums, slack)
+    high = max(1 - _least(mirrored, slack), low)  # that of weight 0 is in both, but for rounding
+    return _estimate(sums, level, middle, math.sqrt(residual / sums.num_rounds), low, high)
 
 
 def _least(sums: Bounded, slack: float) -> float:
