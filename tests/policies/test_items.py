@@ -31,7 +31,9 @@ def test_disjoint_conforms(policy, check):
     check(policy)
 
 
-@testing.parametrize(HybridLinUCB(num_items=128), HybridLinTS(num_items=128), HybridLinUCB(num_items=7, alpha=1, item_ridge=2))
+@testing.parametrize(
+    HybridLinUCB(num_items=128), HybridLinTS(num_items=128), HybridLinUCB(num_items=7, alpha=1, item_ridge=2), num_rounds=5000
+)
 def test_hybrid_conforms(policy, check):
     check(policy)
 
