@@ -81,6 +81,12 @@ def test_in_a_world_that_changes_the_drifting_sequence_follows_the_average():
     assert ((found.low <= average) & (average <= found.high)).all()
 
 
+def test_rounds_that_cannot_be_make_ends_that_cross():
+    rounds = some_rounds(size=300)
+    found = intervals.confidence_sequence(rounds._replace(target=rounds.target / 100), reward_range=(0.0, 1.0), max_weight=2)
+    assert found.low[-1] > found.high[-1]
+
+
 @pytest.mark.parametrize("looks", [[], [0, 1], [5, 5], [3000], [1.5]])
 def test_looks_that_cannot_be_are_refused(looks):
     with pytest.raises(InvalidValue, match=r"looks must be increasing whole numbers in \[1, 2000\]"):

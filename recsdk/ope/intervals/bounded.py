@@ -3,6 +3,7 @@
 They take `Bounded`, the sums of a log that they need, which `bounded` makes of rounds and of what the caller knows beforehand: the range of
 the rewards, and the largest importance weight that could have been seen. None of it is taken from the log: an interval scaled by the
 largest weight seen covered 89.5 % where 95 % were claimed. Rewards are scaled to [0, 1] by their range; importance has mean 1.
+Intervals keep to the range, which the estimate itself need not.
 """
 
 from __future__ import annotations

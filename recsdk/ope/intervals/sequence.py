@@ -30,6 +30,8 @@ HALVINGS = 26  # of [0, 1]
 class Sequence(NamedTuple):
     """Intervals after the first so many rounds, which all contain the value at once, with probability `level`.
 
+    Where `low` is above `high`, the rounds contradict what was said of them: importance does not have the mean 1, or the value changed.
+
     Attributes:
         num_rounds: i64[L], rounds up to each look.
         value: f64[L], IPS over them.
