@@ -34,8 +34,8 @@ def smoothed_ctr(item, position, click, num_items):
     return (clicks + 200 * click.mean()) / (shown + 200)
 
 
-@pytest.mark.parametrize(("behaviour", "policy"), [("random", "bts"), ("bts", "random")])
-def test_the_campaign_all_agrees_with_obp_in_both_directions(behaviour, policy):
+def campaign_all(behaviour, policy):
+    """Returns the log, positions, the target's probabilities, rewards expected, and what obp says of them."""
     golden = json.loads(shared("reference/obd_small/golden.json").read_text())[f"all:{behaviour}->{policy}"]
     target, q_hat = (
         np.loadtxt(shared(f"reference/obd_small/{name}.csv"), delimiter=",") for name in (f"target_all_{policy}", f"qhat_all_{behaviour}")
@@ -44,6 +44,12 @@ def test_the_campaign_all_agrees_with_obp_in_both_directions(behaviour, policy):
     log, position = datasets.read_open_bandit(
         folder / f"{behaviour}_all_log.csv.gz", folder / f"{behaviour}_all_item_context.csv.gz", num_hashed=0
     )
+    return log, position, target, q_hat, golden
+
+
+@pytest.mark.parametrize(("behaviour", "policy"), [("random", "bts"), ("bts", "random")])
+def test_the_campaign_all_agrees_with_obp_in_both_directions(behaviour, policy):
+    log, position, target, q_hat, golden = campaign_all(behaviour, policy)
     rounds = ope.rounds(log, target[:, position].T, q_hat=q_hat[:, position].T)
     assert THEIRS.keys() == golden["obp"].keys()
     for name, ours in THEIRS.items():

@@ -28,10 +28,10 @@ def by_bounds(world, *, size, num_logs, seed):
     return {name: [interval(sums) for sums in logs] for name, interval in BY_BOUNDS.items()}
 
 
-def normal_and_bootstrap(world, *, size, num_logs, seed, num_draws=1000):
+def normal_and_bootstrap(world, *, size, num_logs, seed, num_draws=1000, first_log=0):
     rng = np.random.default_rng(seed)
     found = {(kind, name): [] for name in TERMS for kind in ("delta", "bootstrap")}
-    for number in range(num_logs):
+    for number in range(first_log, first_log + num_logs):
         rounds = world.rounds(rng, size)
         terms = [estimator(rounds) for estimator in TERMS.values()]
         drawn = intervals.resample(terms, num_draws=num_draws, seed=number)
