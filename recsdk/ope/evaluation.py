@@ -23,7 +23,7 @@ from recsdk.ope.estimators import WITH_MODEL, Estimator, named
 from recsdk.ope.intervals.bootstrap import resample, studentised
 from recsdk.ope.intervals.caveats import VALIDITY, Logger, Rewards, caveats
 from recsdk.ope.reward_model import fit_reward_model
-from recsdk.ope.stream import Partial, fold
+from recsdk.ope.stream import Partial, fold, is_policy
 from recsdk.ope.verdict import Verdict, judge
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def evaluate(
     if ids is not None:
         check_unique(ids, len(log.action))
     matched = None
-    if hasattr(target, "update"):  # a policy; neither an array nor a function has one
+    if is_policy(target):
         target, matched = _replay(target, log, learn_from, state, seed, engine)
     elif state is not None or learn_from != "none":
         raise InvalidValue("state and learn_from are for a target that is a Policy; this one is given by its probabilities.")

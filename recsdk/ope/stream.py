@@ -201,7 +201,7 @@ class _Walk(NamedTuple):
 def _answer(target: Any, q_hat: Any, first_row: int, walk: _Walk) -> Answer:
     if target is None:
         return _given
-    if hasattr(target, "update"):  # a policy; neither an array nor a function has one
+    if is_policy(target):
         return _replayed(target, q_hat, first_row, walk)
     if walk.state is not None or walk.learn_from != "none":
         raise InvalidValue("state and learn_from are for a target that is a Policy; this one is given by its probabilities.")
@@ -210,6 +210,11 @@ def _answer(target: Any, q_hat: Any, first_row: int, walk: _Walk) -> Answer:
         return _beside(row, block, _part_of(target, row - first_row, block), _part_of(q_hat, row - first_row, block))
 
     return answer
+
+
+def is_policy(target: Any) -> bool:
+    """Tells a policy from an array, a function and a column of a data frame, which may well have an `update`."""
+    return hasattr(target, "update") and hasattr(target, "learns_from")
 
 
 def _given(row: int, block: Any) -> Rounds:

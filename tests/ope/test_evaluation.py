@@ -209,3 +209,27 @@ def test_no_model_is_fitted_to_a_log_that_cannot_answer():
     log = log_of([0, 1], [1, 0], [0.5, 0.5], num_candidates=3)  # too few for a fold each
     with pytest.raises(InsufficientOverlap, match="no round has an action"):
         ope.evaluate(log, np.tile([0.0, 0.0, 1.0], (2, 1)))
+
+
+def test_a_column_that_has_an_update_is_no_policy():
+    log, target, _ = random_log(0)
+    chosen = target[np.arange(len(target)), log.action]
+
+    class Series:  # as that of pandas
+        shape = chosen.shape
+
+        def update(self, other):
+            raise AssertionError
+
+        def __array__(self, dtype=None, copy=None):
+            return chosen
+
+        def __len__(self):
+            return len(chosen)
+
+        def __getitem__(self, rows):
+            return chosen[rows]
+
+    expected = ope.evaluate(log, chosen, estimators=("ips",))
+    assert ope.evaluate(log, Series(), estimators=("ips",)) == expected
+    assert ope.finish(ope.accumulate([log], Series(), estimators=("ips",))) == expected
