@@ -71,11 +71,6 @@ def test_commands_and_files_that_a_page_names_exist(page):
     assert [link for link in links if link and not (page.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize(("page", "region"), [(README, "live"), (ROOT / "docs" / "benchmarks.md", "speed")], ids=str)
-def test_benchmark_tables_have_one_marked_place(page, region):
-    assert re.findall(r"<!-- /?benchmarks:\w+ -->", page.read_text()) == [f"<!-- benchmarks:{region} -->", f"<!-- /benchmarks:{region} -->"]
-
-
 def test_a_file_well_over_250_lines_is_owned_up_to():
     sizes = {relative(path): len(path.read_text().splitlines()) for path in (ROOT / "recsdk").rglob("*.py")}
     text = VIOLATIONS.read_text()
