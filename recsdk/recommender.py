@@ -110,7 +110,7 @@ class Recommender:
         items: Items | Iterable[Mapping[str, Any]] = (),
         encoder: str | Encoder[Any] | None = None,
         scorers: Sequence[str | Scorer[Any] | Callable[..., Any]] = (),
-        policy: str | Policy[Any] = "lin-ts",
+        policy: str | Policy[Any] = "wide-deep",
         history: Events | Iterable[Mapping[str, Any]] = (),
         rules: Sequence[Rule] = (),
         num_candidates: int = 100,

@@ -84,7 +84,7 @@ class WideDeep:
     num_items: int = attrs.field(default=1000, validator=integer(at_least=1))
     memory: int = attrs.field(default=10_000, validator=integer(at_least=1))
     batch_size: int = attrs.field(default=16, validator=integer(at_least=1))
-    learning_rate: float = attrs.field(default=3e-3, validator=number(above=0))
+    learning_rate: float = attrs.field(default=6e-3, validator=number(above=0))
     seed: int = attrs.field(default=0, validator=integer(at_least=0))
 
     def init(self, prior: Array) -> Models:
