@@ -20,8 +20,8 @@ from recsdk.ope.diagnostics import Clipped, Diagnostics, clipped, diagnose_tally
 from recsdk.ope.duplicates import check_unique
 from recsdk.ope.estimate import Estimate, delta
 from recsdk.ope.estimators import WITH_MODEL, Estimator, named
-from recsdk.ope.intervals.bootstrap import resample, studentised
-from recsdk.ope.intervals.caveats import VALIDITY, Logger, Rewards, caveats
+from recsdk.ope.intervals._bootstrap import resample, studentised
+from recsdk.ope.intervals._caveats import VALIDITY, Logger, Rewards, caveats
 from recsdk.ope.reward_model import fit_reward_model
 from recsdk.ope.stream import Partial, fold, is_policy
 from recsdk.ope.verdict import Verdict, judge

@@ -12,7 +12,7 @@ import numpy as np
 from recsdk.errors import InvalidLog, InvalidValue
 from recsdk.ope._rounds import Rounds
 from recsdk.ope.estimate import delta
-from recsdk.ope.intervals.caveats import ENOUGH
+from recsdk.ope.intervals._caveats import ENOUGH
 from recsdk.ope.terms import Terms
 
 

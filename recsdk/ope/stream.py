@@ -23,8 +23,8 @@ from recsdk.ope._blocks import BLOCK, blocks, in_threads, take
 from recsdk.ope._rounds import Rounds, checked_rounds
 from recsdk.ope._tally import NUM_COLUMNS, TAIL, WEIGHT, Tally, add, length_of, tally
 from recsdk.ope.estimators import Estimator, named
-from recsdk.ope.intervals.bootstrap import Resampled, resample
-from recsdk.ope.intervals.bootstrap import merge as merge_draws
+from recsdk.ope.intervals._bootstrap import Resampled, resample
+from recsdk.ope.intervals._bootstrap import merge as merge_draws
 from recsdk.ope.terms import Terms
 
 if TYPE_CHECKING:

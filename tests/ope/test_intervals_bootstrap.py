@@ -13,7 +13,7 @@ from ope.samples import some_terms, stderr_of
 from recsdk import ope
 from recsdk.errors import InsufficientOverlap, InvalidLog, InvalidValue
 from recsdk.ope import intervals
-from recsdk.ope.intervals.bootstrap import ROWS, THRESHOLDS, multiplicities
+from recsdk.ope.intervals._bootstrap import ROWS, THRESHOLDS, multiplicities
 
 
 def rows_of(terms, rows):

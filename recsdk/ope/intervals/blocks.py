@@ -8,7 +8,7 @@ import numpy as np
 
 from recsdk.errors import InvalidLog, InvalidValue
 from recsdk.ope.estimate import Estimate
-from recsdk.ope.intervals.bootstrap import Resampled, ratios, studentised
+from recsdk.ope.intervals._bootstrap import Resampled, ratios, studentised
 from recsdk.ope.terms import Terms
 
 
