@@ -49,22 +49,22 @@ def full(results: Results) -> str:
     """Returns a row for each contestant, with the quartiles at each size and the ratio to the bare loop, and the notes."""
     sizes = _sizes(results["rows"])
     titles = [f"{results['unit']}, and {results['ratio']}", *(title for K, D in sizes for title in (f"K = {K}, D = {D}", "ratio"))]
-    lines = _header(titles)
+    lines = header(titles)
     for name in _names(results["rows"]):
         cells = [cell for size in sizes for cell in _cells(results["rows"], name, size)]
-        lines.append(_line([name, *cells]))
+        lines.append(line([name, *cells]))
     notes = [f"* {note}" for note in results["notes"]]
-    return "\n".join([f"`{results['command']}` on {_described(results['machine'])}.", "", *lines, *[""] * bool(notes), *notes])
+    return "\n".join([f"`{results['command']}` on {described(results['machine'])}.", "", *lines, *[""] * bool(notes), *notes])
 
 
 def brief(results: Results, names: Sequence[str]) -> str:
     """Returns the medians of a few contestants, for the README."""
     sizes = _sizes(results["rows"])
-    lines = _header([results["unit"], *(f"K = {K}, D = {D}" for K, D in sizes)])
+    lines = header([results["unit"], *(f"K = {K}, D = {D}" for K, D in sizes)])
     for name in _names(results["rows"]):
         if name in names:
             found = [_found(results["rows"], name, size) for size in sizes]
-            lines.append(_line([name, *(rounded(row["median"]) if row else "" for row in found)]))
+            lines.append(line([name, *(rounded(row["median"]) if row else "" for row in found)]))
     return "\n".join([*lines, "", f"Medians, by `{results['command']}`; [all contestants](docs/benchmarks.md), and on what machine."])
 
 
@@ -111,7 +111,8 @@ def rounded(number: float) -> str:
     return f"{number:,.0f}" if number >= 100 else f"{number:g}"
 
 
-def _described(machine: Mapping[str, Any]) -> str:
+def described(machine: Mapping[str, Any]) -> str:
+    """Says on what machine it was, and with what versions."""
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items() if number)
     where = f"{machine['cpu']}, {machine['cores']} cores at a load of {machine['load']} before it began"
     return f"{where}; Python {machine['python']}, {versions}; {machine['date']}"
@@ -129,11 +130,13 @@ def _found(rows: Sequence[Row], name: str, size: tuple[int, int]) -> Row | None:
     return next((row for row in rows if row["contestant"] == name and tuple(row["size"]) == size), None)
 
 
-def _header(titles: Sequence[str]) -> list[str]:
-    return [_line(titles), _line(["--:" if column else "---" for column in range(len(titles))])]
+def header(titles: Sequence[str], left: int = 1) -> list[str]:
+    """Returns the first two lines of a table; the first columns are flush left."""
+    return [line(titles), line(["---" if column < left else "--:" for column in range(len(titles))])]
 
 
-def _line(cells: Sequence[Any]) -> str:
+def line(cells: Sequence[Any]) -> str:
+    """Returns a line of a table."""
     return f"| {' | '.join(map(str, cells))} |"
 
 

@@ -63,8 +63,8 @@ def test_the_first_snippet_of_the_readme_has_twenty_lines():
 def test_commands_and_files_that_a_page_names_exist(page):
     text = page.read_text()
     shown = "\n".join(re.findall(r"```console\n(.*?)```", text, re.DOTALL))
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"^\$ make (\w+)", shown, re.MULTILINE)) <= targets
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"^\$ make ([\w-]+)", shown, re.MULTILINE)) <= targets
     assert set(re.findall(r"^\$ recsdk (\w+)", shown, re.MULTILINE)) <= set(COMMANDS)
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", prose) if "://" not in link]
