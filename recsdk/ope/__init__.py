@@ -20,6 +20,7 @@ from recsdk.ope.matched import matched_mean
 from recsdk.ope.model_based import dm, dr, sndr
 from recsdk.ope.regressors import MLP, Boosting, Logistic, Regressor, Ridge
 from recsdk.ope.reward_model import CrossFit, fit_reward_model, more_robust
+from recsdk.ope.selection import Selection, select, split
 from recsdk.ope.shrinkage import Clip, Optimistic, Shrink, SubGaussian, Switch, unshrunk
 from recsdk.ope.stream import Partial, accumulate, merge
 from recsdk.ope.terms import Terms, add, average, influence, value
@@ -44,6 +45,7 @@ __all__ = [
     "RejectionReplay",
     "Ridge",
     "Rounds",
+    "Selection",
     "Shrink",
     "SubGaussian",
     "Switch",
@@ -72,10 +74,12 @@ __all__ = [
     "rejection_replay",
     "rounds",
     "same_category",
+    "select",
     "shrunk",
     "slope",
     "sndr",
     "snips",
+    "split",
     "unshrunk",
     "value",
     "weighted",

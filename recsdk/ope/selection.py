@@ -1,0 +1,139 @@
+"""The best of many settings on one part of a log, and what it is worth on the other, which had no say in the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from recsdk._tree import tree_map
+from recsdk.base import Interaction, Policy
+from recsdk.checks import check_log, require_number
+from recsdk.errors import InsufficientOverlap, InvalidValue, one_of
+from recsdk.ope._importance import ips
+from recsdk.ope._rounds import logged_rounds, rounds
+from recsdk.ope.comparison import difference
+from recsdk.ope.estimate import Estimate, delta
+from recsdk.ope.estimators import ESTIMATORS, WITH_MODEL
+from recsdk.ope.evaluation import Evaluation, evaluate
+from recsdk.ope.reward_model import fit_reward_model
+from recsdk.ope.verdict import REFUSE_SIZE
+
+if TYPE_CHECKING:
+    from recsdk._loop import Engine
+    from recsdk._replay import LearnFrom
+    from recsdk._sweep import Sweep
+
+By = Literal["time", "random"]
+
+
+class Selection(NamedTuple):
+    """The winner of a choice among policies, and its honest value.
+
+    Attributes:
+        policy: the winner's configuration.
+        evaluation: of the winner, on the part of the log that was held out.
+        gain: what it earns there beyond the logging policy, per round; both on the same rounds.
+        tried: all policies on the part of the log that they were chosen on. The winner's `reward` there is too high: the best of many is
+            also the luckiest.
+        state: what the winner has learnt from the whole log: go on from there.
+    """
+
+    policy: Policy[Any]
+    evaluation: Evaluation
+    gain: Estimate
+    tried: Sweep
+    state: Any
+
+
+def split(log: Interaction, *, share: float = 0.5, by: By = "time", seed: int = 0) -> tuple[Interaction, Interaction]:
+    """Splits a log in two: learn or choose on the first part, value on the second.
+
+    Args:
+        log: a log, leading T.
+        share: of the rounds that the first part gets, in (0, 1).
+        by: "time" for the first rounds, as it will be in use: the future is not known. "random" for any, where rounds tell nothing of one
+            another; both parts keep the order of time.
+        seed: of a random split.
+
+    Raises:
+        EmptyLog, InvalidLog: as in `rounds`.
+        InvalidValue: `share` or `by` out of range, or a log too short for it.
+    """
+    require_number("share", share, above=0)
+    one_of("by", by, ("time", "random"))
+    check_log(log)
+    num_rounds = len(log.action)
+    size = round(share * num_rounds)
+    if not 0 < size < num_rounds:
+        raise InvalidValue(f"share must leave rounds in both parts of {num_rounds}, got {share!r}.")
+    order = np.arange(num_rounds) if by == "time" else np.random.default_rng(seed).permutation(num_rounds)
+    is_first = order < size
+    return tree_map(lambda column: column[is_first], log), tree_map(lambda column: column[~is_first], log)
+
+
+def select(
+    policies: Sequence[Policy[Any]],
+    log: Interaction,
+    *,
+    share: float = 0.5,
+    by: By = "time",
+    estimator: str = "dr",
+    learn_from: LearnFrom = "all",
+    level: float = 0.95,
+    seed: int = 0,
+    engine: Engine = "auto",
+    num_processes: int | None = None,
+) -> Selection:
+    """Chooses among policies on one part of a log by `sweep`, and values the winner on the other, where it goes on as it was left.
+
+    The winner is the one whose SNIPS value has the highest lower end of an interval at `level`, not the highest value: of those that the
+    log hardly knows some look good by chance. Only the winner's value is told, so no other correction is needed; to tell of several on
+    the same log, take `compare` on the second part of `split`.
+
+    Args:
+        policies: their configurations, as for `sweep`.
+        log: a log, leading T.
+        share: of the rounds that are for choosing.
+        by: "time" or "random", as in `split`.
+        estimator: of the winner's value: "ips", "snips", "dm", "dr" or "sndr".
+        learn_from: as in `replay`, on both parts.
+        level: nominal coverage of the intervals.
+        seed: of a random split, of the policies' choices, and of the reward model's folds.
+        engine: as for `replay`.
+        num_processes: as for `sweep`.
+
+    Raises:
+        InsufficientOverlap: when the log can answer for none of the policies, or not for the winner.
+        EmptyLog, InvalidLog, InvalidValue: as in `split`, `sweep` and `evaluate`.
+
+    References:
+        Kuzborskij, Vernade, Gyorgy, Szepesvari, "Confident off-policy evaluation and selection through self-normalized importance
+        weighting", AISTATS, 2021: choosing by the lower end.
+    """
+    from recsdk._replay import replay  # they may load JAX
+    from recsdk._sweep import sweep
+
+    one_of("estimator", estimator, [name for name in ESTIMATORS if name != "matched"])
+    if not 0 < level < 1:
+        raise InvalidValue(f"level must be in (0, 1), got {level!r}.")
+    first, second = split(log, share=share, by=by, seed=seed)
+    tried = sweep(policies, first, seeds=(seed,), learn_from=learn_from, engine=engine, num_processes=num_processes)
+    able = tried.effective_size >= REFUSE_SIZE
+    if not able.any():
+        most = tried.effective_size.max()
+        raise InsufficientOverlap(
+            f"effective_size must be at least {REFUSE_SIZE} for one of the policies, got {most:.1f} at most: log more."
+        )
+    low = tried.reward - NormalDist().inv_cdf((1 + level) / 2) * tried.stderr
+    winner = tried.policy[int(np.where(able, low, -np.inf).argmax())]
+
+    state = replay(winner, first, learn_from=learn_from, seed=seed, engine=engine).state
+    played = replay(winner, second, learn_from=learn_from, state=state, seed=seed, engine=engine)
+    q_hat = fit_reward_model(second, seed=seed).q_hat if estimator in WITH_MODEL else None
+    beside = rounds(second, played.decision.probs, q_hat=q_hat)
+    evaluation = evaluate(second, beside.probs, estimators=(estimator,), q_hat=q_hat, level=level)
+    gain = difference(ESTIMATORS[estimator](beside), ips(logged_rounds(second)))
+    return Selection(winner, evaluation, delta(gain, level=level), tried, played.state)
