@@ -8,26 +8,38 @@ import rich
 
 from recsdk import Interaction, ope
 from recsdk.datasets import bernoulli_ts_probs, load_open_bandit
+from recsdk.ope import intervals
+from recsdk.ope.comparison import difference
 from recsdk.ope.report import report
 
 
-def on_policy(log: Interaction) -> ope.Estimate:
-    """Returns the mean click rate of a log with its interval."""
-    return ope.delta(ope.average(log.reward, log.weight))
+def on_policy(log: Interaction) -> ope.Terms:
+    """Returns the click rate of a log."""
+    return ope.average(log.reward, log.weight)
+
+
+def show(name: str, estimate: ope.Estimate) -> None:
+    print(f"{name:35}{estimate.value:8.4f} in [{estimate.low:.4f}, {estimate.high:.4f}]")
 
 
 def main() -> None:
     random, thompson = load_open_bandit("random"), load_open_bandit("bts")
-    evaluation = ope.evaluate(random.log, bernoulli_ts_probs(random.position))
+    target = bernoulli_ts_probs(random.position)
+    evaluation = ope.evaluate(random.log, target)
     rich.print(report(evaluation))
 
-    ips, truth = evaluation.estimates["ips"], on_policy(thompson.log)
-    logged = on_policy(random.log)
+    rounds = ope.rounds(random.log, target)
+    ips, logged = ope.ips(rounds), on_policy(random.log)
     print()
-    print(f"shown at random, clicks per item   {logged.value:.4f} in [{logged.low:.4f}, {logged.high:.4f}]")
-    print(f"Thompson sampling, from that log   {ips.value:.4f} in [{ips.low:.4f}, {ips.high:.4f}] (IPS)")
-    print(f"Thompson sampling, its own log     {truth.value:.4f} in [{truth.low:.4f}, {truth.high:.4f}]")
-    print(f"relative to the random choice      {ips.value / logged.value:.6f} (the data set's own quickstart has 1.198126)")
+    show("shown at random, clicks per item", ope.delta(logged))
+    show("Thompson sampling, from that log", ope.delta(ips))
+    show("  the bootstrap's interval", intervals.bootstrap(ips))
+    # 80 items shown at random: no weight can be above 80, and a click is 0 or 1.
+    show("  empirical likelihood's", intervals.empirical_likelihood(intervals.bounded(rounds, max_weight=80, reward_range=(0, 1))))
+    show("Thompson sampling, its own log", ope.delta(on_policy(thompson.log)))
+    show("Thompson sampling less random", ope.delta(difference(ips, logged)))
+    relative = ope.value(ips) / ope.value(logged)
+    print(f"relative to the random choice      {relative:.6f} (the data set's own quickstart has 1.198126)")
 
 
 if __name__ == "__main__":

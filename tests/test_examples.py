@@ -51,7 +51,57 @@ def test_a_replayed_log_finds_the_values_that_the_policies_have_in_truth():
 
 
 def test_the_open_bandit_log_answers_as_its_own_quickstart():
-    assert "1.198126 (the data set's own quickstart has 1.198126)" in printed("open_bandit")
+    text = printed("open_bandit")
+    assert "1.198126 (the data set's own quickstart has 1.198126)" in text
+    assert "verdict: caution" in text
+    (truth,) = numbers(r"its own log +([\d.]+)", text)
+    for name in ("from that log", "bootstrap's interval", "empirical likelihood's"):
+        low, high = numbers(rf"{name} +[\d.]+ in \[([\d.]+), ([\d.]+)\]", text)
+        assert low < truth < high
+    low, high = numbers(r"less random +[\d.-]+ in \[(-?[\d.]+), (-?[\d.]+)\]", text)
+    assert low < 0 < high  # which 38 clicks cannot tell
+
+
+def test_only_unbiased_estimators_hold_the_truth_of_a_classification_set():
+    text = printed("supervised_to_bandit")
+    assert re.findall(r"^(\w+) .* (holds|misses) the truth", text, re.MULTILINE) == [
+        ("dm", "misses"),
+        ("ips", "holds"),
+        ("snips", "holds"),
+        ("dr", "holds"),
+    ]
+    assert "verdict: trust" in text
+    assert "with propensities made up afterwards: The log cannot answer" in text
+
+
+def test_an_email_beats_none_and_whom_it_suits_hardly_matters():
+    text = printed("hillstrom", "--path", shared("data/hillstrom/hillstrom.csv.gz"))
+    assert text.count("(trust)") == 4
+    (none,), (learnt,) = (numbers(rf"{name} +([\d.]+) visits", text) for name in ("No E-Mail to all", "as learnt"))
+    assert learnt > none + 0.05
+    low, high = numbers(r"as learnt +\S+ beside the men's, in \[(\S+), (\S+)\]", text)
+    assert low < 0 < high
+
+
+def test_the_value_of_a_choice_of_headlines_covers_the_truth():
+    if importlib.util.find_spec("polars") is None:
+        pytest.skip("polars is not installed: pip install 'recsdk[parquet]'")
+    text = printed("upworthy", shared("data/upworthy/upworthy_early.parquet"))
+    truth, at_random = numbers(r"in truth ([\d.]+)%; a headline at random ([\d.]+)%", text)
+    assert truth > at_random
+    intervals = re.findall(r"in \[([\d.]+)%, ([\d.]+)%\] \(trust\)", text)
+    assert len(intervals) == 3
+    assert all(float(low) < truth < float(high) for low, high in intervals)
+
+
+@pytest.mark.parametrize(("name", "options"), [("hillstrom", ["--path"]), ("upworthy", [])])
+def test_an_example_on_real_data_says_what_is_missing(name, options, tmp_path):
+    if name == "upworthy" and importlib.util.find_spec("polars") is None:
+        pytest.skip("polars is not installed: pip install 'recsdk[parquet]'")
+    done = run_example(name, *options, tmp_path / "absent")
+    assert done.returncode == 1
+    assert f"There is no {tmp_path / 'absent'}" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_films_that_are_recommended_are_liked_more_often_than_those_on_offer():
