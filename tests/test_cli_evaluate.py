@@ -18,8 +18,16 @@ def run(*arguments):
 
 def write(path, log, probs, rows=slice(None)):
     chance = probs[np.arange(len(probs)), log.action]
-    columns = (log.context.features, log.action, log.reward, log.propensity, probs, chance, np.where(np.arange(len(probs)) < 5, 1.0, 0.0))
-    names = ("features", "action", "reward", "propensity", "new", "chance", "hardly")
+    columns = (
+        log.context.features,
+        log.action,
+        log.reward,
+        log.propensity,
+        probs,
+        chance,
+        *(np.where(np.arange(len(probs)) < size, 1.0, 0.0) for size in (5, 1)),
+    )
+    names = ("features", "action", "reward", "propensity", "new", "chance", "hardly", "first")
     table = list(zip(*(column[rows].tolist() for column in columns), strict=True))
     path.write_text("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in table))
     return path
@@ -159,6 +167,11 @@ def test_a_refused_value_is_withheld_unless_forced(path, capsys):
     assert both["new"]["estimates"]
     _, forced = answers(capsys, *arguments, "--force")
     assert (forced["hardly"]["verdict"], list(forced["hardly"]["estimates"])) == ("refuse", ["snips"])
+
+
+def test_what_json_has_no_number_for_is_null(path, capsys):
+    _, targets = answers(capsys, path, "--target", "first", "--estimator", "snips", "--force")
+    assert targets["first"]["estimates"]["snips"]["stderr"] is None
 
 
 def test_a_table_has_values_verdicts_and_remedies(path, capsys):

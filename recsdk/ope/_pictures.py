@@ -51,7 +51,7 @@ def weights(targets: Mapping[str, Answer]) -> Points:
     points = []
     for name, ratio in ratios.items():
         stands = targets[name].rounds.weight
-        rounds, mass = (np.histogram(ratio, edges, weights=each)[0] / each.sum() for each in (stands, stands * ratio + 1e-300))
+        rounds, mass = (np.histogram(ratio, edges, weights=each)[0] / (each.sum() or 1.0) for each in (stands, stands * ratio))
         points += [
             {
                 "target": name,

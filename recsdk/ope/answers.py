@@ -223,6 +223,9 @@ def _compared(found: dict[str, Answer], asked: Mapping[str, Sequence[str]], base
                 continue
             base = function(found[against].rounds)
         terms = {target: function(found[target].rounds) for target, names in asked.items() if name in names and target != against}
+        terms = {
+            target: each for target, each in terms.items() if math.isfinite(delta(each).stderr)
+        }  # one round alone compares with nothing
         if terms:
             compared = compare(terms, base, level=question.level, num_draws=question.num_draws, seed=question.seed)
             for target, each in compared.items():

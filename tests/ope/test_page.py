@@ -79,6 +79,15 @@ def test_a_page_of_refusals_alone_has_reasons(logged):
     assert "log the propensity of the draw itself" in written
 
 
+@pytest.mark.parametrize("num_matched", [0, 1])
+def test_a_page_is_drawn_even_where_nothing_or_one_round_alone_answers(logged, num_matched):
+    log, _ = logged
+    target = Target(np.where(np.arange(SIZE) < num_matched, log.propensity, 0.0))
+    written = page(answer(log, {"lonely": target}, Question(force=True, estimators=("snips",), reward_range=(0, 1))))
+    assert ("<td>lonely</td><td>snips</td>" in written) == bool(num_matched)
+    assert "nan" not in written.replace("nance", "")
+
+
 def test_values_are_those_of_the_answers(logged, asked):
     log, probs = logged
     row = next(row for row in cells(asked, "Values") if row[1] == "ips")
