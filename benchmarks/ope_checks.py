@@ -210,7 +210,7 @@ def level_5(effort: Effort, tick: Tick) -> Iterator[Found]:
             tick(1)
         for name in runs[0]:
             what = f"{effort.num_rounds} rounds, {name}" if floor else f"control: the same without a floor, {name}"
-            wanted = (0.93, 1.0) if floor else FAILS
+            wanted = FAILS if not floor else (0.93, 1.0) if name in real_loop.CLAIMED else None
             yield coverage("L5", what, [run[name] for run in runs], real_loop.TRUTH, wanted, effort.slack if floor else 0)
 
 

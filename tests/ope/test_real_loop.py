@@ -37,7 +37,7 @@ def test_what_the_real_loop_logs_covers_the_truth_in_93_of_100_runs():
     for name in NAMES:
         found = [run[name] for run in runs]
         print(f"\n{name:26} {covered(found, real_loop.TRUTH):.4f}", end="")
-        assert covered(found, real_loop.TRUTH) >= 0.93, name
+        assert name not in real_loop.CLAIMED or covered(found, real_loop.TRUTH) >= 0.93, name
 
 
 @pytest.mark.slow
