@@ -22,6 +22,7 @@ from recsdk.ope.regressors import MLP, Boosting, Logistic, Regressor, Ridge
 from recsdk.ope.reward_model import CrossFit, fit_reward_model, more_robust
 from recsdk.ope.selection import Selection, select, split
 from recsdk.ope.shrinkage import Clip, Optimistic, Shrink, SubGaussian, Switch, unshrunk
+from recsdk.ope.softmax import LinearSoftmax, learn_softmax
 from recsdk.ope.stream import Partial, accumulate, merge
 from recsdk.ope.terms import Terms, add, average, influence, value
 from recsdk.ope.verdict import Judgement, judge
@@ -38,6 +39,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Judgement",
+    "LinearSoftmax",
     "Logistic",
     "Optimistic",
     "Partial",
@@ -66,6 +68,7 @@ __all__ = [
     "influence",
     "ips",
     "judge",
+    "learn_softmax",
     "matched_mean",
     "merge",
     "mips",
