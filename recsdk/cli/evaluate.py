@@ -38,7 +38,7 @@ def evaluate(
     estimator: Annotated[list[str] | None, Parameter(negative=())] = None,
     interval: str = "delta",
     level: float = 0.95,
-    reward_range: tuple[float, float] | None = None,
+    reward_range: Annotated[tuple[float, float] | None, Parameter(negative=())] = None,
     max_weight: float | None = None,
     against: str = LOGGER,
     logger: Logger | None = None,
