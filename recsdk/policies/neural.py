@@ -10,10 +10,11 @@ from recsdk import explore
 from recsdk.base import Array, Context, Interaction, Rng
 from recsdk.checks import integer, number
 from recsdk.errors import InvalidValue
-from recsdk.policies import _memory, _mlp, _ridge
+from recsdk.policies import _memory, _mlp
 from recsdk.policies._memory import Memory
 from recsdk.policies._mlp import Trained
 from recsdk.policies._ridge import Ridge
+from recsdk.policies.linear import LinTS
 
 
 def _widths(instance: object, field: attrs.Attribute, value: Any) -> None:
@@ -145,15 +146,13 @@ class NeuralLinear:
     def init(self, prior: Array) -> NeuralLinearState:
         """See `recsdk.base.Policy`."""
         neural, xp = _init(self, prior), prior.__array_namespace__()
-        last = _ridge.init(xp.zeros(self.widths[-1] + 1, dtype=xp.float64), self.ridge)
+        last = self._linear.init(xp.zeros(self.widths[-1] + 1, dtype=xp.float64))
         return NeuralLinearState(neural, neural.network.weights * 1.0, last)
 
     def probs(self, state: NeuralLinearState, rng: Rng, context: Context) -> Array:
         """See `recsdk.base.Policy`."""
-        last = state.last
-        noise = rng.standard_normal((self.num_draws, last.mean.shape[0]))
-        weights = last.mean[None, :] + self.scale * noise.dot(last.root.T)
-        return explore.votes(weights.dot(self._seen(state.weights, context.features).T), context.mask)
+        seen = context._replace(features=self._seen(state.weights, context.features))
+        return self._linear.probs(state.last, rng, seen)
 
     def update(self, state: NeuralLinearState, interaction: Interaction) -> NeuralLinearState:
         """See `recsdk.base.Policy`."""
@@ -162,11 +161,15 @@ class NeuralLinear:
         neural = _learn(self, state.neural, interaction)
         context, action, *others = interaction
         row = Context(self._seen(state.weights, context.features[action][None]), context.mask[:1], context.item[:1])
-        last = _ridge.update(state.last, Interaction(row, 0, *others))
+        last = self._linear.update(state.last, Interaction(row, 0, *others))
         due = (interaction.weight > 0) & (neural.memory.count % self.refresh == 0)
         weights = jax.numpy.where(due, neural.network.weights, state.weights)
         last = jax.lax.cond(due, lambda: self._rebuilt(neural), lambda: last)
         return NeuralLinearState(neural, weights, last)
+
+    @property
+    def _linear(self) -> LinTS:
+        return LinTS(scale=self.scale, ridge=self.ridge, num_draws=self.num_draws)
 
     def _seen(self, weights: Array, x: Array) -> Array:
         """Returns f64[B, H + 1], [h(phi), 1]."""
@@ -183,13 +186,10 @@ class NeuralLinear:
         seen = self._seen(neural.network.weights, rows[:, :-2])
 
         def learn(row: Array, belief: Ridge) -> Ridge:
-            direction = seen[row].dot(belief.root)
-            reward, weight = rows[row, -2], rows[row, -1]
-            pull = weight * (reward - seen[row].dot(belief.mean))
-            mean, root = _ridge.condition(belief.mean, belief.root, direction, pull, weight)
-            return belief._replace(mean=mean, root=root, total=belief.total + weight)
+            shown = Context(seen[row][None], True, 0)
+            return self._linear.update(belief, Interaction(shown, 0, rows[row, -2], 1.0, rows[row, -1]))
 
-        return jax.lax.fori_loop(0, rows.shape[0], learn, _ridge.init(jax.numpy.zeros(seen.shape[1]), self.ridge))  # type: ignore[no-any-return]
+        return jax.lax.fori_loop(0, rows.shape[0], learn, self._linear.init(jax.numpy.zeros(seen.shape[1])))  # type: ignore[no-any-return]
 
 
 def _init(policy: NeuralSquareCB | NeuralLinear, prior: Array) -> NeuralState:
