@@ -94,8 +94,8 @@ def _values(found: Answers) -> Section:
     note = (
         f"A dot is the estimate, its bar the {level} interval ({found.question.interval.replace('_', ' ')}), the dashed line the mean "
         "reward of the policy that wrote the log. Estimates on one log move together, so judge a difference by its own interval in "
-        "the table: it is paired, holds for all targets at once, and supposes independent rounds, a logger that did not learn from them, and "
-        f"one look. {_withheld(found)}"
+        "the table: it is paired, holds for all targets at once, and supposes independent rounds, a logger that did not learn from them, "
+        f"and one look. {_withheld(found)}"
     )
     columns = ("target", "estimator", "value", f"{level} interval", f"less {against}'s", "its interval")
     rows = [(LOGGER, "mean", _number(found.logged.value), _between(found.logged.low, found.logged.high), "", "")]
