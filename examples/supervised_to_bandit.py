@@ -30,7 +30,8 @@ def main() -> None:
     rows, labels = classes(NUM_ROUNDS, random, centres)
 
     def greedy(weights: np.ndarray) -> np.ndarray:
-        return np.eye(NUM_CLASSES)[(rows @ weights).argmax(1)]
+        predicted: np.ndarray = np.eye(NUM_CLASSES)[(rows @ weights).argmax(1)]
+        return predicted
 
     logger = (1 - FLOOR) * greedy(old) + FLOOR / NUM_CLASSES
     action = (random.random((NUM_ROUNDS, 1)) > logger.cumsum(1)).sum(1)
