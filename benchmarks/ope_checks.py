@@ -134,13 +134,13 @@ def coverage(
     level: str, check: str, found: Sequence[ope.Estimate], truth: float, wanted: tuple[float, float] | None, slack: float
 ) -> Found:
     """Says how often intervals contain the truth, on which side they miss, and how good their middle is."""
-    values, low, high = (np.array([getattr(each, name) for each in found]) for name in ("value", "low", "high"))
-    share = float(((low <= truth) & (truth <= high)).mean())
+    values, lows, highs = (np.array([getattr(each, name) for each in found]) for name in ("value", "low", "high"))
+    share = float(((lows <= truth) & (truth <= highs)).mean())
     numbers = {
         "covers": share,
-        "below": float((high < truth).mean()),
-        "above": float((low > truth).mean()),
-        "width": float((high - low).mean()),
+        "below": float((highs < truth).mean()),
+        "above": float((lows > truth).mean()),
+        "width": float((highs - lows).mean()),
         "bias": float(values.mean() - truth),
         "rmse": math.sqrt(((values - truth) ** 2).mean()),
         "logs": len(found),
@@ -149,8 +149,9 @@ def coverage(
         return Found(level, check, "", None, numbers)
     least, most = wanted
     error = slack * math.sqrt(0.05 * 0.95 / len(found))
-    words = f"fails: below {most:.1%}" if not least else f"{least:.1%} or more" if most == 1 else f"{least:.1%} to {most:.1%}"
-    return Found(level, check, words, least - error <= share <= most + error, numbers)
+    low, high = max(least - error, 0.0), min(most + error, 1.0)
+    words = f"fails: below {high:.1%}" if not least else f"{low:.1%} or more" if most == 1 else f"{low:.1%} to {high:.1%}"
+    return Found(level, check, words, low <= share <= high, numbers)
 
 
 NOMINAL, FAILS = (0.935, 0.965), (0.0, 0.935)
@@ -169,9 +170,9 @@ def level_4(effort: Effort, tick: Tick) -> Iterator[Found]:
         normal = logs(lambda **part: simulations.normal_and_bootstrap(world, num_draws=199, **part))
         bounds = logs(lambda first_log, **part: simulations.by_bounds(world, **part))
         for (kind, name), found in normal.items():
-            yield coverage("L4", f"{size}: {kind} of {name}", found, world.truth, NOMINAL if size == 10_000 else None, effort.slack)
+            yield coverage("L4", f"{size:,}: {kind} of {name}", found, world.truth, NOMINAL if size == 10_000 else None, effort.slack)
         for name, found in bounds.items():
-            yield coverage("L4", f"{size}: {name}", found, world.truth, WANTED[name], effort.slack)
+            yield coverage("L4", f"{size:,}: {name}", found, world.truth, WANTED[name], effort.slack)
         yield _model(world, size, effort)
         yield _warned(world, size, effort)
     for name in ("confidence_sequence", "drifting_sequence"):
@@ -237,7 +238,7 @@ def _in_parts(
 def _model(world: World, size: int, effort: Effort) -> Found:
     rng = np.random.default_rng([size, 7])
     found = [ope.delta(ope.dm(world.rounds(rng, size))) for _ in range(effort.num_control)]
-    checked = coverage("L4", f"{size}: dm, wrong model, no interval", found, world.truth, None, 0)
+    checked = coverage("L4", f"{size:,}: dm, wrong model, no interval", found, world.truth, None, 0)
     return checked._replace(numbers={name: checked.numbers[name] for name in ("bias", "rmse", "logs")})
 
 
@@ -246,7 +247,7 @@ def _warned(world: World, size: int, effort: Effort) -> Found:
     logs = [ope.diagnose(world.rounds(rng, size)) for _ in range(effort.num_control)]
     small = [found for found in logs if found.effective_size < 1000]
     warned = float(np.mean([ope.judge(found).verdict != "trust" for found in small]))
-    check = f"{size}: verdict, where the effective size is below 1,000"
+    check = f"{size:,}: verdict, where the effective size is below 1,000"
     return Found("L4", check, "warns of all", warned == 1, {"flagged": warned, "logs": len(small)})
 
 

@@ -90,7 +90,7 @@ def test_coverage_counts_either_side_and_knows_what_it_wants(checks):
 
 
 def test_simulated_levels_have_the_steps_they_announce_and_their_columns(verify, checks):
-    tiny = checks.Effort(num_logs=50, num_watched=2, num_control=2, num_runs=1, num_rounds=30, slack=9.0)
+    tiny = checks.Effort(num_logs=50, num_watched=2, num_control=2, num_runs=1, num_rounds=30, slack=0.0)
     with Progress(disable=True) as progress:
         rows = list(verify.run(["L5"], tiny, progress))
         (task,) = progress.tasks
