@@ -110,7 +110,7 @@ def count_decisions(folder: str | Path, *, position: int = 0) -> int:
         return sum(len(record.action) > position for record in read_decisions(db))
 
 
-def read_policy(folder: str | Path, policy: Any = "lin-ts", *, floor: float = 0.05) -> Learned:
+def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float = 0.05) -> Learned:
     """Reads what a recommender's policy has learned until now, as the target of an evaluation. The recommender may be open.
 
     Evaluate it on rounds that it has not learned from: on those it has, it looks better than it is.

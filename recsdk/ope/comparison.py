@@ -91,7 +91,7 @@ def compare(
         moves[row] = each / stderr[row] if 0 < stderr[row] < math.inf else 0
     draws = _statistics(moves, num_draws, seed)
     most = np.sort(draws.max(1))[rank - 1]
-    reach = np.array([error * most if error else 0.0 for error in stderr])
+    reach = np.array([error * most if 0 < error < math.inf else error for error in stderr])
     with np.errstate(invalid="ignore", divide="ignore"):
         found = np.where(middle == 0, 0, np.abs(middle) / stderr)
     rows = zip(middle.tolist(), stderr.tolist(), reach.tolist(), strict=True)

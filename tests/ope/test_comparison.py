@@ -112,3 +112,11 @@ def test_comparisons_that_cannot_be_are_refused():
         comparison.compare({}, terms)
     with pytest.raises(InvalidValue, match=r"num_draws must be at least 19 for level 0\.95, got 18"):
         comparison.compare({"a": terms}, terms, num_draws=18)
+
+
+def test_a_target_that_one_round_carries_alone_is_uncertain_without_end():
+    log = uniform_log(np.random.default_rng(0), 500, 3, [0.2, 0.5, 0.7])
+    once = np.zeros(500)
+    once[7] = 1.0
+    found = ope.comparison.compare({"once": ope.snips(ope.rounds(log, once))}, mean_reward(log), num_draws=40)["once"]
+    assert (found.difference.low, found.difference.high) == (-math.inf, math.inf)

@@ -82,3 +82,39 @@ def test_rewards_on_another_scale_widen_its_own():
 def test_settings_that_make_no_sense_are_refused(name, value):
     with pytest.raises(InvalidValue, match=rf"WideDeep.{name} must be"):
         WideDeep(**{name: value})
+
+
+def played(policy, rounds):
+    state = policy.init(np.zeros(2))
+    for slot, x, reward, weight in rounds:
+        row = Context(np.array([x]), np.ones(1, bool), np.array([slot]))
+        state = policy.update(state, Interaction(row, 0, np.float64(reward), 0.5, np.float64(weight)))
+    return state
+
+
+def test_an_item_that_takes_a_place_over_is_as_doubtful_as_a_new_one():
+    policy = WideDeep(num_items=4, width=4, memory=8)
+    taken = played(policy, [(1, (1.0, 0.5), 1, 1), (5, (1.0, 0.5), 1, 1)])
+    own = played(policy, [(5, (1.0, 0.5), 1, 1)])
+    np.testing.assert_array_equal(taken.squares, own.squares)
+
+
+def test_the_doubt_is_that_of_the_models_that_are_trusted():
+    """Items of equal estimates differ by their own doubt only as far as the models of items are believed."""
+    policy = WideDeep(num_items=4, width=4, memory=8, learning_rate=1e-12)
+    state = played(policy, [(0, (1.0, 0.0), 0, 1)] * 5)
+    rows = Context(np.ones((2, 2)), np.ones(2, bool), np.array([0, 1]))
+    for trust, apart in (((1.0, 0.0, 0.0), False), ((0.0, 1.0, 0.0), True)):
+        probs = policy.probs(state._replace(trust=np.array(trust)), None, rows)
+        assert (abs(probs[0] - probs[1]) > 0.1) == apart
+    new = Context(np.eye(2), np.ones(2, bool), np.array([1, 2]))  # the first of these phi is known to all items' model, and to no item's
+    for trust, apart in (((1.0, 0.0, 0.0), True), ((0.0, 1.0, 0.0), False)):
+        probs = policy.probs(state._replace(trust=np.array(trust)), None, new)
+        assert (abs(probs[0] - probs[1]) > 0.1) == apart
+
+
+def test_a_round_of_weight_2_costs_trust_twice():
+    policy = WideDeep(num_items=2, width=4, memory=8)
+    once, twice = (played(policy, [(0, (1.0, 1.0), 1, weight)]).trust for weight in (1, 2))
+    odds = [(trust - 0.001 / 3) / 0.999 for trust in (once, twice)]
+    np.testing.assert_allclose(odds[1], odds[0] ** 2 / (odds[0] ** 2).sum(), rtol=1e-9)
