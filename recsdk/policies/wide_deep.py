@@ -54,7 +54,7 @@ class WideDeep:
     gamma = scale sqrt(K t): nearly greedy, as optimism allows, and yet every candidate keeps a positive probability.
 
     Estimates are on the scale of the rewards seen: between 0 and 1, or as much further as rewards went. On JAX and NumPy; `Jitted` makes
-    it quicker live. Memory: 24 num_items (D + width) + 8 num_items D + 8 memory D bytes; 4.6 MB for D = 64.
+    it quicker live. Memory: 24 num_items (D + width) + 8 num_items D + 8 memory (D + 3) bytes; 9 MB for D = 64.
 
     Attributes:
         alpha: how optimistic, > 0 explores more.
