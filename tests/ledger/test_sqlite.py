@@ -162,9 +162,9 @@ def altered(column):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """The bytes of a ledger, and what it holds."""
+    """The bytes of a ledger, and what it holds; its policy is a small one, since damage to a snapshot is made good from the rest."""
     folder = tmp_path_factory.mktemp("written")
-    shop = open_recommender(folder, num_candidates=11)
+    shop = open_recommender(folder, num_candidates=11, policy="lin-ts")
     serve(shop, range(30))
     held = contents(shop)
     shop.close()
@@ -180,7 +180,7 @@ def found_in(folder, data):
     folder.mkdir()
     (folder / "ledger.sqlite").write_bytes(data)
     try:
-        shop = open_recommender(folder, num_candidates=11)
+        shop = open_recommender(folder, num_candidates=11, policy="lin-ts")
         try:
             return contents(shop)
         finally:

@@ -7,7 +7,7 @@ from recsdk.environments import NeuralWorld
 from recsdk.errors import InvalidValue
 
 
-@testing.parametrize(NeuralSquareCB(widths=(8,), memory=64), NeuralLinear(widths=(8,), memory=64, refresh=16))
+@testing.parametrize(NeuralSquareCB(widths=(8,), memory=64), NeuralLinear(widths=(8,), memory=64, refresh=16), num_rounds=5_000)
 def test_conforms(policy, check):
     check(policy)
 
