@@ -53,8 +53,8 @@ class WideDeep:
     the last sum over the rounds of the candidate's own item. Inverse gap weighting turns these optimistic scores into probabilities, with
     gamma = scale sqrt(K t): nearly greedy, as optimism allows, and yet every candidate keeps a positive probability.
 
-    Estimates are on the scale of the rewards seen: between 0 and 1, or as much further as rewards went. On JAX and NumPy; `Jitted` makes
-    it quicker live. Memory: 24 num_items (D + width) + 8 num_items D + 8 memory (D + 3) bytes; 9 MB for D = 64.
+    Estimates are on the scale of the rewards seen: between 0 and 1, or as much further as rewards went. Memory:
+    24 num_items (D + width) + 8 num_items D + 8 memory (D + 3) bytes; 9 MB for D = 64.
 
     Attributes:
         alpha: how optimistic, > 0 explores more.
