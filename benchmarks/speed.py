@@ -22,7 +22,7 @@ from contestants import Contestant, Event
 from rich.console import Console
 from rich.progress import Progress
 
-SHORT = (contestants.BARE, "recsdk lin-ucb", "recsdk lin-ts with floor", contestants.VW)
+SHORT = (contestants.BARE, "recsdk lin-ucb", "recsdk lin-ts with floor", "recsdk wide-deep", contestants.VW)
 PAGES = (command.Page(command.DOCS, "live", report.full), command.Page(command.README, "live", lambda found: report.brief(found, SHORT)))
 ARMS = (
     "(x, K arms): takes one vector of D numbers and K arms with weights of their own, where the others take D numbers for each candidate."
