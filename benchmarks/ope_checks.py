@@ -15,11 +15,11 @@ import pytest
 
 from recsdk import datasets, ope
 
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
-from ope import real_loop, test_enumeration, test_golden_open_bandit, test_known_answers
-from ope import test_intervals_coverage as simulations
-from ope.coverage_world import World
+from tests.ope import real_loop, test_enumeration, test_golden_open_bandit, test_known_answers
+from tests.ope import test_intervals_coverage as simulations
+from tests.ope.coverage_world import World
 
 Tick = Callable[[int], None]
 """Told of so many steps that were done."""

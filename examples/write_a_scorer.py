@@ -7,8 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 import attrs
 import numpy as np
 
-from recsdk import Events, Items, LinTS, Recommender, Request, features, read_ledger, replay
+from recsdk import Events, Items, LinTS, Recommender, Request, read_ledger, replay
 from recsdk.base import Array
+from recsdk.live import features
 
 
 class Paid(NamedTuple):

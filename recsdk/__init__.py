@@ -9,12 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recsdk._jitted import Jitted
-    from recsdk._loop import JaxRandom
-    from recsdk._replay import Replay, replay
-    from recsdk._simulate import Environment, Round, Simulation, simulate
-    from recsdk._slates import SlateSimulation, simulate_slates
-    from recsdk._sweep import Sweep, sweep
     from recsdk.base import (
         Composite,
         Context,
@@ -35,8 +29,15 @@ if TYPE_CHECKING:
         decide_slate,
         learn,
     )
+    from recsdk.drivers.jitted import Jitted
+    from recsdk.drivers.loop import JaxRandom
+    from recsdk.drivers.replay import Replay, replay
+    from recsdk.drivers.simulate import Environment, Round, Simulation, simulate
+    from recsdk.drivers.slates import SlateSimulation, simulate_slates
+    from recsdk.drivers.sweep import Sweep, sweep
     from recsdk.errors import RecsdkError
-    from recsdk.ledger.reader import read_ledger, read_policy
+    from recsdk.live.log import read_ledger, read_policy
+    from recsdk.live.recommender import Recommender
     from recsdk.policies.bag import Bag
     from recsdk.policies.boltzmann import Boltzmann
     from recsdk.policies.budgeted import Budgeted
@@ -57,7 +58,6 @@ if TYPE_CHECKING:
     from recsdk.policies.squarecb import SquareCB
     from recsdk.policies.uniform import Uniform
     from recsdk.policies.wide_deep import WideDeep
-    from recsdk.recommender import Recommender
 
 __version__ = "0.1.0"
 
@@ -87,8 +87,8 @@ _LAZY = {
     ),
     "RecsdkError": "recsdk.errors",
     "EpsilonGreedy": "recsdk.policies.epsilon_greedy",
-    "JaxRandom": "recsdk._loop",
-    "Jitted": "recsdk._jitted",
+    "JaxRandom": "recsdk.drivers.loop",
+    "Jitted": "recsdk.drivers.jitted",
     "Boltzmann": "recsdk.policies.boltzmann",
     "Bag": "recsdk.policies.bag",
     "ByColumn": "recsdk.policies.columns",
@@ -101,14 +101,14 @@ _LAZY = {
     "TsallisINF": "recsdk.policies.experts",
     "LinTS": "recsdk.policies.linear",
     "LinUCB": "recsdk.policies.linear",
-    "Environment": "recsdk._simulate",
+    "Environment": "recsdk.drivers.simulate",
     "Mixture": "recsdk.policies.mixture",
-    "Recommender": "recsdk.recommender",
-    "Replay": "recsdk._replay",
-    "Round": "recsdk._simulate",
-    "Simulation": "recsdk._simulate",
-    "SlateSimulation": "recsdk._slates",
-    "Sweep": "recsdk._sweep",
+    "Recommender": "recsdk.live.recommender",
+    "Replay": "recsdk.drivers.replay",
+    "Round": "recsdk.drivers.simulate",
+    "Simulation": "recsdk.drivers.simulate",
+    "SlateSimulation": "recsdk.drivers.slates",
+    "Sweep": "recsdk.drivers.sweep",
     "SquareCB": "recsdk.policies.squarecb",
     "Discounted": "recsdk.policies.drift",
     "Windowed": "recsdk.policies.drift",
@@ -122,12 +122,12 @@ _LAZY = {
     "Uniform": "recsdk.policies.uniform",
     "WideDeep": "recsdk.policies.wide_deep",
     "WithFloor": "recsdk.policies.floor",
-    "read_ledger": "recsdk.ledger.reader",
-    "read_policy": "recsdk.ledger.reader",
-    "replay": "recsdk._replay",
-    "simulate": "recsdk._simulate",
-    "simulate_slates": "recsdk._slates",
-    "sweep": "recsdk._sweep",
+    "read_ledger": "recsdk.live.log",
+    "read_policy": "recsdk.live.log",
+    "replay": "recsdk.drivers.replay",
+    "simulate": "recsdk.drivers.simulate",
+    "simulate_slates": "recsdk.drivers.slates",
+    "sweep": "recsdk.drivers.sweep",
 }
 
 __all__ = [

@@ -8,13 +8,13 @@ import unittest
 from pathlib import Path
 
 import pytest
-from processes import run_python
 from sybil import Sybil
 from sybil.document import PythonDocStringDocument
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
 
 from recsdk.cli import COMMANDS
+from tests.processes import run_python
 
 ROOT = Path(__file__).parents[1]
 README, VIOLATIONS = ROOT / "README.md", ROOT / "docs" / "design" / "violations.md"

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import run_python
-from shared import shared
 
 import recsdk
+from tests.processes import run_python
+from tests.shared import shared
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

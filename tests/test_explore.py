@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from shared import shared
 
 from recsdk import Context, decide, explore
 from recsdk.errors import InvalidProbs
+from tests.shared import shared
 
 ALL = np.ones(4, bool)
 SCORES = npst.arrays(np.float64, st.integers(1, 12), elements=st.floats(-1e6, 1e6))

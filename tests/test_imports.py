@@ -5,7 +5,8 @@ import sys
 import time
 
 import pytest
-from processes import run_python
+
+from tests.processes import run_python
 
 HEAVY = ("jax", "flax", "optax", "rich", "cyclopts", "polars", "altair", "vl_convert", "vowpalwabbit", "scipy", "asyncio")
 OWN = ("recsdk", "numpy", "attr", "attrs")

@@ -6,14 +6,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from distributions import write_distribution
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import run_python
 
 from recsdk import plugins
 from recsdk.base import INTERFACE_VERSION
 from recsdk.errors import InvalidValue, MissingExtra, PluginClash, PluginLoadError, UnknownPlugin
+from tests.distributions import write_distribution
+from tests.processes import run_python
 
 POLICY = """
 class Coin:

@@ -20,7 +20,7 @@ WHOLE = (
     "recsdk.datasets",
     "recsdk.environments",
     "recsdk.explore",
-    "recsdk.features",
+    "recsdk.live.features",
     "recsdk.ledger",
     "recsdk.ope",
     "recsdk.ope.slates",

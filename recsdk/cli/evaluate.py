@@ -12,10 +12,10 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from recsdk._replay import LearnFrom, replay
 from recsdk.cli.logs import Log, is_folder, names_of, read
 from recsdk.cli.output import JsonFlag, print_json, results
 from recsdk.cli.sweep import _parsed, _policies
+from recsdk.drivers.replay import LearnFrom, replay
 from recsdk.errors import InvalidValue, Unknown, UnknownPlugin, nearest
 from recsdk.ope.answers import LOGGER, Answer, Answers, Question, Target, answer
 from recsdk.ope.estimate import Estimate
@@ -155,7 +155,7 @@ def _replayed(source: Log, policy: Any, state: Any, learn_from: LearnFrom, seed:
 
 
 def _folder_target(source: Log, log: list[Path], name: str, policy: str | None, floor: float, learn_from: LearnFrom, seed: int) -> Target:
-    from recsdk.ledger.reader import read_policy
+    from recsdk.live.log import read_policy
 
     learned = read_policy(name, floor=floor) if policy is None else read_policy(name, policy, floor=floor)
     own = any(path.resolve() == Path(name).resolve() for path in log)

@@ -52,7 +52,7 @@ def read(paths: Sequence[Path], columns: Sequence[str], *, position: int = 0, de
     Raises:
         Unknown: nothing is there.
         InvalidValue: several logs that are not tables.
-        MissingExtra: a reader that is not installed. Otherwise as the readers of `recsdk.datasets`, `recsdk.ledger.reader` and `recsdk_vw`.
+        MissingExtra: a reader that is not installed. Otherwise as the readers of `recsdk.datasets`, `recsdk.live.log` and `recsdk_vw`.
     """
     alone = [path for path in paths if is_folder(path) or _is_dsjson(path)]
     if alone and len(paths) > 1:
@@ -65,7 +65,7 @@ def read(paths: Sequence[Path], columns: Sequence[str], *, position: int = 0, de
 
 
 def _ledger(folder: Path, position: int, default_reward: float | None) -> Log:
-    from recsdk.ledger.reader import count_decisions, read_ledger
+    from recsdk.live.log import count_decisions, read_ledger
 
     log = read_ledger(folder, position=position, default_reward=default_reward)
     return Log(log, num_decisions=count_decisions(folder, position=position), logger="adaptive")

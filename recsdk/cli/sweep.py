@@ -12,11 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from recsdk import environments, plugins
-from recsdk._loop import Engine
-from recsdk._replay import LearnFrom
-from recsdk._sweep import sweep as run
 from recsdk.checks import require_integer
 from recsdk.cli.output import JsonFlag, print_json, results
+from recsdk.drivers.loop import Engine
+from recsdk.drivers.replay import LearnFrom
+from recsdk.drivers.sweep import sweep as run
 from recsdk.errors import InvalidValue, Unknown, nearest
 
 WORLDS = {

@@ -18,7 +18,7 @@ import numpy as np
 from recsdk.base import Policy
 from recsdk.demo.live import Clock, open_baseline, open_learner, serve
 from recsdk.demo.world import EXAMINED, Shop
-from recsdk.ledger.reader import read_ledger
+from recsdk.live.log import read_ledger
 from recsdk.policies.columns import ByColumn
 
 LEARNER = "lin-ts discounted, two-tower"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from recsdk.demo.world import EXAMINED, Shop
+from recsdk.live.recommender import Recommender
 from recsdk.policies.drift import Discounted
 from recsdk.policies.linear import LinTS
-from recsdk.recommender import Recommender
 from recsdk.scorers.popularity import Popularity
 
 HALF_DAY = 43_200.0

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import attrs
 import numpy as np
 
-from recsdk._simulate import Round
 from recsdk.base import Array, Rng
+from recsdk.drivers.simulate import Round
 from recsdk.environments._candidates import everyone
 from recsdk.errors import EmptyLog, InvalidValue, one_of
 

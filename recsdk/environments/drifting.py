@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 
-from recsdk._simulate import Round
 from recsdk.base import Array, Rng
 from recsdk.checks import integer, number, require_integer
+from recsdk.drivers.simulate import Round
 from recsdk.environments._candidates import on_sphere
 from recsdk.errors import InvalidValue
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from recsdk._simulate import Round
 from recsdk.base import Array, Rng
 from recsdk.checks import integer, number
+from recsdk.drivers.simulate import Round
 from recsdk.environments._candidates import on_sphere
 from recsdk.environments.linear import LinearTruth
 

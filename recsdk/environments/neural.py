@@ -7,9 +7,9 @@ from typing import NamedTuple
 import attrs
 import numpy as np
 
-from recsdk._simulate import Round
 from recsdk.base import Array, Rng
 from recsdk.checks import integer, number
+from recsdk.drivers.simulate import Round
 from recsdk.environments._candidates import on_sphere
 
 

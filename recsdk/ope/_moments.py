@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
-from recsdk.errors import InsufficientOverlap, InvalidValue
-from recsdk.ope.estimate import Estimate
+from recsdk.errors import InsufficientOverlap
 
 
 class Moments(NamedTuple):
@@ -51,15 +49,3 @@ def ratio(moments: Moments, numerators: Sequence[int], denominators: Sequence[in
     np.add.at(slope, below, -scale * ratios)
     # Products that cancel leave a rounding error of either sign.
     return float(ratios.sum()), math.sqrt(max(slope @ moments.products @ slope, 0.0))
-
-
-def normal(middle: float, stderr: float, *, level: float) -> Estimate:
-    """Returns the estimate with a normal interval, as `recsdk.ope.delta` has it.
-
-    Raises:
-        InvalidValue: `level` outside (0, 1).
-    """
-    if not 0 < level < 1:
-        raise InvalidValue(f"level must be in (0, 1), got {level!r}.")
-    reach = NormalDist().inv_cdf((1 + level) / 2) * stderr
-    return Estimate(middle, stderr, middle - reach, middle + reach, level)

@@ -39,9 +39,26 @@ def delta(terms: Terms, *, level: float = 0.95) -> Estimate:
         InsufficientOverlap: when no round has weight.
         InvalidValue: `level` outside (0, 1).
     """
-    if not 0 < level < 1:
-        raise InvalidValue(f"level must be in (0, 1), got {level!r}.")
-    middle = value(terms)
-    stderr = math.sqrt((influence(terms) ** 2).sum())
+    check_level(level)
+    return normal(value(terms), math.sqrt((influence(terms) ** 2).sum()), level=level)
+
+
+def normal(middle: float, stderr: float, *, level: float) -> Estimate:
+    """Returns the estimate with a normal interval.
+
+    Raises:
+        InvalidValue: `level` outside (0, 1).
+    """
+    check_level(level)
     reach = NormalDist().inv_cdf((1 + level) / 2) * stderr
     return Estimate(middle, stderr, middle - reach, middle + reach, level)
+
+
+def check_level(level: float) -> None:
+    """Refuses a level outside (0, 1).
+
+    Raises:
+        InvalidValue: naming it.
+    """
+    if not 0 < level < 1:
+        raise InvalidValue(f"level must be in (0, 1), got {level!r}.")

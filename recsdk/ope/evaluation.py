@@ -13,12 +13,12 @@ from recsdk.base import Interaction
 from recsdk.checks import require_integer
 from recsdk.errors import InsufficientOverlap, InvalidValue, RecsdkError
 from recsdk.ope._blocks import blocks
-from recsdk.ope._moments import normal, ratio
+from recsdk.ope._moments import ratio
 from recsdk.ope._rounds import Rounds, checked_rounds, rounds
 from recsdk.ope._tally import moments
 from recsdk.ope.diagnostics import Clipped, Diagnostics, clipped, diagnose_tally
 from recsdk.ope.duplicates import check_unique
-from recsdk.ope.estimate import Estimate, delta
+from recsdk.ope.estimate import Estimate, delta, normal
 from recsdk.ope.estimators import WITH_MODEL, Estimator, named
 from recsdk.ope.intervals._bootstrap import resample, studentised
 from recsdk.ope.intervals._caveats import VALIDITY, Logger, Rewards, caveats
@@ -27,8 +27,8 @@ from recsdk.ope.stream import Partial, fold, is_policy
 from recsdk.ope.verdict import Verdict, judge
 
 if TYPE_CHECKING:
-    from recsdk._loop import Engine
-    from recsdk._replay import LearnFrom
+    from recsdk.drivers.loop import Engine
+    from recsdk.drivers.replay import LearnFrom
 
 
 class Evaluation(NamedTuple):
@@ -216,7 +216,7 @@ def _checked(log: Interaction, target: Any, q_hat: Any, matched: Any) -> Iterato
 
 
 def _replay(policy: Any, log: Interaction, learn_from: LearnFrom, state: Any, seed: int, engine: Engine) -> tuple[np.ndarray, np.ndarray]:
-    from recsdk._replay import replay  # it may load JAX, which probabilities do not need
+    from recsdk.drivers.replay import replay  # it may load JAX, which probabilities do not need
 
     played = replay(policy, log, learn_from=learn_from, state=state, seed=seed, engine=engine)
     return np.asarray(played.decision.probs), np.asarray(played.matched)

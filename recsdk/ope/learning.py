@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk import _loop
 from recsdk.base import Array, Interaction, Policy, Rng
 from recsdk.checks import check_log, require_number
+from recsdk.drivers import loop
 from recsdk.ope.terms import Terms, average
 
 
@@ -37,7 +37,7 @@ def rejection_replay(
     state: Any = None,
     seed: int = 0,
     prior: Array | None = None,
-    engine: _loop.Engine = "auto",
+    engine: loop.Engine = "auto",
 ) -> RejectionReplay:
     """Lets a policy learn from the rounds of a log that are accepted with probability scale * pi(a) / p.
 
@@ -69,8 +69,8 @@ def rejection_replay(
     if state is None:
         state = policy.init(np.zeros(log.context.features.shape[-1]) if prior is None else prior)
     step = _step(policy, scale)  # type: ignore[arg-type]  # a frozen config is hashable
-    engine = _loop.choose_engine(policy, engine)
-    state, (probs, accepted, capped) = _loop.run(step, state, log, engine=engine, seed=seed, stream=_loop.REPLAY)
+    engine = loop.choose_engine(policy, engine)
+    state, (probs, accepted, capped) = loop.run(step, state, log, engine=engine, seed=seed, stream=loop.REPLAY)
     return RejectionReplay(state, *map(np.asarray, (probs, accepted, capped)))
 
 
@@ -85,7 +85,7 @@ def accepted_mean(log: Interaction, found: RejectionReplay) -> Terms:
 
 
 @functools.lru_cache(maxsize=128)  # one function object per question, so that it is compiled once
-def _step(policy: Policy[Any], scale: float) -> _loop.Step:
+def _step(policy: Policy[Any], scale: float) -> loop.Step:
     def step(state: Any, rng: Rng, logged: Interaction) -> tuple[Any, tuple[Array, Array, Array]]:
         probs = policy.probs(state, rng, logged.context)
         chance = scale * probs[logged.action] / logged.propensity

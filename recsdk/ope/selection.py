@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from recsdk._tree import tree_map
+from recsdk.arrays import tree_map
 from recsdk.base import Interaction, Policy
 from recsdk.checks import check_log, require_number
 from recsdk.errors import InsufficientOverlap, InvalidValue, one_of
@@ -22,9 +22,9 @@ from recsdk.ope.reward_model import fit_reward_model
 from recsdk.ope.verdict import REFUSE_SIZE
 
 if TYPE_CHECKING:
-    from recsdk._loop import Engine
-    from recsdk._replay import LearnFrom
-    from recsdk._sweep import Sweep
+    from recsdk.drivers.loop import Engine
+    from recsdk.drivers.replay import LearnFrom
+    from recsdk.drivers.sweep import Sweep
 
 By = Literal["time", "random"]
 
@@ -113,8 +113,8 @@ def select(
         Kuzborskij, Vernade, Gyorgy, Szepesvari, "Confident off-policy evaluation and selection through self-normalized importance
         weighting", AISTATS, 2021: choosing by the lower end.
     """
-    from recsdk._replay import replay  # they may load JAX
-    from recsdk._sweep import sweep
+    from recsdk.drivers.replay import replay  # they may load JAX
+    from recsdk.drivers.sweep import sweep
 
     one_of("estimator", estimator, [name for name in ESTIMATORS if name != "matched"])
     if not 0 < level < 1:

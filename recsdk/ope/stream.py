@@ -28,8 +28,8 @@ from recsdk.ope.intervals._bootstrap import merge as merge_draws
 from recsdk.ope.terms import Terms
 
 if TYPE_CHECKING:
-    from recsdk._loop import Engine
-    from recsdk._replay import LearnFrom
+    from recsdk.drivers.loop import Engine
+    from recsdk.drivers.replay import LearnFrom
 
 Answer = Callable[[int, Any], Rounds]
 """From the number of a block's first row and the block to what is checked of it, beside the target."""
@@ -227,7 +227,7 @@ def _replayed(policy: Any, q_hat: Any, first_row: int, walk: _Walk) -> Answer:
     state = walk.state
 
     def answer(row: int, block: Interaction) -> Rounds:
-        from recsdk._replay import replay  # it may load JAX, which probabilities do not need
+        from recsdk.drivers.replay import replay  # it may load JAX, which probabilities do not need
 
         nonlocal state
         seed = int(np.random.SeedSequence([walk.seed, row // BLOCK]).generate_state(1)[0])

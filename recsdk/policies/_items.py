@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from recsdk import arrays
 from recsdk.base import Array
-from recsdk.policies import _arrays, _ridge
+from recsdk.policies import _ridge
 
 NOBODY = -1
 
@@ -82,4 +83,4 @@ def update(items: ItemBeliefs, seen: Observation, prior: Array, ridge: float) ->
     new_mean, new_root = _ridge.condition(known_mean, known_root, seen.x.dot(known_root), pull, seen.weight)
     counts = seen.weight > 0
     rows = xp.where(counts, seen.slot, owner), xp.where(counts, new_mean, mean), xp.where(counts, new_root, root)
-    return ItemBeliefs(*(_arrays.put(part, place, row) for part, row in zip(items, rows, strict=True)))
+    return ItemBeliefs(*(arrays.put(part, place, row) for part, row in zip(items, rows, strict=True)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from recsdk import arrays
 from recsdk.base import Array
-from recsdk.policies import _arrays
 
 GOLDEN = 0.6180339887498949
 """Its multiples, modulo 1, fill the unit interval evenly, wherever one stops: replayed rounds need no random numbers."""
@@ -49,4 +49,4 @@ def keep(memory: Memory, row: Array, learns: Array, after: Array) -> Memory:
     xp = row.__array_namespace__()
     place = memory.count % memory.rows.shape[0]
     written = xp.where(learns, row, memory.rows[place]) + 0.0 * after
-    return Memory(_arrays.put(memory.rows, place, written), memory.count + learns.astype(xp.int64))
+    return Memory(arrays.put(memory.rows, place, written), memory.count + learns.astype(xp.int64))

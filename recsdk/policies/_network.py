@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from recsdk import arrays
 from recsdk.base import Array
-from recsdk.policies import _arrays, _memory
+from recsdk.policies import _memory
 from recsdk.policies._items import NOBODY, Observation
 from recsdk.policies._memory import Memory
 
@@ -94,7 +95,7 @@ def update(state: Network, seen: Observation, span: tuple[Array, Array], batch_s
     row = xp.concat([seen.x, xp.stack([seen.reward, seen.weight, seen.slot.astype(xp.float64)])])
     rows = xp.concat([row[None, :], _memory.others(state.memory, batch_size - 1)])
     state = state._replace(
-        owner=_arrays.put(state.owner, place, xp.where(learns, seen.slot, state.owner[place])),
+        owner=arrays.put(state.owner, place, xp.where(learns, seen.slot, state.owner[place])),
         memory=_memory.keep(state.memory, row, learns, rows[-1]),
     )
     x, weights, slots = rows[:, :-3], rows[:, -2] / batch_size, rows[:, -1].astype(xp.int64)
@@ -111,7 +112,7 @@ def update(state: Network, seen: Observation, span: tuple[Array, Array], batch_s
     parts = xp.where(learns, _adam(parts, slopes, state.memory.count.astype(xp.float64), rate), parts)
     size = state.shared.shape[1]
     own = xp.permute_dims(xp.reshape(parts[:, size:], (3, batch_size, -1)), (1, 0, 2))
-    state = state._replace(shared=parts[:, :size], own=_arrays.put(state.own, places, own))
+    state = state._replace(shared=parts[:, :size], own=arrays.put(state.own, places, own))
     return Learned(state, activity.linear[0], activity.deep[0])
 
 

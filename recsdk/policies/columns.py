@@ -35,7 +35,7 @@ class ByColumn:
     A baseline to be compared with, or to be `Conservative` about.
 
     Attributes:
-        column: its number, see `recsdk.features.names`: with an encoder 0 is the deep score, without one the first scorer's column.
+        column: its number, see `recsdk.live.features.names`: with an encoder 0 is the deep score, without one the first scorer's column.
     """
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
@@ -72,7 +72,7 @@ class OnColumns:
 
     Attributes:
         policy: to be shown the columns.
-        columns: their numbers, see `recsdk.features.names`; -1 is the constant.
+        columns: their numbers, see `recsdk.live.features.names`; -1 is the constant.
 
     Example:
         >>> from recsdk import Boltzmann, OnColumns

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 
-from recsdk import _tree
+from recsdk import arrays
 from recsdk.base import Array, Context, Forgettable, Interaction, Native, Policy, Rng
 from recsdk.checks import integer, number
 from recsdk.errors import InvalidValue
-from recsdk.policies import _arrays, _ridge
+from recsdk.policies import _ridge
 from recsdk.policies._ridge import Ridge
 
 LEAST_KEPT = 1e-12
@@ -192,12 +192,12 @@ class Windowed:
             kept = self.policy.forget(now, _interaction(old, xp))  # type: ignore[attr-defined]  # the validator has asked for it
             return self.policy.update(kept, _interaction(new, xp)), self.policy.update(later, _interaction(new, xp))
 
-        beliefs = _arrays.when(counts, slide, (belief, successor))
-        rows = _tree.tree_map(lambda fresh, stale: xp.where(counts, fresh, stale), new, old)
-        rounds = _tree.tree_map(lambda column, row: _arrays.put(column, place, row), rounds, rows)
+        beliefs = arrays.when(counts, slide, (belief, successor))
+        rows = arrays.tree_map(lambda fresh, stale: xp.where(counts, fresh, stale), new, old)
+        rounds = arrays.tree_map(lambda column, row: arrays.put(column, place, row), rounds, rows)
         time = xp.where(counts, time + 1, time)[()]
         is_due = counts & (time % self.window == 0)
-        belief, successor = _arrays.when(is_due, lambda beliefs: (beliefs[1], self.policy.init(prior)), beliefs)
+        belief, successor = arrays.when(is_due, lambda beliefs: (beliefs[1], self.policy.init(prior)), beliefs)
         return Window(belief, successor, prior, rounds, time)
 
 

@@ -6,10 +6,10 @@ from typing import ClassVar, NamedTuple
 
 import attrs
 
-from recsdk import explore
+from recsdk import arrays, explore
 from recsdk.base import Array, Context, Interaction, Rng
 from recsdk.checks import integer, number
-from recsdk.policies import _arrays, _losses
+from recsdk.policies import _losses
 
 
 class Losses(NamedTuple):
@@ -71,4 +71,4 @@ class EXP3:
         """See `recsdk.base.Policy`."""
         place = interaction.context.item[interaction.action] % self.num_items
         total = state.total[place] + _losses.weighted(self, interaction)
-        return Losses(_arrays.put(state.total, place, total), state.rounds + interaction.weight)
+        return Losses(arrays.put(state.total, place, total), state.rounds + interaction.weight)

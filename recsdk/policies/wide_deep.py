@@ -7,10 +7,10 @@ from typing import ClassVar, NamedTuple
 import attrs
 import numpy as np
 
-from recsdk import explore
+from recsdk import arrays, explore
 from recsdk.base import Array, Context, Interaction, Rng
 from recsdk.checks import integer, number
-from recsdk.policies import _arrays, _network, _ridge
+from recsdk.policies import _network, _ridge
 from recsdk.policies._items import Observation
 from recsdk.policies._network import Network
 from recsdk.policies._ridge import Ridge
@@ -120,7 +120,7 @@ class WideDeep:
         learns = xp.asarray(weight > 0)
         place = slot % self.num_items
         known = xp.where(state.network.owner[place] == slot, state.squares[place], 0.0) + weight * x**2
-        squares = _arrays.put(state.squares, place, xp.where(learns, known, state.squares[place]))
+        squares = arrays.put(state.squares, place, xp.where(learns, known, state.squares[place]))
         low = xp.where(learns, xp.minimum(state.low, reward), state.low)
         high = xp.where(learns, xp.maximum(state.high, reward), state.high)
         state = state._replace(squares=squares, low=low, high=high)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recsdk import _codec
+from recsdk import states
 from recsdk.base import Encoder, Events
 from recsdk.data import requests_table, take
 from recsdk.testing import events
@@ -39,7 +39,7 @@ def check_vectors(encoder: Encoder[Any], *, log: Events | None = None) -> None:
         state = encoder.fit(learned_from)
         _assert_vectors(f"vectors: {encoder!r} {when}: encode_requests", encoder, encoder.encode_requests(state, requests), 3)
         _assert_vectors(f"vectors: {encoder!r} {when}: encode_items", encoder, encoder.encode_items(state, items), len(items.ids))
-        _codec.close(encoder, state)
+        states.close(encoder, state)
 
 
 def _assert_vectors(where: str, encoder: Encoder[Any], vectors: Any, num: int) -> None:
@@ -62,7 +62,7 @@ def check_rows(encoder: Encoder[Any], *, log: Events | None = None) -> None:
             f"rows: {encoder!r}: encode_items of {len(part)} items", encoder.encode_items(state, take(log.items, part)), items[part]
         )
         _assert_close(f"rows: {encoder!r}: encode_requests of {len(part)} requests", encoder.encode_requests(state, table), requests[part])
-    _codec.close(encoder, state)
+    states.close(encoder, state)
 
 
 def check_purity(encoder: Encoder[Any], *, log: Events | None = None) -> None:
@@ -82,8 +82,8 @@ def check_purity(encoder: Encoder[Any], *, log: Events | None = None) -> None:
         assert np.array_equal(got, wanted), (
             f"purity: {encoder!r}, fitted again with the same seed, must give the {what} {brief(wanted)}, got {brief(got)}"
         )
-    _codec.close(encoder, one)
-    _codec.close(encoder, other)
+    states.close(encoder, one)
+    states.close(encoder, other)
 
 
 def check_snapshot(encoder: Encoder[Any], *, log: Events | None = None) -> None:
@@ -91,7 +91,7 @@ def check_snapshot(encoder: Encoder[Any], *, log: Events | None = None) -> None:
     log = log or events.example_log()
     state = encoder.fit(log)
     other_process = rebuilt(encoder)
-    loaded = _codec.loads(other_process, other_process.fit(events.empty(log)), _codec.dumps(encoder, state))
+    loaded = states.loads(other_process, other_process.fit(events.empty(log)), states.dumps(encoder, state))
     wanted, got = encoder.encode_items(state, log.items), other_process.encode_items(loaded, log.items)
     assert np.array_equal(got, wanted), (
         f"snapshot: {encoder!r}, saved and loaded, must encode the items as {brief(wanted)}, got {brief(got)}"
@@ -103,8 +103,8 @@ def check_snapshot(encoder: Encoder[Any], *, log: Events | None = None) -> None:
         other_process.encode_items(more, log.items),
         len(log.items.ids),
     )
-    _codec.close(encoder, state)
-    _codec.close(other_process, more)
+    states.close(encoder, state)
+    states.close(other_process, more)
 
 
 def check_randomness(encoder: Encoder[Any], *, log: Events | None = None) -> None:
@@ -114,7 +114,7 @@ def check_randomness(encoder: Encoder[Any], *, log: Events | None = None) -> Non
     def fitted() -> np.ndarray:
         state = encoder.fit(log)
         vectors = np.array(encoder.encode_items(state, log.items))
-        _codec.close(encoder, state)
+        states.close(encoder, state)
         return vectors
 
     assert_no_global_randomness(repr(encoder), fitted)
@@ -136,7 +136,7 @@ def check_speed(encoder: Encoder[Any], *, log: Events | None = None) -> None:
         encoder.encode_requests(state, requests)
 
     assert_in_time(f"{encoder!r}, encoding a request,", encode)
-    _codec.close(encoder, state)
+    states.close(encoder, state)
 
 
 def _assert_close(where: str, got: np.ndarray, wanted: np.ndarray) -> None:

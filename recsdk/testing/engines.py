@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from recsdk import _tree
-from recsdk._loop import JaxRandom
-from recsdk._replay import replay
+from recsdk import arrays
 from recsdk.base import Policy
+from recsdk.drivers.loop import JaxRandom
+from recsdk.drivers.replay import replay
 from recsdk.testing import answers, inputs, states
 from recsdk.testing.states import TOLERANCE, brief, distance, name, needs_jax
 
@@ -43,7 +43,7 @@ def check_batch(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
 
     with jax.enable_x64(True):
         numbers = [np.stack(drawn) for drawn in zip(*(tape.given for tape in tapes), strict=True)]
-        together = jax.jit(jax.vmap(answer, (None, 0, 0)))(state, numbers, _tree.stack([case.context for case in cases]))
+        together = jax.jit(jax.vmap(answer, (None, 0, 0)))(state, numbers, arrays.stack([case.context for case in cases]))
     for got, alone, case in zip(np.asarray(together), wanted, cases, strict=True):
         assert distance(got, alone) <= tolerance, (
             f"batch: {name(policy)} on {case.name}: compiled and in a batch it must answer as alone, {brief(alone)}, got {brief(got)}"
@@ -63,7 +63,7 @@ def check_strictness(policy: Policy[Any]) -> None:
                 f"strictness: {name(policy)} must trace with strict dtype promotion and without rank promotion: {error}"
             ) from error
     assert (probs.dtype, probs.shape) == (np.float64, (5,)), f"strictness: {name(policy)}: probs must be float64[5], got {probs}"
-    for was, is_now in zip(_tree.leaves(before), _tree.leaves(after), strict=True):
+    for was, is_now in zip(arrays.leaves(before), arrays.leaves(after), strict=True):
         assert (was.dtype, was.shape) == (is_now.dtype, is_now.shape), (
             f"strictness: {name(policy)}: an update must keep the shapes and types of the state's arrays, got {is_now} for {was}"
         )

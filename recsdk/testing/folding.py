@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from recsdk import base
-from recsdk._replay import replay
 from recsdk.base import Forgettable, Interaction, Mergeable, Policy
+from recsdk.drivers.replay import replay
 from recsdk.testing import inputs, states
 from recsdk.testing.states import TOLERANCE, brief, name, on_numpy
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk import _tree
+from recsdk import arrays
 from recsdk.base import Context, Interaction
 
 SIZES = (1, 2, 3, 17, 100)
@@ -124,7 +124,7 @@ def log(num_rounds: int, num: int, dim: int, kind: str = "normal", *, seed: int 
 
 def at(log: Interaction, row: Any) -> Interaction:
     """Returns a round, or with a slice a part, of a log."""
-    return _tree.at(log, row)  # type: ignore[no-any-return]
+    return arrays.at(log, row)  # type: ignore[no-any-return]
 
 
 def frozen(record: Any) -> Any:
@@ -135,4 +135,4 @@ def frozen(record: Any) -> Any:
         copy.setflags(write=False)
         return copy
 
-    return _tree.tree_map(freeze, record)
+    return arrays.tree_map(freeze, record)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from recsdk._loop import Engine
-from recsdk._simulate import simulate
 from recsdk.base import Policy
+from recsdk.drivers.loop import Engine
+from recsdk.drivers.simulate import simulate
 from recsdk.environments import LinearWorld
 from recsdk.policies.linear import LinUCB
 from recsdk.testing import world as toy

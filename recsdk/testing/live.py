@@ -7,7 +7,7 @@ from typing import Any
 
 from recsdk.base import Items, Policy, Request
 from recsdk.errors import InvalidValue, RewardConflict
-from recsdk.recommender import Recommender
+from recsdk.live.recommender import Recommender
 from recsdk.testing import states
 from recsdk.testing.states import name
 

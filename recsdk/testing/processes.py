@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from recsdk import _codec
+from recsdk import states as codec
 from recsdk.base import Encoder, Policy, Scorer
 from recsdk.testing import events, inputs, states
 from recsdk.testing.states import brief, name, on_numpy
@@ -55,7 +55,7 @@ def _fitted_scorer(scorer: Scorer[Any]) -> list[np.ndarray]:
     log = events.example_log()
     state = scorer.fit(log)
     scores = [np.array(scorer.score(state, events.request(log, row), log.items)) for row in range(3)]
-    _codec.close(scorer, state)
+    codec.close(scorer, state)
     return scores
 
 
@@ -64,7 +64,7 @@ def _fitted_encoder(encoder: Encoder[Any]) -> list[np.ndarray]:
     log = events.example_log()
     state = encoder.fit(log)
     vectors = [np.array(encoder.encode_items(state, log.items)), np.array(encoder.encode_requests(state, log.requests))]
-    _codec.close(encoder, state)
+    codec.close(encoder, state)
     return vectors
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from recsdk import _replay, base
+from recsdk import base
 from recsdk.base import Interaction, Policy
+from recsdk.drivers import replay
 from recsdk.errors import InvalidContext, InvalidLog, InvalidPropensity, InvalidReward, InvalidValue
 from recsdk.testing import inputs, states
 from recsdk.testing.states import name, on_numpy
@@ -28,8 +29,8 @@ def check_refusal(policy: Policy[Any]) -> None:
     for what, bad, wanted in _bad_rounds(good):
         _assert_refused(f"learn with {what}", wanted, policy, base.learn, policy, state, bad)
     for what, bad_log in _bad_logs(log):
-        replay = functools.partial(_replay.replay, state=state, engine="numpy")
-        refusal = _assert_refused(f"replay with {what}", InvalidLog, policy, replay, policy, bad_log)
+        walk = functools.partial(replay.replay, state=state, engine="numpy")
+        refusal = _assert_refused(f"replay with {what}", InvalidLog, policy, walk, policy, bad_log)
         assert f"row {BAD_ROW} " in refusal, f"refusal: {name(policy)}: replay with {what} must name row {BAD_ROW}, got {refusal!r}"
     difference = states.difference(policy, state, before, DIM)
     assert not difference, f"refusal: {name(policy)}: a refused round must leave the state as it was, but {difference}"

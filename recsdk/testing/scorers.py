@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recsdk import _codec
+from recsdk import states
 from recsdk.base import Events, Items, Online, Request, Scorer
 from recsdk.data import take
 from recsdk.testing import events
@@ -47,7 +47,7 @@ def check_scores(scorer: Scorer[Any], *, log: Events | None = None) -> None:
                 for part in events.parts(catalogue):
                     scores = scorer.score(state, request, take(catalogue, part))
                     _assert_scores(f"scores: {scorer!r} {when}, of {len(part)} candidates for {asked},", scorer, scores, len(part))
-        _codec.close(scorer, state)
+        states.close(scorer, state)
 
 
 def _assert_scores(where: str, scorer: Scorer[Any], scores: Any, num: int) -> None:
@@ -69,7 +69,7 @@ def check_order(scorer: Scorer[Any], *, log: Events | None = None) -> None:
     assert (np.abs(plain - permuted) <= ORDER_TOLERANCE * scale).all(), (
         f"order: {scorer!r} must score permuted candidates as it scores them in order, {brief(plain)}, got {brief(permuted)}"
     )
-    _codec.close(scorer, state)
+    states.close(scorer, state)
 
 
 def check_purity(scorer: Scorer[Any], *, log: Events | None = None) -> None:
@@ -92,24 +92,24 @@ def check_purity(scorer: Scorer[Any], *, log: Events | None = None) -> None:
         ("when fitted again", scorer.score(again, request, log.items)),
     ):
         assert np.array_equal(scores, first), f"purity: {scorer!r} must give the same scores {how}, {brief(first)}, got {brief(scores)}"
-    _codec.close(scorer, state)
-    _codec.close(scorer, again)
+    states.close(scorer, state)
+    states.close(scorer, again)
 
 
 def check_snapshot(scorer: Scorer[Any], *, log: Events | None = None) -> None:
     """A state saved, and loaded by another process, scores and learns bit for bit as it did."""
     log = log or events.example_log()
     state = scorer.fit(log)
-    data = _codec.dumps(scorer, state)
+    data = states.dumps(scorer, state)
     other_process = rebuilt(scorer)
-    loaded = _codec.loads(other_process, other_process.fit(events.empty(log)), data)
+    loaded = states.loads(other_process, other_process.fit(events.empty(log)), data)
     if isinstance(scorer, Online):
         state, loaded = (_updated(owner, kept, log, log.items, range(20)) for owner, kept in ((scorer, state), (other_process, loaded)))
     request = events.request(log, 0)
     wanted, got = scorer.score(state, request, log.items), other_process.score(loaded, request, log.items)
     assert np.array_equal(got, wanted), f"snapshot: {scorer!r}, saved and loaded, must score {brief(wanted)}, got {brief(got)}"
-    _codec.close(scorer, state)
-    _codec.close(other_process, loaded)
+    states.close(scorer, state)
+    states.close(other_process, loaded)
 
 
 def check_randomness(scorer: Scorer[Any], *, log: Events | None = None) -> None:
@@ -138,7 +138,7 @@ def check_memory(scorer: Scorer[Any], *, log: Events | None = None) -> None:
     log = log or events.example_log()
     state, requests = scorer.fit(log), [events.request(log, row) for row in range(min(20, len(log.item)))]
     assert_nothing_left(repr(scorer), lambda number: _scored(scorer, state, requests[number % len(requests)], log.items))
-    _codec.close(scorer, state)
+    states.close(scorer, state)
 
 
 def check_speed(scorer: Scorer[Any], *, log: Events | None = None) -> None:
@@ -147,7 +147,7 @@ def check_speed(scorer: Scorer[Any], *, log: Events | None = None) -> None:
     items = take(log.items, np.arange(min(100, len(log.items.ids))))
     state, request = scorer.fit(log), events.request(log, 0)
     assert_in_time(f"{scorer!r} of {len(items.ids)} candidates", lambda _: _scored(scorer, state, request, items))
-    _codec.close(scorer, state)
+    states.close(scorer, state)
 
 
 def _scored(scorer: Scorer[Any], state: Any, request: Request, items: Items) -> None:
@@ -157,7 +157,7 @@ def _scored(scorer: Scorer[Any], state: Any, request: Request, items: Items) -> 
 def _fitted(scorer: Scorer[Any], log: Events) -> np.ndarray:
     state = scorer.fit(log)
     scores = np.array(scorer.score(state, events.request(log, 0), log.items))
-    _codec.close(scorer, state)
+    states.close(scorer, state)
     return scores
 
 
@@ -175,7 +175,7 @@ def check_online(scorer: Scorer[Any], *, log: Events | None = None) -> None:
                 state = scorer.update(state, request, take(catalogue, np.array([place])), reward)
                 scores = scorer.score(state, request, catalogue)
                 _assert_scores(f"online: {scorer!r} after a reward of {reward:g}", scorer, scores, len(catalogue.ids))
-    _codec.close(scorer, state)
+    states.close(scorer, state)
 
 
 def _updated(scorer: Any, state: Any, log: Events, items: Items, rows: range) -> Any:

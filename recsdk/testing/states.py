@@ -10,9 +10,10 @@ from typing import Any
 import attrs
 import numpy as np
 
-from recsdk import _codec, _tree
-from recsdk._jitted import Jitted
+from recsdk import arrays
+from recsdk import states as codec
 from recsdk.base import Array, Context, Interaction, Policy, Rng
+from recsdk.drivers.jitted import Jitted
 from recsdk.errors import InvalidValue
 from recsdk.testing import inputs
 
@@ -73,8 +74,8 @@ class OnNumpy:
         import jax
 
         with jax.enable_x64(True):
-            result = function(*(_tree.tree_map(jax.numpy.asarray, record) for record in records))
-            return _tree.tree_map(np.asarray, result)
+            result = function(*(arrays.tree_map(jax.numpy.asarray, record) for record in records))
+            return arrays.tree_map(np.asarray, result)
 
 
 def on_numpy(policy: Policy[Any]) -> Policy[Any]:
@@ -121,7 +122,7 @@ def learned(policy: Policy[Any], log: Interaction, state: Any = None) -> Any:
 def dumps(policy: Policy[Any], state: Any) -> bytes:
     """Writes a state, which is not consumed."""
     try:
-        return _codec.dumps(_inner(policy), state)
+        return codec.dumps(_inner(policy), state)
     except InvalidValue as error:
         raise AssertionError(f"snapshot: {name(policy)}: the state cannot be written: {error}") from error
 
@@ -129,7 +130,7 @@ def dumps(policy: Policy[Any], state: Any) -> bytes:
 def loads(policy: Policy[Any], dim: int, data: bytes) -> Any:
     """Reads a state."""
     template = init(policy, dim)
-    state = _codec.loads(_inner(policy), template, data)
+    state = codec.loads(_inner(policy), template, data)
     close(policy, template)
     return state
 
@@ -137,7 +138,7 @@ def loads(policy: Policy[Any], dim: int, data: bytes) -> Any:
 def close(policy: Policy[Any], *states: Any) -> None:
     """Frees what a native policy holds for each state."""
     for state in states:
-        _codec.close(_inner(policy), state)
+        codec.close(_inner(policy), state)
 
 
 def difference(policy: Policy[Any], one: Any, other: Any, dim: int, *, tolerance: float = 0.0) -> str:
@@ -152,14 +153,14 @@ def difference(policy: Policy[Any], one: Any, other: Any, dim: int, *, tolerance
         dim: D.
         tolerance: relative to the largest value of an array; 0 means bit for bit.
     """
-    if _codec.is_native(_inner(policy)):
+    if codec.is_native(_inner(policy)):
         pairs = zip(answers(policy, one, dim), answers(policy, other, dim), strict=True)
         field = "the probabilities on probe {}"
     else:
-        arrays = [list(_tree.leaves(state)) for state in (one, other)]
-        if len(arrays[0]) != len(arrays[1]):
-            return f"they have {len(arrays[0])} and {len(arrays[1])} arrays"
-        pairs = zip(*arrays, strict=True)
+        leaves = [list(arrays.leaves(state)) for state in (one, other)]
+        if len(leaves[0]) != len(leaves[1]):
+            return f"they have {len(leaves[0])} and {len(leaves[1])} arrays"
+        pairs = zip(*leaves, strict=True)
         field = "array {} of the state"
     for index, (a, b) in enumerate(pairs):
         apart = distance(a, b)

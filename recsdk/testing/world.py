@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk import _loop, base
+from recsdk import base
 from recsdk.base import Context, Policy, Rng
+from recsdk.drivers import loop
 from recsdk.testing import states
 
 DIM = 5
@@ -71,7 +72,7 @@ def rounds(num_rounds: int) -> Round:
 def watched(policy: Policy[Any], num_rounds: int) -> Watched:
     """Lets a policy live in the world from its start."""
     known = rounds(num_rounds)
-    engine = _loop.choose_engine(policy, "numpy" if "numpy" in policy.runs_on else "jax")
+    engine = loop.choose_engine(policy, "numpy" if "numpy" in policy.runs_on else "jax")
 
     def step(state: Any, rng: Rng, here: Round) -> tuple[Any, base.Decision]:
         decision = base.decide(policy, state, rng, here.context)
@@ -79,7 +80,7 @@ def watched(policy: Policy[Any], num_rounds: int) -> Watched:
         reward = here.reward[decision.action]
         return policy.update(state, base.Interaction(here.context, decision.action, reward, decision.propensity, one)), decision
 
-    state, decision = _loop.run(step, states.init(policy, DIM), known, engine=engine, seed=6, stream=_loop.SIMULATE)
+    state, decision = loop.run(step, states.init(policy, DIM), known, engine=engine, seed=6, stream=loop.SIMULATE)
     states.close(policy, state)
     draws = Draws(known.context.features, known.context.mask, *decision)
     return Watched(draws, known.mean.max(axis=1) - known.mean[np.arange(num_rounds), draws.action])

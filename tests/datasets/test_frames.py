@@ -4,10 +4,10 @@ import json
 import numpy as np
 import polars
 import pytest
-from ope.logs import random_log
 
 from recsdk import datasets, ope
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue
+from tests.ope.logs import random_log
 
 COLUMNS = {"action": [2, 0, 1], "reward": [1.0, 0.0, 3.0], "propensity": [0.5, 0.25, 1.0], "pi": [0.1, 0.2, 0.3]}
 NESTED = {

@@ -3,11 +3,11 @@ from importlib import resources
 
 import numpy as np
 import pytest
-from shared import shared
 
 from recsdk import datasets
 from recsdk.checks import check_log
 from recsdk.errors import InvalidLog, InvalidPropensity, InvalidValue
+from tests.shared import shared
 
 LOG = """,timestamp,item_id,position,click,propensity_score,user_feature_0,user_feature_1,user_feature_2,user_feature_3,\
 user-item_affinity_0,user-item_affinity_1

@@ -4,10 +4,10 @@ import gzip
 
 import numpy as np
 import pytest
-from shared import shared
 
 from recsdk import datasets
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, UnknownItem
+from tests.shared import shared
 
 FILMS = (
     'item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n7\t"Quoted" Film, The\t1995\tDrama Sci-Fi\n8\tOther\t\t\n'

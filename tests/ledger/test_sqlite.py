@@ -5,12 +5,12 @@ import sqlite3
 
 import numpy as np
 import pytest
-from live import catalogue, crash, open_recommender, serve, state
-from processes import run_python
 
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerError, LedgerLocked
 from recsdk.ledger import DecisionRecord, ItemRecord, RewardRecord
 from recsdk.ledger.sqlite import Sqlite
+from tests.live.shop import catalogue, crash, open_recommender, serve, state
+from tests.processes import run_python
 
 
 def decision(name="d", num_slots=3, rows=2, parts="{}"):

@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from shared import shared
 
 from recsdk import ope
+from tests.shared import shared
 
 
 class World:

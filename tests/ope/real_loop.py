@@ -11,7 +11,7 @@ import numpy as np
 
 from recsdk import LinTS, Recommender, ope
 from recsdk.base import Items, Request
-from recsdk.ledger.reader import read_ledger
+from recsdk.live.log import read_ledger
 from recsdk.ope import intervals
 
 SHARES = np.array([0.5, 0.3, 0.2])

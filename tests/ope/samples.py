@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from ope.logs import random_log
 
 from recsdk import ope
+from tests.ope.logs import random_log
 
 
 def some_rounds(seed: int = 0, size: int = 2000) -> ope.Rounds:

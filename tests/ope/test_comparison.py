@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from ope.logs import log_of
 
 from recsdk import ope
 from recsdk.errors import InvalidLog, InvalidValue
 from recsdk.ope import comparison, intervals
 from recsdk.ope.comparison import _stepdown
+from tests.ope.logs import log_of
 
 
 def uniform_log(rng, size, num_arms, means):

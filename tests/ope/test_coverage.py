@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
-from ope.logs import log_of
-from shared import shared
 
 from recsdk import ope
+from tests.ope.logs import log_of
+from tests.shared import shared
 
 NAMES = ("ips", "snips", "dr", "dm")
 

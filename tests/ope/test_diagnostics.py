@@ -2,13 +2,13 @@ import math
 
 import numpy as np
 import pytest
-from ope.logs import log_of, random_log
-from shared import shared
 
 from recsdk import ope
 from recsdk.errors import InsufficientOverlap
 from recsdk.ope._tally import tally
 from recsdk.ope.diagnostics import clipped, pareto_k
+from tests.ope.logs import log_of, random_log
+from tests.shared import shared
 
 
 def judged(log, target, **changes):

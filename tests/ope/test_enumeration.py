@@ -7,9 +7,9 @@ from functools import partial
 
 import numpy as np
 import pytest
-from ope.logs import log_of
 
 from recsdk import ope
+from tests.ope.logs import log_of
 
 CONTEXT = [Fraction(1, 3), Fraction(2, 3)]
 LOGGING = [[Fraction(1, 2), Fraction(1, 4), Fraction(1, 4)], [Fraction(1, 5), Fraction(3, 5), Fraction(1, 5)]]

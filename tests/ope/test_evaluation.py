@@ -2,13 +2,13 @@ import functools
 
 import numpy as np
 import pytest
-from ope.logs import log_of, random_log
 
 import recsdk
 from recsdk import ope
 from recsdk.errors import InsufficientOverlap, InvalidLog, InvalidValue
 from recsdk.ope.intervals import adaptively_weighted, bootstrap
 from recsdk.ope.report import report
+from tests.ope.logs import log_of, random_log
 
 
 def test_the_truth_lies_within_four_standard_errors():

@@ -5,10 +5,10 @@ from functools import partial
 
 import numpy as np
 import pytest
-from shared import shared
 
 from recsdk import datasets, ope
 from recsdk.datasets.open_bandit import read_raw
+from tests.shared import shared
 
 THEIRS = {
     "ipw": ope.ips,

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ope.logs import log_of
-from ope.samples import some_rounds
 
 from recsdk import datasets, ope
 from recsdk.errors import InvalidLog, InvalidReward, InvalidValue
 from recsdk.ope import intervals
 from recsdk.ope.intervals._special import beta_quantile, f_quantile
+from tests.ope.logs import log_of
+from tests.ope.samples import some_rounds
 
 BY_BOUNDS = (intervals.empirical_bernstein, intervals.clopper_pearson, intervals.empirical_likelihood)
 SEQUENCES = (intervals.confidence_sequence, intervals.drifting_sequence)

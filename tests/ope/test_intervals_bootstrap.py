@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ope.samples import some_terms, stderr_of
 
 from recsdk import ope
 from recsdk.errors import InsufficientOverlap, InvalidLog, InvalidValue
 from recsdk.ope import intervals
 from recsdk.ope.intervals._bootstrap import ROWS, THRESHOLDS, multiplicities
+from tests.ope.samples import some_terms, stderr_of
 
 
 def rows_of(terms, rows):

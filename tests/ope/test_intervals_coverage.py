@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from ope.coverage_world import World, covered, three_errors
-from ope.logs import log_of
 
 from recsdk import ope
 from recsdk.ope import intervals
+from tests.ope.coverage_world import World, covered, three_errors
+from tests.ope.logs import log_of
 
 RANGE = (0.0, 1.0)
 TERMS = {"ips": ope.ips, "snips": ope.snips, "dr": ope.dr}

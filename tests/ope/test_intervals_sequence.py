@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from ope.logs import log_of
-from ope.samples import some_rounds, some_terms
 
 from recsdk import datasets, ope
 from recsdk.errors import InvalidValue
 from recsdk.ope import intervals
+from tests.ope.logs import log_of
+from tests.ope.samples import some_rounds, some_terms
 
 SEQUENCES = (intervals.confidence_sequence, intervals.drifting_sequence)
 

@@ -7,11 +7,11 @@ from functools import partial
 
 import numpy as np
 import pytest
-from ope.logs import log_of
-from shared import shared
 
 from recsdk import ope
 from recsdk.ope._rounds import take
+from tests.ope.logs import log_of
+from tests.shared import shared
 
 CONTEXT = [0, 0, 0, 1, 1, 1]
 PROPENSITY = [Fraction(p) for p in ("1/2", "1/4", "1/4", "1/10", "4/5", "1/10")]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ope.logs import log_of
 
 from recsdk import ope
 from recsdk.errors import InsufficientOverlap, InvalidValue
+from tests.ope.logs import log_of
 
 NAMES = ("ips", "snips", "dm", "dr")
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from ope.logs import log_of
-from ope.test_policy_targets import live
 
 import recsdk
 from recsdk import ope
 from recsdk.errors import InvalidValue
+from tests.ope.logs import log_of
+from tests.ope.test_policy_targets import live
 
 WEIGHTS = np.array([0.5, -1.0, 0.25])
 

@@ -4,11 +4,11 @@ import itertools
 
 import numpy as np
 import pytest
-from ope.logs import log_of
 
 from recsdk import ope
 from recsdk.errors import InvalidLog, InvalidPropensity
 from recsdk.ope._rounds import take
+from tests.ope.logs import log_of
 
 # The example of Agarwal et al. 2017: one logger is near the target, the other far from it.
 LOGGERS = np.array([[0.2, 0.8], [0.9, 0.1]])

@@ -4,10 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
-from ope.logs import log_of
 
 from recsdk import ope
 from recsdk.errors import InvalidProbs, InvalidValue
+from tests.ope.logs import log_of
 
 CATEGORY = np.array([0, 0, 1, 1])
 LOGGING = np.array([[0.1, 0.4, 0.2, 0.3], [0.3, 0.1, 0.5, 0.1]])

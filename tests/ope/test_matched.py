@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from ope.logs import log_of
 
 from recsdk import ope
 from recsdk.errors import InsufficientOverlap, InvalidLog
+from tests.ope.logs import log_of
 
 RNG = np.random.default_rng(0)
 ACTION = RNG.integers(4, size=1000)

@@ -2,7 +2,6 @@ import re
 
 import numpy as np
 import pytest
-from ope.logs import log_of, random_log
 
 from recsdk.errors import InvalidReward, MissingExtra
 from recsdk.ope import ips, rounds, value
@@ -10,6 +9,7 @@ from recsdk.ope._importance import importance
 from recsdk.ope._pictures import propensities, support, weights
 from recsdk.ope.answers import Question, Target, answer
 from recsdk.ope.page import page, sections
+from tests.ope.logs import log_of, random_log
 
 pytest.importorskip("altair")
 pytest.importorskip("vl_convert")

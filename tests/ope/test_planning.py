@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from ope.logs import log_of
 
 from recsdk import ope
 from recsdk.errors import InvalidLog, InvalidValue
 from recsdk.ope.comparison import difference
 from recsdk.ope.planning import Goal, plan, plan_floors, plan_from_rates
+from tests.ope.logs import log_of
 
 NUM_ARMS = 5
 

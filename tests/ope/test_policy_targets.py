@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from ope.logs import log_of, random_log
 
 import recsdk
 from recsdk import ope
+from tests.ope.logs import log_of, random_log
 
 
 def uniform_log(seed, size=3000):

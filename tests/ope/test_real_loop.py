@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from ope import real_loop
-from ope.coverage_world import covered
 
-from recsdk.ledger.reader import read_ledger
+from recsdk.live.log import read_ledger
+from tests.ope import real_loop
+from tests.ope.coverage_world import covered
 
 NAMES = ("ips, delta", "snips, delta", "dr, delta", "ips, clopper_pearson", "ips, confidence_sequence")
 

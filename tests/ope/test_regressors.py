@@ -5,10 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-from ope.logs import log_of
 
 from recsdk import ope
 from recsdk.errors import InvalidValue, MissingExtra
+from tests.ope.logs import log_of
 
 MODELS = [ope.Ridge(), ope.Logistic(), ope.Boosting(num_trees=20), ope.MLP(num_steps=300)]
 FITS = pytest.mark.parametrize("model", MODELS, ids=[type(model).__name__ for model in MODELS])

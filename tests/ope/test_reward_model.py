@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from ope.logs import log_of, random_log
 
 from recsdk import ope
 from recsdk.errors import InvalidContext, InvalidLog, InvalidValue
+from tests.ope.logs import log_of, random_log
 
 
 def linear_log(size=500, noise=0.0):

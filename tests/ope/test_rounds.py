@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from ope.logs import log_of
 
 from recsdk import ope
 from recsdk.base import Context
 from recsdk.errors import EmptyLog, InvalidLog, InvalidProbs, InvalidPropensity, InvalidScores
+from tests.ope.logs import log_of
 
 LOG = log_of([0, 1, 2], [1.0, 0.0, 1.0], [0.5, 0.25, 0.2])
 UNIFORM = np.full((3, 3), 1 / 3)

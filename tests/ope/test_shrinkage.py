@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ope.coverage_world import World
-from ope.logs import log_of, random_log
 
 from recsdk import ope
 from recsdk.errors import InvalidValue
+from tests.ope.coverage_world import World
+from tests.ope.logs import log_of, random_log
 
 KINDS = (ope.Clip, ope.Switch, ope.Optimistic, ope.SubGaussian)
 WEIGHTS = st.lists(st.floats(0, 1e6), min_size=1, max_size=20).map(np.array)

@@ -4,13 +4,13 @@ import itertools
 
 import numpy as np
 import pytest
-from ope.logs import log_of
 
 import recsdk
 from recsdk import ope
 from recsdk.environments import Cascade, LogisticWorld, PositionBias
 from recsdk.errors import InvalidLog, InvalidValue
 from recsdk.ope import slates
+from tests.ope.logs import log_of
 
 K, L = 4, 3
 LOGGING = np.array([0.4, 0.3, 0.2, 0.1])

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ope.logs import log_of, random_log
 
 import recsdk
 from recsdk import ope
 from recsdk.errors import EmptyLog, InsufficientOverlap, InvalidLog, InvalidProbs, InvalidValue
 from recsdk.ope import _tally
 from recsdk.ope._blocks import take
+from tests.ope.logs import log_of, random_log
 
 NAMES = ("ips", "snips", "dm", "dr", "sndr")
 SIZE = 30_000

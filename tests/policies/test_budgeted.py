@@ -1,11 +1,11 @@
 import attrs
 import numpy as np
 import pytest
-from live import NativeTally
-from worlds import ItemWorld
 
-from recsdk import Budgeted, ByColumn, Context, EpsilonGreedy, Interaction, LinUCB, Uniform, _codec, replay, simulate, testing
+from recsdk import Budgeted, ByColumn, Context, EpsilonGreedy, Interaction, LinUCB, Uniform, replay, simulate, states, testing
 from recsdk.errors import InvalidValue
+from tests.live.shop import NativeTally
+from tests.worlds import ItemWorld
 
 
 @testing.parametrize(
@@ -145,9 +145,9 @@ def test_the_inner_policy_is_taught_what_was_left_to_choose_from():
 def test_a_native_state_inside_is_written_and_freed():
     policy = Budgeted(policy=NativeTally(), cap=1, window=4)
     before, state = len(NativeTally.open_states), policy.init(np.zeros(1))
-    again = _codec.loads(policy, state, _codec.dumps(policy, state))
-    _codec.close(policy, state)
-    _codec.close(policy, again)
+    again = states.loads(policy, state, states.dumps(policy, state))
+    states.close(policy, state)
+    states.close(policy, again)
     assert len(NativeTally.open_states) == before
 
 

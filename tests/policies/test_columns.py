@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from live import NativeTally
 
-from recsdk import Boltzmann, ByColumn, Context, LinUCB, OnColumns, Uniform, WithFloor, _codec, replay, simulate, testing
+from recsdk import Boltzmann, ByColumn, Context, LinUCB, OnColumns, Uniform, WithFloor, replay, simulate, states, testing
 from recsdk.environments import LinearWorld
 from recsdk.errors import InvalidValue
+from tests.live.shop import NativeTally
 
 CONTEXT = Context(np.array([[1.0, 5.0, 1.0], [3.0, 0.0, 1.0], [3.0, 2.0, 1.0]]), np.ones(3, bool), np.arange(3))
 
@@ -37,11 +37,11 @@ def test_a_policy_on_columns_is_that_policy_without_the_others():
 
 def test_a_native_policy_on_columns_writes_itself():
     policy = OnColumns(policy=NativeTally(), columns=(0,))
-    assert _codec.is_native(policy)
+    assert states.is_native(policy)
     state = policy.init(np.zeros(2))
-    again = _codec.loads(policy, state, _codec.dumps(policy, state))
-    _codec.close(policy, again)
-    _codec.close(policy, state)
+    again = states.loads(policy, state, states.dumps(policy, state))
+    states.close(policy, again)
+    states.close(policy, state)
 
 
 @pytest.mark.parametrize("column", [3, -4])

@@ -1,12 +1,12 @@
 import attrs
 import numpy as np
 import pytest
-from live import NativeTally
-from worlds import ItemWorld
 
 from recsdk import ByColumn, Conservative, Context, EpsilonGreedy, Interaction, LinTS, LinUCB, Uniform, WithFloor, simulate, testing
 from recsdk.errors import InvalidValue
 from recsdk.policies import conservative
+from tests.live.shop import NativeTally
+from tests.worlds import ItemWorld
 
 
 @testing.parametrize(Conservative(policy=LinUCB(), baseline=EpsilonGreedy(), share=0.2, high=2.0))

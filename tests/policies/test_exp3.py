@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from worlds import ItemWorld
 
 from recsdk import EXP3, Context, Interaction, WithFloor, replay, simulate, testing
 from recsdk.errors import InvalidValue
+from tests.worlds import ItemWorld
 
 BLIND = {"learns": "it knows items, and the kit's worlds have fresh ones in every round"}
 

@@ -2,8 +2,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from live import NativeTally
-from worlds import ItemWorld
 
 from recsdk import (
     EXP4,
@@ -23,6 +21,8 @@ from recsdk import (
 from recsdk.environments import LinearWorld
 from recsdk.errors import InvalidValue
 from recsdk.policies import experts
+from tests.live.shop import NativeTally
+from tests.worlds import ItemWorld
 
 WIDE = {"low": -2.0, "high": 2.0}
 

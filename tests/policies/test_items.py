@@ -13,7 +13,7 @@ from recsdk import (
     HybridLinUCB,
     Interaction,
     LinUCB,
-    _tree,
+    arrays,
     explore,
     replay,
     simulate,
@@ -239,11 +239,11 @@ def test_a_live_update_does_not_copy_the_places(make):
 def test_live_updates_go_on_from_a_state_that_was_replayed_on_jax():
     log, policy = made(), HybridLinUCB(num_items=16)
     half = slice(60)
-    state = replay(policy, _tree.at(log, half), engine="jax").state
+    state = replay(policy, arrays.at(log, half), engine="jax").state
     for row in range(60, 120):
-        state = policy.update(state, _tree.at(log, row))
+        state = policy.update(state, arrays.at(log, row))
     whole = replay(policy, log, engine="numpy").state
-    for got, wanted in zip(_tree.leaves(state), _tree.leaves(whole), strict=True):
+    for got, wanted in zip(arrays.leaves(state), arrays.leaves(whole), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-12)
 
 

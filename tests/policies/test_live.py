@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from live import NativeTally, open_recommender, serve, state
 
 from recsdk import (
     EXP3,
@@ -21,6 +20,7 @@ from recsdk import (
     sweep,
 )
 from recsdk.environments import LinearWorld
+from tests.live.shop import NativeTally, open_recommender, serve, state
 
 NESTED = Budgeted(
     policy=EXP4(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recsdk import Context, Discounted, Interaction, LogisticTS, Mergeable, Windowed, learn, replay, simulate, testing
-from recsdk._simulate import Round
+from recsdk.drivers.simulate import Round
 from recsdk.environments import LinearWorld
 from recsdk.errors import InvalidReward, InvalidValue
 

@@ -2,10 +2,10 @@ import re
 
 import numpy as np
 import pytest
-from live import NativeTally
 
-from recsdk import Context, EpsilonGreedy, LinTS, LinUCB, Mixture, Uniform, WithFloor, _codec, testing
+from recsdk import Context, EpsilonGreedy, LinTS, LinUCB, Mixture, Uniform, WithFloor, states, testing
 from recsdk.errors import InvalidValue
+from tests.live.shop import NativeTally
 
 CONTEXT = Context(np.array([[1.0], [3.0], [2.0], [9.0]]), np.array([True, True, True, False]), np.arange(4))
 
@@ -49,9 +49,9 @@ def test_native_states_inside_are_freed():
     policy = Mixture(policies=(NativeTally(), Mixture(policies=(NativeTally(),), shares=(1.0,))), shares=(0.5, 0.5))
     state = policy.init(np.zeros(2))
     assert len(NativeTally.open_states) == open_before + 2
-    again = _codec.loads(policy, state, _codec.dumps(policy, state))
-    _codec.close(policy, state)
-    _codec.close(policy, again)
+    again = states.loads(policy, state, states.dumps(policy, state))
+    states.close(policy, state)
+    states.close(policy, again)
     assert len(NativeTally.open_states) == open_before
 
 

@@ -1,5 +1,4 @@
 """Policies that are each broken in one way, for the laws of the kit to catch."""
-# ruff: noqa: ANN001, ANN201, D101, D102, D103
 
 import copy
 import random

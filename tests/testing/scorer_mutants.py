@@ -1,5 +1,4 @@
 """Scorers and encoders that are each broken in one way, for the laws of the kit to catch."""
-# ruff: noqa: ANN001, ANN201, D101, D102
 
 import random
 import threading

@@ -4,11 +4,11 @@ import json
 import sys
 
 import pytest
-from distributions import write_distribution
-from processes import run_python
 
 from recsdk.testing import Trial
 from recsdk.testing.__main__ import main
+from tests.distributions import write_distribution
+from tests.processes import run_python
 
 MODULE = """
 import attrs

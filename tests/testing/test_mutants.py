@@ -4,12 +4,13 @@ import unittest
 
 import numpy as np
 import pytest
-from policy_mutants import ALONE, FIRST, SOUND, Overflows, Sound
 
-from recsdk import _replay as replay_module
-from recsdk import base, recommender, testing
+from recsdk import base, testing
+from recsdk.drivers import replay as replay_module
+from recsdk.live import recommender
 from recsdk.testing import honesty
 from recsdk.testing.parametrization import bound, law_of
+from tests.testing.policy_mutants import ALONE, FIRST, SOUND, Overflows, Sound
 
 NUM_ROUNDS = 3000
 MOST_REGRET = 40.0  # times LinUCB's, which the sound policies keep to in so many rounds

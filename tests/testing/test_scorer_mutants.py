@@ -3,9 +3,9 @@
 import unittest
 
 import pytest
-from scorer_mutants import ENCODERS, SCORERS, Sound, SoundEncoder
 
 from recsdk import testing
+from tests.testing.scorer_mutants import ENCODERS, SCORERS, Sound, SoundEncoder
 
 
 def failing_laws(component, checks):

@@ -3,12 +3,11 @@
 import re
 from pathlib import Path
 
-import policy_mutants
 import pytest
-import scorer_mutants
 
 from recsdk import testing
 from recsdk.testing.parametrization import law_of
+from tests.testing import policy_mutants, scorer_mutants
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "testing.md"
 BY_THE_LOOP = "the loop itself, broken"  # no policy can break it

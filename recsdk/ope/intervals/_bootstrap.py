@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recsdk.errors import InsufficientOverlap, InvalidLog, InvalidValue
-from recsdk.ope.estimate import Estimate
-from recsdk.ope.intervals._special import check_level
+from recsdk.ope.estimate import Estimate, check_level
 from recsdk.ope.terms import Terms
 
 ROWS = 8192

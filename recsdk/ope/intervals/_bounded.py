@@ -16,8 +16,8 @@ import numpy as np
 from recsdk.errors import InvalidLog, InvalidReward, InvalidValue
 from recsdk.ope._importance import importance
 from recsdk.ope._rounds import Rounds
-from recsdk.ope.estimate import Estimate
-from recsdk.ope.intervals._special import beta_quantile, check_level, f_quantile
+from recsdk.ope.estimate import Estimate, check_level
+from recsdk.ope.intervals._special import beta_quantile, f_quantile
 
 
 class Bounded(NamedTuple):

@@ -1,22 +1,10 @@
-"""What intervals need and the standard library lacks: quantiles of the beta and F distributions, and checks."""
+"""What intervals need and the standard library lacks: quantiles of the beta and F distributions."""
 
 from __future__ import annotations
 
 import math
 
-from recsdk.errors import InvalidValue
-
 SMALLEST = 1e-300  # stands for a 0 that is divided by
-
-
-def check_level(level: float) -> None:
-    """Refuses a level outside (0, 1).
-
-    Raises:
-        InvalidValue: naming it.
-    """
-    if not 0 < level < 1:
-        raise InvalidValue(f"level must be in (0, 1), got {level!r}.")
 
 
 def beta_quantile(share: float, a: float, b: float) -> float:

@@ -1,0 +1,173 @@
+"""Tries many policies, settings and seeds on one log or in one world."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recsdk import arrays
+from recsdk.base import Array, Interaction, Policy
+from recsdk.checks import require_integer
+from recsdk.drivers import floats, loop, walks
+from recsdk.drivers.delay import Delay
+from recsdk.drivers.replay import LearnFrom
+from recsdk.drivers.simulate import Environment
+from recsdk.drivers.walks import Sums, Task
+from recsdk.errors import InvalidValue
+
+
+class Sweep(NamedTuple):
+    """The table of a sweep, one row for each policy and seed; the seeds of a policy stand together.
+
+    Attributes:
+        policy: the configurations, N of them.
+        seed: i64[N].
+        num_rounds: i64[N], T.
+        reward: f64[N], mean reward per round. In a world it is what the policy got; on a log, the self-normalised importance-weighted
+            estimate of what it would have got, NaN where no round has an action that it could have taken.
+        stderr: f64[N], of `reward`, over rounds.
+        regret: f64[N], sum over rounds of the expected reward of the best candidate less that of the chosen one; NaN on a log.
+        effective_size: f64[N], Kish's effective sample size of the rounds' weights in `reward`; T in a world.
+    """
+
+    policy: tuple[Policy[Any], ...]
+    seed: np.ndarray
+    num_rounds: np.ndarray
+    reward: np.ndarray
+    stderr: np.ndarray
+    regret: np.ndarray
+    effective_size: np.ndarray
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns the table as rows of plain values, for JSON or a data frame; what is NaN or infinite is None."""
+        columns = zip(self.policy, *(column.tolist() for column in self[1:]), strict=True)
+        return [
+            {"policy": repr(policy), "hyperparameters": floats.named(policy)}
+            | {name: _finite(value) for name, value in zip(self._fields[1:], values, strict=True)}
+            for policy, *values in columns
+        ]
+
+    def over_seeds(self) -> list[dict[str, Any]]:
+        """Returns one row for each policy: means over its seeds, and their standard error where it has several."""
+        rows = []
+        for policy in dict.fromkeys(self.policy):
+            own = np.array([other == policy for other in self.policy])
+            row: dict[str, Any] = {"policy": repr(policy), "hyperparameters": floats.named(policy), "num_seeds": int(own.sum())}
+            for name in ("reward", "regret"):
+                values = getattr(self, name)[own]
+                error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else np.nan
+                row |= {name: _finite(values.mean()), f"{name}_stderr": _finite(error)}
+            rows.append(row)
+        return rows
+
+
+def sweep(
+    policies: Sequence[Policy[Any]],
+    log_or_environment: Interaction | Environment[Any],
+    *,
+    seeds: Sequence[int] = (0,),
+    num_rounds: int | None = None,
+    learn_from: LearnFrom = "all",
+    prior: Array | None = None,
+    delay: Delay | None = None,
+    engine: loop.Engine = "auto",
+    num_processes: int | None = None,
+) -> Sweep:
+    """Runs `replay` or `simulate` for each policy and seed, and keeps their results only.
+
+    Policies that differ in nothing but floats are compiled once and run together; every other needs a program of its own. A policy that
+    computes with a float in a way that cannot be traced (`if self.discount == 1`) runs by itself. Policies that run on NumPy run in
+    processes of their own: a script that has such policies must call this below `if __name__ == "__main__":`, and their classes must be
+    importable, since the configurations are sent to the processes.
+
+    Args:
+        policies: by their configurations; at least one, and no two equal.
+        log_or_environment: a log, as for `replay`, or a world, as for `simulate`.
+        seeds: of the policies' choices, and of the world.
+        num_rounds: T; of a log its first, None for all.
+        learn_from: on a log, as for `replay`; in a world it can only be "all".
+        prior: f64[D], belief about the weights; None for zeros.
+        delay: of the rewards in a world, as for `simulate`.
+        engine: as for `replay`, for each policy by itself.
+        num_processes: how many processes at once for policies on NumPy; 1 runs them in this one, None uses every processor.
+
+    Raises:
+        InvalidValue: an argument out of its range, or a policy that does not run on `engine`.
+        EmptyLog, InvalidLog: a log without rows, or with a bad one, by its number.
+
+    Example:
+        >>> from recsdk import LinUCB, sweep
+        >>> from recsdk.environments import LinearWorld
+        >>> policies = [LinUCB(alpha=0.0), LinUCB(alpha=0.3)]
+        >>> table = sweep(policies, LinearWorld(), num_rounds=50, seeds=(0, 1), engine="numpy", num_processes=1)
+        >>> [(row["hyperparameters"]["alpha"], row["seed"]) for row in table.rows()]
+        [(0.0, 0), (0.0, 1), (0.3, 0), (0.3, 1)]
+    """
+    task = walks.task_of(log_or_environment, num_rounds, learn_from, prior, delay)
+    policies, seeds = _distinct("policies", policies), _distinct("seeds", seeds)
+    for seed in seeds:
+        require_integer("seed", seed, at_least=0)
+    if num_processes is not None:
+        require_integer("num_processes", num_processes, at_least=1)
+    engines = [loop.choose_engine(policy, engine) for policy in policies]
+    compiled = [policy for policy, engine in zip(policies, engines, strict=True) if engine == "jax"]
+    native = [policy for policy, engine in zip(policies, engines, strict=True) if engine == "numpy"]
+    found: dict[tuple[Policy[Any], int], Sums] = {}
+    with _progress(len(policies) * len(seeds)) as advance:
+        for results in (walks.compiled(task, compiled, seeds), walks.native(task, native, seeds, num_processes or os.cpu_count() or 1)):
+            for policy, seed, sums in results:
+                found[policy, seed] = sums
+                advance()
+    return _table(task, [(policy, seed, found[policy, seed]) for policy in policies for seed in seeds])
+
+
+def _table(task: Task, found: list[tuple[Policy[Any], int, Sums]]) -> Sweep:
+    policies, seeds, rows = zip(*found, strict=True)
+    num, w, wr, ww, wwr, wwrr, regret = arrays.stack(list(rows))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shifted = wr / w  # NaN where the log cannot tell
+        # The delta method for a ratio, as in `recsdk.ope`; rounding may leave a zero sum of squares below 0.
+        squares = np.maximum(wwrr - 2 * shifted * wwr + shifted**2 * ww, 0)
+        stderr = np.where(num > 1, np.sqrt(num / (num - 1) * squares) / w, np.where(num == 1, np.inf, np.nan))
+        effective = np.where(num > 0, w * w / ww, 0)
+    none = np.full(len(rows), np.nan)
+    return Sweep(
+        policy=policies,
+        seed=np.array(seeds),
+        num_rounds=np.full(len(rows), task.num_rounds),
+        reward=shifted + task.centre,
+        stderr=stderr,
+        regret=none if task.environment is None else regret,
+        effective_size=effective,
+    )
+
+
+def _distinct(name: str, values: Sequence[Any]) -> list[Any]:
+    distinct = list(dict.fromkeys(values))
+    if not distinct or len(distinct) != len(list(values)):
+        raise InvalidValue(f"{name} must be at least one, and no two equal, got {list(values)}.")
+    return distinct
+
+
+def _finite(value: Any) -> Any:
+    return value if not isinstance(value, float) or math.isfinite(value) else None
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Shows a bar on standard error where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("sweeping", total=total)
+        yield lambda: bar.advance(task)

@@ -1,0 +1,1 @@
+"""The loop that serves: requests, candidates, evidence, decisions, rewards, learning."""

@@ -1,0 +1,144 @@
+"""What the live loop has learned: a fold over the ledger's rewards."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from recsdk import states
+from recsdk.base import Context, Interaction, Items, Policy, Request, learn
+from recsdk.data import items_from_rows
+from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch
+from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
+from recsdk.live.catalogue import Catalogue
+from recsdk.live.evidence import Evidence
+
+
+class Learner:
+    """The state of a policy and of the scorers that learn online.
+
+    Attributes:
+        state: the policy's.
+        num_learned: rewards that the state has been folded over.
+    """
+
+    def __init__(self, policy: Policy[Any], evidence: Evidence, catalogue: Catalogue, ledger: Ledger) -> None:
+        self.policy = policy
+        self.evidence = evidence
+        self.catalogue = catalogue
+        self.state: Any = None
+        self.num_learned = 0
+        self._ledger = ledger
+
+    def learn(self, record: DecisionRecord, reward: RewardRecord) -> None:
+        """Folds one reward into the state.
+
+        Raises:
+            InvalidValue: what the policy refuses; nothing has changed then, nor has `num_learned`.
+        """
+        self.state = learn(self.policy, self.state, interaction(self.policy, record, reward))
+        self.num_learned += 1
+        if self.evidence.learns:
+            request = Request(json.loads(record.payload)["request"], record.time)
+            self.evidence.learn(request, self._shown(record, reward.position), reward.value)
+
+    def _shown(self, record: DecisionRecord, position: int) -> Items:
+        """Returns an item as it was shown: by the time of a recovery the catalogue may hold it with other features."""
+        slot = record.slots[[record.action[position]]].astype(np.int64)
+        item = items_from_rows([json.loads(self._ledger.shown(record.decision_id, int(slot[0])).row)])
+        missing = {
+            name: np.full(1, np.nan if column.dtype == np.float64 else None, column.dtype)
+            for name, column in self.catalogue.items.features.items()
+        }
+        return item._replace(slot=slot, features={**missing, **item.features})
+
+    def recover(self) -> None:
+        """Makes the state from the ledger: the last good snapshot of this policy, or the start, and the rewards after it."""
+        self.close()
+        self.state, self.num_learned = self._restore()
+        for reward, record in self._ledger.outcomes(self.num_learned):
+            self.learn(record, reward)
+
+    def audit(self) -> bool:
+        """Folds every reward from the start again, and tells whether that gives the present state to the last bit.
+
+        Raises:
+            InvalidValue: for a native part, which does not write the same state in the same bytes.
+        """
+        for part in (self.policy, *self.evidence.scorers):
+            if states.is_native(part):
+                raise InvalidValue(f"audit must compare states of arrays, got the native {part!r}.")
+        present = self.state, self.num_learned, self.evidence.states
+        try:
+            self.state, self.num_learned = self._start()
+            for reward, record in self._ledger.outcomes(0):
+                self.learn(record, reward)
+            again = self.state, self.num_learned, self.evidence.states
+            return self._written(*again) == self._written(*present)
+        finally:
+            self.state, self.num_learned, self.evidence.states = present
+
+    def snapshot(self) -> None:
+        """Writes the state, all or nothing."""
+        header = json.dumps({"policy": repr(self.policy), "num_learned": self.num_learned})
+        with self._ledger.transaction():
+            self._ledger.put("snapshot/header", header.encode())
+            self._ledger.put("snapshot/policy", states.dumps(self.policy, self.state))
+            self.evidence.keep(self._ledger, "snapshot")
+
+    def close(self) -> None:
+        """Frees what native parts hold for the state."""
+        if self.state is not None:
+            states.close(self.policy, self.state)
+            self.state = None
+
+    def _written(self, state: Any, num_learned: int, scorer_states: list[Any]) -> list[Any]:
+        parts = zip((self.policy, *self.evidence.scorers), (state, *scorer_states), strict=True)
+        return [num_learned, *(states.dumps(part, part_state) for part, part_state in parts)]
+
+    def _restore(self) -> tuple[Any, int]:
+        try:
+            header, stored = json.loads(self._ledger.get("snapshot/header") or "{}"), self._ledger.get("snapshot/policy")
+            if stored is not None and header["policy"] == repr(self.policy) and header["num_learned"] <= self._ledger.num_rewards():
+                self.evidence.restore(self._ledger, "snapshot")
+                return self._read(stored), header["num_learned"]
+        except (LedgerCorrupt, LedgerMismatch):
+            pass  # a snapshot that is damaged or not all there costs time, not data: the ledger has every reward
+        return self._start()
+
+    def _read(self, stored: bytes) -> Any:
+        template = self._fresh()
+        try:
+            return states.loads(self.policy, template, stored)
+        finally:
+            states.close(self.policy, template)
+
+    def _start(self) -> tuple[Any, int]:
+        self.evidence.restore(self._ledger, "fitted")
+        return self._fresh(), 0
+
+    def _fresh(self) -> Any:
+        return self.policy.init(self.evidence.prior())
+
+
+def interaction(policy: Policy[Any], record: DecisionRecord, reward: RewardRecord) -> Interaction:
+    """Returns what a policy learns from: the candidates that were left at that position, or of them the shown one only.
+
+    Raises:
+        LedgerMismatch: when the policy learns from all candidates and the ledger has kept the shown ones.
+    """
+    action = int(record.action[reward.position])
+    propensity = float(record.probs[reward.position, action])
+    keeps_all = len(record.features) == len(record.slots)
+    if policy.learns_from == "chosen":
+        row = record.features[action if keeps_all else reward.position].astype(np.float64)
+        context = Context(row[None, :], np.ones(1, bool), record.slots[[action]].astype(np.int64))
+        return Interaction(context, 0, reward.value, propensity, 1.0)
+    if not keeps_all:
+        raise LedgerMismatch(f"{policy!r} learns from all candidates, the ledger has kept the shown ones: log_features must be 'all'.")
+    mask = np.ones(len(record.slots), bool)
+    mask[record.action[: reward.position]] = False
+    context = Context(record.features.astype(np.float64), mask, record.slots.astype(np.int64))
+    return Interaction(context, action, reward.value, propensity, 1.0)

@@ -1,0 +1,185 @@
+"""The ledger as a log, and as the policy that learned from it: for replay, off-policy evaluation and audits.
+
+Reads beside a running recommender.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.request import pathname2url
+
+import numpy as np
+
+from recsdk import states
+from recsdk.base import Context, Interaction, learn
+from recsdk.checks import require_integer, require_number
+from recsdk.errors import EmptyLog, LedgerError, LedgerMismatch
+from recsdk.ledger import DecisionRecord
+from recsdk.ledger.sqlite import read_bytes, read_decisions, read_rewards
+from recsdk.live import intake
+from recsdk.live.learner import interaction
+from recsdk.policies.floor import WithFloor
+
+
+class Learned(NamedTuple):
+    """A policy with what it has learned.
+
+    Attributes:
+        policy: with its floor, as it was live.
+        state: consumed by `replay` and `recsdk.ope.evaluate`: read it again for another run.
+    """
+
+    policy: Any
+    state: Any
+
+
+def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float | None = None) -> Interaction:
+    """Reads what was decided at one position of every slate, and what it earned, from a folder with the SQLite ledger.
+
+    The recommender must have been opened with `log_features="all"`. Every row has its own true propensity: at the first position that of
+    a single choice, below it that of the choice among what was left, given what stands above.
+
+    Args:
+        folder: the recommender's; it may be open.
+        position: from 0, the top; decisions with shorter slates are left out.
+        default_reward: what a decision without a reward is worth; None leaves such decisions out.
+
+    Returns:
+        A log of T rounds, oldest first, padded to the largest number of candidates.
+
+    Raises:
+        EmptyLog: when no decision is left.
+        LedgerMismatch: when the ledger has kept the features of the shown candidates only.
+        LedgerCorrupt: when a record is not what was written.
+        LedgerError: when there is no ledger in the folder.
+    """
+    (log,) = _chunks(folder, position, default_reward, None)
+    return log
+
+
+def read_ledger_chunks(
+    folder: str | Path, *, position: int = 0, default_reward: float | None = None, num_rows: int = 10_000
+) -> Iterator[Interaction]:
+    """Reads the same log part by part, for `recsdk.ope.accumulate`, where memory does not hold it: of that only the rewards.
+
+    Args:
+        folder: as for `read_ledger`; what is decided meanwhile is left out.
+        position: as for `read_ledger`.
+        default_reward: as for `read_ledger`.
+        num_rows: rounds of a chunk, which is padded to its own largest number of candidates.
+
+    Raises:
+        EmptyLog, LedgerMismatch, LedgerCorrupt, LedgerError: as `read_ledger`.
+    """
+    require_integer("num_rows", num_rows, at_least=1)
+    yield from _chunks(folder, position, default_reward, num_rows)
+
+
+def _chunks(folder: str | Path, position: int, default_reward: float | None, num_rows: int | None) -> Iterator[Interaction]:
+    require_integer("position", position, at_least=0)
+    if default_reward is not None:
+        require_number("default_reward", default_reward)
+    with _reading(folder) as db:
+        rewards = {reward.decision_id: reward.value for reward in read_rewards(db) if reward.position == position}
+        records = (record for record in read_decisions(db) if len(record.action) > position)
+        wanted = (record for record in records if default_reward is not None or record.decision_id in rewards)
+        chunk = list(itertools.islice(wanted, num_rows))
+        if not chunk:
+            rewarded = "rewarded " * (default_reward is None)
+            raise EmptyLog(f"The ledger in {str(folder)!r} has no {rewarded}decision with a position {position}.")
+        while chunk:
+            values = [rewards.get(record.decision_id, default_reward) for record in chunk]
+            yield _log(chunk, position, np.array(values, np.float64))
+            chunk = list(itertools.islice(wanted, num_rows))
+
+
+def count_decisions(folder: str | Path, *, position: int = 0) -> int:
+    """Returns how many decisions have such a position, with a reward or without: what `recsdk.ope.evaluate` compares a log with.
+
+    Raises:
+        LedgerCorrupt: when a record is not what was written.
+        LedgerError: when there is no ledger in the folder.
+    """
+    require_integer("position", position, at_least=0)
+    with _reading(folder) as db:
+        return sum(len(record.action) > position for record in read_decisions(db))
+
+
+def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float = 0.05) -> Learned:
+    """Reads what a recommender's policy has learned until now, as the target of an evaluation. The recommender may be open.
+
+    Evaluate it on rounds that it has not learned from: on those it has, it looks better than it is.
+
+    Args:
+        folder: the recommender's; it must hold a snapshot of this policy, which `Recommender.snapshot` and `close` write.
+        policy: as given to `Recommender.open`.
+        floor: as given to `Recommender.open`.
+
+    Raises:
+        LedgerMismatch: no snapshot of this policy with this floor.
+        LedgerCorrupt: when a record or the snapshot is not what was written.
+        LedgerError: when there is no ledger in the folder.
+        PluginError, UnknownPlugin, InvalidValue: a policy that cannot be had.
+    """
+    require_number("floor", floor, at_least=0, at_most=1)
+    chosen = intake.policy(policy)
+    chosen = WithFloor(policy=chosen, floor=floor) if floor else chosen
+    with _reading(folder) as db:
+        header, stored = json.loads(read_bytes(db, "snapshot/header") or "{}"), read_bytes(db, "snapshot/policy")
+        if stored is None or header.get("policy") != repr(chosen):
+            raise LedgerMismatch(
+                f"The ledger in {str(folder)!r} must hold a snapshot of {chosen!r}, got {header.get('policy')}: call `snapshot`."
+            )
+        template = chosen.init(np.zeros(1))
+        state = states.loads(chosen, template, stored)
+        states.close(chosen, template)
+        later = list(read_rewards(db))[header["num_learned"] :]
+        wanted = {reward.decision_id for reward in later}
+        records = {record.decision_id: record for record in read_decisions(db) if record.decision_id in wanted} if wanted else {}
+    for reward in later:
+        state = learn(chosen, state, interaction(chosen, records[reward.decision_id], reward))
+    return Learned(chosen, state)
+
+
+@contextlib.contextmanager
+def _reading(folder: str | Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with contextlib.closing(_open(Path(folder))) as db:
+            db.execute("BEGIN")  # rewards and decisions of one moment, while the recommender goes on
+            yield db
+    except sqlite3.Error as error:
+        raise LedgerError(f"The ledger in {str(folder)!r} cannot be read: {error}.") from error
+
+
+def _open(folder: Path) -> sqlite3.Connection:
+    path = folder / "ledger.sqlite"
+    if not path.is_file():
+        raise LedgerError(f"There is no ledger in {str(folder)!r}.")
+    return sqlite3.connect(f"file:{pathname2url(str(path.resolve()))}?mode=ro", uri=True, isolation_level=None)
+
+
+def _log(records: Sequence[DecisionRecord], position: int, rewards: np.ndarray) -> Interaction:
+    rounds = len(records)
+    places, dim = max(len(record.slots) for record in records), records[0].features.shape[1]
+    features, mask, item = np.zeros((rounds, places, dim)), np.zeros((rounds, places), bool), np.zeros((rounds, places), np.int64)
+    action, propensity = np.zeros(rounds, np.int64), np.zeros(rounds)
+    for row, record in enumerate(records):
+        if len(record.features) != len(record.slots):
+            raise LedgerMismatch(
+                f"Decision {record.decision_id!r} has kept the features of its shown candidates only: "
+                "open the recommender with log_features='all' to evaluate other policies."
+            )
+        num_candidates = len(record.slots)
+        features[row, :num_candidates] = record.features
+        item[row, :num_candidates] = record.slots
+        mask[row, :num_candidates] = True
+        mask[row, record.action[:position]] = False
+        action[row] = record.action[position]
+        propensity[row] = record.probs[position, action[row]]
+    return Interaction(Context(features, mask, item), action, rewards, propensity, np.ones(rounds))

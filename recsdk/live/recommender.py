@@ -1,0 +1,520 @@
+"""The live loop: request, candidates, evidence, decision, reward, learning."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import secrets
+import threading
+import time
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+
+from recsdk.base import Context, Encoder, Events, Items, Policy, Request, Scorer, decide_slate
+from recsdk.checks import check_reward, require_integer, require_number
+from recsdk.data import events_from_rows, items_from_rows, rows_from_items, take
+from recsdk.errors import (
+    DecisionConflict,
+    InvalidReward,
+    InvalidValue,
+    LedgerCorrupt,
+    LedgerError,
+    LedgerMismatch,
+    RecsdkError,
+    RewardConflict,
+    UnknownDecision,
+    UnknownItem,
+    nearest,
+    one_of,
+)
+from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord
+from recsdk.live import intake
+from recsdk.live.catalogue import Catalogue, Contents, Rule
+from recsdk.live.evidence import Evidence
+from recsdk.live.learner import Learner
+from recsdk.policies.floor import WithFloor
+
+DRAW_SCHEME = "blake2b-philox-1"
+
+
+class _Options(NamedTuple):
+    rules: tuple[Rule, ...]
+    num_candidates: int
+    num_new: int
+    logs_all: bool
+    snapshot_every: int
+    clock: Callable[[], float]
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Slate(NamedTuple):
+    """What to show.
+
+    Attributes:
+        decision_id: to be given back with the reward.
+        ids: L item ids, from the top.
+        propensities: L probabilities, of each item at its position given those above it.
+    """
+
+    decision_id: str
+    ids: tuple[str, ...]
+    propensities: tuple[float, ...]
+
+
+def _locked(method: Callable[Concatenate[Recommender, P], R]) -> Callable[Concatenate[Recommender, P], R]:
+    @functools.wraps(method)
+    def locked(self: Recommender, *args: P.args, **kwargs: P.kwargs) -> R:
+        if os.getpid() != self._process:  # after a fork two processes would write to one connection, and wait for one lock
+            raise LedgerError("This recommender was opened before a fork: open it afterwards, in the one process that is to use it.")
+        with self._lock:
+            if not self._open:
+                raise LedgerError("This recommender is closed: open the folder again.")
+            return method(self, *args, **kwargs)
+
+    return locked  # type: ignore[return-value]  # functools.wraps forgets that the first argument is positional
+
+
+class Recommender:
+    """Recommends, learns from every reward at once, and keeps a ledger from which it recovers exactly.
+
+    Made by `open`; threads may share it. What it has learned is a fold over the rewards in the ledger, so closing or killing the process
+    and opening the folder again continues with the same state, to the last bit.
+    """
+
+    def __init__(self, ledger: Ledger, learner: Learner, options: _Options) -> None:
+        """Use `Recommender.open`."""
+        self.policy = learner.policy
+        self.catalogue = learner.catalogue
+        self._ledger = ledger
+        self._learner = learner
+        self._evidence = learner.evidence
+        self._options = options
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+        self._open = True
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        *,
+        items: Items | Iterable[Mapping[str, Any]] = (),
+        encoder: str | Encoder[Any] | None = None,
+        scorers: Sequence[str | Scorer[Any] | Callable[..., Any]] = (),
+        policy: str | Policy[Any] = "wide-deep",
+        history: Events | Iterable[Mapping[str, Any]] = (),
+        rules: Sequence[Rule] = (),
+        num_candidates: int = 100,
+        num_new: int | None = None,
+        floor: float = 0.05,
+        log_features: Literal["shown", "all"] = "shown",
+        snapshot_every: int = 10_000,
+        ledger: Any = "sqlite",
+        clock: Callable[[], float] = time.time,
+    ) -> Recommender:
+        """Opens a recommender in a folder: makes it, or recovers it exactly where it stopped.
+
+        Args:
+            folder: where the ledger is.
+            items: the catalogue, as rows with an "id" and features. When the folder is recovered, its own catalogue stands; of
+                these, items it has never held are added.
+            encoder: the deep model, by name or as a config; None for none. It is fitted once, when the folder is made.
+            scorers: evidence about candidates, by name, as configs or as plain functions.
+            policy: by name or as a config. Another policy than last time learns from the whole ledger first.
+            history: what happened before, as rows with "item", "time", "reward" and request features; the models are fitted to
+                it when the folder is made.
+            rules: business rules, `(request, items) -> bool[N]`.
+            num_candidates: how many candidates the catalogue offers to the policy: those nearest to the user or, without an encoder,
+                a random choice for each request, so that every item gets its chance.
+            num_new: how many of them are the newest items; None for a tenth.
+            floor: share of uniform exploration, see `WithFloor`; 0 leaves the policy as it is, and then the log may be unfit
+                for evaluating others.
+            log_features: "all" keeps the features of every candidate, which evaluating other policies needs; "shown" those of
+                the shown ones, which learning needs. Policies that learn from "all" always keep all.
+            snapshot_every: rewards between snapshots; recovery folds at most so many.
+            ledger: by name or as a config.
+            clock: seconds since the epoch.
+
+        Raises:
+            PluginError, UnknownPlugin: a part that cannot be had.
+            LedgerLocked: another recommender has the folder open.
+            LedgerMismatch: the folder was made with another encoder or other scorers.
+            InvalidValue: an argument out of its range, an item or an event that cannot be read.
+        """
+        require_integer("num_candidates", num_candidates, at_least=1)
+        num_new = num_candidates // 10 if num_new is None else num_new
+        require_integer("num_new", num_new, at_least=0)
+        require_integer("snapshot_every", snapshot_every, at_least=1)
+        require_number("floor", floor, at_least=0, at_most=1)
+        if num_new >= num_candidates:
+            raise InvalidValue(f"num_new must be below num_candidates = {num_candidates}, got {num_new}.")
+        one_of("log_features", log_features, ("shown", "all"))
+        chosen = intake.policy(policy)
+        evidence = Evidence(None if encoder is None else intake.part("encoders", encoder), intake.scorers(scorers))
+        logs_all = log_features == "all" or chosen.learns_from == "all"
+        options = _Options(intake.rules(rules), num_candidates, num_new, logs_all, snapshot_every, clock)
+        store = intake.part("ledgers", ledger).open(folder)
+        wrapped = WithFloor(policy=chosen, floor=floor) if floor else chosen
+        self = cls(store, Learner(wrapped, evidence, Catalogue(evidence.dim), store), options)
+        try:
+            self._start(items, history)
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    @_locked
+    def recommend(
+        self,
+        request: Mapping[str, Any],
+        *,
+        size: int = 1,
+        candidates: Sequence[str] | None = None,
+        seen: Iterable[str] = (),
+        decision_id: str | None = None,
+    ) -> Slate:
+        """Chooses what to show. The decision is in the ledger, durable, when this returns.
+
+        Args:
+            request: features of the user and the circumstances.
+            size: L, how many items to show.
+            candidates: the item ids to choose from, to which the rules do not apply; None lets the catalogue find them, under the rules.
+            seen: item ids not to show; goes with `candidates=None` only.
+            decision_id: a name for this decision, at most 128 bytes. The same name with the same request gives the same answer, so a
+                call can be repeated; None makes one up.
+
+        Raises:
+            InvalidRequest: a feature that is not a str, a finite number, a bool, a list of str or None; ids that are none.
+            InvalidValue: a size that is no whole number >= 1; candidates and seen at once.
+            EmptyCandidates, TooFewCandidates, DuplicateCandidates, UnknownItem: candidates that cannot fill the slate.
+            DecisionConflict: a `decision_id` used before with another request.
+            InvalidScores, InvalidProbs: a plugin that does not keep the contract.
+        """
+        require_integer("size", size, at_least=1)
+        named, hidden = None if candidates is None else intake.candidates(candidates), sorted(set(intake.ids("seen", seen)))
+        if named is not None and hidden:
+            raise InvalidValue(f"seen goes with candidates=None only: leave seen items out of candidates, got seen = {hidden}.")
+        plain = intake.request(request)
+        asked = {"request": plain, "size": int(size), "candidates": named, "seen": hidden}
+        if decision_id is None:
+            decision_id = secrets.token_hex(16)
+        else:
+            known = self._ledger.decision(intake.name("decision_id", decision_id))
+            if known is not None:
+                return self._repeated(known, asked)
+        payload = intake.canonical(asked)
+        record = self._decide(decision_id, Request(plain, self._now()), int(size), named, hidden, payload)
+        self._ledger.add_decision(record)
+        return self._slate(record)
+
+    def _repeated(self, known: DecisionRecord, asked: Mapping[str, Any]) -> Slate:
+        before = json.loads(known.payload)
+        different = [field for field, value in asked.items() if before[field] != value]  # not of the text: 1 is 1.0
+        if different:
+            raise DecisionConflict(
+                f"decision_id {known.decision_id!r} was used before with another {' and '.join(different)}: give each decision its own."
+            )
+        return self._slate(known)
+
+    def _decide(
+        self,
+        decision_id: str,
+        request: Request,
+        size: int,
+        candidates: Sequence[str] | None,
+        seen: Sequence[str],
+        payload: str,
+    ) -> DecisionRecord:
+        user = self._evidence.user(request)
+        if candidates is None:
+            rules, sizes = self._options.rules, (self._options.num_candidates, self._options.num_new)
+            if self._evidence.dim:
+                slots = self.catalogue.top(user, request, *sizes, seen=seen, rules=rules)
+            else:
+                slots = self.catalogue.sample(self._rng(decision_id, b"candidates"), request, *sizes, seen=seen, rules=rules)
+        else:
+            slots = self.catalogue.chosen(candidates)
+        phi = self._evidence.phi(user, request, take(self.catalogue.items, slots), self.catalogue.vectors[slots])
+        context = Context(phi, np.ones(len(slots), bool), slots)
+        decision = decide_slate(self.policy, self._learner.state, self._rng(decision_id), context, size)
+        logs_all = self._options.logs_all or size == len(slots)  # as many rows as candidates are the candidates, in their order
+        logged = (phi if logs_all else phi[decision.action]).astype(np.float32)  # lossless: phi is float32 by construction
+        return DecisionRecord(
+            decision_id,
+            request.time,
+            payload,
+            self._parts,
+            self._learner.num_learned,
+            slots.astype(np.int32),
+            decision.action.astype(np.int32),
+            decision.probs,
+            logged,
+        )
+
+    @_locked
+    def reward(self, decision_id: str, value: float, *, item: str | None = None, reward_id: str | None = None) -> bool:
+        """Takes the reward of one shown item; it is durable, and learned, when this returns.
+
+        Args:
+            decision_id: from `recommend`.
+            value: finite.
+            item: which of the shown items; may be left out when one was shown.
+            reward_id: a name for this reward, so that a repeated call counts once; by default one per decision and item.
+
+        Returns:
+            False when this reward had been taken before, which changes nothing.
+
+        Raises:
+            UnknownDecision, UnknownItem: no such decision, or one that did not show this item.
+            InvalidReward: not a finite number, or refused by the policy.
+            RewardConflict: a `reward_id` used before for something else, or a second reward for one shown item.
+        """
+        check_reward(value)
+        record = self._known(decision_id)
+        position = 0 if item is None and len(record.action) == 1 else self._position(record, item)
+        return self._take(record, [(position, value, reward_id)])
+
+    @_locked
+    def reward_slate(self, decision_id: str, values: Mapping[str, float], *, others: float = 0.0) -> bool:
+        """Takes the rewards of a whole slate at once, all or none.
+
+        Args:
+            decision_id: from `recommend`.
+            values: reward by item id, of the items that got one.
+            others: the reward of the shown items that are not in `values`: what it is worth that nothing happened.
+
+        Returns:
+            False when all these rewards had been taken before.
+
+        Raises:
+            UnknownDecision, UnknownItem, InvalidReward, RewardConflict: as `reward`.
+        """
+        if not isinstance(values, Mapping):
+            raise InvalidReward(f"values must be a mapping of rewards by item id, got {values!r:.200}.")
+        for value in (*values.values(), others):
+            check_reward(value)
+        record = self._known(decision_id)
+        by_position = {self._position(record, item): value for item, value in values.items()}
+        rewards = [(position, by_position.get(position, others), None) for position in range(len(record.action))]
+        return self._take(record, rewards)
+
+    @_locked
+    def add_items(self, rows: Items | Iterable[Mapping[str, Any]]) -> None:
+        """Adds items to the catalogue, recommendable from the next request on; durable when this returns.
+
+        Raises:
+            InvalidRequest, DuplicateCandidates: a row that is no item, or an item that is there. Nothing is added then.
+        """
+        items = self._placed(_items(rows, self._now()))
+        with self._ledger.transaction():
+            contents = self._keep(items, self._evidence.vectors(items), active=True)
+        self.catalogue.hold(contents)
+
+    @_locked
+    def remove_items(self, ids: Iterable[str]) -> None:
+        """Takes items out of the catalogue; decisions that showed them can still be rewarded. Durable when this returns.
+
+        Raises:
+            UnknownItem, DuplicateCandidates: an item that is not there, or twice. Nothing is removed then.
+        """
+        slots = self.catalogue.slots(intake.ids("ids", ids))
+        with self._ledger.transaction():
+            contents = self._keep(take(self.catalogue.items, slots), self.catalogue.vectors[slots], active=False)
+        self.catalogue.hold(contents)
+
+    @_locked
+    def snapshot(self) -> None:
+        """Writes what has been learned, atomically, so that recovery folds only what comes after."""
+        self._learner.snapshot()
+
+    @_locked
+    def audit(self) -> bool:
+        """Folds the whole ledger from the start, and tells whether that gives the present state to the last bit.
+
+        Raises:
+            InvalidValue: for a native policy or scorer, which does not write the same state in the same bytes.
+        """
+        return self._learner.audit()
+
+    def close(self) -> None:
+        """Writes a snapshot and releases the folder. Closing twice is no error."""
+        if os.getpid() != self._process:
+            return  # a forked copy: the folder is not its to release
+        with self._lock:
+            if self._open:
+                try:
+                    self.snapshot()
+                finally:
+                    self._release()
+
+    def __enter__(self) -> Recommender:
+        """Returns the recommender itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None) -> None:
+        """Closes it."""
+        self.close()
+
+    @property
+    def num_learned(self) -> int:
+        """How many rewards the state has been folded over."""
+        return self._learner.num_learned
+
+    def _start(self, items: Items | Iterable[Mapping[str, Any]], history: Events | Iterable[Mapping[str, Any]]) -> None:
+        scorers = [repr(scorer) for scorer in self._evidence.scorers]
+        made = intake.canonical({"encoder": repr(self._evidence.encoder), "scorers": scorers}).encode()
+        found = self._ledger.get("made")
+        if found is None:
+            self._make(_items(items, self._now()), history, made)
+        elif found != made:
+            raise LedgerMismatch(
+                f"The folder was made with {found.decode()}, it cannot be opened with {made.decode()}: "
+                "give it the encoder and scorers it was made with, in their order, or make a new folder with these."
+            )
+        else:
+            self._evidence.load(self._ledger)
+        self._load_items()
+        salt = self._ledger.get("salt")
+        if salt is None:
+            raise LedgerCorrupt("The ledger has lost its 'salt', without which its decisions cannot be repeated.")
+        self._salt = salt
+        self._parts = intake.canonical(
+            {"policy": repr(self.policy), "encoder": self._evidence.version, "scorers": scorers, "draw": DRAW_SCHEME}
+        )
+        self._learner.recover()
+        if found is not None:
+            fresh = _items(items, self._now())
+            unheld = np.array([not self.catalogue.knows(item_id) for item_id in fresh.ids], bool)
+            if unheld.any():
+                self.add_items(take(fresh, unheld))
+
+    def _make(self, items: Items, history: Events | Iterable[Mapping[str, Any]], made: bytes) -> None:
+        """Fits the models and keeps them with the items, all or nothing: a folder is made or it is not."""
+        items = self._placed(items)
+        with self._ledger.transaction():
+            self._evidence.fit(_events(items, history), self._ledger)
+            self._ledger.put("salt", secrets.token_bytes(32))
+            self._ledger.put("made", made)
+            self._keep(items, self._evidence.vectors(items), active=True)
+
+    def _load_items(self) -> None:
+        records = list(self._ledger.items())
+        if records:
+            items = items_from_rows(json.loads(record.row) for record in records)
+            vectors = np.stack([record.vector for record in records])
+            self.catalogue.hold(self.catalogue.joined(items, vectors, np.array([record.active for record in records])))
+
+    def _placed(self, items: Items) -> Items:
+        """Returns items in their slots, as they will be when they are read back from the ledger."""
+        return self.catalogue.place(items_from_rows(json.loads(intake.canonical(rows_from_items(items)))))
+
+    def _keep(self, items: Items, vectors: np.ndarray, *, active: bool) -> Contents:
+        contents = self.catalogue.joined(items, vectors, np.full(len(items.ids), active))
+        for slot, row, vector in zip(items.slot.tolist(), rows_from_items(items), vectors, strict=True):
+            self._ledger.put_item(ItemRecord(slot, intake.canonical(row), vector, active))
+        return contents
+
+    def _now(self) -> float:
+        return intake.seconds(self._options.clock())
+
+    def _known(self, decision_id: str) -> DecisionRecord:
+        record = self._ledger.decision(decision_id) if intake.is_name(decision_id) else None
+        if record is None:
+            raise UnknownDecision(f"No decision {decision_id!r:.200} is in the ledger: give the decision_id that recommend returned.")
+        return record
+
+    def _position(self, record: DecisionRecord, item: Any) -> int:
+        ids = self._slate(record).ids
+        if not isinstance(item, str) or item not in ids:
+            raise UnknownItem(
+                f"item must be one of {ids}, shown in decision {record.decision_id!r}, got {item!r}.{nearest(str(item), ids)}"
+            )
+        return ids.index(item)
+
+    def _take(self, record: DecisionRecord, rewards: Sequence[tuple[int, float, str | None]]) -> bool:
+        now, fresh = self._now(), []
+        for position, value, reward_id in rewards:
+            name = f"{record.decision_id}/{position}" if reward_id is None else intake.name("reward_id", reward_id)
+            reward = RewardRecord(name, record.decision_id, position, float(value) + 0.0, now)  # a ledger need not tell -0.0 from 0.0
+            if self._is_new(reward):
+                fresh.append(reward)
+        learned = self._learner.num_learned
+        try:
+            with self._ledger.transaction():
+                for reward in fresh:
+                    self._ledger.add_reward(reward)
+                    self._learner.learn(record, reward)
+        except BaseException as error:
+            # A policy that refuses the first reward has changed nothing. After anything else the state may have run ahead of the ledger.
+            if not (isinstance(error, RecsdkError) and self._learner.num_learned == learned):
+                self._recover_or_release()
+            raise
+        if self._learner.num_learned // self._options.snapshot_every > learned // self._options.snapshot_every:
+            self.snapshot()
+        return bool(fresh)
+
+    def _recover_or_release(self) -> None:
+        try:
+            self._learner.recover()
+        except BaseException:
+            self._release()
+            raise
+
+    def _is_new(self, reward: RewardRecord) -> bool:
+        same = self._ledger.reward(reward.reward_id)
+        if same is not None:
+            if same._replace(time=reward.time) == reward:
+                return False
+            raise RewardConflict(f"reward_id {reward.reward_id!r} was used before for {_told(same)}, got {_told(reward)}.")
+        for other in self._ledger.rewards_of(reward.decision_id):
+            if other.position == reward.position:
+                raise RewardConflict(
+                    f"One shown item has one reward, {_told(other)} by reward_id {other.reward_id!r}, got {_told(reward)} too."
+                )
+        return True
+
+    def _slate(self, record: DecisionRecord) -> Slate:
+        positions = np.arange(len(record.action))
+        ids = self.catalogue.items.ids[record.slots[record.action]]
+        return Slate(record.decision_id, tuple(ids.tolist()), tuple(record.probs[positions, record.action].tolist()))
+
+    def _rng(self, decision_id: str, purpose: bytes = b"") -> np.random.Generator:
+        """Makes the draw a function of the folder's secret and the decision's name: repeatable by us, not to be steered by a caller."""
+        key = hashlib.blake2b(decision_id.encode(), key=self._salt, digest_size=16, person=purpose).digest()
+        return np.random.Generator(np.random.Philox(key=np.frombuffer(key, "<u8")))
+
+    def _release(self) -> None:
+        self._open = False
+        try:
+            self._learner.close()
+            self._evidence.close()
+        finally:
+            self._ledger.close()
+
+
+def _told(reward: RewardRecord) -> str:
+    return f"{reward.value} at position {reward.position} of decision {reward.decision_id!r}"
+
+
+def _items(given: Items | Iterable[Mapping[str, Any]], now: float) -> Items:
+    return given if isinstance(given, Items) else items_from_rows(given, time=now)
+
+
+def _events(items: Items, history: Events | Iterable[Mapping[str, Any]]) -> Events:
+    if not isinstance(history, Events):
+        return events_from_rows(items, history)
+    place = {item_id: index for index, item_id in enumerate(items.ids.tolist())}
+    unknown = [item_id for item_id in history.items.ids.tolist() if item_id not in place]
+    if unknown:
+        raise UnknownItem(f"history must be about items of the catalogue, got {unknown[0]!r}.{nearest(unknown[0], place)}")
+    index = np.array([place[item_id] for item_id in history.items.ids.tolist()], np.int64)
+    return history._replace(items=items, item=index[history.item])

@@ -1,0 +1,103 @@
+"""A shop in a process of its own, to be killed: at any moment, or at a statement that it writes.
+
+Run as `python live_process.py serve FOLDER` or `python live_process.py sweep FOLDER`. Every call that was acknowledged is told in a file.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from recsdk.ledger.sqlite import SqliteLedger
+from recsdk.live.recommender import Recommender
+from tests.live.shop import CATALOGUE, TopicTally, open_recommender, request
+
+NUM_STEPS = 6
+
+
+def open_shop(folder: Path) -> Recommender:
+    """Opens the shop, which takes a snapshot after every fifth reward."""
+    return open_recommender(folder, items=CATALOGUE[:4], encoder=None, scorers=["popularity", TopicTally()], snapshot_every=5)
+
+
+def step(shop: Recommender, number: int, tell: Callable[..., None]) -> None:
+    """Decides, rewards, and now and then changes the catalogue; repeating a step that was begun is no error."""
+    slate = shop.recommend(request(number), size=1 + number % 3, candidates=[row["id"] for row in CATALOGUE[:4]], decision_id=f"d{number}")
+    tell("decision", number, *slate)
+    if number % 2:
+        shop.reward(f"d{number}", number / 7, item=slate.ids[0], reward_id=f"r{number}")
+        tell("rewards", number, {0: number / 7})
+    else:
+        shop.reward_slate(f"d{number}", {slate.ids[-1]: number / 7}, others=-0.5)
+        tell("rewards", number, {**dict.fromkeys(range(len(slate.ids)), -0.5), len(slate.ids) - 1: number / 7})
+    if number % 3 == 1:
+        if not shop.catalogue.knows(f"new-{number}"):
+            shop.add_items([{"id": f"new-{number}", "topic": "new", "price": number}])
+        tell("added", number)
+    if number % 3 == 2:
+        if f"new-{number - 1}" in shop.catalogue:
+            shop.remove_items([f"new-{number - 1}"])
+        tell("removed", number - 1)
+
+
+def told(folder: Path) -> list:
+    """Returns what was acknowledged; a line that was cut off was not."""
+    path = folder / "told"
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")] if path.exists() else []
+
+
+def teller(folder: Path) -> Callable[..., None]:
+    """Returns a function that tells, at once, what was acknowledged."""
+    file = os.open(folder / "told", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    return lambda *words: os.write(file, json.dumps(words).encode() + b"\n") and None
+
+
+def serve(folder: Path, numbers: Iterable[int]) -> None:
+    """Opens the shop and takes steps, from the last one on that was told."""
+    shop, tell = open_shop(folder), teller(folder)
+    for number in numbers:
+        step(shop, number, tell)
+    shop.close()
+
+
+def next_step(folder: Path) -> int:
+    """Returns the number of the last step that was begun, or 0."""
+    return max((words[1] for words in told(folder) if words[0] == "decision"), default=0)
+
+
+def die_at(place: int, *, after: bool) -> None:
+    """Kills this process before the statement of this number, or after the one with which it became durable."""
+    write, count = SqliteLedger._write, iter(range(1_000_000))
+
+    def dying(self: SqliteLedger, statement: str, *values: object) -> None:
+        durable = statement == "COMMIT" or (not self._db.in_transaction and statement.startswith("INSERT"))
+        here = (durable or not after) and next(count) == place
+        if here and not after:
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(self, statement, *values)
+        if here:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    SqliteLedger._write = dying  # type: ignore[method-assign]
+
+
+def sweep(folder: Path) -> None:
+    """Makes a shop and takes some steps, in one process after the other, each killed at the next statement, until one is not."""
+    for after in (False, True):
+        for place in range(1_000_000):
+            shop = folder / f"{'after' if after else 'before'}-{place}"
+            shop.mkdir()
+            child = os.fork()
+            if child == 0:
+                die_at(place, after=after)
+                serve(shop, range(NUM_STEPS))
+                os._exit(0)
+            if os.waitpid(child, 0)[1] == 0:
+                break
+
+
+if __name__ == "__main__":
+    what, where = sys.argv[1], Path(sys.argv[2])
+    sweep(where) if what == "sweep" else serve(where, range(next_step(where), 1_000_000))
