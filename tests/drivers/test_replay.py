@@ -191,12 +191,13 @@ def test_without_jax_a_policy_for_both_runs_on_numpy(played, monkeypatch):
 
 
 def test_a_replay_is_compiled_once_for_equal_policies(played):
-    from recsdk.drivers import loop, replay
+    from recsdk.drivers import loop
+    from recsdk.drivers import replay as module
 
     replay(LinUCB(alpha=0.125), played.log, engine="jax")
-    before = loop._compiled.cache_info().misses, replay._step.cache_info().misses
+    before = loop._compiled.cache_info().misses, module._step.cache_info().misses
     replay(LinUCB(alpha=0.125), played.log, engine="jax", seed=9)
-    assert before == (loop._compiled.cache_info().misses, replay._step.cache_info().misses)
+    assert before == (loop._compiled.cache_info().misses, module._step.cache_info().misses)
 
 
 def test_an_applications_own_precision_is_left_alone(played):

@@ -87,18 +87,18 @@ def test_a_sweep_with_a_delay_is_its_simulations_with_that_delay_one_by_one(poli
 
 def test_settings_that_differ_in_floats_only_are_compiled_once(log, monkeypatch):
     groups = []
-    original = walks._many.run_many
+    original = walks.many.run_many
 
     def run_many(begin, settings, *arguments, **options):
         groups.append(settings)
         return original(begin, settings, *arguments, **options)
 
-    monkeypatch.setattr(walks._many, "run_many", run_many)
+    monkeypatch.setattr(walks.many, "run_many", run_many)
     sweep([*LINEAR, *FLOORED, LinTS(scale=0.3, num_draws=9), Uniform()], log, num_rounds=20, engine="jax")
     assert groups == [[(0.1, 1.0), (1.0, 1.0)], [(0.3, 1.0, 0.1), (0.2, 2.0, 0.3)], [(0.3, 1.0)], [()]]
-    before = walks._many._compiled.cache_info().misses
+    before = walks.many._compiled.cache_info().misses
     sweep([LinUCB(alpha=0.7, ridge=3), LinUCB(alpha=0.8, ridge=3)], log, num_rounds=20, engine="jax")
-    assert walks._many._compiled.cache_info().misses == before
+    assert walks.many._compiled.cache_info().misses == before
 
 
 def test_settings_in_chunks_are_settings_in_one_go_and_the_prior_counts(log, monkeypatch):
