@@ -25,10 +25,14 @@ class NearPrice:
 
     columns: ClassVar[tuple[str, ...]] = ("near_price",)
 
+    def init(self) -> Paid:
+        """Returns the state before any event."""
+        return Paid(np.asarray(0.0), np.asarray(0.0))
+
     def fit(self, log: Events) -> Paid:
         """Learns from what happened before; an empty log must do."""
         paid = np.log2(log.items.features["price"][log.item[log.reward > 0]]) if len(log.item) else np.empty(0)
-        return Paid(np.asarray(paid.sum() / max(len(paid), 1)), np.asarray(float(len(paid))))
+        return Paid(np.asarray(paid.mean()), np.asarray(float(len(paid)))) if len(paid) else self.init()
 
     def score(self, state: Paid, request: Request, candidates: Items) -> Array:
         """Returns f32[K, 1], one column."""

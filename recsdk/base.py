@@ -17,8 +17,8 @@ from recsdk.errors import InvalidProbs, InvalidValue, TooFewCandidates
 Array = Any  # numpy.ndarray live, jax.Array in compiled replay: ask `array.__array_namespace__()`.
 Table = Mapping[str, np.ndarray]  # named columns of equal length
 
-INTERFACE_VERSION = 1
-"""Raised when the protocols below change; a plugin class may state `recsdk_interface: ClassVar[int]` to be checked against it."""
+INTERFACE_VERSION = 2
+"""The version of the protocols below; a plugin class may state `recsdk_interface: ClassVar[int]` to be checked against it."""
 
 S = TypeVar("S")
 
@@ -157,8 +157,11 @@ class Scorer(Protocol[S]):
     @property
     def columns(self) -> tuple[str, ...]: ...
 
+    def init(self) -> S:
+        """Returns the state before any event; also the template by which stored states are read, so its records are those of `fit`."""
+
     def fit(self, log: Events) -> S:
-        """Learns from scratch, offline; gives a state of the same records for a log of length 0."""
+        """Learns from scratch, offline; `log` may be of length 0."""
 
     def score(self, state: S, request: Request, candidates: Items) -> Array:
         """Returns f32[K, len(columns)], finite."""
@@ -174,8 +177,11 @@ class Encoder(Protocol[S]):
     @property
     def dim(self) -> int: ...
 
+    def init(self) -> S:
+        """Returns the untrained state; also the template by which stored states are read, so its records are those of `fit`."""
+
     def fit(self, log: Events, *, state: S | None = None, seed: int = 0) -> S:
-        """Trains from scratch, or on from `state`; gives a state of the same records for a log of length 0."""
+        """Trains from scratch, or on from `state`; `log` may be of length 0."""
 
     def encode_requests(self, state: S, requests: Table) -> Array:
         """Returns f32[B, dim]; a table without columns is one request of which nothing is known."""

@@ -157,7 +157,7 @@ def build(plugin: Plugin, /, **hyperparameters: Any) -> Any:
     with _blaming(plugin, "constructed", passing=(RecsdkError, ValueError, TypeError)):
         component = factory(**hyperparameters)
     _check_interface(plugin, component)
-    missing = [member for member in _contract(plugin.kind) if member not in dir(component)]
+    missing = [member for member in contract(plugin.kind) if member not in dir(component)]
     if missing:
         raise PluginLoadError(f"The {plugin} gives {component!r}, which lacks {missing} of the contract in recsdk.base.")
     return component
@@ -167,6 +167,22 @@ def hyperparameters(factory: Callable[..., Any]) -> dict[str, bool]:
     """Returns the names that a factory takes, each with whether it must be given."""
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {parameter.name: parameter.default is parameter.empty for parameter in _parameters(factory) if parameter.kind in named}
+
+
+def contract(kind: str) -> list[str]:
+    """Names the methods and properties that a part of one kind must have.
+
+    Example:
+        >>> contract("scorers")
+        ['columns', 'init', 'fit', 'score']
+    """
+    from recsdk import base
+
+    protocols: dict[str, Any] = {"policies": base.Policy, "scorers": base.Scorer, "encoders": base.Encoder}
+    if kind not in protocols:
+        return ["open"]
+    protocol = protocols[kind]
+    return [name for name in (*inspect.get_annotations(protocol), *vars(protocol)) if not name.startswith("_")]
 
 
 @functools.lru_cache(maxsize=1)  # reading every distribution takes milliseconds; `listing` clears it
@@ -270,13 +286,3 @@ def _parameters(factory: Callable[..., Any]) -> list[inspect.Parameter]:
 
 def _is_scoring_function(found: Callable[..., Any]) -> bool:
     return inspect.isfunction(found) and [parameter.name for parameter in _parameters(found)[:2]] == ["request", "candidates"]
-
-
-def _contract(kind: str) -> list[str]:
-    from recsdk import base
-
-    protocols: dict[str, Any] = {"policies": base.Policy, "scorers": base.Scorer, "encoders": base.Encoder}
-    if kind not in protocols:
-        return []
-    protocol = protocols[kind]
-    return [name for name in (*inspect.get_annotations(protocol), *vars(protocol)) if not name.startswith("_")]

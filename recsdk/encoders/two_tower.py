@@ -97,6 +97,10 @@ class TwoTower:
     text_features: tuple[str, ...] = attrs.field(default=(), validator=_names)
     progress: bool | None = attrs.field(default=None, eq=False)
 
+    def init(self) -> TwoTowerState:
+        """Returns the untrained state: random parameters of seed 0, no columns known."""
+        return self._initial(0)
+
     def fit(self, log: Events, *, state: TwoTowerState | None = None, seed: int = 0) -> TwoTowerState:
         """See `recsdk.base.Encoder`. Going on from a state keeps its parameters and the statistics of its numbers.
 
@@ -153,7 +157,7 @@ class TwoTower:
             LedgerCorrupt: bytes that `dumps` did not write.
             LedgerMismatch: bytes of a model of other sizes.
         """
-        template = self._initial(0)
+        template = self.init()
         stored = _bytes.loads(data, [array.shape for array in _arrays(template)])
         arrays = iter(stored.arrays)
         user, item = _filled(template.user, stored.user, arrays), _filled(template.item, stored.item, arrays)

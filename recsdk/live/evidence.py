@@ -11,7 +11,7 @@ import numpy as np
 from recsdk import states
 from recsdk.base import Encoder, Events, Items, Online, Request, Scorer
 from recsdk.checks import require_integer
-from recsdk.data import events_from_rows, items_from_rows, requests_table
+from recsdk.data import requests_table
 from recsdk.errors import InvalidScores, InvalidValue, LedgerMismatch
 from recsdk.ledger import Ledger
 from recsdk.live import features
@@ -51,7 +51,7 @@ class Evidence:
         self.num_events = int(_stored(ledger, "fitted/num_events"))
         if self.encoder is not None:
             data = _stored(ledger, "fitted/encoder")
-            template = None if states.is_native(self.encoder) else self.encoder.fit(_no_events())
+            template = None if states.is_native(self.encoder) else self.encoder.init()
             self._close_encoder()
             self._encoder_state = states.loads(self.encoder, template, data)
             self.version = hashlib.sha256(data).hexdigest()[:16]
@@ -63,9 +63,8 @@ class Evidence:
 
     def restore(self, ledger: Ledger, where: str) -> None:
         """Reads what `keep` wrote under a name."""
-        empty = _no_events()
         restored = [
-            states.loads(scorer, None if states.is_native(scorer) else scorer.fit(empty), _stored(ledger, f"{where}/scorer{index}"))
+            states.loads(scorer, None if states.is_native(scorer) else scorer.init(), _stored(ledger, f"{where}/scorer{index}"))
             for index, scorer in enumerate(self.scorers)
         ]
         self._close_scorers()
@@ -123,10 +122,6 @@ class Evidence:
         for scorer, state in zip(self.scorers, self.states, strict=False):  # none before `fit` or `restore`
             states.close(scorer, state)
         self.states = []
-
-
-def _no_events() -> Events:
-    return events_from_rows(items_from_rows([]), [])
 
 
 def _stored(ledger: Ledger, name: str) -> bytes:

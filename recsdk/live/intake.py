@@ -17,12 +17,6 @@ from recsdk.errors import InvalidRequest, InvalidValue
 from recsdk.scorers.function import FunctionScorer
 
 LONGEST_ID = 128
-MEMBERS = {
-    "policies": ("runs_on", "learns_from", "init", "probs", "update"),
-    "scorers": ("columns", "fit", "score"),
-    "encoders": ("dim", "fit", "encode_requests", "encode_items"),
-    "ledgers": ("open",),
-}
 
 
 def part(kind: str, given: Any) -> Any:
@@ -36,9 +30,10 @@ def part(kind: str, given: Any) -> Any:
     if isinstance(given, type):
         raise InvalidValue(f"{wanted} as an object, got the class {given.__name__}: call it, {given.__name__}().")
     found = plugins.load(kind, given) if isinstance(given, str) else given
-    missing = [member for member in MEMBERS[kind] if not hasattr(found, member)]
+    wanted_members = plugins.contract(kind)
+    missing = [member for member in wanted_members if not hasattr(found, member)]
     if missing:
-        raise InvalidValue(f"{wanted} as an object with {list(MEMBERS[kind])}, got {found!r}, which lacks {missing}.")
+        raise InvalidValue(f"{wanted} as an object with {wanted_members}, got {found!r}, which lacks {missing}.")
     if " at 0x" in repr(found):  # the ledger keeps it, to recognise the part when the folder is opened again
         raise InvalidValue(f"{wanted} as an object whose repr is the same in every process, such as an attrs class has, got {found!r}.")
     return found

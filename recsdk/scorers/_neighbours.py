@@ -22,6 +22,11 @@ class Neighbours(NamedTuple):
     similarity: np.ndarray
 
 
+def empty(num_neighbours: int) -> Neighbours:
+    """Returns the neighbours of no items."""
+    return Neighbours(np.zeros((0, num_neighbours), np.int64), np.zeros((0, num_neighbours), np.float32))
+
+
 def fit(users: np.ndarray, slots: np.ndarray, num_slots: int, num_neighbours: int, shrinkage: float) -> Neighbours:
     """Finds each item's neighbours; O(sum over users of the square of what they took).
 

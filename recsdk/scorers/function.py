@@ -40,6 +40,10 @@ class FunctionScorer:
         init=False, repr=False, default=attrs.Factory(lambda self: (getattr(self.function, "__name__", ""),), takes_self=True)
     )
 
+    def init(self) -> tuple[()]:
+        """Returns an empty state."""
+        return ()
+
     def fit(self, log: Events) -> tuple[()]:
         """Learns nothing."""
         del log

@@ -59,6 +59,10 @@ class ItemKNN:
     history: int = attrs.field(default=20, validator=integer(at_least=1))
     max_users: int = attrs.field(default=2**14, validator=integer(at_least=1))
 
+    def init(self) -> Taken:
+        """Returns the state before any event: no neighbours, no histories."""
+        return Taken(_neighbours.empty(self.num_neighbours), _histories.empty(self.max_users, self.history))
+
     def fit(self, log: Events) -> Taken:
         """See `recsdk.base.Scorer`."""
         users = log.requests.get(self.user, np.full(len(log.item), None, object))

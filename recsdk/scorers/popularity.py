@@ -47,6 +47,10 @@ class Popularity:
 
     half_life: float = attrs.field(default=7 * 86400.0, validator=number(above=0))
 
+    def init(self) -> Earned:
+        """Returns the sums before any reward: no item has earned anything."""
+        return Earned(np.zeros(0), np.array(0.0), np.array(0), np.array(0.0))
+
     def fit(self, log: Events) -> Earned:
         """See `recsdk.base.Scorer`."""
         num_slots = int(log.items.slot.max(initial=-1)) + 1

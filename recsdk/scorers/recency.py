@@ -25,6 +25,10 @@ class Recency:
 
     half_life: float = attrs.field(default=7 * 86400.0, validator=number(above=0))
 
+    def init(self) -> tuple[()]:
+        """Returns an empty state."""
+        return ()
+
     def fit(self, log: Events) -> tuple[()]:
         """Learns nothing."""
         del log

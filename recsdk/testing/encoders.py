@@ -16,7 +16,7 @@ from recsdk.testing.costs import assert_in_time
 from recsdk.testing.declarations import assert_is_value
 from recsdk.testing.processes import compare
 from recsdk.testing.purity import assert_no_global_randomness
-from recsdk.testing.states import brief, rebuilt
+from recsdk.testing.states import brief, rebuilt, reloaded
 
 ROW_TOLERANCE = 1e-5
 """Relative to the largest coordinate: a matrix product of another height may sum in another order."""
@@ -35,8 +35,14 @@ def check_vectors(encoder: Encoder[Any], *, log: Events | None = None) -> None:
     log = log or events.example_log()
     requests = requests_table([events.request(log, 0).features, events.request(log, 1).features, events.unseen_request(log).features])
     items = events.with_unseen_item(log)
-    for when, learned_from in (("after a log without events", events.empty(log)), ("after a log", log)):
-        state = encoder.fit(learned_from)
+    empty = events.empty(log)
+    lives = (
+        ("after init", encoder.init),
+        ("after a log without events", lambda: encoder.fit(empty)),
+        ("after a log", lambda: encoder.fit(log)),
+    )
+    for when, life in lives:
+        state = life()
         _assert_vectors(f"vectors: {encoder!r} {when}: encode_requests", encoder, encoder.encode_requests(state, requests), 3)
         _assert_vectors(f"vectors: {encoder!r} {when}: encode_items", encoder, encoder.encode_items(state, items), len(items.ids))
         states.close(encoder, state)
@@ -91,7 +97,7 @@ def check_snapshot(encoder: Encoder[Any], *, log: Events | None = None) -> None:
     log = log or events.example_log()
     state = encoder.fit(log)
     other_process = rebuilt(encoder)
-    loaded = states.loads(other_process, other_process.fit(events.empty(log)), states.dumps(encoder, state))
+    loaded = reloaded(other_process, states.dumps(encoder, state))
     wanted, got = encoder.encode_items(state, log.items), other_process.encode_items(loaded, log.items)
     assert np.array_equal(got, wanted), (
         f"snapshot: {encoder!r}, saved and loaded, must encode the items as {brief(wanted)}, got {brief(got)}"

@@ -16,7 +16,7 @@ from recsdk.testing.costs import assert_in_time, assert_nothing_left
 from recsdk.testing.declarations import assert_is_value
 from recsdk.testing.processes import compare
 from recsdk.testing.purity import assert_no_global_randomness, in_threads
-from recsdk.testing.states import brief, rebuilt
+from recsdk.testing.states import brief, rebuilt, reloaded
 
 ORDER_TOLERANCE = 1e-5
 """Relative to the largest score of a column: sums in float32 may be taken in another order."""
@@ -40,8 +40,14 @@ def check_columns(scorer: Scorer[Any], *, log: Events | None = None) -> None:
 def check_scores(scorer: Scorer[Any], *, log: Events | None = None) -> None:
     """It returns finite float32, a row per candidate, after a log, after none, and for requests and items that the log does not have."""
     log = log or events.example_log()
-    for when, learned_from in (("after a log without events", events.empty(log)), ("after a log", log)):
-        state = scorer.fit(learned_from)
+    empty = events.empty(log)
+    lives = (
+        ("after init", scorer.init),
+        ("after a log without events", lambda: scorer.fit(empty)),
+        ("after a log", lambda: scorer.fit(log)),
+    )
+    for when, life in lives:
+        state = life()
         for asked, request in (("a request of the log", events.request(log, 0)), ("a request unlike any", events.unseen_request(log))):
             for catalogue in (log.items, events.with_unseen_item(log)):
                 for part in events.parts(catalogue):
@@ -102,7 +108,7 @@ def check_snapshot(scorer: Scorer[Any], *, log: Events | None = None) -> None:
     state = scorer.fit(log)
     data = states.dumps(scorer, state)
     other_process = rebuilt(scorer)
-    loaded = states.loads(other_process, other_process.fit(events.empty(log)), data)
+    loaded = reloaded(other_process, data)
     if isinstance(scorer, Online):
         state, loaded = (_updated(owner, kept, log, log.items, range(20)) for owner, kept in ((scorer, state), (other_process, loaded)))
     request = events.request(log, 0)

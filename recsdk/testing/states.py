@@ -14,7 +14,7 @@ from recsdk import arrays
 from recsdk import states as codec
 from recsdk.base import Array, Context, Interaction, Policy, Rng
 from recsdk.drivers.jitted import Jitted
-from recsdk.errors import InvalidValue
+from recsdk.errors import InvalidValue, LedgerCorrupt
 from recsdk.testing import inputs
 
 TOLERANCE = 1e-9
@@ -133,6 +133,14 @@ def loads(policy: Policy[Any], dim: int, data: bytes) -> Any:
     state = codec.loads(_inner(policy), template, data)
     close(policy, template)
     return state
+
+
+def reloaded(component: Any, data: bytes) -> Any:
+    """Reads the state of a scorer or encoder as another process would: by the template that `init` gives."""
+    try:
+        return codec.loads(component, component.init(), data)
+    except LedgerCorrupt as error:
+        raise AssertionError(f"snapshot: {component!r}: init must return a state of the same records as fit: {error}") from error
 
 
 def close(policy: Policy[Any], *states: Any) -> None:

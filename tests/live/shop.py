@@ -39,6 +39,9 @@ class Hashing:
 
     dim: int = 3
 
+    def init(self):
+        return Anchors(np.zeros(self.dim, np.float32))
+
     def fit(self, log, *, state=None, seed=0):
         return Anchors(np.full(self.dim, len(log.item) / 100, np.float32))
 
@@ -62,6 +65,9 @@ class TopicTally:
     """A scorer that learns online from the features of what was shown; its state is a dict that grows."""
 
     columns: ClassVar[tuple[str, ...]] = ("topic_tally",)
+
+    def init(self):
+        return {}
 
     def fit(self, log):
         return {}

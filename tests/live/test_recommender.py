@@ -396,6 +396,9 @@ class Fixed:
 
     dim: ClassVar[int] = 2
 
+    def init(self):
+        return ()
+
     def fit(self, log, *, state=None, seed=0):
         return ()
 

@@ -204,7 +204,7 @@ class Answers:
     def fit(self, log, *, state=None, seed=0):
         return ()
 
-    def init(self, prior):
+    def init(self, prior=None):
         return ()
 
     def score(self, state, request, candidates):

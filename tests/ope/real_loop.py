@@ -35,6 +35,10 @@ class Cells:
 
     columns: ClassVar[tuple[str, ...]] = tuple(f"{segment}x{item}" for segment in range(NUM_SEGMENTS) for item in range(NUM_ITEMS))
 
+    def init(self) -> tuple[()]:
+        """Returns an empty state."""
+        return ()
+
     def fit(self, log: Any) -> tuple[()]:
         """See `recsdk.base.Scorer`."""
         del log

@@ -16,6 +16,9 @@ class Sound:
 
     columns: ClassVar[Any] = ("count", "age")
 
+    def init(self):
+        return {"count": np.zeros(100)}
+
     def fit(self, log):
         return {"count": np.bincount(log.item, log.reward, minlength=100)}
 
@@ -80,7 +83,7 @@ class CountsBesideTheState(Sound):
         return {"count": np.zeros(100)}
 
     def score(self, state, request, candidates):
-        return super().score({"count": state["count"] + self.count}, request, candidates)
+        return super().score({"count": state["count"] + getattr(self, "count", 0)}, request, candidates)
 
 
 @attrs.frozen(kw_only=True)
@@ -106,6 +109,18 @@ class ShufflesByTheGlobalGenerator(Sound):
 class HashesText(Sound):
     def fit(self, log):
         return {"count": super().fit(log)["count"] + hash(log.items.ids[0]) % 1000}
+
+
+@attrs.frozen(kw_only=True)
+class StartsAsAnotherRecord(Sound):
+    def init(self):
+        return [np.zeros(100)]
+
+    def score(self, state, request, candidates):
+        return super().score({"count": state[0]} if isinstance(state, list) else state, request, candidates)
+
+    def update(self, state, request, item, reward):
+        return super().update({"count": state[0]} if isinstance(state, list) else state, request, item, reward)
 
 
 SCRATCH: dict[str, Any] = {}
@@ -142,6 +157,9 @@ class SoundEncoder:
     """A linear map of fixed random features; a mutant differs from it in one method."""
 
     dim: Any = 3
+
+    def init(self):
+        return {"weight": np.ones(self.dim, np.float32)}
 
     def fit(self, log, *, state=None, seed=0):
         return {"weight": np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)}
@@ -187,7 +205,7 @@ class KeepsTheModelBesideTheState(SoundEncoder):
         return state
 
     def encode_items(self, state, items):
-        return super().encode_items(state, items) * np.float32(1 + self.model)
+        return super().encode_items(state, items) * np.float32(1 + getattr(self, "model", 0))
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -226,6 +244,7 @@ SCORERS = [
     ("purity", SortsTheLogInPlace()),
     ("purity", FitsAtRandom()),
     ("snapshot", CountsBesideTheState()),
+    ("snapshot", StartsAsAnotherRecord()),
     ("online", TakesALogarithm()),
     ("declaration", EqualsOnlyItself()),
     ("randomness", ShufflesByTheGlobalGenerator()),

@@ -27,6 +27,10 @@ class PriceMatch:
     budget: str = attrs.field(default="budget", validator=attrs.validators.instance_of(str))
     price: str = attrs.field(default="price", validator=attrs.validators.instance_of(str))
 
+    def init(self) -> tuple[()]:
+        """Returns an empty state."""
+        return ()
+
     def fit(self, log: Events) -> tuple[()]:
         """Learns nothing: there is no state."""
         del log
