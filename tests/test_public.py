@@ -90,6 +90,85 @@ def test_every_public_name_says_what_it_is(name):
         assert [method for method, value in methods.items() if not method.startswith("_") and not value.__doc__] == []
 
 
+WITHOUT_EXAMPLE = """
+    recsdk: JaxRandom Recommender Replay Round Simulation SlateSimulation Sweep replay simulate simulate_slates
+    recsdk.base: Context Decision Events Interaction Items Request decide decide_slate learn
+    recsdk.checks: check_context check_interaction check_log check_probs check_reward integer number require_integer require_number
+    recsdk.data: column_kind concatenate_items events_from_rows requests_table rows_from_items take
+    recsdk.datasets: OpenBandit bernoulli_ts_probs read_events read_items read_jester read_log read_log_chunks read_movielens
+        read_open_bandit read_pmlb
+    recsdk.encoders.two_tower: TwoTower TwoTowerState
+    recsdk.environments: Cascade ChangingWorld ClassificationWorld DriftingWorld GeometricDelay HeavyTailedWorld LinearWorld
+        LogisticWorld NeuralWorld PositionBias RatingsWorld
+    recsdk.errors: nearest one_of
+    recsdk.explore: greedy inverse_gap mix softmax uniform votes
+    recsdk.ledger: DecisionRecord ItemRecord RewardRecord
+    recsdk.ledger.sqlite: Sqlite
+    recsdk.live.features: prior
+    recsdk.live.log: Learned count_decisions read_ledger read_ledger_chunks read_policy
+    recsdk.live.recommender: Slate
+    recsdk.ope: Boosting Chosen Clip Clipped CrossFit Diagnostics Estimate Evaluation Judgement LinearSoftmax Logistic MLP Optimistic
+        Partial RejectionReplay Ridge Rounds Selection SubGaussian Switch Terms accepted_mean accumulate add balanced delta diagnose dm
+        dr evaluate finish fit_reward_model importance influence ips judge matched_mean merge mips more_robust num_repeated
+        rejection_replay rounds same_category select shrunk slope sndr snips split unshrunk value weighted
+    recsdk.ope.comparison: Compared compare
+    recsdk.ope.intervals: Bounded Resampled Sequence Validity adaptively_weighted bootstrap bounded caveats clopper_pearson
+        confidence_sequence drifting_sequence empirical_bernstein empirical_likelihood join merge moving_block resample studentised
+        trailing_variance
+    recsdk.ope.planning: Goal Plan plan plan_floors
+    recsdk.ope.report: report
+    recsdk.ope.slates: SlateMoments Slates cascade_dr every_slate gather independent_ips interaction_ips interaction_snips plackett_luce
+        pseudo_inverse slate_ips slate_moments slate_snips
+    recsdk.plugins: Listing Plugin build find hyperparameters installed listing resolve
+    recsdk.policies.bag: Bag
+    recsdk.policies.boltzmann: Boltzmann
+    recsdk.policies.budgeted: Budgeted
+    recsdk.policies.columns: ByColumn
+    recsdk.policies.conservative: Conservative
+    recsdk.policies.disjoint: DisjointLinTS DisjointLinUCB
+    recsdk.policies.epsilon_decay: EpsilonDecay
+    recsdk.policies.epsilon_greedy: EpsilonGreedy
+    recsdk.policies.exp3: EXP3
+    recsdk.policies.experts: EXP4 TsallisINF
+    recsdk.policies.floor: WithFloor
+    recsdk.policies.hybrid: HybridLinTS HybridLinUCB
+    recsdk.policies.linear: LinTS LinUCB
+    recsdk.policies.logistic: LogisticTS
+    recsdk.policies.neural: NeuralLinear NeuralSquareCB
+    recsdk.policies.squarecb: SquareCB
+    recsdk.policies.uniform: Uniform
+    recsdk.policies.wide_deep: WideDeep
+    recsdk.scorers.item_knn: ItemKNN
+    recsdk.scorers.popularity: Popularity
+    recsdk.scorers.recency: Recency
+    recsdk.testing: example_log parametrize_encoders parametrize_scorers
+"""
+"""Public names whose docstrings still lack an example, by module. Give a name its example, then delete it here. Add none."""
+
+
+def needs_example(entry):
+    """Tells whether a documented object is to show an example: all but constants, and protocols, which have no behaviour of their own."""
+    return (
+        (inspect.isclass(entry) or inspect.isfunction(entry))
+        and not getattr(entry, "_is_protocol", False)
+        and entry is not recsdk.base.Array
+    )
+
+
+def without_example():
+    module = ""
+    for word in WITHOUT_EXAMPLE.split():
+        if word.endswith(":"):
+            module = word.removesuffix(":")
+        else:
+            yield f"{module}.{word}"
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTED if needs_example(found(name))])
+def test_every_public_name_shows_an_example(name):
+    assert ">>>" in (found(name).__doc__ or "") or name in without_example(), f"give {name} an `Example:` with >>> lines"
+
+
 def test_nothing_private_is_documented():
     assert [name for name in DOCUMENTED if "._" in name] == []
 
