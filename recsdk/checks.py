@@ -289,6 +289,7 @@ def check_log(log: Any) -> None:
         "weight": (weight, np.float64, (rounds,)),
     }
     for field, (array, dtype, shape) in wanted.items():
+        plain_array(field, array)
         if array.dtype != dtype or array.shape != shape:
             raise InvalidLog(f"{field} must be {np.dtype(dtype)}{list(shape)}, got {array.dtype}{list(array.shape)}.")
     with np.errstate(invalid="ignore", over="ignore"):
@@ -327,6 +328,9 @@ def _refuse_rows(field: str, values: np.ndarray, bad: np.ndarray, wanted: str) -
 
 def _check_shapes(context: Any) -> None:
     features, mask, item = context
+    if not type(features) is type(mask) is type(item) is np.ndarray:
+        for field, array in zip(("features", "mask", "item"), context, strict=True):
+            plain_array(field, array, error=InvalidContext)
     shape = mask.shape
     if features.dtype != np.float64 or features.ndim != 2 or features.shape[:1] != shape:
         raise InvalidContext(f"features must be float64[K, D] with K = {len(mask)} as in mask, got {features.dtype}{list(features.shape)}.")

@@ -1,12 +1,13 @@
-"""Every error that recsdk raises on purpose.
+"""Every error that recsdk raises on purpose, and every warning.
 
 RecsdkError
 |- InvalidValue (ValueError)         a value out of its range; the message has its name, the value, what would be right
 |  |- InvalidContext                 features, mask or item of a wrong shape, type, or not finite
 |  |- InvalidReward                  a reward that is not a finite number
 |  |- InvalidPropensity              a propensity outside (0, 1]
-|  |- InvalidProbs                   a policy's answer that is not a distribution
-|  |- InvalidScores                  a scorer's or encoder's answer of a wrong shape, type, or not finite
+|  |- InvalidAnswer                  a plugin's answer that breaks its contract: the server's fault, not the caller's
+|  |  |- InvalidProbs                a policy's answer that is not a distribution
+|  |  `- InvalidScores               a scorer's, encoder's or rule's answer of a wrong shape or type, not finite, or too large
 |  |- InvalidRequest                 a request or item that cannot be stored or encoded
 |  |- InvalidLog                     a log with a bad row, by its number
 |  |- EmptyLog                       a log without rows
@@ -29,6 +30,9 @@ RecsdkError
 |  |- LedgerMismatch                 the folder was written by other parts than the ones given
 |  `- LedgerCorrupt                  stored bytes that are not what was written
 `- InsufficientOverlap (ValueError)  a log that cannot answer for this target policy
+RecsdkWarning (UserWarning)
+|- IgnoredInput                      input that nothing reads, or that was left out; said once
+`- ChangedSetting                    a folder opened with another setting than before
 """
 
 from __future__ import annotations
@@ -57,12 +61,16 @@ class InvalidPropensity(InvalidValue):
     """A propensity outside (0, 1]."""
 
 
-class InvalidProbs(InvalidValue):
+class InvalidAnswer(InvalidValue):
+    """A plugin's answer that breaks its contract, or a plugin that writes to its input: the server's fault, not the caller's."""
+
+
+class InvalidProbs(InvalidAnswer):
     """A policy's answer that is not a distribution over the candidates."""
 
 
-class InvalidScores(InvalidValue):
-    """A scorer's or encoder's answer of a wrong shape or type, or not finite."""
+class InvalidScores(InvalidAnswer):
+    """A scorer's, encoder's or rule's answer of a wrong shape or type, not finite, or beyond the largest score."""
 
 
 class InvalidRequest(InvalidValue):
@@ -153,8 +161,25 @@ class InsufficientOverlap(RecsdkError, ValueError):
     """A log that cannot answer for this target policy."""
 
 
+class RecsdkWarning(UserWarning):
+    """Base of all warnings of recsdk."""
+
+
+class IgnoredInput(RecsdkWarning):
+    """Input that nothing reads, or that was left out. It is said once; `warnings.simplefilter("error", IgnoredInput)` makes it an error."""
+
+
+class ChangedSetting(RecsdkWarning):
+    """A folder opened with another setting than before; the new one holds from now on."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns " Did you mean 'x'?" for the known name closest to `name`, or an empty string."""
+    """Returns " Did you mean 'x'?" for the known name closest to `name`, or an empty string.
+
+    Example:
+        >>> nearest("aple", ["apple", "pear"])
+        " Did you mean 'apple'?"
+    """
     match = difflib.get_close_matches(str(name), list(known), n=1)
     return f" Did you mean {match[0]!r}?" if match else ""
 
@@ -164,6 +189,12 @@ def one_of(field: str, value: object, allowed: Iterable[object]) -> None:
 
     Raises:
         InvalidValue: naming the field, the value and the choices.
+
+    Example:
+        >>> one_of("colour", "red", ["red", "green"])
+        >>> one_of("colour", "blue", ["red", "green"])
+        Traceback (most recent call last):
+        recsdk.errors.InvalidValue: colour must be one of ('red', 'green'), got 'blue'.
     """
     choices = tuple(allowed)
     if value not in choices:

@@ -323,3 +323,16 @@ def test_a_masked_array_without_masked_entries_is_an_array():
         plain_array("x", np.ma.masked)
     assert type(plain_array("x", np.ma.array([1.0, 2.0]))) is np.ndarray
     assert given_chances("p", np.float32(1.0000001)).values.shape == ()
+
+
+@pytest.mark.parametrize("place", ["reward", "propensity", "weight", "action"])
+def test_a_log_with_a_masked_value_is_refused_as_one_with_nan(place):
+    masked = np.ma.array(getattr(log(), place), mask=np.arange(len(log().reward)) == 1)
+    with pytest.raises(InvalidLog, match=rf"{place}\[1\] must be a value, got a masked one"):
+        check_log(log()._replace(**{place: masked}))
+
+
+def test_a_context_with_a_masked_feature_is_refused():
+    features = np.ma.array(np.ones((2, 1)), mask=[[False], [True]])
+    with pytest.raises(InvalidContext, match=r"features\[1\] must be a value, got a masked one"):
+        check_context(Context(features, np.ones(2, bool), np.arange(2)))

@@ -30,7 +30,8 @@ WHOLE = (
 """Modules that are public as a whole: of others the reference lists single names."""
 
 DIRECTIVE = re.compile(r"^::: (\S+)\n((?:    .*\n)*)", re.MULTILINE)
-ERRORS = {name: value for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, errors.RecsdkError)}
+ROOTS = (errors.RecsdkError, errors.RecsdkWarning)
+ERRORS = {name: value for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, ROOTS)}
 
 
 def documented():
@@ -100,7 +101,6 @@ WITHOUT_EXAMPLE = """
     recsdk.encoders.two_tower: TwoTower TwoTowerState
     recsdk.environments: Cascade ChangingWorld ClassificationWorld DriftingWorld GeometricDelay HeavyTailedWorld LinearWorld
         LogisticWorld NeuralWorld PositionBias RatingsWorld
-    recsdk.errors: nearest one_of
     recsdk.explore: greedy inverse_gap mix softmax uniform votes
     recsdk.ledger: DecisionRecord ItemRecord RewardRecord
     recsdk.ledger.sqlite: Sqlite
@@ -190,7 +190,7 @@ def tree(text):
 
 def test_every_error_is_in_the_tree_at_its_place():
     drawn = tree(errors.__doc__.partition("\n\n")[2])
-    assert drawn == {name: None if error is errors.RecsdkError else error.__bases__[0].__name__ for name, error in ERRORS.items()}
+    assert drawn == {name: None if error in ROOTS else error.__bases__[0].__name__ for name, error in ERRORS.items()}
 
 
 def test_the_tree_names_the_builtin_errors_that_a_caller_would_catch():

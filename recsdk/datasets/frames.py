@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recsdk.base import Context, Interaction
-from recsdk.checks import check_log, require_integer
+from recsdk.checks import check_log, plain_array, require_integer
 from recsdk.datasets._files import import_polars
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, nearest
 
@@ -73,10 +73,13 @@ def _read_stream(stream: Any) -> Any:
 
 
 def _numbers(name: str, column: Any, dtype: type) -> np.ndarray:
-    array = np.asarray(column)
+    array = plain_array(name, column)
     if array.ndim != 1 or (array.size and array.dtype.kind not in ("iu" if dtype is np.int64 else "iuf")):
         whole = "whole numbers" if dtype is np.int64 else "numbers"
         raise InvalidLog(f"{name} must be a column of {whole}, got {array.dtype}{list(array.shape)}.")
+    if dtype is np.int64 and array.dtype == np.uint64 and (over := array > np.iinfo(np.int64).max).any():
+        row = int(over.argmax())
+        raise InvalidLog(f"{name} must be a whole number below 2**63, got {array[row]} in row {row}.")
     return array.astype(dtype)
 
 

@@ -154,3 +154,15 @@ def test_a_bad_row_of_a_chunk_is_named(tmp_path):
     empty.write_text("")
     with pytest.raises(EmptyLog, match="at least one row"):
         next(datasets.read_log_chunks(empty))
+
+
+def test_a_masked_value_is_refused_as_nan_is():
+    columns = {**COLUMNS, "reward": np.ma.array([1.0, 0.0, 3.0], mask=[True, False, True])}
+    with pytest.raises(InvalidLog, match=r"reward\[0\] must be a value, got a masked one \(2 of 3 rows"):
+        datasets.log_from_frame(columns)
+
+
+def test_a_whole_number_beyond_int64_is_refused_by_its_value():
+    columns = {**COLUMNS, "action": np.array([2, 0, 2**63], np.uint64)}
+    with pytest.raises(InvalidLog, match="action must be a whole number below 2\\*\\*63, got 9223372036854775808 in row 2"):
+        datasets.log_from_frame(columns)
