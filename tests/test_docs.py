@@ -3,7 +3,9 @@
 import doctest
 import importlib.util
 import os
+import random
 import re
+import secrets
 import unittest
 from pathlib import Path
 
@@ -32,6 +34,15 @@ def relative(path):
     return path.relative_to(ROOT).as_posix()
 
 
+@pytest.fixture
+def seeded(request, monkeypatch):
+    """Makes a page's draws the same in every run: the salts of its folders, the ids of its decisions, and what it draws by `random`."""
+    name = request.node.name
+    monkeypatch.setattr(secrets, "token_bytes", random.Random(name).randbytes)
+    random.seed(name)
+
+
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_every_snippet_of_a_page_runs(page, tmp_path, monkeypatch):
     module = NEEDS.get(relative(page))
@@ -47,6 +58,7 @@ def test_every_snippet_of_a_page_runs(page, tmp_path, monkeypatch):
             pytest.fail(f"line {example.line} skips: {reason}")
 
 
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("module", MODULES, ids=relative)
 def test_every_example_of_a_docstring_runs(module, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

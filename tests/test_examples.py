@@ -16,8 +16,18 @@ from tests.shared import shared
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
+SEEDED = """
+import random, runpy, secrets, sys
+random.seed(0)
+secrets.token_bytes = random.Random(0).randbytes
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a script with the same salts and decision ids each time, so that what it prints is the same."""
+
+
 def run_example(name, *arguments):
-    return run_python("-W", "error", str(EXAMPLES / f"{name}.py"), *map(str, arguments))
+    return run_python("-W", "error", "-c", SEEDED, str(EXAMPLES / f"{name}.py"), *map(str, arguments))
 
 
 def printed(name, *arguments):
