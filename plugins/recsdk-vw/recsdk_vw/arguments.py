@@ -1,12 +1,12 @@
-"""What each exploration takes, in Vowpal Wabbit's own words, and what a user may add to it."""
+"""What each exploration takes, in Vowpal Wabbit's own words."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from recsdk.errors import InvalidValue
+from recsdk_vw import options as further
 
 
 class Exploration(NamedTuple):
@@ -37,84 +37,17 @@ EXPLORATIONS: Mapping[str, Exploration] = {
 
 HYPERPARAMETERS = tuple(dict.fromkeys(name for exploration in EXPLORATIONS.values() for name in exploration.defaults))
 
-# Beside the flags of the explorations: what `VW` sets; other problems and explorations; input, output and stored state, since the state is
-# in the handle and goes through `dumps` and `loads`; learners that crash 9.11.9 beside an exploration, learn while they predict,
-# or need several passes; ksvm, with which regcb answers NaN.
-REFUSED = frozenset(
-    """
-    bit_precision cb_explore_adf cb_max_cost cb_min_cost cb_type dsjson learning_rate quiet random_seed
-    cb cb_adf cb_eval cb_explore cbify ccb_explore_adf elim first_only graph_feedback large_action_space no_predict regcbopt slates
-    synthcover audit cache cache_file csv daemon data dictionary feature_mask final_regressor flatbuffer help initial_regressor
-    invert_hash json passes port predictions raw_predictions readable_model save_per_pass testonly version
-    bfgs boosting freegrad ksvm lrq nn pistol
-    """.split()  # noqa: SIM905  (as a list it would be sixty lines)
-)
-DEFAULT_LEARNING_RATE = 0.5
-
-SHORT = {
-    "-a": "audit",
-    "-b": "bit_precision",
-    "-c": "cache",
-    "-d": "data",
-    "-f": "final_regressor",
-    "-h": "help",
-    "-i": "initial_regressor",
-    "-k": "cache",
-    "-l": "learning_rate",
-    "-p": "predictions",
-    "-r": "raw_predictions",
-    "-t": "testonly",
-}
-
-
-def split(policy: Any) -> tuple[str, ...]:
-    """Splits a `VW`'s further options as a shell would, and refuses those that it sets itself or that would break its promises.
-
-    Raises:
-        InvalidValue: naming the option.
-    """
-    options = policy.options
-    try:
-        tokens = tuple(shlex.split(options))
-    except ValueError as error:
-        raise InvalidValue(f"VW.options must be words as on a command line, got {options!r}: {error}.") from error
-    names = {name for token in tokens if (name := _name(token))}
-    if refused := names & (REFUSED | _flags()):
-        raise InvalidValue(f"VW.options must not set {sorted(refused)}, which VW sets from its fields or by itself, got {options!r}.")
-    if names & {"coin", "ftrl"} and policy.exploration == "regcb":
-        raise InvalidValue(
-            f"VW.options must not have --coin or --ftrl with regcb, whose intervals are of gradient descent, got {options!r}."
-        )
-    if names & {"coin", "ftrl"} and policy.learning_rate != DEFAULT_LEARNING_RATE:
-        raise InvalidValue(f"VW.learning_rate does nothing beside --coin and --ftrl, which have --ftrl_alpha, got {policy.learning_rate}.")
-    if names & {"sgd", "invariant", "normalized"} and "adaptive" not in names:
-        # Else what a saved and loaded model learns depends on how many examples it predicted.
-        raise InvalidValue(f"VW.options must have --adaptive beside --sgd, --invariant or --normalized, got {options!r}.")
-    return tokens
-
-
-def _name(token: str) -> str | None:
-    """Returns the long name of the option that a token starts, and None for a value."""
-    if token.startswith("--"):
-        return token[2:].partition("=")[0]
-    return SHORT.get(token[:2])
-
-
-def _flags() -> set[str]:
-    named = {_flag(name, field)[2:] for name, exploration in EXPLORATIONS.items() for field in exploration.defaults}
-    return named | {switch[2:] for exploration in EXPLORATIONS.values() for switch in exploration.switch}
-
 
 def command_line(policy: Any) -> tuple[str, ...]:
     """Returns Vowpal Wabbit's arguments for a validated `VW`, but for the random seed, which a saved model brings along."""
     words = ["--cb_explore_adf", "--dsjson", "--quiet", *EXPLORATIONS[policy.exploration].switch]
-    options = {_flag(policy.exploration, name): getattr(policy, name) for name in EXPLORATIONS[policy.exploration].defaults}
-    options |= {"--cb_type": policy.cb_type, "--learning_rate": policy.learning_rate, "--bit_precision": policy.bits}
+    values = {_flag(policy.exploration, name): getattr(policy, name) for name in EXPLORATIONS[policy.exploration].defaults}
+    values |= {"--cb_type": policy.cb_type, "--learning_rate": policy.learning_rate, "--bit_precision": policy.bits}
     if policy.exploration in ("squarecb", "regcb"):
-        options |= {"--cb_min_cost": -policy.max_reward, "--cb_max_cost": -policy.min_reward}
-    words += [word for flag, value in options.items() if value is not None for word in (flag, str(value))]
+        values |= {"--cb_min_cost": -policy.max_reward, "--cb_max_cost": -policy.min_reward}
+    words += [word for flag, value in values.items() if value is not None for word in (flag, str(value))]
     words += [word for letters in policy.interactions for word in ("--interactions", letters)]
-    return (*words, *split(policy))
+    return (*words, *further.split(policy))
 
 
 def _flag(exploration: str, name: str) -> str:

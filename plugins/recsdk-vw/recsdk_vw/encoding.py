@@ -35,7 +35,7 @@ class Feature(NamedTuple):
 
     Attributes:
         namespace: key of the innermost object or list around it; " " at the top.
-        name: its key; for text `key=value`; in a list its index, or the text.
+        name: its key; for text `key=value`; in a list the text, or the place of a number among the list's numbers.
         value: a number, 1 for text and true.
     """
 
@@ -52,9 +52,17 @@ class Hashing:
     column h mod dim, sign + where h < 2 ** 63. They are the same everywhere and for good, and not VW's own. Shared features are the same
     for all candidates, so a linear policy can use them in `interactions` only.
 
+    The features are those that VW finds, with two differences. VW drops a whole line that has text or booleans in a list; here each text is
+    a feature, and true is 1. To VW `{"a": "bc"}` and `{"ab": "c"}` are one feature; here they are two.
+
     Attributes:
         dim: number of columns.
         interactions: pairs of first letters of namespaces, such as "GT", whose features are multiplied; hashed as `n^a*m^b`.
+
+    Example:
+        >>> from recsdk_vw import Hashing
+        >>> Hashing(dim=4)({"User": {"age": 30}}, {"item": ["red", 0.5]}, {}).tolist()
+        [0.5, -30.0, 1.0, 0.0]
 
     References:
         Weinberger et al., Feature Hashing for Large Scale Multitask Learning, ICML 2009.
@@ -95,6 +103,11 @@ class Numbers:
 
     Attributes:
         namespace: the list's key.
+
+    Example:
+        >>> from recsdk_vw import Numbers
+        >>> Numbers()({}, {"f": [0.5, 2]}, {}).tolist()
+        [0.5, 2.0]
     """
 
     namespace: str = attrs.field(default="f", validator=attrs.validators.instance_of(str))
@@ -124,13 +137,15 @@ def flat(node: Mapping[str, Any], namespace: str = " ") -> Iterator[Feature]:
 
 
 def _listed(values: list[Any], namespace: str) -> Iterator[Feature]:
-    for index, value in enumerate(values):
+    index = 0  # VW counts the numbers alone, zeros among them
+    for value in values:
         if isinstance(value, Mapping):
             yield from flat(value, namespace)
         elif isinstance(value, str):
             yield Feature(namespace, value, 1.0)
         elif isinstance(value, (int, float)):
             yield Feature(namespace, str(index), float(value))
+            index += 1
         elif value is not None:
             raise InvalidLog(f"a list of features must have numbers, text or objects, got {value!r:.80} under {namespace!r}.")
 

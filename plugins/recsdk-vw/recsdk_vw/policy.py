@@ -15,6 +15,7 @@ from recsdk_vw import arguments, examples, learner, models
 from recsdk_vw.arguments import EXPLORATIONS, HYPERPARAMETERS, Exploration
 from recsdk_vw.examples import Candidates, Layout
 from recsdk_vw.learner import Learner, Settings
+from recsdk_vw.options import DEFAULT_LEARNING_RATE
 
 
 def _exploration(policy: VW) -> Exploration:
@@ -84,7 +85,7 @@ class VW:
     rnd_invlambda: float | None = _tunable("rnd_invlambda", number(above=0))
     num_rounds: int | None = _tunable("num_rounds", integer(at_least=1))
     cb_type: Literal["mtr", "dr", "ips", "dm"] = attrs.field(default="mtr")
-    learning_rate: float = attrs.field(default=arguments.DEFAULT_LEARNING_RATE, validator=number(above=0))
+    learning_rate: float = attrs.field(default=DEFAULT_LEARNING_RATE, validator=number(above=0))
     bits: int = attrs.field(default=18, validator=[integer(at_least=1), number(at_most=30)])
     seed: int = attrs.field(default=0, validator=[integer(at_least=0), number(at_most=2**64 - 1)])
     min_reward: float = attrs.field(default=0.0, validator=number())

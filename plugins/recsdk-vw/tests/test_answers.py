@@ -5,15 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recsdk_vw import VW
+from recsdk_vw.arguments import EXPLORATIONS
+from recsdk_vw.rounds import DIM, RNG, context, fold, interaction, rounds
 from vowpalwabbit import Workspace
-from vw_rounds import DIM, RNG, context, each_exploration, fold, interaction, rounds
 
 import recsdk
 from recsdk import plugins
 from recsdk.base import Context, Native
 
 
-@each_exploration
+@pytest.mark.parametrize("exploration", EXPLORATIONS)
 def test_an_entry_point_gives_each_exploration_its_name(exploration):
     policy = plugins.load("policies", f"vw-{exploration}", learning_rate=0.25)
     assert policy == VW(exploration=exploration, learning_rate=0.25)
@@ -106,7 +107,7 @@ def experienced(exploration):
     return policy, fold(policy, rounds(120))
 
 
-@each_exploration
+@pytest.mark.parametrize("exploration", EXPLORATIONS)
 @settings(max_examples=25, deadline=None)
 @given(data=st.data())
 def test_permuting_and_padding_the_candidates_permutes_the_answer_exactly(exploration, data):

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recsdk_vw import VW, Hashing, Numbers, drive, read_dsjson, write_dsjson
-from test_files import make_log
-from vw_reference import reference
+from recsdk_vw.rounds import make_log
 
 import recsdk
 from recsdk import ope
@@ -42,7 +41,7 @@ def test_a_line_is_one_decision(tmp_path):
     assert (found.num_skipped, found.num_bad) == (0, 0)
 
 
-def test_the_joined_log_of_the_reinforcement_learning_client_has_its_known_values():
+def test_the_joined_log_of_the_reinforcement_learning_client_has_its_known_values(reference):
     path = reference("rl_joiner/average_reward_100_interactions.json")
     expected = json.loads(reference("rl_joiner/expected.json").read_text())
     log = read_dsjson(path).log
@@ -59,7 +58,7 @@ def test_the_joined_log_of_the_reinforcement_learning_client_has_its_known_value
         assert reward == pytest.approx(np.mean([one["v"] for one in json.loads(line)["o"]] or [0.0]), abs=1e-6)
 
 
-def test_a_conditional_bandit_is_a_decision_for_each_slot_over_what_is_left():
+def test_a_conditional_bandit_is_a_decision_for_each_slot_over_what_is_left(reference):
     path = reference("rl_joiner/ccb_sum_reward_100_interactions.json")
     found = read_dsjson(path)
     events = [json.loads(line) for line in path.read_text().splitlines()]
@@ -74,7 +73,7 @@ def test_a_conditional_bandit_is_a_decision_for_each_slot_over_what_is_left():
     assert (found.log.propensity[1::2] == 1.0).all()
 
 
-def test_in_slates_each_slot_has_its_own_candidates_and_all_share_one_reward():
+def test_in_slates_each_slot_has_its_own_candidates_and_all_share_one_reward(reference):
     path = reference("rl_joiner/slates_average_reward_100_interactions.json")
     found = read_dsjson(path)
     assert found.log.context.mask[:2].tolist() == [[True, True, False, False, False], [False, False, True, True, True]]
@@ -191,7 +190,7 @@ def test_a_log_without_decisions_is_refused(tmp_path):
         read_dsjson(written(tmp_path, {**GOOD, "_skipLearn": True}, "x"), max_bad=1)
 
 
-def test_a_log_with_broken_lines_is_read_but_for_them():
+def test_a_log_with_broken_lines_is_read_but_for_them(reference):
     path = reference("vw_tests/train-sets/ccb_data_parse_error.json")
     with pytest.raises(InvalidLog, match="line 57"):
         read_dsjson(path)

@@ -2,34 +2,12 @@ import numpy as np
 import pytest
 from recsdk_vw import VW, drive, learner, replay_log, save_model, write_log
 from recsdk_vw.arguments import EXPLORATIONS
-from vw_rounds import all_probs, each_exploration, equal, fold, rounds
+from recsdk_vw.rounds import all_probs, equal, fold, make_log, rounds, stacked
 
 import recsdk
 from recsdk import ope
-from recsdk.base import Context, Interaction
+from recsdk.base import Context
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue
-
-
-def stacked(several):
-    """Returns rounds as a log, the shorter ones padded."""
-    several = list(several)
-    size = max(len(one.context.mask) for one in several)
-
-    def padded(array):
-        return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1))
-
-    columns = [np.stack([padded(array) for array in arrays]) for arrays in zip(*(one.context for one in several), strict=True)]
-    _, action, *numbers = zip(*several, strict=True)
-    return Interaction(Context(*columns), np.array(action), *(np.array(column, float) for column in numbers))
-
-
-def make_log(num_rounds=80, seed=0):
-    """Returns a log with weights, among them 0 and fractions, zero features, and identical candidates."""
-    rng = np.random.default_rng(seed)
-    log = stacked(rounds(num_rounds, seed))
-    features = np.where(rng.random(log.context.features.shape) < 0.3, 0.0, log.context.features)
-    features[::5, 1] = features[::5, 0]
-    return log._replace(context=log.context._replace(features=features), weight=rng.choice([0.0, 0.5, 1.0, 3.0], num_rounds))
 
 
 def fields(exploration):
@@ -123,7 +101,7 @@ def test_a_folder_that_is_there_is_not_written_over(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["form.json", "rounds.npz", "0000.dsjson"])
-@each_exploration
+@pytest.mark.parametrize("exploration", EXPLORATIONS)
 def test_a_folder_that_has_lost_something_is_refused(exploration, damage, tmp_path):
     policy = VW(**fields(exploration))
     write_log(policy, make_log(20), tmp_path / "log")

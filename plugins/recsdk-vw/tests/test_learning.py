@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 from recsdk_vw import VW
-from vw_rounds import DIM, RNG, ROWS, all_probs, context, each_exploration, equal, fold, interaction, rounds
+from recsdk_vw.arguments import EXPLORATIONS
+from recsdk_vw.rounds import DIM, RNG, ROWS, all_probs, context, equal, fold, interaction, rounds
 
 import recsdk
 from recsdk.environments import LinearWorld
 
 
-@each_exploration
+@pytest.mark.parametrize("exploration", EXPLORATIONS)
 def test_what_is_learned_does_not_depend_on_the_order_of_the_candidates(exploration):
     policy = VW(exploration=exploration)
 
@@ -18,7 +19,7 @@ def test_what_is_learned_does_not_depend_on_the_order_of_the_candidates(explorat
     assert policy.dumps(state) == policy.dumps(mirrored)
 
 
-@each_exploration
+@pytest.mark.parametrize("exploration", EXPLORATIONS)
 def test_predicting_changes_nothing(exploration):
     policy = VW(exploration=exploration)
     quiet, busy = policy.init(np.zeros(DIM)), policy.init(np.zeros(DIM))
@@ -40,7 +41,7 @@ def test_a_weight_counts_as_its_share_of_the_inverse_propensity(weight):
         np.testing.assert_allclose(left, right, rtol=1e-3)
 
 
-@each_exploration
+@pytest.mark.parametrize("exploration", EXPLORATIONS)
 def test_a_weight_changes_what_is_learned_and_zero_learns_nothing(exploration):
     policy = VW(exploration=exploration, **({"num_rounds": 10} if exploration == "first" else {}))
     states = [fold(policy, (one._replace(weight=weight) for one in rounds(30))) for weight in (1.0, 5.0)]

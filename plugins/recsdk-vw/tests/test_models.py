@@ -4,8 +4,9 @@ import attrs
 import numpy as np
 import pytest
 from recsdk_vw import VW, learner, save_model
+from recsdk_vw.arguments import EXPLORATIONS
+from recsdk_vw.rounds import DIM, RNG, all_probs, equal, fold, rounds
 from vowpalwabbit import Workspace
-from vw_rounds import DIM, RNG, all_probs, each_exploration, equal, fold, rounds
 
 from recsdk.errors import InvalidValue, LedgerMismatch
 
@@ -61,7 +62,7 @@ def test_plain_vowpal_wabbit_goes_on_from_what_a_policy_has_learned(tmp_path):
     workspace.finish()
 
 
-@each_exploration
+@pytest.mark.parametrize("exploration", EXPLORATIONS)
 def test_what_was_saved_predicts_as_what_was_learned(exploration, tmp_path):
     policy = VW(exploration=exploration)
     state = fold(policy, rounds(80))
@@ -70,7 +71,7 @@ def test_what_was_saved_predicts_as_what_was_learned(exploration, tmp_path):
     assert equal(all_probs(warm, again), all_probs(policy, state))
 
 
-@each_exploration
+@pytest.mark.parametrize("exploration", EXPLORATIONS)
 @pytest.mark.parametrize("max_characters", [1500, learner.MAX_CHARACTERS])
 def test_a_snapshot_after_a_warm_start_changes_nothing_bit_for_bit(exploration, max_characters, tmp_path, monkeypatch):
     monkeypatch.setattr(learner, "MAX_CHARACTERS", max_characters)

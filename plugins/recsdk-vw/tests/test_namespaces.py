@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from recsdk_vw import VW, examples
 from recsdk_vw.examples import Layout
+from recsdk_vw.rounds import DIM, RNG, all_probs, context, equal, fold, rounds
 from vowpalwabbit import Workspace
-from vw_rounds import DIM, RNG, all_probs, context, equal, fold, rounds
 
 from recsdk.base import Context
 from recsdk.errors import InvalidValue, LedgerMismatch

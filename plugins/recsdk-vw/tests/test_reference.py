@@ -4,7 +4,6 @@ import shlex
 import numpy as np
 import pytest
 from recsdk_vw import VW, drive, read_dsjson
-from vw_reference import commands, reference
 
 import recsdk
 
@@ -12,38 +11,43 @@ GOOD_LOSSES = [39, 40, 41, 72, 82, 91, 114, 119, *range(126, 130), 136, 137, 140
 FUZZ = {72: 1e-3}  # .508079 for .508142, within what Vowpal Wabbit's suite allows itself
 
 
-def run(number, folder):
-    """Runs one of Vowpal Wabbit's tests, in its own words but for the places of its files."""
-    words = shlex.split(commands()[number]["command"])
-    for index in range(1, len(words)):
-        if words[index - 1] == "-d":
-            words[index] = str(reference(f"vw_tests/{words[index]}"))
-        elif words[index - 1] in ("-p", "-f"):
-            words[index] = str(folder / words[index])
-    return drive(words)
+@pytest.fixture
+def run(commands, reference, tmp_path):
+    """A function that runs one of Vowpal Wabbit's tests, in its own words but for the places of its files."""
+
+    def driven(number):
+        words = shlex.split(commands[number]["command"])
+        for index in range(1, len(words)):
+            if words[index - 1] == "-d":
+                words[index] = str(reference(f"vw_tests/{words[index]}"))
+            elif words[index - 1] in ("-p", "-f"):
+                words[index] = str(tmp_path / words[index])
+        return drive(words)
+
+    return driven
 
 
 @pytest.mark.parametrize("number", GOOD_LOSSES)
-def test_vowpal_wabbits_own_tests_report_their_published_losses(number, tmp_path):
-    expected, report = commands()[number], run(number, tmp_path)
+def test_vowpal_wabbits_own_tests_report_their_published_losses(number, commands, run):
+    expected, report = commands[number], run(number)
     assert report.average_loss == pytest.approx(float(expected["average_loss"]), rel=FUZZ.get(number), abs=1e-5)
     assert report.num_examples == int(expected["examples"])
 
 
-def test_a_row_that_was_certain_to_be_lost_is_refused_as_in_test_700(tmp_path):
-    report = run(700, tmp_path)
+def test_a_row_that_was_certain_to_be_lost_is_refused_as_in_test_700(run):
+    report = run(700)
     assert (report.average_loss, report.num_examples) == (None, 0)
     assert "pdrop==1" in report.messages[0]
 
 
-def test_a_row_that_was_lost_nine_times_in_ten_weighs_ten_as_in_test_699(tmp_path):
-    assert run(699, tmp_path).weight == pytest.approx(9.999998, abs=1e-6)  # in float32
+def test_a_row_that_was_lost_nine_times_in_ten_weighs_ten_as_in_test_699(run, reference):
+    assert run(699).weight == pytest.approx(9.999998, abs=1e-6)  # in float32
     log = read_dsjson(reference("vw_tests/train-sets/cb_simple_pdrop.json")).log
     assert log.weight == pytest.approx([10.0], rel=1e-12)
 
 
-def test_the_running_values_of_test_114_are_the_published_ones_and_those_of_inverse_propensities(tmp_path):
-    run(114, tmp_path)
+def test_the_running_values_of_test_114_are_the_published_ones_and_those_of_inverse_propensities(run, reference, tmp_path):
+    run(114)
     published = reference("vw_tests/pred-sets/ref/cb_eval.preds").read_text()
     assert (tmp_path / "cb_eval.preds").read_text() == published
     shown = np.array([0, 1] * 4)  # eight rounds by turns; the second action costs 1, and policy k always shows action k
@@ -69,7 +73,7 @@ def as_dsjson(text):
 
 
 @pytest.mark.parametrize(("number", "num_slots"), [(231, 1), (232, 2)])
-def test_a_slate_decided_slot_by_slot_has_the_losses_of_vowpal_wabbits_conditional_bandit(number, num_slots, tmp_path):
+def test_a_slate_decided_slot_by_slot_has_the_losses_of_vowpal_wabbits_conditional_bandit(number, num_slots, commands, reference, tmp_path):
     path = tmp_path / "slate.dsjson"
     path.write_text(as_dsjson(reference("vw_tests/train-sets/ccb_losses.txt").read_text().strip()))
     log = read_dsjson(path).log
@@ -77,4 +81,4 @@ def test_a_slate_decided_slot_by_slot_has_the_losses_of_vowpal_wabbits_condition
     policy = VW(exploration="epsilon", epsilon=0.0, cb_type="ips", max_reward=3.0)
     probs = recsdk.replay(policy, log).decision.probs
     losses = -log.reward * probs[[0, 1], log.action] / log.propensity
-    assert losses[:num_slots].sum() == pytest.approx(float(commands()[number]["average_loss"]))
+    assert losses[:num_slots].sum() == pytest.approx(float(commands[number]["average_loss"]))

@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 from recsdk_vw import VW
-from vw_rounds import DIM, RNG, ROWS, all_probs, equal, fold, interaction, rounds
+from recsdk_vw.rounds import DIM, RNG, ROWS, all_probs, equal, fold, interaction, rounds
+from vowpalwabbit import Workspace
 
 from recsdk.base import Context
 from recsdk.errors import EmptyCandidates, InvalidContext, InvalidPropensity, InvalidReward, InvalidValue
@@ -70,3 +73,29 @@ def test_a_context_of_padding_is_refused():
 def test_bad_fields_are_refused_at_construction(fields, match):
     with pytest.raises(InvalidValue, match=match):
         VW(**fields)
+
+
+def learned_alone(cb_type, propensity, *, as_text):
+    """Returns Vowpal Wabbit's weights, all together, after one round that it was given without this plugin."""
+    label = {"_label_cost": -1, "_label_probability": propensity, "_label_Action": 1, "_labelIndex": 0, "a": [1, 2]}
+    line = json.dumps({**label, "c": {"_multi": [{"f": {"x": 1}}, {"f": {"y": 1}}]}})
+    workspace = Workspace(arg_list=["--cb_explore_adf", "--quiet", "--cb_type", cb_type, *([] if as_text else ["--dsjson"])])
+    examples = workspace.parse([f"0:-1:{propensity} |f x", "|f y"] if as_text else line)
+    workspace.learn(examples)
+    workspace.finish_example(examples)
+    total = sum(abs(workspace.get_weight(index)) for index in range(2**18))
+    workspace.finish()
+    return total
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+@pytest.mark.parametrize(("cb_type", "is_learned"), [("mtr", False), ("dr", False), ("ips", True), ("dm", True)])
+def test_vowpal_wabbit_alone_skips_a_probability_of_0_under_mtr_and_dr_and_learns_it_under_ips_and_dm(cb_type, is_learned, as_text):
+    assert (learned_alone(cb_type, 0.0, as_text=as_text) > 0) is is_learned
+
+
+@pytest.mark.parametrize("cb_type", ["mtr", "dr", "ips"])
+def test_vowpal_wabbit_alone_takes_a_probability_of_1_5_for_1_in_text_and_for_1_5_in_json(cb_type):
+    in_text, in_json = ([learned_alone(cb_type, propensity, as_text=as_text) for propensity in (1.0, 1.5)] for as_text in (True, False))
+    assert in_text[0] == in_text[1]
+    assert in_json[0] != in_json[1]

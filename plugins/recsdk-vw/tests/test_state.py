@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from recsdk_vw import VW, learner
 from recsdk_vw.arguments import EXPLORATIONS
-from vw_rounds import DIM, RNG, ROWS, all_probs, context, each_exploration, equal, fold, interaction, rounds
+from recsdk_vw.rounds import DIM, RNG, ROWS, all_probs, context, equal, fold, interaction, rounds
 
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch
 
@@ -30,7 +30,7 @@ def test_a_snapshot_in_the_middle_changes_nothing_bit_for_bit(exploration, cb_ty
         assert equal(all_probs(policy, state), all_probs(policy, whole))
 
 
-@each_exploration
+@pytest.mark.parametrize("exploration", EXPLORATIONS)
 def test_the_lines_that_a_state_keeps_stay_short(exploration, monkeypatch):
     monkeypatch.setattr(learner, "MAX_CHARACTERS", 2000)
     policy = VW(exploration=exploration, bits=8)

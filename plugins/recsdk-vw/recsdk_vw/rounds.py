@@ -1,20 +1,18 @@
-"""Logs and contexts for the tests."""
+"""Small random rounds and logs, to try a policy on."""
+
+from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-import pytest
-from recsdk_vw import VW
-from recsdk_vw.arguments import EXPLORATIONS
 
 from recsdk.base import Context, Interaction
+from recsdk_vw.policy import VW
 
 DIM = 4
 RNG = np.random.default_rng(0)
 ROWS = [[1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 0.0, 1.0]]
-
-each_exploration = pytest.mark.parametrize("exploration", EXPLORATIONS)
 
 
 def context(features: Any) -> Context:
@@ -35,6 +33,28 @@ def rounds(num_rounds: int, seed: int = 0) -> Iterator[Interaction]:
         features = rng.standard_normal((rng.integers(2, 7), DIM))
         action = int(rng.integers(len(features)))
         yield interaction(features, action, float(features[action].sum() > 0), 1 / len(features))
+
+
+def stacked(several: Iterable[Interaction]) -> Interaction:
+    """Returns rounds as a log, the shorter ones padded."""
+    several = list(several)
+    size = max(len(one.context.mask) for one in several)
+
+    def padded(array: np.ndarray) -> np.ndarray:
+        return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1))
+
+    columns = [np.stack([padded(array) for array in arrays]) for arrays in zip(*(one.context for one in several), strict=True)]
+    _, action, *numbers = zip(*several, strict=True)
+    return Interaction(Context(*columns), np.array(action), *(np.array(column, float) for column in numbers))
+
+
+def make_log(num_rounds: int = 80, seed: int = 0) -> Interaction:
+    """Returns a log with weights, among them 0 and fractions, zero features, and identical candidates."""
+    rng = np.random.default_rng(seed)
+    log = stacked(rounds(num_rounds, seed))
+    features = np.where(rng.random(log.context.features.shape) < 0.3, 0.0, log.context.features)
+    features[::5, 1] = features[::5, 0]
+    return log._replace(context=log.context._replace(features=features), weight=rng.choice([0.0, 0.5, 1.0, 3.0], num_rounds))
 
 
 def fold(policy: VW, log: Iterable[Interaction], state: Any = None) -> Any:
