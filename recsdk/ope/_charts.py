@@ -73,10 +73,9 @@ def propensities(points: Points) -> Any:
     """Draws the mean weight of always taking an item, by how often the log took it."""
     base = _chart(points).encode(x=alt.X("taken:Q", title="rounds that took the item").scale(type="log", nice=False, padding=12))
     colour = alt.condition("abs(datum.z) > 4.5", alt.value(SHADES[0]), alt.value(BLUE))
-    bars = base.mark_rule(opacity=0.4).encode(y=alt.Y("low:Q", title="mean weight").scale(zero=False), y2="high:Q", color=colour)
-    dots = base.mark_point(filled=True, size=35, opacity=0.9).encode(y=alt.Y("mean:Q").scale(zero=False), color=colour)
+    dots = base.mark_point(filled=True, size=35, opacity=0.9).encode(y=alt.Y("mean:Q", title="mean weight").scale(zero=False), color=colour)
     one = _chart([{"one": 1.0}]).mark_rule(color="black", strokeDash=[4, 3]).encode(y="one:Q")
-    return (bars + dots + one).properties(width=WIDTH, height=240)
+    return (dots + one).properties(width=WIDTH, height=240)
 
 
 def over_time(points: Points, logged: float) -> Any:

@@ -10,10 +10,12 @@ import numpy as np
 
 from recsdk.ope._importance import importance
 from recsdk.ope._rounds import Rounds
-from recsdk.ope._tally import items, tally
 from recsdk.ope.answers import Answer, Answers
+from recsdk.ope.calibration import z_score
 from recsdk.ope.diagnostics import MIN_TAKEN
 from recsdk.ope.intervals.sequence import drifting_sequence
+from recsdk.ope.items import MASS, NUM_OFFERED, NUM_TAKEN, RATIO, all_items
+from recsdk.ope.tally import tally
 
 Points = list[dict[str, Any]]
 
@@ -71,7 +73,7 @@ def support(targets: Mapping[str, Answer]) -> Points:
     for name, each in targets.items():
         if each.rounds.probs is None:
             continue
-        mass, _, taken, _, _ = items(tally(each.rounds)).sums.T
+        mass, taken = all_items(tally(each.rounds).items).sums[:, [MASS, NUM_TAKEN]].T
         shares = np.bincount(np.searchsorted(OFTEN, taken, side="right"), mass, len(SUPPORT)) / mass.sum()
         points += [
             {"target": name, "taken": label, "order": order, "share": float(share)}
@@ -81,16 +83,19 @@ def support(targets: Mapping[str, Answer]) -> Points:
 
 
 def propensities(rounds: Rounds) -> Points:
-    """Returns of each item the mean weight of always taking it, which is 1 where its propensities are true; the furthest off first."""
-    by_item = items(tally(rounds))
-    tested = by_item.sums[:, 2] >= MIN_TAKEN
-    _, offered, taken, weight, variance = by_item.sums[tested].T
-    mean = weight / offered
-    stderr = np.sqrt(variance * np.maximum(1, offered / weight)) / offered  # as the diagnostics have it
-    z = np.divide(mean - 1, stderr, where=stderr > 0, out=np.zeros_like(mean))
-    columns = by_item.slot[tested], taken, mean, mean - 2 * stderr, mean + 2 * stderr, z
-    names = ("item", "taken", "mean", "low", "high", "z")
-    rows = [dict(zip(names, row, strict=True)) for row in zip(*(column.tolist() for column in columns), strict=True)]
+    """Returns for each item the mean weight of always taking it, expected to be 1, and the evidence that it is not; the worst first."""
+    found = tally(rounds)
+    by_item = all_items(found.items)
+    rows = [
+        {
+            "item": int(slot),
+            "taken": float(sums[NUM_TAKEN]),
+            "mean": float(sums[RATIO] / sums[NUM_OFFERED]),
+            "z": z_score(log_wealth, 1 / found.least_propensity, num_tests=len(by_item.slot)),
+        }
+        for slot, sums, log_wealth in zip(*by_item[:2], by_item.log_wealth(), strict=True)
+        if sums[NUM_TAKEN] >= MIN_TAKEN
+    ]
     return sorted(rows, key=lambda row: -abs(row["z"]))[:MOST_ITEMS]
 
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from recsdk.ope._moments import Moments, ratio
 from recsdk.ope._rounds import Rounds
-from recsdk.ope._tally import IMPORTANCE, REWARD, TAIL, UNIFORM, VALUE, WEIGHT, ItemSums, Tally, items, moments, tally
+from recsdk.ope.calibration import log_fortune, z_score
+from recsdk.ope.items import MASS, NUM_TAKEN, OFFERED, ItemSums, all_items
+from recsdk.ope.tally import IMPORTANCE, REWARD, TAIL, UNIFORM, VALUE, WEIGHT, Tally, moments, tally
 
 MIN_TAKEN = 30
-"""Rounds of an item below which its propensities are not tested: the test is a normal one."""
+"""Rounds of an item below which its propensities are not tested."""
 MIN_TAIL = 5
 
 
@@ -34,15 +36,17 @@ class Diagnostics(NamedTuple):
         pareto_k: shape of the generalised Pareto distribution that the largest weights look drawn from; above 0.7 averages of them
             converge too slowly to go by, from 1 on not at all. NaN where they are too few, or of too few values, to tell.
         uniform_weight: mean importance weight of the uniform policy, whatever the target is.
-        uniform_weight_z: how far that is off 1.
-        item: slot of the item whose propensities look most wrong: always taking it has a mean weight furthest off 1. -1 for none.
-        item_weight_z: how far that is off 1.
+        uniform_weight_z: evidence that its expectation is not 1, as the z of a normal test would be; by bets, which hold for policies that
+            learn and for rare actions, see `recsdk.ope.calibration`. 0 for none.
+        item: slot of the item whose propensities look most wrong, by the importance weights of always taking it. -1 for none.
+        item_weight_z: the same evidence for that item, after a correction for the number of items.
         default_share: share of rows that have the default reward, in [0, 1].
         effective_rewards: how many other rewards there are, by Kish's formula on what they weigh in the value: 38 clicks are at most 38.
         join_rate: rows of the log over the decisions that were made; NaN unless that number was given.
         reward_drift_z: logged reward of the second half of the log less that of the first. NaN below about 800 rounds.
         value_drift_z: the same of the target's value by IPS.
         weight_drift_z: the same of the mean importance weight.
+        floor: the largest share of uniform exploration that the propensities allow: the smallest K * propensity.
     """
 
     num_rounds: int
@@ -64,6 +68,7 @@ class Diagnostics(NamedTuple):
     reward_drift_z: float = math.nan
     value_drift_z: float = math.nan
     weight_drift_z: float = math.nan
+    floor: float = math.nan
 
 
 class Clipped(NamedTuple):
@@ -94,10 +99,9 @@ def diagnose(rounds: Rounds, *, default_reward: float = 0.0, num_decisions: int 
 
 def diagnose_tally(found: Tally, *, default_reward: float = 0.0, num_decisions: int | None = None) -> Diagnostics:
     """Says the same of a log whose rounds are summed up."""
-    total, by_item = moments(found), items(found)
+    total, by_item = moments(found), all_items(found.items)
     mean_weight, mean_weight_z = _off_one(total, IMPORTANCE)
-    uniform_weight, uniform_weight_z = _off_one(total, UNIFORM)
-    item, item_weight_z = _worst_item(by_item)
+    item, item_weight_z = _worst_item(by_item, 1 / found.least_propensity)
     return Diagnostics(
         num_rounds=found.num_rounds,
         num_matched=found.num_matched,
@@ -106,10 +110,10 @@ def diagnose_tally(found: Tally, *, default_reward: float = 0.0, num_decisions: 
         mean_weight=mean_weight,
         mean_weight_z=mean_weight_z,
         unsupported_mass=_unsupported_mass(by_item) if found.is_whole else math.nan,
-        mean_candidates=float(by_item.sums[:, 1].sum() / total.sums[WEIGHT]),
+        mean_candidates=float(by_item.sums[:, OFFERED].sum() / total.sums[WEIGHT]),
         pareto_k=_pareto_k(found),
-        uniform_weight=uniform_weight,
-        uniform_weight_z=uniform_weight_z,
+        uniform_weight=float(total.sums[UNIFORM] / total.sums[WEIGHT]),
+        uniform_weight_z=z_score(found.uniform, 1 / found.floor),
         item=item,
         item_weight_z=item_weight_z,
         default_share=found.num_default / found.num_rounds,
@@ -118,6 +122,7 @@ def diagnose_tally(found: Tally, *, default_reward: float = 0.0, num_decisions: 
         reward_drift_z=_drift(found, REWARD),
         value_drift_z=_drift(found, VALUE),
         weight_drift_z=_drift(found, IMPORTANCE),
+        floor=found.floor,
     )
 
 
@@ -189,22 +194,18 @@ def _drift(found: Tally, column: int) -> float:
 
 
 def _unsupported_mass(by_item: ItemSums) -> float:
-    mass, _, taken, _, _ = by_item.sums.T
+    mass, taken = by_item.sums[:, MASS], by_item.sums[:, NUM_TAKEN]
     return float(mass[taken == 0].sum() / mass.sum())
 
 
-def _worst_item(by_item: ItemSums) -> tuple[int, float]:
-    """Tests that always taking an item has a mean weight of 1 over the rounds in which it was a candidate."""
-    tested = by_item.sums[:, 2] >= MIN_TAKEN
+def _worst_item(by_item: ItemSums, largest: float) -> tuple[int, float]:
+    """Tests that always taking an item has importance weights of expectation 1 in the rounds in which it was a candidate."""
+    tested = by_item.sums[:, NUM_TAKEN] >= MIN_TAKEN
     if not tested.any():
         return -1, math.nan
-    _, offered, _, weight, variance = by_item.sums[tested].T
-    # An item that was drawn too rarely by chance has too small a variance by as much: put it right, so that the test does not cry wolf.
-    spread = np.sqrt(variance * np.maximum(1, offered / weight))
-    error = weight - offered
-    z = np.where(abs(error) <= 1e-9 * offered, 0.0, np.divide(error, spread, where=spread > 0, out=np.copysign(np.inf, error)))
-    worst = int(abs(z).argmax())
-    return int(by_item.slot[tested][worst]), float(z[worst])
+    log_wealth = by_item.log_wealth()[tested]
+    worst = int(log_fortune(log_wealth, largest).argmax())
+    return int(by_item.slot[tested][worst]), z_score(log_wealth[worst], largest, num_tests=len(tested))
 
 
 def _pareto_k(found: Tally) -> float:

@@ -15,7 +15,6 @@ from recsdk.errors import InsufficientOverlap, InvalidValue, RecsdkError
 from recsdk.ope._blocks import blocks
 from recsdk.ope._moments import ratio
 from recsdk.ope._rounds import Rounds, checked_rounds, rounds
-from recsdk.ope._tally import moments
 from recsdk.ope.diagnostics import Clipped, Diagnostics, clipped, diagnose_tally
 from recsdk.ope.duplicates import check_unique
 from recsdk.ope.estimate import Estimate, delta, normal
@@ -24,6 +23,7 @@ from recsdk.ope.intervals._bootstrap import resample, studentised
 from recsdk.ope.intervals._caveats import VALIDITY, Logger, Rewards, caveats
 from recsdk.ope.reward_model import fit_reward_model
 from recsdk.ope.stream import Partial, fold, is_policy
+from recsdk.ope.tally import moments
 from recsdk.ope.verdict import Verdict, judge
 
 if TYPE_CHECKING:

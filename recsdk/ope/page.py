@@ -145,21 +145,13 @@ def _propensities(found: Answers) -> Section:
 
     points = _pictures.propensities(next(iter(found.targets.values())).rounds)
     note = (
-        "Of each item that was taken 30 times or more, the mean importance weight of always taking it, with 2 standard errors: about 19 in "
-        "20 bars reach 1 where propensities are true. Red is beyond 4.5 standard errors, and refused when too high."
+        "For each item that was taken at least 30 times, the mean importance weight of always taking it. 1 is expected where propensities "
+        "are true, but an item that is rarely taken may be far off by chance. z takes this into account, and that the logging policy may "
+        "learn. Red is beyond 4.5: refused when too high."
     )
-    rows = [
-        (
-            f"item {point['item']}",
-            f"{point['taken']:,.0f}",
-            _number(point["mean"]),
-            _between(point["low"], point["high"]),
-            f"{point['z']:+.2f}",
-        )
-        for point in points
-    ]
+    rows = [(f"item {point['item']}", f"{point['taken']:,.0f}", _number(point["mean"]), f"{point['z']:+.2f}") for point in points]
     chart = _charts.propensities(points) if points else None
-    return Section("Propensities", note, chart, ("item", "rounds that took it", "mean weight", "within 2 standard errors", "z"), rows)
+    return Section("Propensities", note, chart, ("item", "rounds that took it", "mean weight", "z"), rows)
 
 
 def _over_time(found: Answers) -> Section:

@@ -15,7 +15,7 @@ REFUSE_SIZE = 10
 CAUTION_UNSUPPORTED = 0.01
 REFUSE_UNSUPPORTED = 0.1
 REFUSE_Z = 4.0  # by chance once in 16,000
-ITEM_Z = 4.5  # by chance once in 150,000, and there are many items
+ITEM_Z = 4.5  # by chance once in 150,000
 CAUTION_SHARE = 0.1  # of all rounds, that one may weigh as much as
 CAUTION_REWARDS = 100
 CAUTION_K = 0.7  # Vehtari et al., "Pareto smoothed importance sampling", JMLR, 2024
@@ -74,7 +74,10 @@ def _cautions(found: Diagnostics) -> Iterator[str]:
     if found.uniform_weight_z < -REFUSE_Z:
         yield f"{_uniform(found)}, or some actions are hardly ever taken: {_CHECK}"
     if found.item_weight_z < -ITEM_Z:
-        yield f"{_item(found)}, or the item is hardly ever taken where it is unlikely: {_CHECK}"
+        yield (
+            f"item {found.item} was taken less often than its propensities say (z = {found.item_weight_z:+.1f}): they are too high, or it "
+            f"had almost no chance in some rounds: {_CHECK}"
+        )
     if found.effective_size < CAUTION_SIZE:
         yield (
             f"{_size(found)}, below {CAUTION_SIZE}, and normal intervals cover less than they claim: "
@@ -88,12 +91,12 @@ def _cautions(found: Diagnostics) -> Iterator[str]:
     if found.max_weight > CAUTION_SHARE * found.num_rounds:
         yield (
             f"largest weight is {found.max_weight:.4g}, above {CAUTION_SHARE:.0%} of {found.num_rounds} rounds, so one of them decides: "
-            f"log with a floor of {FLOOR}, or take an estimator that bounds the weights"
+            f"{_bound(found)}"
         )
     if found.pareto_k > CAUTION_K:
         yield (
             f"largest weights have a tail of Pareto k {found.pareto_k:.2f}, above {CAUTION_K}, and averages of such converge slowly: "
-            f"log with a floor of {FLOOR}, or take an estimator that bounds the weights"
+            f"{_bound(found)}"
         )
     if found.join_rate < CAUTION_JOIN:
         yield (
@@ -125,20 +128,30 @@ def _unsupported(found: Diagnostics) -> str:
 
 def _uniform(found: Diagnostics) -> str:
     return (
-        f"mean weight of a uniform policy is {found.uniform_weight:.4g}, {found.uniform_weight_z:+.1f} standard errors off 1, "
+        f"mean weight of a uniform policy is {found.uniform_weight:.4g}, where 1 is expected (z = {found.uniform_weight_z:+.1f}), "
         "so propensities are likely wrong"
     )
 
 
 def _item(found: Diagnostics) -> str:
-    return f"propensities of item {found.item} are likely wrong, its mean weight is {found.item_weight_z:+.1f} standard errors off 1"
+    return f"propensities of item {found.item} are likely wrong, it was taken more often than they say (z = {found.item_weight_z:+.1f})"
+
+
+def _has_floor(found: Diagnostics) -> bool:
+    return found.floor >= FLOOR * (1 - 1e-6)
+
+
+def _bound(found: Diagnostics) -> str:
+    more = "log more rounds" if _has_floor(found) else f"log with a floor of {FLOOR}"
+    return f"{more}, or take an estimator that bounds the weights"
 
 
 def _explore(found: Diagnostics) -> str:
     """Asks for the rounds in which a floor takes each of K items with a chance of 95 %: (1 - floor / K) ** n <= 0.05 / K."""
     size = max(found.mean_candidates, 1.0)
     rounds = math.ceil(math.log(size / 0.05) * size / FLOOR) if size < math.inf else 0
-    return f"log {_rounded(rounds)} more rounds with a floor of {FLOOR}, as `WithFloor` has it"
+    how = "like these" if _has_floor(found) else f"with a floor of {FLOOR}, as `WithFloor` has it"
+    return f"log {_rounded(rounds)} more rounds {how}"
 
 
 def _log_more(found: Diagnostics, now: float, wanted: float) -> str:

@@ -5,8 +5,8 @@ import pytest
 
 from recsdk import ope
 from recsdk.errors import InsufficientOverlap
-from recsdk.ope._tally import tally
 from recsdk.ope.diagnostics import clipped, pareto_k
+from recsdk.ope.tally import tally
 from tests.ope.logs import log_of, random_log
 from tests.shared import shared
 
@@ -109,7 +109,7 @@ def test_unknown_mass_is_a_reason_for_caution():
         ({"uniform_weight_z": 4.1}, "refuse", "mean weight of a uniform policy"),
         ({"uniform_weight_z": -4.1}, "caution", "mean weight of a uniform policy"),
         ({"item_weight_z": 4.6, "item": 7}, "refuse", "propensities of item 7 are likely wrong"),
-        ({"item_weight_z": -4.6, "item": 7}, "caution", "propensities of item 7 are likely wrong"),
+        ({"item_weight_z": -4.6, "item": 7}, "caution", "item 7 was taken less often than its propensities say"),
         ({"item_weight_z": 4.4}, "trust", None),
         ({"effective_rewards": 0.0}, "refuse", "no reward that counts differs from the default"),
         ({"effective_rewards": 38.0}, "caution", "count as 38.0 equal ones, below 100: log about 8,200 more rounds"),
@@ -300,13 +300,12 @@ def test_propensities_given_for_the_targets_and_the_targets_for_them_show():
 
 
 def test_an_item_that_chance_has_taken_too_rarely_is_not_suspected():
-    # 42 times of 71 expected: in truth -3.4 standard errors, by the variance of those 42 alone -4.6.
+    # 42 times of 71 expected: -3.4 standard errors, by the variance of those 42 alone -4.6.
     action = np.ones(7100, int)
     action[:42] = 0
     log = log_of(action, np.ones(7100), np.where(action == 0, 0.01, 0.99), num_candidates=2)
     found = ope.diagnose(ope.rounds(log, np.tile([0.01, 0.99], (7100, 1))))
-    assert found.item == 0
-    assert found.item_weight_z == pytest.approx((42 - 71) / math.sqrt(71 * 0.99), rel=1e-6)
+    assert abs(found.item_weight_z) < 2
 
 
 def test_items_that_were_hardly_ever_taken_are_not_tested():

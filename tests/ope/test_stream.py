@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 import recsdk
 from recsdk import ope
 from recsdk.errors import EmptyLog, InsufficientOverlap, InvalidLog, InvalidProbs, InvalidValue
-from recsdk.ope import _tally
+from recsdk.ope import tally as tallies
 from recsdk.ope._blocks import take
+from recsdk.ope.items import all_items
 from tests.ope.logs import log_of, random_log
 
 NAMES = ("ips", "snips", "dm", "dr", "sndr")
@@ -155,8 +156,8 @@ def test_what_is_kept_does_not_grow_with_the_log():
     sizes = []
     for times in (1, 20):
         partial = ope.accumulate((ope.rounds(log, target) for _ in range(times)), num_draws=10)
-        sizes.append(sum(array.nbytes for array in (*partial.tally.pieces[2:], partial.tally.tail, *_tally.items(partial.tally))))
-        assert len(partial.tally.pieces.sums) <= _tally.MAX_PIECES
+        sizes.append(sum(array.nbytes for array in (*partial.tally.pieces[2:], partial.tally.tail, *all_items(partial.tally.items))))
+        assert len(partial.tally.pieces.sums) <= tallies.MAX_PIECES
     assert max(sizes) < 300_000  # at most 8,192 large weights of 24 bytes, and the pieces
 
 
@@ -275,6 +276,6 @@ def test_as_many_items_as_rows_are_told_apart_and_summed():
     found = ope.finish(ope.accumulate([log], target), force=True).diagnostics
     taken = np.isin(item, item[np.arange(size), log.action])
     assert found.unsupported_mass == pytest.approx(1 - taken.mean(), rel=1e-12)
-    by_item = _tally.items(ope.accumulate([log], target).tally)
+    by_item = all_items(ope.accumulate([log], target).tally.items)
     assert np.array_equal(by_item.slot, np.unique(item))
     assert by_item.sums[:, 1].sum() == 2 * size

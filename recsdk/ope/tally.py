@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,8 @@ import numpy as np
 
 from recsdk.ope._moments import Moments
 from recsdk.ope._rounds import Rounds
+from recsdk.ope.calibration import log_factors
+from recsdk.ope.items import ItemSums, add_items, item_sums
 
 LENGTH = 256
 """Rounds of the shortest piece of a log that has sums of its own."""
@@ -38,19 +39,6 @@ class Pieces(NamedTuple):
     products: np.ndarray
 
 
-class ItemSums(NamedTuple):
-    """Sums by item; N items.
-
-    Attributes:
-        slot: i64[N], ascending.
-        sums: f64[N, 5]: the target's mass, rounds in which it was a candidate, rounds that took it, and of these w / p and
-            w^2 (1 - p) / p^2.
-    """
-
-    slot: np.ndarray
-    sums: np.ndarray
-
-
 class Tally(NamedTuple):
     """All that diagnostics, estimates and their normal intervals need of a log beside a target.
 
@@ -65,6 +53,9 @@ class Tally(NamedTuple):
         pieces: sums of the columns.
         tail: f64[3, M], importance, weight and reward of the rounds with the largest importance, M at most twice `TAIL`.
         items: sums by item, in runs that get shorter, so that a block of new items need not be sorted into all that there are.
+        least_propensity: the smallest of a row of positive weight.
+        floor: the smallest number of candidates * propensity: the largest share of uniform exploration that the log may have had.
+        uniform: f64[NUM_BETS], logarithms of the fortunes of bets on the uniform policy's weights.
     """
 
     num_rounds: int
@@ -77,6 +68,9 @@ class Tally(NamedTuple):
     pieces: Pieces
     tail: np.ndarray
     items: tuple[ItemSums, ...]
+    least_propensity: float
+    floor: float
+    uniform: np.ndarray
 
 
 def tally(
@@ -114,6 +108,8 @@ def tally(
     counts = np.zeros(len(all_columns), np.int64)
     for row in (WEIGHT, *divisors):
         counts[row] = np.count_nonzero(all_columns[row])
+    live = rounds.weight > 0
+    of_uniform = 1 / (rounds.propensity * num_candidates)
     large = np.flatnonzero(importance > above)
     large = large[rounds.weight[large] > 0]
     return Tally(
@@ -126,7 +122,10 @@ def tally(
         counts=counts,
         pieces=_pieces(all_columns, first_row, length),
         tail=np.stack([importance[large], rounds.weight[large], rounds.reward[large]]),
-        items=(_item_sums(rounds),),
+        items=(item_sums(rounds),),
+        least_propensity=float(rounds.propensity.min(initial=1.0, where=live)),
+        floor=float(1 / of_uniform.max(initial=0.0, where=live)) if live.any() else 1.0,
+        uniform=log_factors(of_uniform) @ live,
     )
 
 
@@ -142,7 +141,10 @@ def add(a: Tally, b: Tally) -> Tally:
         a.counts + b.counts,
         _add_pieces(a.pieces, b.pieces),
         _largest(np.concatenate([a.tail, b.tail], axis=1)) if b.tail.size else a.tail,
-        _add_items(a.items, b.items),
+        add_items(a.items, b.items),
+        min(a.least_propensity, b.least_propensity),
+        min(a.floor, b.floor),
+        a.uniform + b.uniform,
     )
 
 
@@ -207,68 +209,3 @@ def _largest(rows: np.ndarray) -> np.ndarray:
     if rows.shape[1] <= 2 * TAIL:  # else each block would pay for the sorting
         return rows
     return rows[:, np.argpartition(rows[0], -TAIL)[-TAIL:]]
-
-
-def _item_sums(rounds: Rounds) -> ItemSums:
-    mask, item, weight, chance = rounds.mask, rounds.item, rounds.weight, rounds.propensity
-    first, weighted = item[0], weight / chance
-    taken = weight > 0, weighted, weighted**2 * (1 - chance)
-    if mask.all() and (first[1:] > first[:-1]).all() and _is_same(item):  # one list of candidates throughout
-        slot, place = first, rounds.action
-        mass = np.zeros(len(slot)) if rounds.probs is None else weight @ rounds.probs
-        offered = np.full(len(slot), weight.sum())
-    else:
-        slot, place_of_all = _codes(item[mask])
-        places = np.zeros(item.shape, np.int64)
-        places[mask] = place_of_all
-        place = places[np.arange(len(weight)), rounds.action]
-        all_weights = np.broadcast_to(weight[:, None], mask.shape)[mask]
-        offered = np.bincount(place_of_all, all_weights, len(slot))
-        mass = np.zeros(len(slot)) if rounds.probs is None else np.bincount(place_of_all, all_weights * rounds.probs[mask], len(slot))
-    return ItemSums(slot, np.stack([mass, offered, *(np.bincount(place, column, len(slot)) for column in taken)], axis=1))
-
-
-def _is_same(item: np.ndarray) -> bool:
-    """Tells whether all rows are the same."""
-    if item.strides[0] == 0:
-        return True
-    flat, size = item.ravel(), item.shape[1]
-    return bool((flat[size:] == flat[:-size]).all())
-
-
-def _codes(slot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the slots that there are, ascending, and the place of each among them."""
-    low, high = slot.min(), slot.max()
-    if high - low > 8 * len(slot):
-        known, place = np.unique(slot, return_inverse=True)
-        return known, place
-    seen = np.zeros(high - low + 1, np.bool_)
-    seen[slot - low] = True
-    return np.flatnonzero(seen) + low, (seen.cumsum() - 1)[slot - low]
-
-
-def items(found: Tally) -> ItemSums:
-    """Returns the sums of all items."""
-    return functools.reduce(_union, found.items[::-1])
-
-
-def _add_items(a: tuple[ItemSums, ...], b: tuple[ItemSums, ...]) -> tuple[ItemSums, ...]:
-    runs = list(a)
-    for run in b:
-        while runs and len(runs[-1].slot) <= 2 * len(run.slot):
-            run = _union(runs.pop(), run)
-        runs.append(run)
-    return tuple(runs)
-
-
-def _union(a: ItemSums, b: ItemSums) -> ItemSums:
-    if np.array_equal(a.slot, b.slot):
-        return ItemSums(a.slot, a.sums + b.sums)
-    slot = np.concatenate([a.slot, b.slot])
-    order = slot.argsort(kind="stable")  # quick on what is two sorted runs
-    slot, sums = slot[order], np.concatenate([a.sums, b.sums])[order]
-    twice = np.flatnonzero(slot[1:] == slot[:-1])  # no slot is there three times
-    sums[twice] += sums[twice + 1]
-    kept = np.ones(len(slot), np.bool_)
-    kept[twice + 1] = False
-    return ItemSums(slot[kept], sums[kept])

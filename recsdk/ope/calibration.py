@@ -1,0 +1,74 @@
+"""Tests of logged propensities that hold for policies that learn, and for logs of any size.
+
+If propensities are true, the ratio 1[item was taken] / propensity has expectation 1 in every round, whatever happened before. So nobody can
+expect to win by betting on the ratio, and a large fortune is evidence: it reaches 1 / p by chance at most with probability p. A normal test
+of the mean ratio has no such guarantee: a rarely taken item has almost no observed variance when it was not taken.
+
+References:
+    Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B, 2024.
+    Waudby-Smith, Wu, Ramdas, Karampatziakis and Mineiro, "Anytime-valid off-policy inference for contextual bandits", ACM/IMS JDS, 2024.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+
+STAKES = 0.5 * 0.25 ** np.arange(8)
+"""Shares of the fortune that are bet in each round, on ratios above 1 and as many on ratios below. The fortune is split among them."""
+NUM_BETS = 2 * len(STAKES)
+SLACK = 2.0
+"""Bets on ratios below 1 allow for unseen ratios up to this many times the largest seen; larger ones are a lack of exploration."""
+
+
+def log_factors(ratio: np.ndarray) -> np.ndarray:
+    """Returns f64[NUM_BETS, T], the logarithm of what each bet multiplies its fortune by; of f64[T] ratios.
+
+    A bet that loses everything has -inf.
+    """
+    gain = np.multiply.outer(np.concatenate([STAKES, -STAKES]), ratio - 1)
+    with np.errstate(divide="ignore"):
+        factors: np.ndarray = np.log1p(np.maximum(gain, -1.0))
+    return factors
+
+
+NOT_TAKEN = log_factors(np.zeros(1))[:, 0]
+"""f64[NUM_BETS], the same for an item that was not taken."""
+
+
+def log_fortune(log_wealth: np.ndarray, largest: float) -> np.ndarray:
+    """Returns f64[...], the logarithm of the fortune over all bets.
+
+    Args:
+        log_wealth: f64[..., NUM_BETS], sums of `log_factors` over rounds.
+        largest: ratio in the log.
+    """
+    fair = np.concatenate([np.ones(len(STAKES), np.bool_), STAKES * (SLACK * largest - 1) <= 1])
+    counted = np.where(fair, log_wealth, -np.inf)
+    best = counted.max(-1)
+    finite = np.where(np.isfinite(best), best, 0.0)
+    with np.errstate(over="ignore", divide="ignore"):
+        total: np.ndarray = finite + np.log(np.exp(counted - finite[..., None]).mean(-1))
+    return total
+
+
+def z_score(log_wealth: np.ndarray, largest: float, num_tests: int = 1) -> float:
+    """Returns how many standard errors of a normal test are as unlikely by chance as this fortune; negative for ratios below 1.
+
+    Args:
+        log_wealth: f64[NUM_BETS], sums of `log_factors` over rounds.
+        largest: ratio in the log.
+        num_tests: of which this is the most extreme.
+    """
+    surprise = float(log_fortune(log_wealth, largest)) - math.log(num_tests)
+    above, below = np.split(log_wealth, 2)
+    return math.copysign(_normal_quantile(surprise), above.max() - below.max()) if surprise > 0 else 0.0
+
+
+def _normal_quantile(surprise: float) -> float:
+    """Returns the z that a normal variable exceeds in absolute value with probability exp(-surprise)."""
+    if surprise < 600:
+        return -NormalDist().inv_cdf(math.exp(-surprise) / 2)
+    return math.sqrt(2 * surprise - math.log(math.pi * surprise))  # the tail's leading terms
