@@ -221,13 +221,30 @@ def _refuse_given(name: str, values: np.ndarray, bad: np.ndarray, error: type[In
         raise error(f"{name.format(f'[{row}]')} must be {wanted}, got {values[row]}{counts}.")
 
 
+def is_number(value: Any) -> bool:
+    """Tells whether a value is a finite real number that float64 holds: no bool, no text, no timedelta64, no longdouble.
+
+    Example:
+        >>> [is_number(value) for value in (1, np.float32(0.5), True, float("nan"), "1", np.timedelta64(1, "s"), 10**400)]
+        [True, True, False, False, False, False, False]
+    """
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.timedelta64, np.longdouble))
+    return real and _fits(value)
+
+
 def check_reward(reward: float) -> None:
     """Refuses a reward that is not a finite number.
 
     Raises:
         InvalidReward: also for bool, None and text.
+
+    Example:
+        >>> check_reward(0.5)
+        >>> check_reward(float("nan"))
+        Traceback (most recent call last):
+        recsdk.errors.InvalidReward: reward must be a finite number, got nan.
     """
-    if not isinstance(reward, (int, float, np.integer, np.floating)) or isinstance(reward, bool) or not _fits(reward):
+    if not is_number(reward):
         raise InvalidReward(f"reward must be a finite number, got {reward!r}.")
 
 

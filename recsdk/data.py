@@ -1,38 +1,63 @@
-"""Rows of plain values to the records that recsdk works on, checked once, here.
+"""Makes catalogues and logs from rows of plain values, and checks them.
 
 A feature is a str (a category), a number or bool (a quantity; True is 1.0), a list of str (a bag), or None (missing).
-Identifiers belong in a str: a number is taken for a quantity, so user 17 would lie between user 16 and user 18.
+An identifier must be a str: a number is a quantity, so user 17 would lie between user 16 and user 18.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 
+from recsdk import times
 from recsdk.base import Events, Items
-from recsdk.errors import DuplicateCandidates, InvalidLog, InvalidRequest, InvalidReward, UnknownItem, nearest
+from recsdk.checks import is_number
+from recsdk.columns import NUMBER, check_text, column_kind, objects, requests_table
+from recsdk.errors import (
+    DuplicateCandidates,
+    IgnoredInput,
+    InvalidLog,
+    InvalidRequest,
+    InvalidReward,
+    InvalidValue,
+    UnknownItem,
+    nearest,
+    one_of,
+)
+from recsdk.rows import plain_rows, value_of
 
-NUMBER, CATEGORY, BAG = "number", "str", "list of str"
-ALLOWED = "a str, a finite number, a bool, a list of str, or None"
-LARGEST_INTEGER = 2**53  # the last integer up to which float64 has every one
+__all__ = [
+    "column_kind",
+    "concatenate_items",
+    "events_from_rows",
+    "items_from_rows",
+    "items_from_stored",
+    "requests_table",
+    "rows_from_items",
+    "take",
+]
+
+Unit = Literal["s", "ms", "us", "ns"]
 
 
-def items_from_rows(rows: Iterable[Mapping[str, Any]], *, time: float = 0.0) -> Items:
-    """Makes a catalogue of rows, one item each.
+def items_from_rows(rows: Iterable[Mapping[str, Any]], *, time: float = 0.0, time_unit: Unit = "s", now: float | None = None) -> Items:
+    """Makes a catalogue from rows, one item each.
 
     Args:
-        rows: each with "id", a str that no other row has; optionally "added", seconds since the epoch;
-            everything else is a feature.
-        time: when the rows without "added" entered the catalogue.
+        rows: each with "id", a str that no other row has; optionally "added", the time at which the item entered the catalogue; everything
+            else is a feature. A data frame of pandas or polars, or an Arrow table, is taken as its rows.
+        time: when the rows without "added" entered the catalogue, in seconds since the epoch.
+        time_unit: of "added": "s", "ms", "us" or "ns" since the epoch.
+        now: no "added" may lie more than a day after it. By default the system's clock tells it.
 
     Returns:
         The items in the order of the rows, with slots 0 to N - 1.
 
     Raises:
-        InvalidRequest: a value that is no feature, a missing id, or two kinds of value in one column, by row number.
+        InvalidRequest: a missing id, a value that is no feature, two kinds of value in one column, or a time in the future, by row number.
         DuplicateCandidates: an id that two rows have.
 
     Example:
@@ -40,39 +65,88 @@ def items_from_rows(rows: Iterable[Mapping[str, Any]], *, time: float = 0.0) -> 
         >>> items.ids.tolist(), items.features["price"].tolist(), items.features["tags"].tolist()
         (['a', 'b'], [3.0, nan], [None, ['new', 'red']])
     """
+    plain = plain_rows("rows", rows)
+    added = [_time(row.pop("added", None), number, "added", InvalidRequest) for number, row in enumerate(plain)]
+    given = [number for number, value in enumerate(added) if value is not None]
+    found = np.full(len(plain), float(time))
+    if given:
+        values = np.array([value for value in added if value is not None], np.float64)
+        found[given] = times.seconds("added", values, unit=time_unit, now=now, error=InvalidRequest, rows=given)
+    return _catalogue(plain, found)
+
+
+def items_from_stored(rows: Iterable[Mapping[str, Any]]) -> Items:
+    """Makes a catalogue from rows that were accepted before, such as a ledger's: their times are not compared with a clock again.
+
+    Args:
+        rows: from `rows_from_items`.
+
+    Example:
+        >>> items_from_stored([{"id": "a", "added": 1e12}]).added.tolist()
+        [1000000000000.0]
+    """
     plain = [dict(row) for row in rows]
-    ids = [_identifier(row.pop("id", None), number) for number, row in enumerate(plain)]
-    added = [_seconds(row.pop("added", None), number, "added", time) for number, row in enumerate(plain)]
-    _check_distinct(ids)
-    return Items(_objects(ids), requests_table(plain), np.arange(len(plain)), np.array(added, np.float64))
+    added = [row.pop("added") for row in plain]
+    return _catalogue(plain, np.array(added, np.float64))
 
 
-def events_from_rows(items: Items, rows: Iterable[Mapping[str, Any]]) -> Events:
-    """Makes a log of rows, one event each, and sorts it by time; events of one time keep their order.
+def events_from_rows(
+    items: Items,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    time_unit: Unit = "s",
+    now: float | None = None,
+    unknown_items: Literal["refuse", "skip"] = "refuse",
+) -> Events:
+    """Makes a log from rows, one event each, sorted by time; events of one time keep their order.
 
     Args:
         items: the catalogue that the events are about.
-        rows: each with "item", an id in `items`; "time", seconds since the epoch; optionally "reward", which is 1.0 when
-            absent, since most logs hold only what was taken; everything else is a feature of the request.
+        rows: each with "item", an id in `items`; "time"; optionally "reward", which is 1.0 where it is absent, since most logs hold only
+            what was taken; everything else is a feature of the request. A data frame of pandas or polars, or an Arrow table, is taken as
+            its rows.
+        time_unit: of "time": "s", "ms", "us" or "ns" since the epoch.
+        now: no "time" may lie more than a day after it. By default the system's clock tells it.
+        unknown_items: "skip" leaves out events whose item is not in `items`, and warns with their number.
 
     Raises:
         UnknownItem: an item that is not in `items`, with the nearest that is.
         InvalidReward: a reward that is not a finite number.
-        InvalidLog: a row without a time.
+        InvalidLog: a row without an item or a time, or with a time in the future.
         InvalidRequest: a value that is no feature, or two kinds of value in one column. All by row number.
+
+    Warns:
+        IgnoredInput: rows were skipped.
+
+    Example:
+        >>> items = items_from_rows([{"id": "a"}, {"id": "b"}])
+        >>> log = events_from_rows(items, [{"item": "b", "time": 1_700_000_000_000, "user": "ann"}], time_unit="ms")
+        >>> log.item.tolist(), log.reward.tolist(), log.time.tolist(), log.requests["user"].tolist()
+        ([1], [1.0], [1700000000.0], ['ann'])
     """
-    plain = [dict(row) for row in rows]
+    one_of("unknown_items", unknown_items, ("refuse", "skip"))
+    plain = plain_rows("rows", rows, error=InvalidLog)
     place = {name: index for index, name in enumerate(items.ids.tolist())}
-    item = [_place(row.pop("item", None), number, place) for number, row in enumerate(plain)]
+    item = [_place(row, number, place, skip=unknown_items == "skip") for number, row in enumerate(plain)]
     reward = [_reward(row.pop("reward", 1.0), number) for number, row in enumerate(plain)]
-    time = np.array([_event_time(row.pop("time", None), number) for number, row in enumerate(plain)], np.float64)
+    values = [_event_time(row, number) for number, row in enumerate(plain)]
+    time = times.seconds("time", np.array(values, np.float64), unit=time_unit, now=now, error=InvalidLog)
     order = np.argsort(time, kind="stable")
-    requests = {name: column[order] for name, column in requests_table(plain).items()}
-    return Events(requests, items, np.array(item, np.int64)[order], np.array(reward, np.float64)[order], time[order])
+    index = np.array(item, np.int64)
+    order = order[index[order] >= 0]
+    _warn_of_skipped(plain, index)
+    names = [{name: value for name, value in row.items() if name not in ("item", "time")} for row in plain]
+    requests = {name: column[order] for name, column in requests_table(names).items()}
+    return Events(requests, items, index[order], np.array(reward, np.float64)[order], time[order])
 
 
 def rows_from_items(items: Items) -> list[dict[str, Any]]:
-    """Returns rows of plain values from which `items_from_rows` makes the same items; what is missing is left out."""
+    """Returns rows of plain values from which `items_from_rows` makes the same items; what is missing is left out.
+
+    Example:
+        >>> rows_from_items(items_from_rows([{"id": "a", "price": 3}, {"id": "b"}], time=5.0))
+        [{'id': 'a', 'added': 5.0, 'price': 3.0}, {'id': 'b', 'added': 5.0}]
+    """
     rows: list[dict[str, Any]] = [
         {"id": item_id, "added": added} for item_id, added in zip(items.ids.tolist(), items.added.tolist(), strict=True)
     ]
@@ -83,39 +157,17 @@ def rows_from_items(items: Items) -> list[dict[str, Any]]:
     return rows
 
 
-def requests_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """Makes columns of rows. Rows need not have the same names; what a row lacks is missing.
-
-    Args:
-        rows: B mappings of feature names to values.
-
-    Returns:
-        Columns of length B in the order in which their names appear: f64[B] with NaN for a missing number, else object[B]
-        of str or of list of str with None where missing. Without any feature the table has no columns.
-
-    Raises:
-        InvalidRequest: a value that is no feature, or two kinds of value in one column, by row number.
-    """
-    names = rows[0] if len(rows) == 1 else dict.fromkeys(name for row in rows for name in row)
-    return {_name(name): _column(name, [row.get(name) for row in rows]) for name in names}
-
-
-def column_kind(column: np.ndarray) -> str | None:
-    """Returns "number", "str" or "list of str"; None for a column in which everything is missing."""
-    if column.dtype.kind in "biuf":
-        return NUMBER
-    first = next((value for value in column if value is not None), None)
-    if first is None:
-        return None
-    return CATEGORY if isinstance(first, str) else BAG
-
-
 def take(items: Items, index: Any) -> Items:
     """Selects items, keeping their slots.
 
     Args:
         items: N items.
         index: i64[K], a bool[N] mask, or a slice.
+
+    Example:
+        >>> taken = take(items_from_rows([{"id": "a"}, {"id": "b"}, {"id": "c"}]), np.array([2, 0]))
+        >>> taken.ids.tolist(), taken.slot.tolist()
+        (['c', 'a'], [2, 0])
     """
     features = {name: column[index] for name, column in items.features.items()}
     return Items(items.ids[index], features, items.slot[index], items.added[index])
@@ -127,6 +179,11 @@ def concatenate_items(*parts: Items) -> Items:
     Raises:
         DuplicateCandidates: an id that is there twice.
         InvalidRequest: a column that holds one kind of value in one part and another in the next.
+
+    Example:
+        >>> joined = concatenate_items(items_from_rows([{"id": "a", "price": 1}]), items_from_rows([{"id": "b"}]))
+        >>> joined.ids.tolist(), joined.features["price"].tolist()
+        (['a', 'b'], [1.0, nan])
     """
     if not parts:
         return items_from_rows([])
@@ -151,92 +208,59 @@ def _join(name: str, parts: Sequence[Items]) -> np.ndarray:
     return np.concatenate(filled)
 
 
-def _column(name: str, values: list[Any]) -> np.ndarray:
-    kinds = [_kind(name, value, number) for number, value in enumerate(values)]
-    present = [(kind, number) for number, kind in enumerate(kinds) if kind is not None]
-    for kind, number in present[1:]:
-        if kind != present[0][0]:
-            first, row = present[0]
-            raise InvalidRequest(
-                f"{name!r} must hold one kind of value, got {first} in row {row} and {kind} in row {number}: {values[number]!r}."
-            )
-    if not present or present[0][0] == CATEGORY:
-        return _objects(values)
-    if present[0][0] == NUMBER:
-        return np.array([math.nan if value is None else value for value in values], np.float64)
-    return _objects([None if value is None else list(value) for value in values])
-
-
-def _kind(name: str, value: Any, number: int) -> str | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        _check_text(name, value, number)
-        return CATEGORY
-    if isinstance(value, (float, int, np.number, np.bool_)):
-        _check_number(name, value, number)
-        return NUMBER
-    if isinstance(value, (list, tuple)):
-        for element in value:
-            if not isinstance(element, str):
-                raise InvalidRequest(f"{name!r} in row {number} must be {ALLOWED}, got a list with {element!r}.")
-            _check_text(name, element, number)
-        return BAG
-    raise InvalidRequest(f"{name!r} in row {number} must be {ALLOWED}, got {type(value).__name__} {value!r}.")
-
-
-def _check_text(name: str, value: str, number: int) -> None:
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidRequest(f"{name!r} in row {number} must be text that UTF-8 can hold, got {value!r}.") from error
-
-
-def _check_number(name: str, value: Any, number: int) -> None:
-    if isinstance(value, np.complexfloating) or not -math.inf < value < math.inf:
-        raise InvalidRequest(f"{name!r} in row {number} must be a finite number, or None where it is missing, got {value!r}.")
-    if isinstance(value, (int, np.integer)) and not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
-        raise InvalidRequest(f"{name!r} in row {number} must lie within ±2**53, got {value!r}: give an identifier as a str.")
-
-
-def _name(name: Hashable) -> str:
-    if not isinstance(name, str) or not name:
-        raise InvalidRequest(f"A feature's name must be a str that is not empty, got {name!r}.")
-    return name
-
-
-def _identifier(value: Any, number: int) -> str:
+def _identifier(row: dict[str, Any], number: int) -> str:
+    wanted = "a str that is not empty"
+    value = value_of(row, number, "id", wanted, InvalidRequest)
     if not isinstance(value, str) or not value:
-        raise InvalidRequest(f"'id' in row {number} must be a str that is not empty, got {value!r}.")
-    _check_text("id", value, number)
+        raise InvalidRequest(f"'id' in row {number} must be {wanted}, got {value!r}.")
+    check_text("id", value, number)
     return value
 
 
-def _seconds(value: Any, number: int, field: str, default: float) -> float:
-    value = default if value is None else value
-    if not isinstance(value, (float, int, np.number)) or isinstance(value, bool) or not -math.inf < value < math.inf:
-        raise InvalidRequest(f"{field!r} in row {number} must be finite seconds since the epoch, got {value!r}.")
-    return float(value)
+def _catalogue(rows: list[dict[str, Any]], added: np.ndarray) -> Items:
+    """Returns the items of rows, which are consumed."""
+    ids = [_identifier(row, number) for number, row in enumerate(rows)]
+    _check_distinct(ids)
+    for row in rows:
+        del row["id"]
+    return Items(objects(ids), requests_table(rows), np.arange(len(rows)), added)
 
 
-def _event_time(value: Any, number: int) -> float:
-    try:
-        return _seconds(value, number, "time", math.nan)
-    except InvalidRequest as error:
-        raise InvalidLog(str(error)) from error
+def _time(value: Any, number: int, field: str, error: type[InvalidValue]) -> float | None:
+    if value is not None and not is_number(value):
+        raise error(f"{field!r} in row {number} must be finite seconds since the epoch, got {value!r}.")
+    return None if value is None else float(value)
+
+
+def _event_time(row: Mapping[str, Any], number: int) -> float:
+    value = _time(value_of(row, number, "time", "finite seconds since the epoch", InvalidLog), number, "time", InvalidLog)
+    if value is None:
+        raise InvalidLog(f"'time' in row {number} must be finite seconds since the epoch, got None.")
+    return value
 
 
 def _reward(value: Any, number: int) -> float:
-    if not isinstance(value, (float, int, np.number)) or isinstance(value, bool) or not -math.inf < value < math.inf:
+    if not is_number(value):
         raise InvalidReward(f"'reward' in row {number} must be a finite number, got {value!r}.")
     return float(value)
 
 
-def _place(name: Any, number: int, place: Mapping[str, int]) -> int:
-    if not isinstance(name, str) or name not in place:
-        raise UnknownItem(f"'item' in row {number} must be an id of the catalogue, got {name!r}.{nearest(name, place)}")
-    return place[name]
+def _place(row: Mapping[str, Any], number: int, place: Mapping[str, int], *, skip: bool) -> int:
+    """Returns an item's index in the catalogue; -1 for an unknown one that may be skipped."""
+    wanted = "an id of the catalogue"
+    name = value_of(row, number, "item", wanted, InvalidLog)
+    if isinstance(name, str) and (skip or name in place):
+        return place.get(name, -1)
+    hint = nearest(name, place) if isinstance(name, str) else " An id is a str."
+    raise UnknownItem(f"'item' in row {number} must be {wanted}, got {name!r}.{hint}")
+
+
+def _warn_of_skipped(rows: Sequence[Mapping[str, Any]], index: np.ndarray) -> None:
+    skipped = np.flatnonzero(index < 0)
+    if len(skipped):
+        first = int(skipped[0])
+        which = f"their items are not in the catalogue, such as {rows[first]['item']!r} in row {first}"
+        warnings.warn(f"{len(skipped)} of {len(rows)} rows were skipped: {which}.", IgnoredInput, stacklevel=3)
 
 
 def _check_distinct(ids: Sequence[str]) -> None:
@@ -244,7 +268,3 @@ def _check_distinct(ids: Sequence[str]) -> None:
     for number, name in enumerate(ids):
         if first.setdefault(name, number) != number:
             raise DuplicateCandidates(f"An id must be there once, got {name!r} in rows {first[name]} and {number}.")
-
-
-def _objects(values: Sequence[Any]) -> np.ndarray:
-    return np.fromiter(values, object, len(values))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import recsdk.data
 from recsdk.data import column_kind, concatenate_items, events_from_rows, items_from_rows, requests_table, take
-from recsdk.errors import DuplicateCandidates, InvalidLog, InvalidRequest, InvalidReward, UnknownItem
+from recsdk.errors import DuplicateCandidates, IgnoredInput, InvalidLog, InvalidRequest, InvalidReward, UnknownItem
 
 TEXT = st.text(st.characters(codec="utf-8"))
 FEATURES = st.one_of(
@@ -68,7 +68,23 @@ def test_a_bag_is_copied():
 
 
 @pytest.mark.parametrize(
-    "value", [math.nan, math.inf, -math.inf, np.float32("nan"), 2**53 + 1, 10**400, {"a": 1}, [1], [["a"]], b"a", {"a"}, 1j]
+    "value",
+    [
+        math.nan,
+        math.inf,
+        -math.inf,
+        np.float32("nan"),
+        2**53 + 1,
+        10**400,
+        np.longdouble(1),
+        np.timedelta64(1, "s"),
+        {"a": 1},
+        [1],
+        [["a"]],
+        b"a",
+        {"a"},
+        1j,
+    ],
 )
 def test_a_value_that_is_no_feature_is_refused_with_its_row(value):
     with pytest.raises(InvalidRequest, match=r"'x' in row 1 must"):
@@ -139,6 +155,24 @@ def test_an_unknown_item_is_refused_with_the_nearest():
     items = items_from_rows([{"id": "shoe-red"}, {"id": "hat"}])
     with pytest.raises(UnknownItem, match=r"'item' in row 1 .* got 'shoe-rad'\. Did you mean 'shoe-red'\?"):
         events_from_rows(items, [{"item": "hat", "time": 0}, {"item": "shoe-rad", "time": 0}])
+
+
+def test_events_of_unknown_items_are_skipped_on_request_and_counted():
+    rows = [{"item": item, "time": 9 - n, "n": n} for n, item in enumerate(["a", "gone", "b", "lost"])]
+    with pytest.warns(IgnoredInput, match=r"2 of 4 rows were skipped: .* not in the catalogue, such as 'gone' in row 1\.") as caught:
+        log = events_from_rows(catalogue(), rows, unknown_items="skip")
+    assert caught[0].filename == __file__
+    assert (log.item.tolist(), log.requests["n"].tolist(), log.time.tolist()) == ([1, 0], [2.0, 0.0], [7.0, 9.0])
+    with pytest.raises(UnknownItem, match="'item' in row 1"):
+        events_from_rows(catalogue(), rows)
+
+
+def test_a_bad_row_is_refused_by_its_number_also_where_others_are_skipped():
+    rows = [{"item": "gone", "time": 1}, {"item": "a", "time": 1, "x": [1]}]
+    with pytest.raises(InvalidRequest, match="'x' in row 1"):
+        events_from_rows(catalogue(), rows, unknown_items="skip")
+    with pytest.raises(UnknownItem, match=r"'item' in row 0 must be an id of the catalogue, got 3\. An id is a str\."):
+        events_from_rows(catalogue(), [{"item": 3, "time": 1}], unknown_items="skip")
 
 
 @pytest.mark.parametrize("time", [None, math.nan, "now", True])

@@ -64,7 +64,7 @@ FILES = {
 }
 OUTSIDE = [path for folder in ("plugins", "examples", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
-CORE = ("errors", "checks", "base", "explore", "arrays", "states", "data")
+CORE = ("errors", "checks", "base", "explore", "arrays", "states", "data", "columns", "rows", "times")
 MAY_IMPORT = {
     "errors": (),
     "checks": ("errors",),
@@ -72,7 +72,10 @@ MAY_IMPORT = {
     "explore": ("errors", "checks", "base"),
     "arrays": ("errors", "checks", "base"),
     "states": ("errors", "checks", "base", "arrays"),
-    "data": ("errors", "checks", "base"),
+    "columns": ("errors", "checks"),
+    "rows": ("errors",),
+    "times": ("errors",),
+    "data": ("errors", "checks", "base", "columns", "rows", "times"),
     "plugins": ("errors", "checks", "base"),
     "policies": CORE,
     "scorers": CORE,

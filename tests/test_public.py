@@ -94,8 +94,7 @@ def test_every_public_name_says_what_it_is(name):
 WITHOUT_EXAMPLE = """
     recsdk: JaxRandom Recommender Replay Round Simulation SlateSimulation Sweep replay simulate simulate_slates
     recsdk.base: Context Decision Events Interaction Items Request decide decide_slate learn
-    recsdk.checks: check_context check_interaction check_log check_probs check_reward integer number require_integer require_number
-    recsdk.data: column_kind concatenate_items events_from_rows requests_table rows_from_items take
+    recsdk.checks: check_context check_interaction check_log check_probs integer number require_integer require_number
     recsdk.datasets: OpenBandit bernoulli_ts_probs read_events read_items read_jester read_log read_log_chunks read_movielens
         read_open_bandit read_pmlb
     recsdk.encoders.two_tower: TwoTower TwoTowerState

@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 
 from recsdk.base import Table
-from recsdk.data import BAG, CATEGORY, NUMBER, column_kind
+from recsdk.columns import BAG, CATEGORY, NUMBER, column_kind
 from recsdk.errors import InvalidRequest
 
 TEXT = "text"

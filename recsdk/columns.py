@@ -1,0 +1,120 @@
+"""Columns of plain values: their kinds, and how rows become columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from recsdk.checks import is_number
+from recsdk.errors import InvalidRequest
+
+NUMBER, CATEGORY, BAG = "number", "str", "list of str"
+ALLOWED = "a str, a finite number, a bool, a list of str, or None"
+LARGEST_INTEGER = 2**53  # the last integer up to which float64 has every one
+
+
+def requests_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Makes columns from rows. Rows need not have the same names; what a row lacks is missing.
+
+    Args:
+        rows: B mappings of feature names to values.
+
+    Returns:
+        Columns of length B in the order in which their names appear: f64[B] with NaN for a missing number, else object[B]
+        of str or of list of str with None where missing. Without any feature the table has no columns.
+
+    Raises:
+        InvalidRequest: a value that is no feature, or two kinds of value in one column, by row number.
+
+    Example:
+        >>> requests_table([{"device": "phone", "age": 31}, {"device": "tv"}])
+        {'device': array(['phone', 'tv'], dtype=object), 'age': array([31., nan])}
+    """
+    names = rows[0] if len(rows) == 1 else dict.fromkeys(name for row in rows for name in row)
+    return {_name(name): _column(name, [row.get(name) for row in rows]) for name in names}
+
+
+def column_kind(column: np.ndarray) -> str | None:
+    """Returns "number", "str" or "list of str"; None for a column in which everything is missing.
+
+    Example:
+        >>> column_kind(np.array([1.0, np.nan])), column_kind(np.array([None, "a"])), column_kind(np.array([None, None]))
+        ('number', 'str', None)
+    """
+    if column.dtype.kind in "biuf":
+        return NUMBER
+    first = next((value for value in column if value is not None), None)
+    if first is None:
+        return None
+    return CATEGORY if isinstance(first, str) else BAG
+
+
+def _column(name: str, values: list[Any]) -> np.ndarray:
+    kinds = [_kind(name, value, number) for number, value in enumerate(values)]
+    present = [(kind, number) for number, kind in enumerate(kinds) if kind is not None]
+    for kind, number in present[1:]:
+        if kind != present[0][0]:
+            first, row = present[0]
+            raise InvalidRequest(
+                f"{name!r} must hold one kind of value, got {first} in row {row} and {kind} in row {number}: {values[number]!r}."
+            )
+    if not present or present[0][0] == CATEGORY:
+        return objects(values)
+    if present[0][0] == NUMBER:
+        return np.array([math.nan if value is None else value for value in values], np.float64)
+    return objects([None if value is None else list(value) for value in values])
+
+
+def _kind(name: str, value: Any, number: int) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        check_text(name, value, number)
+        return CATEGORY
+    if isinstance(value, (bool, np.bool_)):
+        return NUMBER
+    if isinstance(value, (float, int, np.number)):
+        _check_number(name, value, number)
+        return NUMBER
+    if isinstance(value, (list, tuple)):
+        for element in value:
+            if not isinstance(element, str):
+                raise InvalidRequest(f"{name!r} in row {number} must be {ALLOWED}, got a list with {element!r}.")
+            check_text(name, element, number)
+        return BAG
+    raise InvalidRequest(f"{name!r} in row {number} must be {ALLOWED}, got {type(value).__name__} {value!r}.")
+
+
+def check_text(name: str, value: str, number: int) -> None:
+    """Refuses text that UTF-8 cannot hold, such as half of a surrogate pair.
+
+    Raises:
+        InvalidRequest: with the column and the row.
+    """
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(f"{name!r} in row {number} must be text that UTF-8 can hold, got {value!r}.") from error
+
+
+def _check_number(name: str, value: Any, number: int) -> None:
+    if isinstance(value, (int, np.integer)) and not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
+        raise InvalidRequest(f"{name!r} in row {number} must lie within ±2**53, got {value!r}: give an identifier as a str.")
+    if not is_number(value):
+        wanted = "a finite number of at most 64 bits, or None where it is missing"
+        raise InvalidRequest(f"{name!r} in row {number} must be {wanted}, got {value!r}.")
+
+
+def _name(name: Hashable) -> str:
+    if not isinstance(name, str) or not name:
+        raise InvalidRequest(f"A feature's name must be a str that is not empty, got {name!r}.")
+    return name
+
+
+def objects(values: Sequence[Any]) -> np.ndarray:
+    """Returns object[N], whatever the values are."""
+    return np.fromiter(values, object, len(values))
