@@ -134,9 +134,9 @@ def events_from_rows(
     order = np.argsort(time, kind="stable")
     index = np.array(item, np.int64)
     order = order[index[order] >= 0]
+    features = [{name: value for name, value in row.items() if name not in ("item", "time")} for row in plain]
+    requests = {name: column[order] for name, column in requests_table(features).items()}
     _warn_of_skipped(plain, index)
-    names = [{name: value for name, value in row.items() if name not in ("item", "time")} for row in plain]
-    requests = {name: column[order] for name, column in requests_table(names).items()}
     return Events(requests, items, index[order], np.array(reward, np.float64)[order], time[order])
 
 
