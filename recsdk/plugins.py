@@ -176,11 +176,11 @@ def contract(kind: str) -> list[str]:
         >>> contract("scorers")
         ['columns', 'init', 'fit', 'score']
     """
-    from recsdk import base
+    from recsdk import base, ledger
 
-    protocols: dict[str, Any] = {"policies": base.Policy, "scorers": base.Scorer, "encoders": base.Encoder}
-    if kind not in protocols:
-        return ["open"]
+    protocols: dict[str, Any] = {
+        "policies": base.Policy, "scorers": base.Scorer, "encoders": base.Encoder, "ledgers": ledger.Store,
+    }  # fmt: skip
     protocol = protocols[kind]
     return [name for name in (*inspect.get_annotations(protocol), *vars(protocol)) if not name.startswith("_")]
 

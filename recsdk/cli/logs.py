@@ -34,8 +34,10 @@ class Log(NamedTuple):
 
 
 def is_folder(name: str | Path) -> bool:
-    """Tells whether a recommender's folder is named."""
-    return (Path(name) / "ledger.sqlite").is_file()
+    """Tells whether a recommender's folder is named, whatever kind of ledger it holds."""
+    from recsdk.ledger.stores import stores_of
+
+    return not Path(name).is_file() and bool(stores_of(name))
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

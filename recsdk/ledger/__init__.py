@@ -1,9 +1,14 @@
-"""What a ledger is: the append-only log of decisions and rewards that every state is a fold over."""
+"""The contract of ledgers: the append-only log of decisions and rewards, of which every learned state is a fold.
+
+A plugin of the kind `ledgers` is a `Store`. What it opens is a `Ledger`, and nothing in recsdk reads or writes a log past these two.
+`recsdk.testing.LEDGER_CHECKS` holds a store to the contract.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -16,12 +21,19 @@ class DecisionRecord(NamedTuple):
         decision_id: unique in the ledger.
         time: seconds since the epoch.
         payload: canonical JSON of the request, the size and the candidates asked for: the same id with another payload is a conflict.
-        parts: JSON of what decided: policy, encoder, scorers, draw scheme.
+        parts: JSON of what decided: policy, encoder, scorers with their columns, draw scheme. It rarely changes: store a text once.
         num_learned: rewards that the policy's state had been folded over.
         slots: i32[K], catalogue slots of the candidates, in the order of `probs`.
         action: i32[L], indices of the shown candidates, from the top.
         probs: f64[L, K], per position the distribution drawn from: zero on what stands above.
         features: f32[L, D] of the shown candidates, or f32[K, D] of all: phi, which is float32 by construction.
+        user: the user's key; None where the application gave none.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> record = DecisionRecord("d1", 0.0, "{}", "{}", 0, np.array([7]), np.array([0]), one, one.astype(np.float32), user="u17")
+        >>> record.slots[record.action].tolist(), record.user
+        ([7], 'u17')
     """
 
     decision_id: str
@@ -33,6 +45,7 @@ class DecisionRecord(NamedTuple):
     action: np.ndarray
     probs: np.ndarray
     features: np.ndarray
+    user: str | None = None
 
 
 class RewardRecord(NamedTuple):
@@ -44,6 +57,10 @@ class RewardRecord(NamedTuple):
         position: where in the slate, from 0.
         value: finite.
         time: seconds since the epoch at which it arrived.
+
+    Example:
+        >>> RewardRecord("d1/0", "d1", position=0, value=1.0, time=0.0).value
+        1.0
     """
 
     reward_id: str
@@ -61,6 +78,10 @@ class ItemRecord(NamedTuple):
         row: JSON of its id, features and time of entry.
         vector: f32[dim], its embedding, kept so that a recovered catalogue is the same to the bit.
         active: false once removed.
+
+    Example:
+        >>> ItemRecord(0, '{"id": "apple"}', np.zeros(2, np.float32), active=True).row
+        '{"id": "apple"}'
     """
 
     slot: int
@@ -70,7 +91,20 @@ class ItemRecord(NamedTuple):
 
 
 class Ledger(Protocol):
-    """A store of records, opened by one process at a time. Every call outside `transaction` is durable when it returns."""
+    """A log of decisions and rewards, the catalogue beside it, and named bytes. One process at a time has it open for writing.
+
+    Every call outside `transaction` is durable when it returns. Numbers, text, arrays and their types come back to the bit, or
+    `LedgerCorrupt` is raised.
+
+    Example:
+        >>> from recsdk.ledger.sqlite import Sqlite
+        >>> ledger = Sqlite().open("shop")
+        >>> with ledger.transaction():
+        ...     ledger.put("salt", b"123")
+        >>> ledger.get("salt"), ledger.num_rewards()
+        (b'123', 0)
+        >>> ledger.close()
+    """
 
     def transaction(self) -> AbstractContextManager[None]:
         """Groups calls: all of them happen, or with an exception none."""
@@ -82,7 +116,7 @@ class Ledger(Protocol):
         """Keeps bytes under a name, in place of earlier ones."""
 
     def add_decision(self, record: DecisionRecord) -> None:
-        """Appends a decision."""
+        """Appends a decision; `LedgerError` when its id is taken."""
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
         """Returns a decision."""
@@ -91,16 +125,19 @@ class Ledger(Protocol):
         """Yields every decision, oldest first."""
 
     def add_reward(self, record: RewardRecord) -> None:
-        """Appends a reward."""
+        """Appends a reward; `LedgerError` when its id or its place is taken, or its decision is not there."""
 
     def reward(self, reward_id: str) -> RewardRecord | None:
         """Returns a reward."""
+
+    def rewards(self, start: int = 0) -> Iterator[RewardRecord]:
+        """Yields the rewards from number `start` on, in order of arrival."""
 
     def rewards_of(self, decision_id: str) -> list[RewardRecord]:
         """Returns the rewards of a decision, in order of arrival."""
 
     def outcomes(self, start: int = 0) -> Iterator[tuple[RewardRecord, DecisionRecord]]:
-        """Yields the rewards from number `start` on, in order of arrival, each with its decision."""
+        """Yields what `rewards` yields, each with its decision."""
 
     def num_rewards(self) -> int:
         """Returns how many rewards there are."""
@@ -112,7 +149,32 @@ class Ledger(Protocol):
         """Yields every item as it is now, in order of slots."""
 
     def shown(self, decision_id: str, slot: int) -> ItemRecord:
-        """Returns an item as it was when a decision was made."""
+        """Returns an item as it was when a decision was made; `LedgerCorrupt` when the slot was empty then."""
 
     def close(self) -> None:
-        """Releases the folder."""
+        """Releases the folder. Closing twice is no error; any other call after it raises `LedgerError`."""
+
+
+class Store(Protocol):
+    """A kind of ledger: it knows its folders and opens them. The config class that an entry point of `recsdk.ledgers` names is one.
+
+    Example:
+        >>> from recsdk.ledger.sqlite import Sqlite
+        >>> store = Sqlite()
+        >>> store.open("shop").close()
+        >>> store.holds("shop"), store.holds("elsewhere")
+        (True, False)
+        >>> reading = store.read("shop")
+        >>> reading.num_rewards()
+        0
+        >>> reading.close()
+    """
+
+    def holds(self, folder: str | Path) -> bool:
+        """Tells whether a folder has a ledger of this kind; it makes nothing, and opens as little as it can."""
+
+    def open(self, folder: str | Path) -> Ledger:
+        """Opens a folder for one writer, and makes it when it is not there; `LedgerLocked` while another has it open."""
+
+    def read(self, folder: str | Path) -> Ledger:
+        """Opens a folder as it is at this moment, also while a writer goes on; what writes raises `LedgerError`."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
+from urllib.request import pathname2url
 
 import attrs
 import numpy as np
@@ -16,7 +18,12 @@ import numpy as np
 from recsdk.errors import LedgerCorrupt, LedgerError, LedgerLocked, LedgerMismatch, one_of
 from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord
 
-SCHEMA_VERSION = 1
+FILE = "ledger.sqlite"
+HOLDER = "lock.pid"
+"""The file with the number of the process that had the folder open last."""
+SCHEMA_VERSION = 2
+UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;"}
+"""What makes a schema of each version one of the next."""
 SCHEMA = """
 CREATE TABLE blobs (name TEXT PRIMARY KEY, sha256 BLOB NOT NULL, data BLOB NOT NULL) STRICT;
 CREATE TABLE items (
@@ -28,13 +35,13 @@ CREATE TABLE decisions (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, time REAL NOT NULL, payload TEXT NOT NULL,
   parts INTEGER NOT NULL REFERENCES parts, num_learned INTEGER NOT NULL, num_items INTEGER NOT NULL,
   slots BLOB NOT NULL, action BLOB NOT NULL, probs BLOB NOT NULL, dim INTEGER NOT NULL, features BLOB NOT NULL,
-  crc32 INTEGER NOT NULL) STRICT;
+  crc32 INTEGER NOT NULL, user TEXT) STRICT;
 CREATE TABLE rewards (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, decision INTEGER NOT NULL REFERENCES decisions,
   position INTEGER NOT NULL, value REAL NOT NULL, time REAL NOT NULL, crc32 INTEGER NOT NULL, UNIQUE (decision, position)) STRICT;
 """
 ITEM = "i.slot, i.row, i.vector, i.active, i.crc32"
-DECISION = "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.crc32"
+DECISION = "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.crc32"
 REWARD = "r.id, d.id, r.position, r.value, r.time, r.crc32"
 DECISIONS = "decisions d JOIN parts p ON p.number = d.parts"
 REWARDS = "rewards r JOIN decisions d ON d.number = r.decision"
@@ -57,6 +64,10 @@ class Sqlite:
 
     durability: Literal["process-crash", "power-loss"] = attrs.field(default="process-crash", validator=_known_durability)
 
+    def holds(self, folder: str | Path) -> bool:
+        """Tells whether `ledger.sqlite` is in the folder."""
+        return (Path(folder) / FILE).is_file()
+
     def open(self, folder: str | Path) -> Ledger:
         """Opens the ledger in a folder, which is made when it is not there.
 
@@ -65,34 +76,29 @@ class Sqlite:
             LedgerMismatch: when a newer version of recsdk wrote it.
             LedgerError: when the folder cannot be used.
         """
-        return SqliteLedger(Path(folder), "NORMAL" if self.durability == "process-crash" else "FULL")
+        return _writing(Path(folder), "NORMAL" if self.durability == "process-crash" else "FULL")
+
+    def read(self, folder: str | Path) -> Ledger:
+        """Opens the ledger in a folder as it is at this moment; the folder stays as it is.
+
+        Raises:
+            LedgerMismatch: when a newer version of recsdk wrote it.
+            LedgerError: when there is no ledger, or it cannot be read.
+        """
+        return _reading(Path(folder))
 
 
 class SqliteLedger:
-    """See `recsdk.ledger.Ledger`."""
+    """The `recsdk.ledger.Ledger` of one connection."""
 
-    def __init__(self, folder: Path, synchronous: str) -> None:
-        with contextlib.ExitStack() as opened, _translated(f"The ledger in {str(folder)!r} cannot be opened"):
-            folder.mkdir(parents=True, exist_ok=True)
-            opened.enter_context(contextlib.closing(_lock(folder)))
-            self._db = sqlite3.connect(folder / "ledger.sqlite", isolation_level=None, check_same_thread=False)
-            opened.enter_context(contextlib.closing(self._db))
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute(f"PRAGMA synchronous={synchronous}")
-            self._db.execute("PRAGMA foreign_keys=ON")
-            self._create()
-            self._opened = opened.pop_all()
-
-    def _create(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version == 0:
-            self._db.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
-            raise LedgerMismatch(f"The ledger is of version {version}, this recsdk reads version {SCHEMA_VERSION}.")
+    def __init__(self, db: sqlite3.Connection, opened: contextlib.ExitStack) -> None:
+        self._db = db
+        self._opened = opened
+        # A ledger of version 1 that is read, not opened, has no users.
+        self._decision = DECISION if _version(db) >= 2 else DECISION.replace("d.user", "NULL")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """See `Ledger`."""
         try:
             self._write("BEGIN IMMEDIATE")
             yield
@@ -103,15 +109,17 @@ class SqliteLedger:
             raise
 
     def get(self, name: str) -> bytes | None:
-        """See `Ledger`."""
-        return read_bytes(self._db, name)
+        row = _first(self._db, "SELECT sha256, data FROM blobs WHERE name = ?", name)
+        if row is None:
+            return None
+        if hashlib.sha256(row[1]).digest() != row[0]:
+            raise LedgerCorrupt(f"The ledger's {name!r} does not have the checksum it was written with.")
+        return bytes(row[1])
 
     def put(self, name: str, data: bytes) -> None:
-        """See `Ledger`."""
         self._write("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", name, hashlib.sha256(data).digest(), data)
 
     def add_decision(self, record: DecisionRecord) -> None:
-        """See `Ledger`."""
         parts = _first(self._db, "SELECT number FROM parts WHERE text = ?", record.parts)
         if parts is None:
             self._write("INSERT INTO parts (text) VALUES (?)", record.parts)
@@ -122,24 +130,21 @@ class SqliteLedger:
             for array, kind in ((record.slots, "<i4"), (record.action, "<i4"), (record.probs, "<f8"), (record.features, "<f4"))
         )
         after = (slots, action, probs, record.features.shape[1], features)
-        crc32 = _crc32((*before, record.parts, record.num_learned, *after))
+        crc32 = _crc32((*before, record.parts, record.num_learned, *after, record.user))
         return self._write(
-            "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, slots, action, probs, dim, features, crc32) "
-            "VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(number), 0) FROM items), ?, ?, ?, ?, ?, ?)",
-            *(*before, *parts, record.num_learned, *after, crc32),
+            "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, slots, action, probs, dim, features, crc32, user) "
+            "VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(number), 0) FROM items), ?, ?, ?, ?, ?, ?, ?)",
+            *(*before, *parts, record.num_learned, *after, crc32, record.user),
         )
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
-        """See `Ledger`."""
-        row = _first(self._db, f"SELECT {DECISION} FROM {DECISIONS} WHERE d.id = ?", decision_id)  # noqa: S608 -- constants
+        row = _first(self._db, f"SELECT {self._decision} FROM {DECISIONS} WHERE d.id = ?", decision_id)  # noqa: S608 -- constants
         return None if row is None else _decision(row)
 
     def decisions(self) -> Iterator[DecisionRecord]:
-        """See `Ledger`."""
-        return read_decisions(self._db)
+        return map(_decision, _rows(self._db, f"SELECT {self._decision} FROM {DECISIONS} ORDER BY d.number"))  # noqa: S608 -- constants
 
     def add_reward(self, record: RewardRecord) -> None:
-        """See `Ledger`."""
         values = (record.reward_id, record.decision_id, record.position, record.value + 0.0, record.time + 0.0)  # SQLite has one zero
         self._write(
             "INSERT INTO rewards (id, decision, position, value, time, crc32) "
@@ -148,38 +153,35 @@ class SqliteLedger:
         )
 
     def reward(self, reward_id: str) -> RewardRecord | None:
-        """See `Ledger`."""
         row = _first(self._db, f"SELECT {REWARD} FROM {REWARDS} WHERE r.id = ?", reward_id)  # noqa: S608 -- constants
         return None if row is None else _reward(row)
 
+    def rewards(self, start: int = 0) -> Iterator[RewardRecord]:
+        query = f"SELECT {REWARD} FROM {REWARDS} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
+        return map(_reward, _rows(self._db, query, start))
+
     def rewards_of(self, decision_id: str) -> list[RewardRecord]:
-        """See `Ledger`."""
         query = f"SELECT {REWARD} FROM {REWARDS} WHERE d.id = ? ORDER BY r.number"  # noqa: S608 -- constants
         return [_reward(row) for row in _rows(self._db, query, decision_id)]
 
     def outcomes(self, start: int = 0) -> Iterator[tuple[RewardRecord, DecisionRecord]]:
-        """See `Ledger`."""
-        query = f"SELECT {REWARD}, {DECISION} FROM {REWARDS} JOIN parts p ON p.number = d.parts WHERE r.number > ? ORDER BY r.number"  # noqa: S608
+        query = f"SELECT {REWARD}, {self._decision} FROM {REWARDS} JOIN parts p ON p.number = d.parts WHERE r.number > ? ORDER BY r.number"  # noqa: S608
         for row in _rows(self._db, query, start):
             yield _reward(row[:6]), _decision(row[6:])
 
     def num_rewards(self) -> int:
-        """See `Ledger`."""
         (number,) = next(_rows(self._db, "SELECT COALESCE(MAX(number), 0) FROM rewards"))
         return int(number)
 
     def put_item(self, record: ItemRecord) -> None:
-        """See `Ledger`."""
         values = (record.slot, record.row, np.ascontiguousarray(record.vector, "<f4").tobytes(), int(record.active))
         self._write("INSERT INTO items (slot, row, vector, active, crc32) VALUES (?, ?, ?, ?, ?)", *values, _crc32(values))
 
     def items(self) -> Iterator[ItemRecord]:
-        """See `Ledger`."""
         latest = "SELECT MAX(number) FROM items GROUP BY slot"
         return map(_item, _rows(self._db, f"SELECT {ITEM} FROM items i WHERE i.number IN ({latest}) ORDER BY i.slot"))  # noqa: S608
 
     def shown(self, decision_id: str, slot: int) -> ItemRecord:
-        """See `Ledger`."""
         query = f"SELECT {ITEM} FROM decisions d, items i WHERE d.id = ? AND i.slot = ? AND i.number <= d.num_items ORDER BY i.number DESC"  # noqa: S608
         row = _first(self._db, query, decision_id, slot)
         if row is None:
@@ -187,7 +189,6 @@ class SqliteLedger:
         return _item(row)
 
     def close(self) -> None:
-        """See `Ledger`."""
         self._opened.close()
 
     def _write(self, statement: str, *values: Any) -> None:
@@ -195,36 +196,50 @@ class SqliteLedger:
             self._db.execute(statement, values)
 
 
-def read_bytes(db: sqlite3.Connection, name: str) -> bytes | None:
-    """Returns the bytes kept under a name.
-
-    Raises:
-        LedgerCorrupt: when they are not what was written.
-    """
-    row = _first(db, "SELECT sha256, data FROM blobs WHERE name = ?", name)
-    if row is None:
-        return None
-    if hashlib.sha256(row[1]).digest() != row[0]:
-        raise LedgerCorrupt(f"The ledger's {name!r} does not have the checksum it was written with.")
-    return bytes(row[1])
-
-
-def read_decisions(db: sqlite3.Connection) -> Iterator[DecisionRecord]:
-    """Yields every decision, oldest first.
-
-    Raises:
-        LedgerCorrupt: one that is not what was written.
-    """
-    return map(_decision, _rows(db, f"SELECT {DECISION} FROM {DECISIONS} ORDER BY d.number"))  # noqa: S608 -- constants
+def _writing(folder: Path, synchronous: str) -> SqliteLedger:
+    with contextlib.ExitStack() as opened, _translated(f"The ledger in {str(folder)!r} cannot be opened"):
+        folder.mkdir(parents=True, exist_ok=True)
+        opened.enter_context(contextlib.closing(_lock(folder)))
+        db = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
+        opened.enter_context(contextlib.closing(db))
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(f"PRAGMA synchronous={synchronous}")
+        db.execute("PRAGMA foreign_keys=ON")
+        _upgrade(db)
+        return SqliteLedger(db, opened.pop_all())
 
 
-def read_rewards(db: sqlite3.Connection) -> Iterator[RewardRecord]:
-    """Yields every reward, in order of arrival.
+def _reading(folder: Path) -> SqliteLedger:
+    if not (folder / FILE).is_file():
+        raise LedgerError(f"There is no ledger in {str(folder)!r}.")
+    with contextlib.ExitStack() as opened, _translated(f"The ledger in {str(folder)!r} cannot be read"):
+        path = pathname2url(str((folder / FILE).resolve()))
+        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        opened.enter_context(contextlib.closing(db))
+        db.execute("BEGIN")
+        db.execute("SELECT 1 FROM decisions LIMIT 1").fetchall()  # from here on all that is read is of this moment
+        _refuse_newer(_version(db))
+        return SqliteLedger(db, opened.pop_all())
 
-    Raises:
-        LedgerCorrupt: one that is not what was written.
-    """
-    return map(_reward, _rows(db, f"SELECT {REWARD} FROM {REWARDS} ORDER BY r.number"))  # noqa: S608 -- constants
+
+def _version(db: sqlite3.Connection) -> int:
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
+
+
+def _refuse_newer(version: int) -> None:
+    if version > SCHEMA_VERSION:
+        raise LedgerMismatch(
+            f"The ledger is of version {version}, this recsdk reads versions up to {SCHEMA_VERSION}: open it with the recsdk that wrote it."
+        )
+
+
+def _upgrade(db: sqlite3.Connection) -> None:
+    version = _version(db)
+    _refuse_newer(version)
+    steps = SCHEMA if version == 0 else "".join(UPGRADES[step] for step in range(version, SCHEMA_VERSION))
+    if steps:
+        db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
 
 
 def _rows(db: sqlite3.Connection, query: str, *values: Any) -> Iterator[Row]:
@@ -239,7 +254,7 @@ def _first(db: sqlite3.Connection, query: str, *values: Any) -> Row | None:
 
 def _decision(row: Row) -> DecisionRecord:
     _verify("Decision", row)
-    decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, _ = row
+    decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, user, _ = row
     shown = np.frombuffer(action, "<i4")
     return DecisionRecord(
         decision_id,
@@ -251,6 +266,7 @@ def _decision(row: Row) -> DecisionRecord:
         shown,
         np.frombuffer(probs, "<f8").reshape(len(shown), -1),
         np.frombuffer(features, "<f4").reshape(-1, dim),
+        user,
     )
 
 
@@ -273,6 +289,8 @@ def _verify(what: str, row: Row) -> None:
 def _crc32(values: Row) -> int:
     checksum = 0
     for value in values:
+        if value is None:  # no user, as in ledgers of version 1
+            continue
         checksum = zlib.crc32(value if isinstance(value, bytes) else str(value).encode(), checksum)
     return checksum
 
@@ -293,9 +311,25 @@ def _lock(folder: Path) -> sqlite3.Connection:
     lock = sqlite3.connect(folder / "lock.sqlite", isolation_level=None, timeout=0, check_same_thread=False)
     try:
         lock.execute("BEGIN EXCLUSIVE")
+        (folder / HOLDER).write_text(f"{os.getpid()}\n")
     except sqlite3.Error as error:
         lock.close()
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-            raise LedgerLocked(f"The ledger in {str(folder)!r} is open elsewhere: close that recommender first.") from error
+            raise LedgerLocked(_locked_by(folder)) from error
+        raise
+    except OSError:
+        lock.close()
         raise
     return lock
+
+
+def _locked_by(folder: Path) -> str:
+    try:
+        holder = (folder / HOLDER).read_text().strip()
+    except OSError:
+        holder = ""
+    where = "in this process" if holder == str(os.getpid()) else f"in process {holder}" if holder else "elsewhere"
+    return (
+        f"The ledger in {str(folder)!r} is open {where}: close that recommender first. One process serves a folder, "
+        "so start a web server with one worker, or give each worker a folder of its own."
+    )

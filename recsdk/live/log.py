@@ -8,20 +8,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.request import pathname2url
 
 import numpy as np
 
 from recsdk import states
 from recsdk.base import Context, Interaction, learn
 from recsdk.checks import require_integer, require_number
-from recsdk.errors import EmptyLog, LedgerError, LedgerMismatch
+from recsdk.errors import EmptyLog, LedgerMismatch
 from recsdk.ledger import DecisionRecord
-from recsdk.ledger.sqlite import read_bytes, read_decisions, read_rewards
+from recsdk.ledger.stores import store
 from recsdk.live import intake
 from recsdk.live.learner import interaction
 from recsdk.policies.floor import WithFloor
@@ -39,8 +37,8 @@ class Learned(NamedTuple):
     state: Any
 
 
-def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float | None = None) -> Interaction:
-    """Reads what was decided at one position of every slate, and what it earned, from a folder with the SQLite ledger.
+def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float | None = None, ledger: Any = None) -> Interaction:
+    """Reads what was decided at one position of every slate, and what it earned, from a recommender's folder.
 
     The recommender must have been opened with `log_features="all"`. Every row has its own true propensity: at the first position that of
     a single choice, below it that of the choice among what was left, given what stands above.
@@ -49,6 +47,7 @@ def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float 
         folder: the recommender's; it may be open.
         position: from 0, the top; decisions with shorter slates are left out.
         default_reward: what a decision without a reward is worth; None leaves such decisions out.
+        ledger: the kind of ledger, by name or as a config; None looks which installed one the folder holds.
 
     Returns:
         A log of T rounds, oldest first, padded to the largest number of candidates.
@@ -59,12 +58,12 @@ def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float 
         LedgerCorrupt: when a record is not what was written.
         LedgerError: when there is no ledger in the folder.
     """
-    (log,) = _chunks(folder, position, default_reward, None)
+    (log,) = _chunks(folder, position, default_reward, None, ledger)
     return log
 
 
 def read_ledger_chunks(
-    folder: str | Path, *, position: int = 0, default_reward: float | None = None, num_rows: int = 10_000
+    folder: str | Path, *, position: int = 0, default_reward: float | None = None, num_rows: int = 10_000, ledger: Any = None
 ) -> Iterator[Interaction]:
     """Reads the same log part by part, for `recsdk.ope.accumulate`, where memory does not hold it: of that only the rewards.
 
@@ -73,21 +72,22 @@ def read_ledger_chunks(
         position: as for `read_ledger`.
         default_reward: as for `read_ledger`.
         num_rows: rounds of a chunk, which is padded to its own largest number of candidates.
+        ledger: as for `read_ledger`.
 
     Raises:
         EmptyLog, LedgerMismatch, LedgerCorrupt, LedgerError: as `read_ledger`.
     """
     require_integer("num_rows", num_rows, at_least=1)
-    yield from _chunks(folder, position, default_reward, num_rows)
+    yield from _chunks(folder, position, default_reward, num_rows, ledger)
 
 
-def _chunks(folder: str | Path, position: int, default_reward: float | None, num_rows: int | None) -> Iterator[Interaction]:
+def _chunks(folder: str | Path, position: int, default_reward: float | None, num_rows: int | None, ledger: Any) -> Iterator[Interaction]:
     require_integer("position", position, at_least=0)
     if default_reward is not None:
         require_number("default_reward", default_reward)
-    with _reading(folder) as db:
-        rewards = {reward.decision_id: reward.value for reward in read_rewards(db) if reward.position == position}
-        records = (record for record in read_decisions(db) if len(record.action) > position)
+    with contextlib.closing(store(folder, ledger).read(folder)) as stored:
+        rewards = {reward.decision_id: reward.value for reward in stored.rewards() if reward.position == position}
+        records = (record for record in stored.decisions() if len(record.action) > position)
         wanted = (record for record in records if default_reward is not None or record.decision_id in rewards)
         chunk = list(itertools.islice(wanted, num_rows))
         if not chunk:
@@ -99,7 +99,7 @@ def _chunks(folder: str | Path, position: int, default_reward: float | None, num
             chunk = list(itertools.islice(wanted, num_rows))
 
 
-def count_decisions(folder: str | Path, *, position: int = 0) -> int:
+def count_decisions(folder: str | Path, *, position: int = 0, ledger: Any = None) -> int:
     """Returns how many decisions have such a position, with a reward or without: what `recsdk.ope.evaluate` compares a log with.
 
     Raises:
@@ -107,11 +107,11 @@ def count_decisions(folder: str | Path, *, position: int = 0) -> int:
         LedgerError: when there is no ledger in the folder.
     """
     require_integer("position", position, at_least=0)
-    with _reading(folder) as db:
-        return sum(len(record.action) > position for record in read_decisions(db))
+    with contextlib.closing(store(folder, ledger).read(folder)) as stored:
+        return sum(len(record.action) > position for record in stored.decisions())
 
 
-def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float = 0.05) -> Learned:
+def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float = 0.05, ledger: Any = None) -> Learned:
     """Reads what a recommender's policy has learned until now, as the target of an evaluation. The recommender may be open.
 
     Evaluate it on rounds that it has not learned from: on those it has, it looks better than it is.
@@ -120,6 +120,7 @@ def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float =
         folder: the recommender's; it must hold a snapshot of this policy, which `Recommender.snapshot` and `close` write.
         policy: as given to `Recommender.open`.
         floor: as given to `Recommender.open`.
+        ledger: as for `read_ledger`.
 
     Raises:
         LedgerMismatch: no snapshot of this policy with this floor.
@@ -130,38 +131,18 @@ def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float =
     require_number("floor", floor, at_least=0, at_most=1)
     chosen = intake.policy(policy)
     chosen = WithFloor(policy=chosen, floor=floor) if floor else chosen
-    with _reading(folder) as db:
-        header, stored = json.loads(read_bytes(db, "snapshot/header") or "{}"), read_bytes(db, "snapshot/policy")
-        if stored is None or header.get("policy") != repr(chosen):
+    with contextlib.closing(store(folder, ledger).read(folder)) as stored:
+        header, snapshot = json.loads(stored.get("snapshot/header") or "{}"), stored.get("snapshot/policy")
+        if snapshot is None or header.get("policy") != repr(chosen):
             raise LedgerMismatch(
                 f"The ledger in {str(folder)!r} must hold a snapshot of {chosen!r}, got {header.get('policy')}: call `snapshot`."
             )
         template = chosen.init(np.zeros(1))
-        state = states.loads(chosen, template, stored)
+        state = states.loads(chosen, template, snapshot)
         states.close(chosen, template)
-        later = list(read_rewards(db))[header["num_learned"] :]
-        wanted = {reward.decision_id for reward in later}
-        records = {record.decision_id: record for record in read_decisions(db) if record.decision_id in wanted} if wanted else {}
-    for reward in later:
-        state = learn(chosen, state, interaction(chosen, records[reward.decision_id], reward))
+        for reward, record in stored.outcomes(header["num_learned"]):
+            state = learn(chosen, state, interaction(chosen, record, reward))
     return Learned(chosen, state)
-
-
-@contextlib.contextmanager
-def _reading(folder: str | Path) -> Iterator[sqlite3.Connection]:
-    try:
-        with contextlib.closing(_open(Path(folder))) as db:
-            db.execute("BEGIN")  # rewards and decisions of one moment, while the recommender goes on
-            yield db
-    except sqlite3.Error as error:
-        raise LedgerError(f"The ledger in {str(folder)!r} cannot be read: {error}.") from error
-
-
-def _open(folder: Path) -> sqlite3.Connection:
-    path = folder / "ledger.sqlite"
-    if not path.is_file():
-        raise LedgerError(f"There is no ledger in {str(folder)!r}.")
-    return sqlite3.connect(f"file:{pathname2url(str(path.resolve()))}?mode=ro", uri=True, isolation_level=None)
 
 
 def _log(records: Sequence[DecisionRecord], position: int, rewards: np.ndarray) -> Interaction:

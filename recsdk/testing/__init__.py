@@ -14,6 +14,7 @@ slots in [0, 128). `parametrize` needs pytest; the laws themselves do not.
 
 from recsdk.testing.encoders import ENCODER_CHECKS
 from recsdk.testing.events import example_log
+from recsdk.testing.ledgers import LEDGER_CHECKS
 from recsdk.testing.parametrization import parametrize, parametrize_encoders, parametrize_scorers
 from recsdk.testing.policies import POLICY_CHECKS
 from recsdk.testing.scorers import SCORER_CHECKS
@@ -21,6 +22,7 @@ from recsdk.testing.trials import Trial
 
 __all__ = [
     "ENCODER_CHECKS",
+    "LEDGER_CHECKS",
     "POLICY_CHECKS",
     "SCORER_CHECKS",
     "Trial",

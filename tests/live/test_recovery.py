@@ -159,7 +159,7 @@ def test_other_models_than_the_folder_was_made_with_are_refused(tmp_path, parts)
 
 def test_a_folder_is_open_once(tmp_path):
     with small_recommender(tmp_path):
-        with pytest.raises(errors.LedgerLocked, match="open elsewhere"):
+        with pytest.raises(errors.LedgerLocked, match=r"open in this process: close that recommender first\. One process serves a folder"):
             small_recommender(tmp_path)
         script = f"from tests.live.shop import *; small_recommender({str(tmp_path)!r})"
         assert "LedgerLocked" in run_python("-c", script).stderr

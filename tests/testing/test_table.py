@@ -7,6 +7,7 @@ import pytest
 
 from recsdk import testing
 from recsdk.testing.parametrization import law_of
+from tests.ledger import test_conformance as ledgers
 from tests.testing import policy_mutants, scorer_mutants
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "testing.md"
@@ -24,6 +25,7 @@ def mutants_among(pairs):
 KINDS = {
     "policies": (testing.POLICY_CHECKS, mutants_of_policies),
     "scorers": (testing.SCORER_CHECKS, mutants_among(scorer_mutants.SCORERS)),
+    "ledgers": (testing.LEDGER_CHECKS, mutants_among(ledgers.MUTANTS)),
     "encoders": (testing.ENCODER_CHECKS, mutants_among(scorer_mutants.ENCODERS)),
 }
 

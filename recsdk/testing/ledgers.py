@@ -1,0 +1,244 @@
+"""Laws of ledgers: what a store takes it gives back, all of a transaction or nothing, to one writer and any reader."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsdk.errors import LedgerCorrupt, LedgerError, LedgerLocked
+from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, Store
+
+
+def check_folder(store: Store) -> None:
+    """A folder is made when it is not there, and known by `holds` from then on; opened again, it has what was written."""
+    with _folder() as folder:
+        _that(store, "folder", not store.holds(folder), f"holds must say no of a new folder, and make nothing of {folder}")
+        _refused(store, "folder", LedgerError, "read of a folder without a ledger", lambda: store.read(folder))
+        with closing(store.open(folder)) as ledger:
+            ledger.put("name", b"1")
+        _that(store, "folder", store.holds(folder) and store.holds(str(folder)), "holds must say yes once a ledger was opened there")
+        with closing(store.open(str(folder))) as ledger:
+            _that(store, "folder", ledger.get("name") == b"1", "opened again, it must have what was written")
+        with closing(store.open(folder.parent / "other")) as ledger:
+            _that(store, "folder", ledger.get("name") is None, "another folder must be another ledger")
+
+
+def check_records(store: Store) -> None:
+    """Records of every kind come back to the bit, with the types of their arrays, in the order in which they were added."""
+    decisions = [_decision(name, *sizes) for name, sizes in (("d", (3, 2)), ("e\0", (1, 1)), ("\N{GRINNING FACE}", (100, 5)))]
+    decisions[1] = decisions[1]._replace(user="u\N{LATIN SMALL LETTER E WITH ACUTE}", features=np.ones((1, 1), np.float32))
+    items = [_item(1), _item(0)]
+    rewards = [RewardRecord("r", "d", 1, 0.1, 13.0), RewardRecord("s", "e\0", 0, -1e300, 14.0), RewardRecord("q", "d", 0, 1 / 3, 15.0)]
+    with _folder() as folder:
+        with closing(store.open(folder)) as ledger:
+            _fill(ledger, decisions, items, rewards)
+            _compare(store, "as written", ledger, decisions, items, rewards)
+        with closing(store.open(folder)) as ledger:
+            _compare(store, "opened again", ledger, decisions, items, rewards)
+        with closing(store.read(folder)) as ledger:
+            _compare(store, "read", ledger, decisions, items, rewards)
+
+
+def check_absence(store: Store) -> None:
+    """What is not there is None, or nothing, and no error."""
+    with _opened(store) as ledger:
+        found = [ledger.decision("d"), ledger.reward("r"), ledger.get("b")]
+        _that(store, "absence", found == [None] * 3, f"must be None, got {found}")
+        rows = [*ledger.decisions(), *ledger.items(), *ledger.outcomes(), *ledger.rewards(), *ledger.rewards_of("d"), ledger.num_rewards()]
+        _that(store, "absence", rows == [0], f"must yield nothing, and count 0 rewards, got {rows}")
+        ledger.put("b", b"")
+        _that(store, "absence", ledger.get("b") == b"", "no bytes at all must not be None")
+
+
+def check_names(store: Store) -> None:
+    """A decision has its own id, a reward its own id, its own place and its decision; a refused record leaves nothing."""
+    with _opened(store) as ledger:
+        _refused(store, "names", LedgerError, "a reward without its decision", lambda: ledger.add_reward(_reward()))
+        ledger.add_decision(_decision())
+        ledger.add_reward(_reward())
+        _refused(store, "names", LedgerError, "a second decision of one id", lambda: ledger.add_decision(_decision()))
+        for again, what in ((_reward(position=1), "of one id"), (_reward("other"), "of one place")):
+            _refused(store, "names", LedgerError, f"a second reward {what}", functools.partial(ledger.add_reward, again))
+        counts = [len(list(ledger.decisions())), ledger.num_rewards(), len(ledger.rewards_of("d"))]
+        _that(store, "names", counts == [1, 1, 1], f"one decision and one reward must remain, got {counts}")
+
+
+def check_transaction(store: Store) -> None:
+    """A transaction that ends by an exception has changed nothing, and the numbers of the rewards have no gap."""
+    with _opened(store) as ledger:
+        ledger.add_decision(_decision(rows=3))
+        ledger.add_reward(_reward("a", 2))
+        before = _contents(ledger)
+        for error in (ValueError, KeyboardInterrupt, SystemExit):
+            try:
+                with ledger.transaction():
+                    _fill(ledger, [_decision("lost")], [_item(0)], [_reward("lost", 1)])
+                    ledger.put("b", b"1")
+                    raise error
+            except error:
+                pass
+            _that(store, "transaction", _same(_contents(ledger), before), f"ended by {error.__name__}, it must have changed nothing")
+        with ledger.transaction():
+            ledger.put("b", b"2")
+            ledger.add_reward(_reward("b", 0))
+        _that(store, "transaction", ledger.get("b") == b"2", "ended well, it must have happened")
+        numbered = [[reward.reward_id for reward in ledger.rewards(start)] for start in range(4)]
+        _that(store, "transaction", numbered == [["a", "b"], ["b"], [], []], f"rewards from number 0, 1, 2, 3 on, got {numbered}")
+        outcomes = [(reward.reward_id, record.decision_id) for reward, record in ledger.outcomes(1)]
+        _that(store, "transaction", outcomes == [("b", "d")], f"outcomes must be the rewards with their decisions, got {outcomes}")
+
+
+def check_shown(store: Store) -> None:
+    """An item is found as it was when a decision was made, and as it is now."""
+    with _opened(store) as ledger:
+        ledger.put_item(_item(0, "one"))
+        ledger.add_decision(_decision("first"))
+        ledger.put_item(_item(1, "beside"))
+        ledger.put_item(_item(0, "two", active=False))
+        ledger.add_decision(_decision("second"))
+        ledger.put_item(_item(0, "three"))
+        shown = [ledger.shown(name, 0).row for name in ("first", "second")]
+        _that(store, "shown", shown == ["one", "two"], f"the item was 'one', then 'two', got {shown}")
+        now = [record.row for record in ledger.items()]
+        _that(store, "shown", now == ["three", "beside"], f"items must be as they are now, in order of slots, got {now}")
+        _refused(store, "shown", LedgerCorrupt, "a slot that was empty then", lambda: ledger.shown("first", 1))
+
+
+def check_one_writer(store: Store) -> None:
+    """A folder that is open is refused to a second writer, and free once it is closed."""
+    with _folder() as folder:
+        with closing(store.open(folder)):
+            _refused(store, "one_writer", LedgerLocked, "a second opening", lambda: store.open(folder))
+        store.open(folder).close()
+
+
+def check_readers(store: Store) -> None:
+    """A reader sees one moment, while the writer goes on; it can write nothing."""
+    with _folder() as folder, closing(store.open(folder)) as ledger:
+        ledger.add_decision(_decision("before"))
+        with closing(store.read(folder)) as reading:
+            ledger.add_decision(_decision("after"))
+            ledger.put("b", b"1")
+            seen = [record.decision_id for record in reading.decisions()], reading.get("b")
+            _that(store, "readers", seen == (["before"], None), f"a reader must see the moment of its opening, got {seen}")
+            for write in (lambda: reading.put("b", b"2"), lambda: reading.add_decision(_decision("x")), lambda: reading.put_item(_item(0))):
+                _refused(store, "readers", LedgerError, "writing by a reader", write)
+        with closing(store.read(folder)) as reading:
+            seen = [record.decision_id for record in reading.decisions()], reading.get("b")
+            _that(store, "readers", seen == (["before", "after"], b"1"), f"a later reader must see what was written, got {seen}")
+
+
+def check_closing(store: Store) -> None:
+    """Closing twice is no error; a closed ledger can be neither read nor written."""
+    with _folder() as folder:
+        ledger = store.open(folder)
+        ledger.close()
+        ledger.close()
+        calls: tuple[Callable[[], Any], ...] = (
+            lambda: ledger.get("b"),
+            lambda: ledger.put("b", b""),
+            lambda: ledger.decision("d"),
+            lambda: list(ledger.items()),
+        )
+        for call in calls:
+            _refused(store, "closing", LedgerError, "use after close", call)
+
+
+LEDGER_CHECKS: tuple[Callable[[Store], None], ...] = (
+    check_folder,
+    check_records,
+    check_absence,
+    check_names,
+    check_transaction,
+    check_shown,
+    check_one_writer,
+    check_readers,
+    check_closing,
+)
+"""The laws of ledgers: each takes a store, and tries it in folders of its own."""
+
+
+def _decision(name: str = "d", num_slots: int = 3, rows: int = 2) -> DecisionRecord:
+    rng = np.random.default_rng(len(name))
+    features = rng.standard_normal((num_slots, 4)).astype(np.float32)
+    slots, action = np.arange(num_slots, dtype=np.int32) + 5, np.arange(rows, dtype=np.int32)
+    return DecisionRecord(name, 12.5, '{"size": 2}', '{"policy": 1}', 7, slots, action, rng.random((rows, num_slots)), features)
+
+
+def _item(slot: int, row: str = '{"id": "a"}', *, active: bool = True) -> ItemRecord:
+    return ItemRecord(slot, row, np.array([1 / 3, -0.0], np.float32), active)
+
+
+def _reward(name: str = "r", position: int = 0) -> RewardRecord:
+    return RewardRecord(name, "d", position, 0.1, 13.0)
+
+
+def _fill(ledger: Ledger, decisions: list[DecisionRecord], items: list[ItemRecord], rewards: list[RewardRecord]) -> None:
+    for decision in decisions:
+        ledger.add_decision(decision)
+    for item in items:
+        ledger.put_item(item)
+    for reward in rewards:
+        ledger.add_reward(reward)
+
+
+def _contents(ledger: Ledger) -> list[Any]:
+    return [*ledger.decisions(), *ledger.items(), *ledger.rewards(), ledger.get("b")]
+
+
+def _compare(
+    store: Store, when: str, ledger: Ledger, decisions: list[DecisionRecord], items: list[ItemRecord], rewards: list[RewardRecord]
+) -> None:
+    by_id = {record.decision_id: record for record in decisions}
+    pairs = [pair for reward in rewards for pair in (reward, by_id[reward.decision_id])]
+    found = [
+        ("decisions", list(ledger.decisions()), decisions),
+        ("decision", [ledger.decision(record.decision_id) for record in decisions], decisions),
+        ("items", list(ledger.items()), sorted(items, key=lambda record: record.slot)),
+        ("rewards", list(ledger.rewards()), rewards),
+        ("reward", [ledger.reward(reward.reward_id) for reward in rewards], rewards),
+        ("rewards_of", ledger.rewards_of("d"), [reward for reward in rewards if reward.decision_id == "d"]),
+        ("outcomes", [record for outcome in ledger.outcomes() for record in outcome], pairs),
+    ]
+    for what, got, wanted in found:
+        _that(store, "records", _same(got, wanted), f"{when}: {what} must be {wanted!r:.300}, got {got!r:.300}")
+
+
+def _same(got: Any, wanted: Any) -> bool:
+    if isinstance(wanted, (list, tuple)):
+        return type(got) is type(wanted) and len(got) == len(wanted) and all(map(_same, got, wanted))
+    if isinstance(wanted, np.ndarray):
+        return isinstance(got, np.ndarray) and got.dtype == wanted.dtype and got.shape == wanted.shape and got.tobytes() == wanted.tobytes()
+    return type(got) is type(wanted) and bool(got == wanted)
+
+
+def _that(store: Store, law: str, holds: bool, message: str) -> None:
+    assert holds, f"{law}: {store!r}: {message}"
+
+
+def _refused(store: Store, law: str, error: type[Exception], what: str, call: Callable[[], Any]) -> None:
+    try:
+        call()
+    except error:
+        return
+    except Exception as other:
+        raise AssertionError(f"{law}: {store!r}: {what} must raise {error.__name__}, got {type(other).__name__}: {other}") from other
+    raise AssertionError(f"{law}: {store!r}: {what} must raise {error.__name__}, got no error")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as root:
+        yield Path(root) / "shop"
+
+
+@contextmanager
+def _opened(store: Store) -> Iterator[Ledger]:
+    with _folder() as folder, closing(store.open(folder)) as ledger:
+        yield ledger
