@@ -76,21 +76,22 @@ MAY_IMPORT = {
     "rows": ("errors",),
     "times": ("errors",),
     "data": ("errors", "checks", "base", "columns", "rows", "times"),
-    "plugins": ("errors", "checks", "base"),
+    "plugins": ("errors", "checks", "base", "ledger"),
     "policies": CORE,
     "scorers": CORE,
     "encoders": CORE,
     "retrievers": CORE,
     "ledger": CORE,
     "ledger.sqlite": (*CORE, "ledger"),
+    "ledger.stores": (*CORE, "plugins", "ledger"),
     "datasets": CORE,
     "drivers": CORE,
     "environments": (*CORE, "drivers"),
     "ope": (*CORE, "drivers"),
-    "live": (*CORE, "plugins", "ledger"),
+    "live": (*CORE, "plugins", "ledger", "ledger.stores"),
     "testing": (*CORE, "plugins", "drivers", "environments", "ledger", "live", "policies"),
     "demo": (*CORE, "plugins", "drivers", "environments", "ledger", "live", "policies", "scorers", "encoders", "datasets", "ope"),
-    "cli": (*CORE, "plugins", "drivers", "environments", "ledger", "live", "datasets", "ope", "demo"),
+    "cli": (*CORE, "plugins", "drivers", "environments", "ledger", "ledger.stores", "live", "datasets", "ope", "demo"),
 }
 """What each folder, or module beside the folders, may import; what stands in its own folder it always may.
 
@@ -124,7 +125,6 @@ KNOWN_PRIVATE = [
 KNOWN_LAYERS = [
     ("recsdk.live.intake", "recsdk.drivers.jitted"),
     ("recsdk.live.intake", "recsdk.scorers.function"),
-    ("recsdk.live.log", "recsdk.ledger.sqlite"),
 ]
 """(importer, imported): breaks `MAY_IMPORT`, and is neither allowed nor mended yet."""
 
