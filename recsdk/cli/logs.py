@@ -117,7 +117,7 @@ def _rows(path: Path) -> Any:
     from recsdk.datasets import interactions
 
     _check_there(path)
-    return interactions._rows(path)
+    return interactions.rows(path)
 
 
 def _check_there(path: Path) -> None:

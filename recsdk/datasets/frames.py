@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from recsdk.base import Context, Interaction
-from recsdk.checks import check_log, plain_array, require_integer
-from recsdk.datasets._files import import_polars
+from recsdk.checks import check_log, given_chances, plain_array, require_integer
+from recsdk.datasets.files import import_polars
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, nearest
 
 REQUIRED = ("action", "reward", "propensity")
@@ -44,7 +44,9 @@ def log_from_frame(frame: Any, *, num_candidates: int | None = None) -> Interact
     action = _numbers("action", column("action"), np.int64)
     if not len(action):
         raise EmptyLog("frame must have at least one row, got none.")
-    reward, propensity = (_numbers(name, column(name), np.float64) for name in ("reward", "propensity"))
+    reward = _numbers("reward", column("reward"), np.float64)
+    _numbers("propensity", column("propensity"), np.float64)
+    propensity = given_chances("propensity", column("propensity"), error=InvalidLog).values
     weight = _numbers("weight", column("weight"), np.float64) if "weight" in names else np.ones(len(action))
     if "features" in names:
         if num_candidates is not None:
@@ -60,12 +62,17 @@ def log_from_frame(frame: Any, *, num_candidates: int | None = None) -> Interact
 def _columns(frame: Any) -> tuple[list[str], Any]:
     if isinstance(frame, Mapping):
         return [str(name) for name in frame], frame.__getitem__
+    if hasattr(frame, "collect_schema") and hasattr(frame, "collect"):  # a plan, as polars' LazyFrame, and no rows yet
+        return _columns(frame.collect())
     names = getattr(frame, "column_names", getattr(frame, "columns", None))  # an Arrow table's columns are not their names
-    if names is not None and hasattr(frame, "__getitem__"):
+    # Of a relation, as DuckDB's, a column is a relation again.
+    if names is not None and hasattr(frame, "__getitem__") and not any(isinstance(frame[name], type(frame)) for name in list(names)[:1]):
         return [str(name) for name in names], frame.__getitem__
     if hasattr(frame, "__arrow_c_stream__"):
         return _columns(_read_stream(frame))
-    raise InvalidValue(f"frame must be a data frame, an Arrow table or a mapping of columns, got {type(frame).__name__}.")
+    raise InvalidValue(
+        f"frame must be a data frame, an Arrow table, what gives an Arrow stream, or a mapping of columns, got {type(frame).__name__}."
+    )
 
 
 def _read_stream(stream: Any) -> Any:

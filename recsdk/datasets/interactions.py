@@ -13,7 +13,6 @@ What else an item's or an event's row holds is a feature: `recsdk.data` says of 
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +23,7 @@ import numpy as np
 from recsdk.base import Context, Events, Interaction, Items
 from recsdk.checks import check_context, check_interaction, require_integer
 from recsdk.data import events_from_rows, items_from_rows
-from recsdk.datasets._files import import_polars, open_text
+from recsdk.datasets.files import json_object, parquet, text_lines
 from recsdk.datasets.frames import log_from_frame
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError, nearest
 
@@ -97,7 +96,7 @@ def read_log_chunks(path: str | Path, *, num_rows: int = 100_000, num_candidates
 def _interactions(path: Path) -> Iterator[Interaction]:
     """Yields the rows of a log, checked."""
     dim = line = None
-    for line, row in enumerate(_rows(path), start=1):
+    for line, row in enumerate(rows(path), start=1):
         try:
             interaction = _interaction(row)
         except RecsdkError as error:
@@ -118,15 +117,17 @@ def _stacked(log: Sequence[Interaction]) -> Interaction:
 
 
 def _parquet_chunks(path: Path, num_rows: int, num_candidates: int | None) -> Iterator[Interaction]:
-    polars = import_polars("A Parquet file")
-    table = polars.scan_parquet(path)
-    names, size = table.collect_schema().names(), table.select(polars.len()).collect().item()
-    if num_candidates is None and "features" not in names and "action" in names:
-        last = table.select("action").max().collect().item()
-        num_candidates = None if last is None else int(last) + 1
+    with parquet(path) as polars:
+        table = polars.scan_parquet(path)
+        names, size = table.collect_schema().names(), table.select(polars.len()).collect().item()
+        if num_candidates is None and "features" not in names and "action" in names:
+            last = table.select("action").max().collect().item()
+            num_candidates = None if last is None else int(last) + 1
     for start in range(0, max(size, 1), num_rows):
+        with parquet(path):
+            chunk = table.slice(start, num_rows).collect()
         try:
-            yield log_from_frame(table.slice(start, num_rows).collect(), num_candidates=num_candidates)
+            yield log_from_frame(chunk, num_candidates=num_candidates)
         except RecsdkError as error:
             raise type(error)(f"{path}, rows from {start} on: {error}") from error
 
@@ -172,7 +173,7 @@ def _pad(context: Context, size: int) -> Context:
 def _naming_lines(path: Path, read: Callable[[Iterator[dict[str, Any]]], R]) -> R:
     """Runs a reader that names rows from 0 on, and names lines from 1 on in its errors."""
     try:
-        return read(_rows(path))
+        return read(rows(path))
     except RecsdkError as error:
         if str(error).startswith(str(path)):
             raise
@@ -185,7 +186,7 @@ def _line(found: re.Match[str]) -> str:
     return f"in line{plural} {int(first) + 1}" + (f" and {int(second) + 1}" if second else "")
 
 
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
+def rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yields plain rows; one line of JSON is one row, and line n of Parquet is its n-th row."""
     name = path.name.removesuffix(".gz")
     if name.endswith(".jsonl"):
@@ -196,28 +197,14 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
-    with open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                row = json.loads(line, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
-            except (ValueError, RecursionError) as error:
-                raise InvalidLog(f"{path}, line {number}: must be one JSON object, got {line.strip()!r:.80}: {error}.") from error
-            if not isinstance(row, dict):
-                raise InvalidLog(f"{path}, line {number}: must be one JSON object, got {line.strip()!r:.80}.")
-            yield row
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"a name is there twice: {next(name for name in names if names.count(name) > 1)!r}")
-    return row
+    for number, line in enumerate(text_lines(path), start=1):
+        try:
+            yield json_object(line)
+        except InvalidLog as error:
+            raise InvalidLog(f"{path}, line {number}: {error}") from error
 
 
 def _parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    yield from import_polars("A Parquet file").read_parquet(path).iter_rows(named=True)
+    with parquet(path) as polars:
+        table = polars.read_parquet(path)
+    yield from table.iter_rows(named=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from recsdk.base import Events, Items
 from recsdk.data import events_from_rows, items_from_rows
-from recsdk.datasets._files import number, table_rows
+from recsdk.datasets.files import number, table_rows
 from recsdk.errors import InvalidLog
 
 

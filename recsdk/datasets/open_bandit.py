@@ -19,7 +19,7 @@ import numpy as np
 
 from recsdk.base import Context, Interaction
 from recsdk.checks import require_integer
-from recsdk.datasets._files import number, table_rows
+from recsdk.datasets.files import number, table_rows
 from recsdk.errors import InvalidLog, InvalidPropensity, one_of
 
 NUM_POSITIONS = 3

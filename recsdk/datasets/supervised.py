@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 
-from recsdk.datasets._files import open_text
+from recsdk.datasets.files import text_lines
 from recsdk.errors import EmptyLog, InvalidLog
 
 
@@ -23,17 +24,24 @@ def read_pmlb(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
         EmptyLog, InvalidLog: no rows, no labels, or a cell that is not a finite number.
     """
     path = Path(path)
-    with open_text(path) as file:
-        names = file.readline().rstrip("\r\n").split("\t")
-        if "target" not in names:
-            raise InvalidLog(f"{path} must have a column 'target', got {names}.")
-        try:
-            table = np.array([line.split("\t") for line in file], np.float64)
-        except ValueError as error:
-            raise InvalidLog(f"{path} must hold {len(names)} numbers a line: {error}.") from error
+    lines = text_lines(path)
+    names = next(lines, "").rstrip("\r\n").split("\t")
+    if "target" not in names:
+        raise InvalidLog(f"{path} must have a column 'target', got {names}.")
+    if len(set(names)) < len(names):
+        raise InvalidLog(f"{path} must name each column once, got {names}.")
+    table = np.array([_numbers(line, len(names), path, number) for number, line in enumerate(lines, start=2)])
     if not len(table):
         raise EmptyLog(f"{path} must have at least one row, got none.")
-    if table.shape[1] != len(names) or not np.isfinite(table).all():
-        raise InvalidLog(f"{path} must hold {len(names)} finite numbers a line.")
     target = names.index("target")
     return np.delete(table, target, axis=1), np.unique(table[:, target], return_inverse=True)[1].astype(np.int64)
+
+
+def _numbers(line: str, size: int, path: Path, number: int) -> list[float]:
+    try:
+        row = [float(cell) for cell in line.split("\t")]
+    except ValueError as error:
+        raise InvalidLog(f"{path}, line {number}: must hold {size} numbers a line: {error}.") from error
+    if len(row) != size or not all(map(math.isfinite, row)):
+        raise InvalidLog(f"{path}, line {number}: must hold {size} finite numbers a line, got {line.strip()!r:.80}.")
+    return row

@@ -63,7 +63,7 @@ def test_labels_are_numbered_from_zero(tmp_path):
     [
         ("x\ty\n1\t2\n", InvalidLog, "must have a column 'target'"),
         ("x\ttarget\n1\ttwo\n", InvalidLog, "must hold 2 numbers a line"),
-        ("x\ttarget\n1\t2\n1\n", InvalidLog, "must hold 2 numbers a line"),
+        ("x\ttarget\n1\t2\n1\n", InvalidLog, "line 3: must hold 2 finite numbers a line"),
         ("x\ttarget\n1\tnan\n", InvalidLog, "must hold 2 finite numbers a line"),
         ("x\ttarget\n1\t2\t3\n", InvalidLog, "must hold 2 finite numbers a line"),
         ("x\ttarget\n", EmptyLog, "at least one row"),
