@@ -14,6 +14,8 @@ from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, nearest
 
 REQUIRED = ("action", "reward", "propensity")
 OPTIONAL = ("weight", "features", "item")
+MANY = 10_000_000
+"""Candidates, beyond which an action is taken for an id that is no candidate's number."""
 
 
 def log_from_frame(frame: Any, *, num_candidates: int | None = None) -> Interaction:
@@ -22,13 +24,15 @@ def log_from_frame(frame: Any, *, num_candidates: int | None = None) -> Interact
     Other columns are left alone: one of them may be the target's probability, to be given to `recsdk.ope.evaluate`.
 
     Args:
-        frame: a data frame of pandas or polars, an Arrow table, whatever gives an Arrow stream (then polars reads it), or a mapping.
+        frame: a data frame of pandas or polars, a LazyFrame, an Arrow table, whatever gives an Arrow stream, such as a relation of DuckDB
+            (then polars reads it), or a mapping of columns.
         num_candidates: K, where there are no `features` to tell; by default the largest action and 1. A row of `features` is K lists of D
             numbers; rows may differ in K, the shorter are padded.
 
     Raises:
         EmptyLog: no rows.
-        InvalidLog: a missing column, one of a wrong type, or a bad row, by its number.
+        InvalidLog: a missing column, one of a wrong type, or a bad row, by its number. Rounding errors of propensities are no fault, see
+            `recsdk.checks.given_chances`.
         InvalidValue: what is no frame, or `num_candidates` beside `features`.
         MissingExtra: an Arrow stream without polars.
 
@@ -101,6 +105,11 @@ def _rows(column: Any) -> Sequence[Any]:
 def _bare_context(action: np.ndarray, num_candidates: int | None) -> Context:
     size = int(action.max()) + 1 if num_candidates is None else num_candidates
     require_integer("num_candidates", size, at_least=1)
+    if num_candidates is None and size > MANY:
+        row = int(action.argmax())
+        raise InvalidLog(
+            f"action must be a candidate's number from 0 on, got {action[row]} in row {row}: with so many give num_candidates."
+        )
     shape = (len(action), size)
     # Views: a million rounds of a thousand candidates take no memory.
     return Context(np.zeros((*shape, 0)), np.broadcast_to(np.True_, shape), np.broadcast_to(np.arange(size), shape))

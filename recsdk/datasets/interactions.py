@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from recsdk.base import Context, Events, Interaction, Items
-from recsdk.checks import check_context, check_interaction, require_integer
+from recsdk.checks import check_context, check_interaction, given_chances, require_integer
 from recsdk.data import events_from_rows, items_from_rows
 from recsdk.datasets.files import json_object, parquet, text_lines
 from recsdk.datasets.frames import log_from_frame
@@ -147,6 +147,7 @@ def _interaction(row: Mapping[str, Any]) -> Interaction:
         _array(name, value, np.float64, 0)[()]
         for name, value in (("reward", row["reward"]), ("propensity", row["propensity"]), ("weight", weight))
     )
+    propensity = given_chances("propensity", propensity).values[()]
     interaction = Interaction(context, _array("action", row["action"], np.int64, 0)[()], reward, propensity, weight)
     check_context(context)
     check_interaction(interaction)

@@ -185,7 +185,7 @@ def _may_answer(found: Answer, question: Question) -> bool:
 def _estimators(beside: Rounds, log: Interaction, question: Question) -> tuple[str, ...]:
     if question.interval in (*BOUNDED, *SEQUENCES):
         return ("ips",)
-    has_model = beside.probs is not None and log.context.features.shape[-1]
+    has_model = beside.probs is not None and log.context.features.shape[-1] and len(log.action) > 1
     return question.estimators or (("ips", "snips", "dr") if has_model else ("ips", "snips"))
 
 

@@ -28,7 +28,7 @@ def fit_reward_model(
     log: Interaction,
     *,
     model: Regressor = Ridge(),  # noqa: B008  (a frozen value)
-    num_folds: int = 5,
+    num_folds: int | None = None,
     emphasis: np.ndarray | None = None,
     seed: int = 0,
 ) -> CrossFit:
@@ -39,7 +39,7 @@ def fit_reward_model(
     Args:
         log: a log, leading T, with features f64[T, K, D].
         model: `Ridge`, `Logistic`, `Boosting`, `MLP`, or whatever has their `fit`.
-        num_folds: parts that the rounds are split into at random, in [2, T].
+        num_folds: parts that the rounds are split into at random, in [2, T]; by default 5, or T where there are fewer rounds.
         emphasis: f64[T] >= 0, how much a round counts in the fit, scaled to a mean of 1: `more_robust` for MRDR. By default each alike.
         seed: of the split and of the model.
 
@@ -53,6 +53,9 @@ def fit_reward_model(
     features = np.asarray(log.context.features)
     if not features.shape[2]:
         raise InvalidContext("features must have at least one column for a reward model, got none: give q_hat.")
+    if size < 2:
+        raise InvalidValue("log must have at least 2 rounds for a reward model, got 1: leave out dr, dm and sndr, or give q_hat.")
+    num_folds = min(5, size) if num_folds is None else num_folds
     if not 2 <= num_folds <= size:
         raise InvalidValue(f"num_folds must be in [2, {size}], the number of rounds, got {num_folds}.")
     weight = checked.weight if emphasis is None else checked.weight * _scaled(np.asarray(emphasis, np.float64), checked.weight)

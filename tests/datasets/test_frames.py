@@ -37,7 +37,18 @@ class Stream:
         return self._frame.__arrow_c_stream__(requested_schema)
 
 
-KINDS = [dict, polars.DataFrame, Pandas, lambda columns: Pandas(columns, "column_names"), Stream]
+class Relation(Stream):
+    """As a relation of DuckDB: a column of it is a relation, too."""
+
+    @property
+    def columns(self):
+        return self._frame.columns
+
+    def __getitem__(self, name):
+        return Relation({name: self._frame[name]})
+
+
+KINDS = [dict, polars.DataFrame, polars.LazyFrame, Pandas, lambda columns: Pandas(columns, "column_names"), Stream, Relation]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -69,6 +80,11 @@ def test_a_column_of_the_table_may_be_the_target():
     assert found.estimates["ips"].value == pytest.approx((0.1 / 0.5 * 1 + 0.3 / 1.0 * 3) / 3)
 
 
+def test_rounding_errors_of_propensities_are_corrected():
+    log = datasets.log_from_frame({**COLUMNS, "propensity": np.array([1.0000001, 0.5, 1.0])})
+    assert log.propensity.tolist() == [1.0, 0.5, 1.0]
+
+
 def test_more_candidates_than_were_ever_taken_can_be_told():
     assert datasets.log_from_frame(COLUMNS, num_candidates=10).context.mask.shape == (3, 10)
 
@@ -76,12 +92,15 @@ def test_more_candidates_than_were_ever_taken_can_be_told():
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"propensity": [0.5, 0.0, 1.0]}, InvalidLog, r"propensity must be in \(0, 1\], got 0.0 in row 1"),
+        ({"propensity": [0.5, 0.0, 1.0]}, InvalidLog, r"propensity\[1\] must be in \(0, 1\], got 0.0"),
         ({"reward": [1.0, 2.0, float("nan")]}, InvalidLog, "reward must be a finite number, got nan in row 2"),
         ({"reward": ["1", "2", "3"]}, InvalidLog, "reward must be a column of numbers, got <U1"),
         ({"action": [0.0, 1.0, 2.0]}, InvalidLog, "action must be a column of whole numbers, got float64"),
         ({"action": [0, -1, 2]}, InvalidLog, r"action must be in \[0, 2\], got -1 in row 1"),
         ({"action": []}, EmptyLog, "at least one row"),
+        ({"action": [0, 2**27, 1]}, InvalidLog, "action must be a candidate's number from 0 on, got 134217728 in row 1"),
+        ({"reward": np.ma.array([1.0, 2.0, 3.0], mask=[False, True, False])}, InvalidLog, r"reward\[1\] must be a value, got a masked one"),
+        ({"propensity": [0.5, 1.00001, 1.0]}, InvalidLog, r"propensity\[1\] must be in \(0, 1\], got 1.00001"),
         ({"reward": [1.0]}, InvalidLog, r"reward must be float64\[3\]"),
         ({"features": [[[1.0]], [[1.0], [2.0, 3.0]], [[1.0]]]}, InvalidLog, "features must be K lists of D numbers, got .* in row 1"),
         ({"features": [[[1.0]], [[1.0, 2.0]], [[1.0]]]}, InvalidLog, r"as many columns in each row, got \[1, 2\]"),
@@ -99,7 +118,7 @@ def test_bad_columns_are_refused_by_name_and_row(changes, error, message):
 
 
 def test_what_is_no_table_and_a_missing_column_are_refused():
-    with pytest.raises(InvalidValue, match="frame must be a data frame, an Arrow table or a mapping of columns, got list"):
+    with pytest.raises(InvalidValue, match=r"frame must be a data frame, an Arrow table, .* or a mapping of columns, got list"):
         datasets.log_from_frame([1, 2])
     with pytest.raises(InvalidLog, match=r"\['propensity'\] are missing. Did you mean 'propensities'"):
         datasets.log_from_frame({"action": [0], "reward": [0.0], "propensities": [1.0]})
@@ -148,7 +167,7 @@ def test_a_bad_row_of_a_chunk_is_named(tmp_path):
     polars.DataFrame({**COLUMNS, "propensity": [0.5, 0.5, 2.0]}).write_parquet(path)
     chunks = datasets.read_log_chunks(path, num_rows=2)
     next(chunks)
-    with pytest.raises(InvalidLog, match=r"log.parquet, rows from 2 on: propensity must be in \(0, 1\], got 2.0 in row 0"):
+    with pytest.raises(InvalidLog, match=r"log.parquet, rows from 2 on: propensity\[0\] must be in \(0, 1\], got 2.0"):
         next(chunks)
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")

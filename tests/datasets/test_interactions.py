@@ -70,6 +70,10 @@ def test_slots_and_weights_are_kept(tmp_path):
     assert log.weight.tolist() == [2.5]
 
 
+def test_a_propensity_with_a_rounding_error_is_corrected(tmp_path):
+    assert datasets.read_log(write(tmp_path, [{**ROUNDS[0], "propensity": 1.0000001}])).propensity.tolist() == [1.0]
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

@@ -89,6 +89,13 @@ def test_settings_out_of_range_are_refused(changes, message):
         ope.fit_reward_model(random_log(0)[0], **changes)
 
 
+def test_a_log_of_a_few_rounds_has_as_many_folds_and_one_round_none():
+    log, _ = linear_log(size=3)
+    assert sorted(ope.fit_reward_model(log).fold) == [0, 1, 2]
+    with pytest.raises(InvalidValue, match="log must have at least 2 rounds for a reward model, got 1"):
+        ope.fit_reward_model(linear_log(size=1)[0])
+
+
 def test_features_that_cannot_be_learnt_from_are_refused():
     log, _ = linear_log(size=60)
     features = log.context.features.copy()

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, NamedTuple
 
+from recsdk.checks import given_chances, given_probs
 from recsdk.errors import InvalidLog
 
 TOLERANCE = 1e-4
-"""Of logged probabilities, which are written in float32 or to six digits."""
+"""Of the two places where a line has the choice's probability, which are written in float32 or to six digits."""
 
 
 class Choice(NamedTuple):
@@ -76,8 +77,9 @@ def cost_of(node: Mapping[str, Any]) -> float:
 
 
 def propensity_of(node: Mapping[str, Any]) -> float:
-    """Returns a logged probability."""
-    return number(node, "_label_probability", lambda value: 0 < value <= 1, " in (0, 1]")
+    """Returns a logged probability, without its rounding error."""
+    value = number(node, "_label_probability", lambda value: value > 0, " in (0, 1]")
+    return float(given_chances("_label_probability", value, error=InvalidLog).values)
 
 
 def _single(event: Mapping[str, Any], num_candidates: int) -> Choice:
@@ -93,17 +95,22 @@ def _single(event: Mapping[str, Any], num_candidates: int) -> Choice:
     return Choice(places, action, propensity, cost_of(event), {})
 
 
+def is_slate(event: Mapping[str, Any]) -> bool:
+    """Tells whether a line's candidates belong to slots, which share one cost."""
+    return "_outcomes" in event and any("_slot_id" in candidate for candidate in event["c"]["_multi"])
+
+
 def _slots(event: Mapping[str, Any], num_candidates: int) -> list[Choice]:
     candidates = objects(event["c"], "_multi")
     slots, outcomes = objects(event["c"], "_slots"), objects(event, "_outcomes")
     if len(slots) != len(outcomes):
         raise InvalidLog(f"_outcomes must be one for each of {len(slots)} _slots, got {len(outcomes)}.")
-    is_slates = any("_slot_id" in candidate for candidate in candidates)
+    is_slates = is_slate(event)
     left, found = list(range(num_candidates)), []
     for position, (slot, outcome) in enumerate(zip(slots, outcomes, strict=True)):
         available = [place for place in left if candidates[place].get("_slot_id") == position] if is_slates else _included(slot, left)
         known = list(range(len(available))) if is_slates else available
-        shown, probs = outcome.get("_a"), outcome.get("_p")
+        shown, probs = (value if isinstance(value := outcome.get(name), list) else [value] for name in ("_a", "_p"))
         if not _all_of(shown, int) or not _all_of(probs, int, float) or not shown or not probs or shown[0] not in known:
             raise InvalidLog(
                 f"_a must begin with one of the candidates {known} that are left for slot {position}, and _p too, got {shown!r}."
@@ -127,8 +134,9 @@ def _included(slot: Mapping[str, Any], left: list[int]) -> list[int]:
 def _check_probs(name: str, shown: Any, probs: Any, known: list[int], chosen: int, propensity: float) -> None:
     """Refuses a distribution that is not one over the `known` candidates, or is not `propensity` at the `chosen` one."""
     good = _all_of(shown, int) and sorted(shown) == known and _all_of(probs, int, float) and len(probs) == len(known)
-    if not good or abs(sum(probs) - 1) > TOLERANCE:
+    if not good:
         raise InvalidLog(f"{name} and its probabilities must be those of the candidates {known}, got {shown!r} and {probs!r}.")
+    given_probs(f"the probabilities of {name}", probs, error=InvalidLog)
     logged = probs[shown.index(chosen)]
     if abs(logged - propensity) > TOLERANCE * propensity:
         raise InvalidLog(f"the probability of candidate {chosen} must be {propensity}, got {logged!r}.")

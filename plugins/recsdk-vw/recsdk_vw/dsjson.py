@@ -3,43 +3,45 @@
     {"_label_cost":-1,"_label_probability":0.5,"_label_Action":2,"_labelIndex":1,"a":[2,1],"p":[0.5,0.5],"pdrop":0.9,"EventId":"e1",
      "c":{"User":{"age":"young"},"_multi":[{"_tag":"tea","i":{"hot":1}},{"_tag":"ice","i":{"cold":1}}]}}
 
-A line is one decision over the candidates in `c._multi`; with `_outcomes` it is one for each of `c._slots`, of conditional contextual
-bandits (each slot has its cost, over the candidates that are left, or `_inc`) or of slates (candidates belong to slots, and all slots
-share one cost). A row of the log that comes of it is a decision, its reward is minus the cost, its weight 1 / (1 - pdrop).
+A line is one decision over the candidates in `c._multi`. With `_outcomes` it is a page, with one decision for each of `c._slots`: of
+conditional contextual bandits (each slot has its own cost, over the candidates that are left, or `_inc`) or of slates (candidates belong
+to slots, and the page has one cost). The reward is minus the cost, the weight 1 / (1 - pdrop).
 """
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from recsdk.base import Context, Interaction
 from recsdk.checks import check_log, require_integer
-from recsdk.errors import EmptyLog, InvalidLog
-from recsdk_vw.decisions import TOLERANCE, choices, number
+from recsdk.datasets.files import byte_lines
+from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, one_of
+from recsdk_vw.decisions import TOLERANCE, Choice, choices, is_slate, number
 from recsdk_vw.encoding import Encoding, Hashing
-
-MAX_DIGITS = 300
-"""Of a whole number, so that it is a float."""
+from recsdk_vw.events import CHECKPOINT, parsed, reason_to_skip, text_of
 
 
 class DecisionLog(NamedTuple):
     """A decision-service log; T decisions.
 
     Attributes:
-        log: the decisions in the order of the file; of a slate, from its first slot on, with the candidates shown above masked. The
+        log: the decisions in the order of the file; of a page, from its first slot on, with the candidates shown above masked. The
             slot of a candidate in `context.item` is its index in `names`.
         names: the candidates' `_tag`, or "#0", "#1", ... by their places where they have none.
         event_id: object[T] of str, "" where a line has none.
         position: i64[T], slot of the decision; 0 where a line is one decision.
-        line: i64[T], from 1.
-        num_skipped: lines left out since they say `_skipLearn`: their decision was never shown, or is not for learning.
+        line: i64[T], from 1. Decisions of one line are one page, and not independent.
+        num_skipped: lines left out, the sum of `skipped`.
         num_bad: lines left out since they could not be read, at most `max_bad`.
+        skipped: lines left out since they hold no decision that was shown, by reason: "_skipLearn", "_deferred", "checkpoint",
+            "reward alone" (a reward without its decision).
+        num_repeated: lines in which candidates have one `_tag`: they are one item at several places.
     """
 
     log: Interaction
@@ -49,46 +51,79 @@ class DecisionLog(NamedTuple):
     line: np.ndarray
     num_skipped: int
     num_bad: int
+    skipped: Mapping[str, int] = {}
+    num_repeated: int = 0
 
 
-def read_dsjson(path: str | Path, *, encoding: Encoding = Hashing(), max_bad: int = 0) -> DecisionLog:  # noqa: B008  (a frozen value)
+def read_dsjson(
+    path: str | Path,
+    *,
+    encoding: Encoding = Hashing(),  # noqa: B008  (a frozen value)
+    max_bad: int = 0,
+    position: int | None = None,
+    repeated: Literal["share", "refuse"] = "share",
+) -> DecisionLog:
     """Reads a decision-service log, gzipped if the name ends in .gz. Rows with fewer candidates than others are padded.
+
+    Evaluate pages by one `position` at a time: the decisions of a page are not independent rounds. From the second slot of a conditional
+    bandit on, the value found is the one given what the logging policy showed above.
 
     Args:
         path: the file.
-        encoding: turns a candidate's JSON into its features: `Hashing(...)`, `Numbers()`, or a function of your own.
+        encoding: turns a candidate's JSON into its features: `Hashing(...)`, `Numbers()`, or a function of your own. A name that an object
+            has more than once comes as a `Several`.
         max_bad: lines that may be unreadable; they are left out and counted.
+        position: reads the decisions at this slot only, from 0; None reads all. Slates must have one, since their slots share one reward.
+        repeated: what to do with a line in which candidates have one `_tag`: "share" counts it, and they are one item at several places;
+            "refuse" takes it for a bad line.
 
     Raises:
         EmptyLog: no decisions.
         InvalidLog: more than `max_bad` lines that are not JSON, have no label, or one that does not go with their candidates or with their
-            own `a` and `p`; naming the line.
+            own `a` and `p`; naming the line. Also a file that is not whole gzip.
+        InvalidValue: slates without a position.
     """
     require_integer("max_bad", max_bad, at_least=0)
+    if position is not None:
+        require_integer("position", position, at_least=0)
     path = Path(path)
+    skipped: Counter[str] = Counter()
     rows: list[Interaction] = []
     where: list[tuple[str, int, int]] = []
     names: dict[str, int] = {}
-    num_skipped = num_bad = 0
+    num_bad = num_repeated = 0
+    one_of("repeated", repeated, ("share", "refuse"))
     for line_number, line in _lines(path):
+        if line.startswith(CHECKPOINT):
+            skipped["checkpoint"] += 1
+            continue
         try:
-            event = _parsed(line)
-            if _is_skipped(event):
-                num_skipped += 1
+            event = parsed(line)
+            if reason := reason_to_skip(event):
+                skipped[reason] += 1
                 continue
-            found = _rows(event, encoding, len(rows[0].context.features[0]) if rows else None)
+            found = [(place, choice) for place, choice in enumerate(choices(event)) if position in (None, place)]
+            tags, event_id = _names(event), text_of("EventId", event.get("EventId"))
+            same = _repeated(event, tags)
+            if same and repeated == "refuse":
+                raise InvalidLog(f"_tag must be another for each candidate, got {same!r} twice.")
+            decisions = _rows(event, [choice for _, choice in found], encoding, len(rows[0].context.features[0]) if rows else None)
         except InvalidLog as error:
             num_bad += 1
             if num_bad > max_bad:
                 raise InvalidLog(f"{path}, line {line_number}: {error} Lines that are bad: {num_bad}, max_bad is {max_bad}.") from error
             continue
-        item = np.array([names.setdefault(name, len(names)) for name in _names(event)])
-        rows += [row._replace(context=row.context._replace(item=item)) for row in found]
-        where += [(str(event.get("EventId", "")), position, line_number) for position in range(len(found))]
+        if position is None and is_slate(event):
+            raise InvalidValue(f"position must be given for {path}, line {line_number}: the slots of a slate share one reward, got None.")
+        num_repeated += bool(same)
+        item = np.array([names.setdefault(name, len(names)) for name in tags])
+        rows += [row._replace(context=row.context._replace(item=item)) for row in decisions]
+        where += [(event_id, place, line_number) for place, _ in found]
     if not rows:
-        raise EmptyLog(f"{path} must have at least one decision, got none ({num_skipped} lines skipped, {num_bad} bad).")
-    event_id, position, lines = (np.array(column) for column in zip(*where, strict=True))
-    return DecisionLog(_stacked(rows), tuple(names), event_id.astype(object), position, lines, num_skipped, num_bad)
+        raise EmptyLog(f"{path} must have at least one decision, got none ({_counted(skipped)}, {num_bad} bad).")
+    event_ids, places, lines = (np.array(column) for column in zip(*where, strict=True))
+    ids = event_ids.astype(object)
+    return DecisionLog(_stacked(rows), tuple(names), ids, places, lines, skipped.total(), num_bad, dict(skipped), num_repeated)
 
 
 def write_dsjson(path: str | Path, log: Interaction, *, probs: Any = None, names: Sequence[str] | None = None) -> None:
@@ -140,52 +175,26 @@ def _line(log: Interaction, row: int, probs: Any, names: Sequence[str] | None) -
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        yield from ((line_number, line) for line_number, line in enumerate(file, start=1) if line.strip())
+    return ((line_number, line) for line_number, line in enumerate(byte_lines(path), start=1) if line.strip())
 
 
-def _parsed(line: bytes) -> dict[str, Any]:
-    try:
-        event = json.loads(line, parse_int=_integer, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise InvalidLog(f"a line must be one JSON object, got {line.strip()!r:.80}: {error}.") from error
-    if not isinstance(event, dict):
-        raise InvalidLog(f"a line must be one JSON object, got {line.strip()!r:.80}.")
-    return event
-
-
-def _is_skipped(event: Mapping[str, Any]) -> bool:
-    skipped = event.get("_skipLearn", False)
-    if not isinstance(skipped, bool):
-        raise InvalidLog(f"_skipLearn must be true or false, got {skipped!r:.80}.")
-    return skipped
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise ValueError(f"{digits:.20}... is too long a number")
-    return int(digits)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    event = dict(pairs)
-    if len(event) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"a name is there twice: {next(name for name in names if names.count(name) > 1)!r}")
-    return event
+def _counted(skipped: Counter[str]) -> str:
+    reasons = ", ".join(f"{number} {reason}" for reason, number in skipped.items())
+    return f"{skipped.total()} lines skipped" + f": {reasons}" * bool(reasons)
 
 
 def _names(event: Mapping[str, Any]) -> list[str]:
-    return [str(candidate.get("_tag", f"#{place}")) for place, candidate in enumerate(event["c"]["_multi"])]
+    return [text_of("_tag", candidate.get("_tag")) or f"#{place}" for place, candidate in enumerate(event["c"]["_multi"])]
 
 
-def _rows(event: Mapping[str, Any], encoding: Encoding, dim: int | None) -> list[Interaction]:
+def _repeated(event: Mapping[str, Any], names: list[str]) -> str:
+    """Returns a name that two candidates of one slot have, or ""."""
+    keys = [(name, repr(candidate.get("_slot_id"))) for name, candidate in zip(names, event["c"]["_multi"], strict=True)]
+    return "" if len(set(keys)) == len(keys) else next(key for key in keys if keys.count(key) > 1)[0]
+
+
+def _rows(event: Mapping[str, Any], found: Iterable[Choice], encoding: Encoding, dim: int | None) -> list[Interaction]:
     """Returns a line's decisions; `dim` is the number of features of the lines before, if any."""
-    found = choices(event)
     shared = {key: value for key, value in event["c"].items() if not key.startswith("_")}
     candidates = event["c"]["_multi"]
     weight = 1 / (1 - number(event, "pdrop", lambda pdrop: 0 <= pdrop < 1, " in [0, 1)", default=0.0))
@@ -199,7 +208,7 @@ def _rows(event: Mapping[str, Any], encoding: Encoding, dim: int | None) -> list
         for place, row in encoded.items():
             features[place], mask[place] = row, True
         context = Context(features, mask, np.arange(len(candidates)))
-        rows.append(Interaction(context, choice.action, -choice.cost, choice.propensity, weight))
+        rows.append(Interaction(context, choice.action, 0.0 - choice.cost, choice.propensity, weight))
     return rows
 
 

@@ -44,6 +44,12 @@ class Feature(NamedTuple):
     value: float
 
 
+class Several(NamedTuple):
+    """The values of a name that one JSON object has more than once: each is a feature."""
+
+    values: tuple[Any, ...]
+
+
 @attrs.frozen(kw_only=True)
 class Hashing:
     """Hashes features by namespace and name into `dim` columns, with signs, so that collisions cancel out in the mean.
@@ -124,7 +130,9 @@ class Numbers:
 def flat(node: Mapping[str, Any], namespace: str = " ") -> Iterator[Feature]:
     """Yields the features in an object; keys that begin with `_` and null have none, but for `_text`, which has its words."""
     for key, value in node.items():
-        if key == "_text":
+        if isinstance(value, Several):
+            yield from (feature for one in value.values for feature in flat({key: one}, namespace))
+        elif key == "_text":
             yield from (Feature(namespace, word, 1.0) for word in str(value).split())
         elif key.startswith("_") or value is None:
             continue

@@ -73,14 +73,113 @@ def test_a_conditional_bandit_is_a_decision_for_each_slot_over_what_is_left(refe
     assert (found.log.propensity[1::2] == 1.0).all()
 
 
-def test_in_slates_each_slot_has_its_own_candidates_and_all_share_one_reward(reference):
+def test_in_slates_each_slot_has_its_own_candidates_and_the_page_has_one_reward(reference):
     path = reference("rl_joiner/slates_average_reward_100_interactions.json")
-    found = read_dsjson(path)
-    assert found.log.context.mask[:2].tolist() == [[True, True, False, False, False], [False, False, True, True, True]]
-    assert found.log.action[:2].tolist() == [1, 3]  # the second and the first of their slots
-    assert (found.log.reward[::2] == found.log.reward[1::2]).all()
+    top, below = read_dsjson(path, position=0), read_dsjson(path, position=1)
+    assert top.log.context.mask[0].tolist() == [True, True, False, False, False]
+    assert below.log.context.mask[0].tolist() == [False, False, True, True, True]
+    assert (top.log.action[0], below.log.action[0]) == (1, 3)  # the second and the first of their slots
     means = [np.mean([one["v"] for one in json.loads(line)["o"]] or [0.0]) for line in path.read_text().splitlines()]
-    np.testing.assert_allclose(found.log.reward[::2], means, atol=1e-6)
+    for found in (top, below):
+        np.testing.assert_allclose(found.log.reward, means, atol=1e-6)
+
+
+def test_the_one_reward_of_a_slate_is_never_copied_to_each_of_its_slots(tmp_path):
+    with pytest.raises(InvalidValue, match=r"position must be given for .*log.dsjson, line 2: the slots of a slate share one reward"):
+        read_dsjson(written(tmp_path, GOOD, SLATE))
+    found = read_dsjson(written(tmp_path, SLATE, SLATE), position=0)
+    assert (found.log.reward.tolist(), found.line.tolist(), found.position.tolist()) == ([2.0, 2.0], [1, 2], [0, 0])
+
+
+def test_one_slot_of_a_conditional_bandit_can_be_read_alone(tmp_path):
+    path = written(tmp_path, SLOTS, GOOD)
+    below = read_dsjson(path, position=1)
+    assert (below.line.tolist(), below.position.tolist(), below.log.action.tolist()) == ([1], [1], [1])
+    everything = read_dsjson(path)
+    assert (everything.line.tolist(), everything.position.tolist()) == ([1, 1, 2], [0, 1, 0])
+    with pytest.raises(EmptyLog, match="at least one decision"):
+        read_dsjson(path, position=2)
+    with pytest.raises(InvalidValue, match="position must be a whole number >= 0"):
+        read_dsjson(path, position=-1)
+
+
+@pytest.mark.parametrize("reason", ["_skipLearn", "_deferred"])
+def test_decisions_that_were_never_shown_are_left_out_and_counted_by_reason(tmp_path, reason):
+    found = read_dsjson(written(tmp_path, GOOD, {**GOOD, "_label_cost": 0, reason: True, "DeferredAction": True}))
+    assert (found.line.tolist(), found.skipped, found.num_skipped) == ([1], {reason: 1}, 1)
+    with pytest.raises(InvalidLog, match=f"line 1: {reason} must be true or false, got 1"):
+        read_dsjson(written(tmp_path, {**GOOD, reason: 1}))
+
+
+def test_lines_that_are_no_decisions_are_counted_and_not_bad(tmp_path):
+    alone = {"RewardValue": 1.0, "EventId": "e9", "Observations": [{"v": 1.0, "EventId": "e9", "ActionId": None}]}
+    found = read_dsjson(written(tmp_path, GOOD, "[checkpoint] 2018-09-07", alone, GOOD))
+    assert (found.line.tolist(), found.num_bad) == ([1, 4], 0)
+    assert found.skipped == {"checkpoint": 1, "reward alone": 1}
+
+
+@pytest.mark.parametrize("probability", [1.0000001, float(np.float32(1) + np.finfo(np.float32).eps)])
+def test_rounding_errors_of_probabilities_are_corrected(tmp_path, probability):
+    alone = {**GOOD, "_label_probability": probability, "_labelIndex": 0, "_label_Action": 1, "a": [1], "p": [probability]}
+    found = read_dsjson(written(tmp_path, {**alone, "c": {"_multi": [{"_tag": "tea"}]}}, {**GOOD, "p": [0.2500004, 0.7500001]}))
+    assert found.log.propensity.tolist() == [1.0, 0.25]
+
+
+def test_a_missing_id_is_missing_and_one_that_is_a_number_is_its_text(tmp_path):
+    none = {key: value for key, value in GOOD.items() if key != "EventId"}
+    found = read_dsjson(written(tmp_path, {**GOOD, "EventId": None}, none, {**GOOD, "EventId": ""}, {**GOOD, "EventId": 17}))
+    assert found.event_id.tolist() == ["", "", "", "17"]
+    with pytest.raises(InvalidLog, match=r"line 1: EventId must be text or a number, got \['e1'\]"):
+        read_dsjson(written(tmp_path, {**GOOD, "EventId": ["e1"]}))
+
+
+def test_candidates_are_told_apart_by_their_tags_and_a_missing_tag_is_missing(tmp_path):
+    def tagged(*tags):
+        return {**GOOD, "c": {"_multi": [{} if tag == "absent" else {"_tag": tag} for tag in tags]}}
+
+    found = read_dsjson(
+        written(tmp_path, tagged("tea", "ice"), tagged("ice", "tea"), tagged(None, 7), tagged("absent", ""), tagged(7, "tea"))
+    )
+    assert found.names == ("tea", "ice", "#0", "7", "#1")
+    assert found.log.context.item.tolist() == [[0, 1], [1, 0], [2, 3], [2, 4], [3, 0]]
+    with pytest.raises(InvalidLog, match=r"line 1: _tag must be text or a number, got True"):
+        read_dsjson(written(tmp_path, tagged(True, "ice")))
+
+
+def test_two_candidates_with_one_tag_are_one_item_and_counted_or_refused_by_choice(tmp_path):
+    path = written(tmp_path, {**GOOD, "c": {"_multi": [{"_tag": "tea"}, {"_tag": "tea"}]}}, GOOD)
+    found = read_dsjson(path)
+    assert (found.log.context.item.tolist(), found.num_repeated) == ([[0, 0], [0, 1]], 1)
+    with pytest.raises(InvalidLog, match="line 1: _tag must be another for each candidate, got 'tea' twice"):
+        read_dsjson(path, repeated="refuse")
+    found = read_dsjson(path, repeated="refuse", max_bad=1)
+    assert (found.line.tolist(), found.num_bad, found.num_repeated) == ([2], 1, 0)
+    with pytest.raises(InvalidValue, match="repeated must be one of"):
+        read_dsjson(path, repeated="drop")
+
+
+def test_a_scalar_action_or_probability_of_a_slot_is_a_list_of_one(tmp_path):
+    slots = {"_multi": [{}, {}, {}], "_slots": [{"_inc": [1, 2]}, {}]}
+    below = {"_label_cost": 4, "_a": [2, 0], "_p": [0.75, 0.25]}
+    found = [
+        read_dsjson(written(tmp_path, {"c": slots, "_outcomes": [{"_label_cost": 2, "_a": action, "_p": probability}, below]})).log
+        for action, probability in ((1, 0.25), ([1], [0.25]))
+    ]
+    for log in found:
+        assert (log.action.tolist(), log.reward.tolist(), log.propensity.tolist()) == ([1, 2], [-2.0, -4.0], [0.25, 0.75])
+
+
+def test_a_feature_that_is_there_twice_counts_twice_and_an_id_with_one_value_is_no_conflict(tmp_path):
+    line = json.dumps({**GOOD, "c": {"_multi": [{"n": {"a": 2, "b": "x"}}, {}]}})
+    twice = (
+        line.replace('"a": 2', '"a": 2, "a": 3')
+        .replace('"b": "x"', '"b": "x", "b": "y"')
+        .replace('"EventId"', '"EventId": "e1", "EventId"')
+    )
+    features = read_dsjson(written(tmp_path, twice), encoding=Hashing(dim=2**16)).log.context.features[0, 0]
+    assert sorted(abs(features[features != 0])) == [1.0, 1.0, 5.0]
+    with pytest.raises(InvalidLog, match=r"line 1: .*'EventId', with other values"):
+        read_dsjson(written(tmp_path, twice.replace('"EventId": "e1"', '"EventId": "e2"', 1)))
 
 
 def test_a_slots_candidates_may_be_named(tmp_path):
@@ -112,14 +211,15 @@ BAD = {
     "no cost": ({key: value for key, value in GOOD.items() if key != "_label_cost"}, "_label_cost must be a finite number, got None"),
     "no label": ({"c": CONTEXT}, "must have a label"),
     "no candidates": ({**GOOD, "c": {"_multi": []}}, "_multi must be a list of objects"),
-    "a reward alone": ({"EventId": "e1", "RewardValue": 1}, "_multi must be a list of objects, got None"),
+    "an empty object": ({}, "_multi must be a list of objects, got None"),
+    "no candidates at all": ({"EventId": "e1"}, "_multi must be a list of objects, got None"),
     "continuous": ({"_label_ca": {"cost": 1}, "c": {"x": 1}}, "continuous action"),
     "zero propensity": ({**GOOD, "_label_probability": 0}, r"_label_probability must be a finite number in \(0, 1\], got 0"),
     "propensity above 1": ({**GOOD, "_label_probability": 1.5}, "_label_probability"),
     "true as propensity": ({**GOOD, "_label_probability": True}, "_label_probability"),
     "another propensity than p": ({**GOOD, "_label_probability": 0.75}, "candidate 2 must be 0.75, got 0.25"),
     "p too short": ({**GOOD, "p": [1.0]}, "must be those of the candidates"),
-    "p not a distribution": ({**GOOD, "p": [0.25, 0.5]}, "must be those of the candidates"),
+    "p not a distribution": ({**GOOD, "p": [0.25, 0.5]}, "sum must be 1 within 2e-06, got 0.75"),
     "a from 0": ({**GOOD, "a": [1, 0]}, r"candidates \[1, 2\]"),
     "a of text": ({**GOOD, "a": ["2", 1]}, "must be those of the candidates"),
     "action out of range": ({**GOOD, "_labelIndex": 2}, "index of one of 2 candidates"),
@@ -162,7 +262,7 @@ def test_whatever_a_line_has_it_is_read_or_refused(event, value, data, tmp_path_
     node[key] = value
     path = tmp_path_factory.getbasetemp() / "log.dsjson"
     path.write_text(json.dumps(event) + "\n" + json.dumps(GOOD))
-    found = read_dsjson(path, max_bad=1, encoding=Hashing(dim=4))
+    found = read_dsjson(path, max_bad=1, encoding=Hashing(dim=4), position=0)
     check_log(found.log)
 
 
@@ -186,7 +286,7 @@ def test_more_bad_lines_than_allowed_are_refused(tmp_path):
 
 
 def test_a_log_without_decisions_is_refused(tmp_path):
-    with pytest.raises(EmptyLog, match=r"1 lines skipped, 1 bad"):
+    with pytest.raises(EmptyLog, match=r"1 lines skipped: 1 _skipLearn, 1 bad"):
         read_dsjson(written(tmp_path, {**GOOD, "_skipLearn": True}, "x"), max_bad=1)
 
 
@@ -297,3 +397,8 @@ def test_gzipped_files_are_read(tmp_path):
     with gzip.open(tmp_path / "log.dsjson.gz", "wt") as file:
         file.write(json.dumps(GOOD))
     assert read_dsjson(tmp_path / "log.dsjson.gz").log.reward.tolist() == [1.0]
+    whole = (tmp_path / "log.dsjson.gz").read_bytes()
+    for damaged in (whole[:-20], b"plain"):
+        (tmp_path / "log.dsjson.gz").write_bytes(damaged)
+        with pytest.raises(InvalidLog, match=r"log.dsjson.gz, line \d: must be gzip that is whole"):
+            read_dsjson(tmp_path / "log.dsjson.gz", max_bad=10)
