@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from recsdk.errors import InvalidValue, LedgerCorrupt
 
 KINDS = "biufcUS"
 """NumPy's letters for the arrays that can be kept: bool, numbers and text; objects could only be pickled."""
+
+FORMER = {b"recsdk two-tower 1\n": "recsdk.encoders.former"}
+"""How states in forms that are no longer written begin, and the modules whose `read(template, data)` still reads them."""
 
 
 def dumps(component: Any, state: Any) -> bytes:
@@ -46,6 +50,9 @@ def loads(component: Any, template: Any, data: bytes) -> Any:
     """
     if isinstance(component, Native):
         return component.loads(data)
+    for beginning, module in FORMER.items():
+        if data.startswith(beginning):
+            return import_module(module).read(template, data)
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             outline = json.loads(stored["outline"].tobytes())

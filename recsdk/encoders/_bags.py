@@ -27,7 +27,7 @@ FARTHEST = 1e6
 
 
 class Column(NamedTuple):
-    """What a tower knows of one feature.
+    """One feature of a request or an item.
 
     Attributes:
         name: of the feature.
@@ -40,6 +40,42 @@ class Column(NamedTuple):
     kind: str
     mean: float = 0.0
     scale: float = 1.0
+
+
+class Columns(NamedTuple):
+    """C features as a record of arrays, each a field of `Column`.
+
+    Attributes:
+        name: str[C].
+        kind: str[C].
+        mean: f64[C].
+        scale: f64[C].
+    """
+
+    name: np.ndarray
+    kind: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+def columns_of(columns: Iterable[Column]) -> Columns:
+    """Joins features into a record of arrays.
+
+    Raises:
+        InvalidRequest: a name that ends in NUL, which NumPy's arrays of text drop.
+    """
+    columns = list(columns)
+    for column in columns:
+        if column.name.endswith("\0"):
+            raise InvalidRequest(f"A feature's name must not end in NUL, got {column.name!r}.")
+    texts = (np.array([column[field] for column in columns], np.str_) for field in (0, 1))
+    numbers = (np.array([column[field] for column in columns], np.float64) for field in (2, 3))
+    return Columns(*texts, *numbers)
+
+
+def each(columns: Columns) -> list[Column]:
+    """Returns the features of a record of arrays, one by one."""
+    return [Column(*fields) for fields in zip(*(array.tolist() for array in columns), strict=True)]
 
 
 class Bags(NamedTuple):
@@ -56,13 +92,13 @@ class Bags(NamedTuple):
     start: np.ndarray
 
 
-def learn_columns(table: Table, known: Iterable[Column], text: tuple[str, ...]) -> tuple[Column, ...]:
+def learn_columns(table: Table, known: Columns, text: tuple[str, ...]) -> Columns:
     """Adds a table's columns to the known ones, which stay as they are: their statistics are part of what the parameters mean.
 
     Raises:
-        InvalidRequest: a column that now holds another kind of value.
+        InvalidRequest: a column that now holds another kind of value, or a name that ends in NUL.
     """
-    columns = {column.name: column for column in known}
+    columns = {column.name: column for column in each(known)}
     for name, values in table.items():
         kind = column_kind(values)
         if name in columns:
@@ -71,16 +107,16 @@ def learn_columns(table: Table, known: Iterable[Column], text: tuple[str, ...]) 
             columns[name] = Column(name, kind, *_statistics(values[~np.isnan(values)]))
         elif kind is not None:
             columns[name] = Column(name, TEXT if kind == CATEGORY and name in text else kind)
-    return tuple(columns.values())
+    return columns_of(columns.values())
 
 
-def bags(columns: tuple[Column, ...], table: Table, size: int, num_buckets: int) -> Bags:
+def bags(columns: Columns, table: Table, size: int, num_buckets: int) -> Bags:
     """Hashes B = `size` rows; a column that the table lacks is missing in every row, one that is not in `columns` is ignored.
 
     Raises:
         InvalidRequest: a column that holds another kind of value than at the fit.
     """
-    hashed = [_hashed(column, table.get(column.name), size, num_buckets) for column in columns]
+    hashed = [_hashed(column, table.get(column.name), size, num_buckets) for column in each(columns)]
     bucket: list[int] = []
     weight: list[float] = []
     start: list[int] = []

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recsdk.encoders._bags import Bags, Column
+from recsdk.encoders._bags import Bags, Columns, columns_of
 
 CHUNK = 4096
 SMALLEST_SQUARE = 1e-12
@@ -23,7 +23,7 @@ class Tower(NamedTuple):
         biases: f32[outputs] of each layer.
     """
 
-    columns: tuple[Column, ...]
+    columns: Columns
     table: np.ndarray
     weights: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
@@ -37,7 +37,7 @@ def initial(rng: np.random.Generator, num_buckets: int, dim: int, hidden: tuple[
         rng.standard_normal((inputs, outputs), dtype=np.float32) * np.float32(np.sqrt(2 / inputs)) for inputs, outputs in pairwise(widths)
     ]
     biases = [np.zeros(outputs, np.float32) for outputs in widths[1:]]
-    return Tower((), table, tuple(weights), tuple(biases))
+    return Tower(columns_of(()), table, tuple(weights), tuple(biases))
 
 
 def forward(tower: Tower, bags: Bags) -> np.ndarray:

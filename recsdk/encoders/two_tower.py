@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import attrs
@@ -10,13 +10,11 @@ import numpy as np
 
 from recsdk.base import Array, Events, Items, Table
 from recsdk.checks import integer, number
-from recsdk.data import take
-from recsdk.encoders import _bytes
-from recsdk.encoders._bags import Bags, Column, bags, learn_columns, num_rows
+from recsdk.data import CATEGORY, column_kind, take
+from recsdk.encoders._bags import Bags, bags, learn_columns, num_rows
 from recsdk.encoders._batches import Examples
-from recsdk.encoders._bytes import Stored
 from recsdk.encoders._tower import Tower, forward, initial
-from recsdk.errors import InvalidValue, MissingExtra, nearest
+from recsdk.errors import InvalidRequest, InvalidValue, MissingExtra, nearest
 
 SPREAD = 0.25
 SMALLEST_SPREAD = 1e-6  # below it all items score alike, and scaling would blow up rounding errors
@@ -26,23 +24,23 @@ UNSEEN_EXPOSURES = 10
 
 
 class TwoTowerState(NamedTuple):
-    """What `TwoTower` knows. The score of an item for a user is (scale * user vector) . (item vector - centre).
+    """A fitted two-tower model. The score of an item for a user is (scale * user vector) . (item vector - centre).
 
     Attributes:
         user: tower of the requests.
         item: tower of the items.
         centre: f32[dim], mean vector of the catalogue at the fit.
         scale: f32[], for a spread of 1/4.
-        loss: of the last fit's last epoch, mean over the steps taken; 0 before any.
-        skipped: the last fit's steps that were not taken, since their loss or gradient was not finite.
+        loss: f64[], of the last fit's last epoch, mean over the steps taken; 0 before any.
+        skipped: i64[], the last fit's steps that were not taken, since their loss or gradient was not finite.
     """
 
     user: Tower
     item: Tower
     centre: np.ndarray
     scale: np.ndarray
-    loss: float
-    skipped: int
+    loss: np.ndarray
+    skipped: np.ndarray
 
 
 def _widths(instance: TwoTower, field: attrs.Attribute, value: object) -> None:
@@ -53,6 +51,11 @@ def _widths(instance: TwoTower, field: attrs.Attribute, value: object) -> None:
 def _names(instance: TwoTower, field: attrs.Attribute, value: object) -> None:
     if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
         raise InvalidValue(f"{type(instance).__name__}.{field.name} must be a tuple of names, got {value!r}.")
+
+
+def _has_a_name(instance: TwoTower, field: attrs.Attribute, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise InvalidValue(f"{type(instance).__name__}.{field.name} must be the name of a request's feature, got {value!r}.")
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +84,7 @@ class TwoTower:
         temperature: of the softmax; small separates sharply.
         user_features: the requests' features to use; None for all.
         item_features: the items' features to use besides the id; None for all.
+        user: the request's feature that says who the user is, a str: a number would be taken for a quantity.
         text_features: features of the kind str that are split into lower-cased words.
         progress: whether to show a bar on stderr; None where that is a terminal.
     """
@@ -95,6 +99,7 @@ class TwoTower:
     user_features: tuple[str, ...] | None = attrs.field(default=None, validator=attrs.validators.optional(_names))
     item_features: tuple[str, ...] | None = attrs.field(default=None, validator=attrs.validators.optional(_names))
     text_features: tuple[str, ...] = attrs.field(default=(), validator=_names)
+    user: str = attrs.field(default="user_id", validator=_has_a_name)
     progress: bool | None = attrs.field(default=None, eq=False)
 
     def init(self) -> TwoTowerState:
@@ -107,18 +112,21 @@ class TwoTower:
         An empty log leaves a state as it is, and gives an untrained one where there is none.
 
         Raises:
-            InvalidRequest: a column that holds another kind of value than in `state`.
+            InvalidRequest: a column that holds another kind of value than in `state`, or users that are no str.
             InvalidValue: no step of the training was finite; `state` is as it was.
             MissingExtra: JAX, Flax or Optax is not installed.
         """
         if not len(log.item) and state is not None:
             return state
+        users = log.requests.get(self.user)
+        if users is not None and column_kind(users) not in (CATEGORY, None):
+            raise InvalidRequest(f"{self.user!r} says who the user is and must be a str, got {users[0]!r}.")
         state = self._initial(seed) if state is None else state
         catalogue = self._columns_of(log.items)
         if len(log.item):
-            _check_names("user_features", self.user_features, log.requests, state.user.columns)
-            _check_names("item_features", self.item_features, log.items.features, state.item.columns)
-            known = state.user.columns + state.item.columns
+            _check_names("user_features", self.user_features, log.requests, state.user.columns.name)
+            _check_names("item_features", self.item_features, log.items.features, state.item.columns.name)
+            known = [*state.user.columns.name, *state.item.columns.name]
             _check_names("text_features", self.text_features, {**log.requests, **log.items.features}, known)
         user = state.user._replace(columns=learn_columns(_only(log.requests, self.user_features), state.user.columns, self.text_features))
         item = state.item._replace(columns=learn_columns(catalogue, state.item.columns, self.text_features))
@@ -145,33 +153,11 @@ class TwoTower:
         """
         return forward(state.item, self._bags(state.item, self._columns_of(items), len(items.ids))) - state.centre
 
-    def dumps(self, state: TwoTowerState) -> bytes:
-        """See `recsdk.base.Native`: the same bytes for the same state."""
-        notes = {"loss": state.loss, "skipped": state.skipped}
-        return _bytes.dumps(Stored(state.user.columns, state.item.columns, notes, _arrays(state)))
-
-    def loads(self, data: bytes) -> TwoTowerState:
-        """See `recsdk.base.Native`.
-
-        Raises:
-            LedgerCorrupt: bytes that `dumps` did not write.
-            LedgerMismatch: bytes of a model of other sizes.
-        """
-        template = self.init()
-        stored = _bytes.loads(data, [array.shape for array in _arrays(template)])
-        arrays = iter(stored.arrays)
-        user, item = _filled(template.user, stored.user, arrays), _filled(template.item, stored.item, arrays)
-        return TwoTowerState(user, item, next(arrays), next(arrays), **stored.notes)
-
-    def close(self, state: TwoTowerState) -> None:
-        """See `recsdk.base.Native`: there is nothing to free."""
-        del state
-
     def _initial(self, seed: int) -> TwoTowerState:
         rng = np.random.default_rng(seed)
         user, item = (initial(rng, self.num_buckets, self.dim, self.hidden) for _ in range(2))
         scale = np.array(SPREAD * np.sqrt(self.dim), np.float32)
-        return TwoTowerState(user, item, np.zeros(self.dim, np.float32), scale, 0.0, 0)
+        return TwoTowerState(user, item, np.zeros(self.dim, np.float32), scale, np.array(0.0), np.array(0))
 
     def _columns_of(self, items: Items) -> dict[str, np.ndarray]:
         return {"id": items.ids, **_only(items.features, self.item_features)}
@@ -201,8 +187,8 @@ class TwoTower:
         skipped = np.isnan(trained.losses)
         if skipped[-1].all():
             raise InvalidValue(f"TwoTower.learning_rate must be smaller: no step of the last epoch was finite, got {self.learning_rate}.")
-        loss = float(np.nanmean(trained.losses[-1]))
-        return state._replace(user=trained.user, item=trained.item, loss=loss, skipped=int(skipped.sum()))
+        loss = np.array(np.nanmean(trained.losses[-1]), np.float64)
+        return state._replace(user=trained.user, item=trained.item, loss=loss, skipped=np.array(skipped.sum()))
 
     def _calibrate(self, state: TwoTowerState, log: Events) -> TwoTowerState:
         """Centres the items and scales the users, so that a user's scores have mean 0 and, on average, a standard deviation of 1/4."""
@@ -217,22 +203,12 @@ class TwoTower:
         return state._replace(centre=items.mean(axis=0), scale=np.array(scale, np.float32))
 
 
-def _arrays(state: TwoTowerState) -> list[np.ndarray]:
-    towers = (array for tower in (state.user, state.item) for array in (tower.table, *tower.weights, *tower.biases))
-    return [*towers, state.centre, state.scale]
-
-
-def _filled(tower: Tower, columns: tuple[Column, ...], arrays: Iterator[np.ndarray]) -> Tower:
-    table, *layers = (next(arrays) for _ in range(1 + 2 * len(tower.weights)))
-    return Tower(columns, table, tuple(layers[: len(tower.weights)]), tuple(layers[len(tower.weights) :]))
-
-
 def _only(table: Table, names: tuple[str, ...] | None) -> Table:
     return table if names is None else {name: table[name] for name in names if name in table}
 
 
-def _check_names(field: str, names: tuple[str, ...] | None, table: Table, known: tuple[Column, ...]) -> None:
-    there = {*table, *(column.name for column in known)}
+def _check_names(field: str, names: tuple[str, ...] | None, table: Table, known: Iterable[str]) -> None:
+    there = {*table, *known}
     for name in names or ():
         if name not in there:
             raise InvalidValue(f"TwoTower.{field} must name features of the log, got {name!r}.{nearest(name, there)}")

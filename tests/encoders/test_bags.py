@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsdk.data import requests_table
-from recsdk.encoders._bags import Column, bags, learn_columns, num_rows
+from recsdk.encoders._bags import Column, bags, columns_of, each, learn_columns, num_rows
 from recsdk.errors import InvalidRequest
 
 ROWS = [{"user": "a", "age": 10.0, "tags": ["x", "y"], "title": "The Red Hat"}, {"user": "b", "age": 30.0}]
 
 
 def columns():
-    return learn_columns(requests_table(ROWS), (), ("title",))
+    return learn_columns(requests_table(ROWS), columns_of(()), ("title",))
 
 
 def bag(row, known=None):
@@ -22,12 +22,12 @@ def bag(row, known=None):
 
 
 def test_columns_have_the_kinds_and_statistics_of_the_fit():
-    assert columns() == (
+    assert each(columns()) == [
         Column("user", "str"),
         Column("age", "number", 20.0, pytest.approx(10.0)),
         Column("tags", "list of str"),
         Column("title", "text"),
-    )
+    ]
 
 
 def test_the_buckets_are_the_same_for_ever():
@@ -67,13 +67,13 @@ def test_missing_differs_from_the_mean():
 
 @pytest.mark.parametrize("value", [1.7e308, -1.7e308, 1e9, 5e-324])
 def test_a_number_of_any_size_has_a_small_finite_weight(value):
-    for known in (columns(), learn_columns(requests_table([{"age": 1e-300}, {"age": 2e-300}]), (), ())):
+    for known in (columns(), learn_columns(requests_table([{"age": 1e-300}, {"age": 2e-300}]), columns_of(()), ())):
         assert max(map(abs, bag({"age": value}, known).values())) < 15
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1))
 def test_statistics_are_finite_for_any_numbers(values):
-    (column,) = learn_columns(requests_table([{"x": value} for value in values]), (), ())
+    (column,) = each(learn_columns(requests_table([{"x": value} for value in values]), columns_of(()), ()))
     assert np.isfinite([column.mean, column.scale]).all()
     assert column.scale > 0
 
@@ -85,7 +85,20 @@ def test_numbers_are_told_apart_up_to_far_outliers():
 
 def test_columns_once_learnt_stay_and_new_ones_join():
     grown = learn_columns(requests_table([{"age": 1000.0, "city": "x"}]), columns(), ())
-    assert grown == (*columns(), Column("city", "str"))
+    assert each(grown) == [*each(columns()), Column("city", "str")]
+
+
+NAMES = st.text(min_size=1).filter(lambda name: name[-1] != "\0")
+
+
+@given(st.lists(st.builds(Column, NAMES, st.sampled_from(["str", "number"]), st.floats(-9, 9), st.floats(1, 9))))
+def test_features_as_arrays_are_the_features(some):
+    assert each(columns_of(some)) == some
+
+
+def test_a_name_that_arrays_of_text_would_shorten_is_refused():
+    with pytest.raises(InvalidRequest, match=r"must not end in NUL, got 'age\\x00'"):
+        learn_columns(requests_table([{"age\0": 3}]), columns(), ())
 
 
 @pytest.mark.parametrize(

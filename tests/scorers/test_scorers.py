@@ -5,6 +5,7 @@ import pytest
 
 from recsdk.base import Online, Request
 from recsdk.data import concatenate_items, events_from_rows, items_from_rows, take
+from recsdk.scorers.crossed import Crossed
 from recsdk.scorers.function import FunctionScorer
 from recsdk.scorers.item_knn import ItemKNN
 from recsdk.scorers.popularity import Popularity
@@ -18,7 +19,7 @@ def brevity(request, candidates):
     return [1 / len(name) for name in candidates.ids]
 
 
-SCORERS = [Popularity(), Recency(), ItemKNN(shrinkage=0.0, max_users=16), FunctionScorer(brevity)]
+SCORERS = [Popularity(), Recency(), ItemKNN(shrinkage=0.0, max_users=16), Crossed(num_buckets=2**14), FunctionScorer(brevity)]
 ONLINE = [scorer for scorer in SCORERS if isinstance(scorer, Online)]
 
 
