@@ -97,7 +97,6 @@ WITHOUT_EXAMPLE = """
     recsdk.checks: check_context check_interaction check_log check_probs integer number require_integer require_number
     recsdk.datasets: OpenBandit bernoulli_ts_probs read_events read_items read_jester read_log read_log_chunks read_movielens
         read_open_bandit read_pmlb
-    recsdk.encoders.two_tower: TwoTower TwoTowerState
     recsdk.environments: Cascade ChangingWorld ClassificationWorld DriftingWorld GeometricDelay HeavyTailedWorld LinearWorld
         LogisticWorld NeuralWorld PositionBias RatingsWorld
     recsdk.explore: greedy inverse_gap mix softmax uniform votes
@@ -137,9 +136,6 @@ WITHOUT_EXAMPLE = """
     recsdk.policies.squarecb: SquareCB
     recsdk.policies.uniform: Uniform
     recsdk.policies.wide_deep: WideDeep
-    recsdk.scorers.item_knn: ItemKNN
-    recsdk.scorers.popularity: Popularity
-    recsdk.scorers.recency: Recency
     recsdk.testing: example_log parametrize_encoders parametrize_scorers
 """
 """Public names whose docstrings still lack an example, by module. Give a name its example, then delete it here. Add none."""

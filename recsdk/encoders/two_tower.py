@@ -1,4 +1,4 @@
-"""The two-tower model: what a user takes, from who they are and what the item is."""
+"""A two-tower model: one network for requests, one for items; the inner product of their vectors is the score."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNSEEN_EXPOSURES = 10
 
 
 class TwoTowerState(NamedTuple):
-    """A fitted two-tower model. The score of an item for a user is (scale * user vector) . (item vector - centre).
+    """A fitted `TwoTower`. The score of an item for a user is (scale * user vector) . (item vector - centre).
 
     Attributes:
         user: tower of the requests.
@@ -32,7 +32,11 @@ class TwoTowerState(NamedTuple):
         centre: f32[dim], mean vector of the catalogue at the fit.
         scale: f32[], for a spread of 1/4.
         loss: f64[], of the last fit's last epoch, mean over the steps taken; 0 before any.
-        skipped: i64[], the last fit's steps that were not taken, since their loss or gradient was not finite.
+        skipped: i64[], steps of the last fit that were not taken, since their loss or gradient was not finite.
+
+    Example:
+        >>> TwoTower(dim=4).init().centre.tolist()
+        [0.0, 0.0, 0.0, 0.0]
     """
 
     user: Tower
@@ -87,6 +91,16 @@ class TwoTower:
         user: the request's feature that says who the user is, a str: a number would be taken for a quantity.
         text_features: features of the kind str that are split into lower-cased words.
         progress: whether to show a bar on stderr; None where that is a terminal.
+
+    Example:
+        >>> from recsdk.data import events_from_rows, items_from_rows, requests_table
+        >>> items = items_from_rows([{"id": "a", "price": 3.0}, {"id": "b", "price": 5.0}])
+        >>> log = events_from_rows(items, [{"item": "a", "time": 0.0, "reward": 0.0, "user_id": "u1", "device": "phone"}])
+        >>> encoder = TwoTower(dim=8)
+        >>> state = encoder.fit(log)  # nothing was taken: an untrained model that knows the features
+        >>> users = encoder.encode_requests(state, requests_table([{"user_id": "u1", "device": "phone"}]))
+        >>> (users @ encoder.encode_items(state, items).T).shape
+        (1, 2)
     """
 
     dim: int = attrs.field(default=32, validator=integer(at_least=2))

@@ -1,4 +1,4 @@
-"""What those took who took what this user took."""
+"""Item-to-item collaborative filtering."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from recsdk.scorers._neighbours import Neighbours
 
 
 class Taken(NamedTuple):
-    """What `ItemKNN` knows.
+    """The state of `ItemKNN`.
 
     Attributes:
-        neighbours: the items most alike to each item, as of the last fit.
+        neighbours: the most similar items of each item, as of the last fit.
         histories: the users' latest items, kept up to date live.
     """
 
@@ -36,16 +36,24 @@ def _has_a_name(instance: ItemKNN, field: attrs.Attribute, value: object) -> Non
 class ItemKNN:
     """Scores an item by its cosine similarity to the user's latest items, summed, over the square root of their number.
 
-    Two items are alike when the same users took both: similarity = both / (sqrt(one * other) + shrinkage). A reward above 0 is a
+    Two items are similar when the same users took both: similarity = both / (sqrt(one * other) + shrinkage). A reward above 0 is a
     taken item. The column lies in [0, sqrt(history)], mostly below 1; it is 0 for an unknown user, for a request without one,
     and for an item that arrived after the fit. Memory for users is 8 * max_users * (3 + history) bytes, whatever the traffic.
 
     Attributes:
-        num_neighbours: kept per item.
-        shrinkage: takes similarity from pairs that few users took.
-        user: the request's feature that says who it is, a str.
+        num_neighbours: similar items that are kept for each item.
+        shrinkage: lowers the similarity of pairs that few users took.
+        user: name of the request's feature that identifies the user, a str.
         history: latest items kept per user.
-        max_users: users kept, rounded up to a multiple of 8. Of the eight that share a place, who was silent longest is forgotten first.
+        max_users: users kept, rounded up to a multiple of 8. Of eight that share a place, the least recently seen is forgotten first.
+
+    Example:
+        >>> from recsdk.data import events_from_rows, items_from_rows
+        >>> items = items_from_rows([{"id": "tea"}, {"id": "pot"}, {"id": "ball"}])
+        >>> rows = [{"user_id": "u1", "item": "tea", "time": 0.0}, {"user_id": "u1", "item": "pot", "time": 1.0}]
+        >>> state = ItemKNN(shrinkage=0.0).fit(events_from_rows(items, [*rows, {"user_id": "u2", "item": "tea", "time": 2.0}]))
+        >>> ItemKNN().score(state, Request({"user_id": "u2"}, 3.0), items)[:, 0].tolist()
+        [0.0, 0.7071067690849304, 0.0]
 
     References:
         Sarwar, Karypis, Konstan, Riedl, Item-Based Collaborative Filtering Recommendation Algorithms, WWW 2001.

@@ -1,4 +1,4 @@
-"""How much an item has earned lately."""
+"""The rewards of an item, with exponential decay."""
 
 from __future__ import annotations
 
@@ -41,6 +41,13 @@ class Popularity:
 
     Attributes:
         half_life: seconds after which a reward counts half.
+
+    Example:
+        >>> from recsdk.data import events_from_rows, items_from_rows
+        >>> items = items_from_rows([{"id": "a"}, {"id": "b"}])
+        >>> state = Popularity().fit(events_from_rows(items, [{"item": "a", "time": 0.0}]))
+        >>> Popularity().score(state, Request({}, 0.0), items)[:, 0].tolist()
+        [1.0, 0.0]
     """
 
     columns: ClassVar[tuple[str, ...]] = ("popularity",)

@@ -1,4 +1,4 @@
-"""How new an item is."""
+"""The age of an item, as a score."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ class Recency:
 
     Attributes:
         half_life: seconds after which an item counts as half new.
+
+    Example:
+        >>> from recsdk.data import items_from_rows
+        >>> items = items_from_rows([{"id": "new", "added": 100.0}, {"id": "old", "added": 80.0}])
+        >>> Recency(half_life=10.0).score((), Request({}, 100.0), items)[:, 0].tolist()
+        [1.0, 0.25]
     """
 
     columns: ClassVar[tuple[str, ...]] = ("recency",)
