@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from recsdk.policies.squarecb import SquareCB
     from recsdk.policies.uniform import Uniform
     from recsdk.policies.wide_deep import WideDeep
+    from recsdk.ranking import rank_evaluate
 
 __version__ = "0.1.0"
 
@@ -122,6 +123,7 @@ _LAZY = {
     "Uniform": "recsdk.policies.uniform",
     "WideDeep": "recsdk.policies.wide_deep",
     "WithFloor": "recsdk.policies.floor",
+    "rank_evaluate": "recsdk.ranking",
     "read_ledger": "recsdk.live.log",
     "read_policy": "recsdk.live.log",
     "replay": "recsdk.drivers.replay",
@@ -186,6 +188,7 @@ __all__ = [
     "decide",
     "decide_slate",
     "learn",
+    "rank_evaluate",
     "read_ledger",
     "read_policy",
     "replay",

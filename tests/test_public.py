@@ -25,6 +25,7 @@ WHOLE = (
     "recsdk.ope",
     "recsdk.ope.slates",
     "recsdk.plugins",
+    "recsdk.ranking",
     "recsdk.testing",
 )
 """Modules that are public as a whole: of others the reference lists single names."""

@@ -1,0 +1,202 @@
+"""Splits of a log into events to train on and cases to test on, without leakage of what is tested."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from recsdk.base import Events, Items, Table
+from recsdk.checks import require_number
+from recsdk.errors import InvalidLog, InvalidRequest, nearest
+
+
+class Ragged(NamedTuple):
+    """Q lists of whole numbers, end to end.
+
+    Attributes:
+        values: i64[M].
+        start: i64[Q + 1]; list q is `values[start[q]:start[q + 1]]`.
+
+    Example:
+        >>> import numpy as np
+        >>> Ragged(np.array([7, 8, 9]), np.array([0, 1, 3])).start.tolist()
+        [0, 1, 3]
+    """
+
+    values: np.ndarray
+    start: np.ndarray
+
+
+class Cases(NamedTuple):
+    """Q tests of a ranking: a user's history, and what the user took next.
+
+    Attributes:
+        requests: columns of length Q: those of the event in which the first target was taken, and the list feature of the history.
+        time: f64[Q], seconds since the epoch, of the first target.
+        user: i64[Q], the number of the user.
+        items: the catalogue, of N items.
+        history: places in `items` of what the user took before, oldest first.
+        target: places in `items` of what the user took then; each once, at least one per case.
+
+    Example:
+        >>> from recsdk.testing import example_log
+        >>> cases = leave_one_out(example_log()).test
+        >>> cases.requests["history"][0][:2], cases.items.ids[cases.history.values[:2]].tolist()
+        (['item-2', 'item-6'], ['item-2', 'item-6'])
+    """
+
+    requests: Table
+    time: np.ndarray
+    user: np.ndarray
+    items: Items
+    history: Ragged
+    target: Ragged
+
+
+class Split(NamedTuple):
+    """A log in three parts.
+
+    Attributes:
+        train: the events to train on.
+        validation: cases to choose settings by.
+        test: cases to report.
+        num_left_out: users who are in no case, since too little is known of them.
+
+    Example:
+        >>> from recsdk.testing import example_log
+        >>> split = leave_one_out(example_log())
+        >>> len(split.train.item), len(split.validation.time), len(split.test.time), split.num_left_out
+        (184, 8, 8, 0)
+    """
+
+    train: Events
+    validation: Cases
+    test: Cases
+    num_left_out: int
+
+
+def leave_one_out(log: Events, *, user: str = "user_id", history: str = "history") -> Split:
+    """Tests on each user's last item, validates on the one before, and trains on the rest.
+
+    An item is taken when its reward is above 0. Events of one time keep the order of the log: the later row is the later event. The
+    history of a test case includes the validation item. This split looks into the future of other users, so its figures compare
+    models and do not predict live results; `split_at_time` does not.
+
+    Args:
+        log: the events; rows without a user, or without a reward above 0, are trained on.
+        user: the requests' column that says who the user is.
+        history: name of the list feature in which the cases' requests carry the ids of the history.
+
+    Returns:
+        A case for each user who took at least three items. The events of all other users are trained on.
+
+    Raises:
+        InvalidLog: there is no column `user`, or no user took three items.
+
+    Example:
+        >>> from recsdk.testing import example_log
+        >>> split = leave_one_out(example_log())
+        >>> split.test.user.tolist()
+        [0, 1, 2, 3, 4, 5, 6, 7]
+    """
+    taken = _taken(log, user)
+    ends = np.flatnonzero(np.diff(taken.user, append=-1))
+    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
+    long_enough = ends - starts >= 2
+    if not long_enough.any():
+        raise InvalidLog(f"log must have a user, by {user!r}, with three items that have a reward above 0.")
+    starts, ends = starts[long_enough], ends[long_enough]
+    held = np.zeros(len(log.item), bool)
+    held[taken.row[ends]] = held[taken.row[ends - 1]] = True
+    validation, test = (_cases(log, taken, history, starts, stop, stop + 1) for stop in (ends - 1, ends))
+    return Split(_events(log, ~held), validation, test, int((~long_enough).sum()))
+
+
+def split_at_time(log: Events, validation_time: float, test_time: float, *, user: str = "user_id", history: str = "history") -> Split:
+    """Trains on what came before one moment, validates on what came up to a second, and tests on what came after.
+
+    An event at exactly a given moment counts as after it. No model sees the future of anybody.
+
+    Args:
+        log: the events.
+        validation_time: seconds since the epoch; events before it are trained on.
+        test_time: seconds since the epoch, later than `validation_time`.
+        user: the requests' column that says who the user is.
+        history: name of the list feature in which the cases' requests carry the ids of the history.
+
+    Returns:
+        A case for each user who took something in a part and something before it; its targets are all that the user took in the
+        part. Users who took something after `validation_time` and are in no case are counted in `num_left_out`.
+
+    Raises:
+        InvalidValue: a time that is no number, or `test_time` that is not later.
+        InvalidLog: there is no column `user`, or a part has no case.
+
+    Example:
+        >>> from recsdk.testing import example_log
+        >>> log = example_log()
+        >>> split = split_at_time(log, log.time[120], log.time[160])
+        >>> len(split.train.item), len(split.test.time)
+        (120, 6)
+    """
+    require_number("validation_time", validation_time)
+    require_number("test_time", test_time, above=validation_time)
+    taken = _taken(log, user)
+    time = log.time[taken.row]
+    parts = []
+    for begin, end in ((validation_time, test_time), (test_time, np.inf)):
+        before, inside = time < begin, (time >= begin) & (time < end)
+        num_users = int(taken.user.max(initial=-1)) + 1
+        count = [np.bincount(taken.user[some], minlength=num_users) for some in (before, inside)]
+        chosen = np.flatnonzero((count[0] > 0) & (count[1] > 0))
+        if not len(chosen):
+            raise InvalidLog(f"log must have a user, by {user!r}, with an item before {begin:.16g} and one from then on before {end:.16g}.")
+        starts = np.searchsorted(taken.user, chosen)
+        parts.append(_cases(log, taken, history, starts, starts + count[0][chosen], starts + count[0][chosen] + count[1][chosen]))
+    later = np.unique(taken.user[time >= validation_time])
+    left_out = np.setdiff1d(later, np.concatenate([part.user for part in parts]))
+    validation, test = parts
+    return Split(_events(log, log.time < validation_time), validation, test, len(left_out))
+
+
+class _Taken(NamedTuple):
+    """Rows of a log in which someone took something, sorted by user; each user's in the order of the log."""
+
+    row: np.ndarray
+    user: np.ndarray
+
+
+def _taken(log: Events, user: str) -> _Taken:
+    if user not in log.requests:
+        raise InvalidLog(f"log.requests must have a column {user!r} that says who the user is.{nearest(user, log.requests)}")
+    column = log.requests[user]
+    if column.dtype != object:
+        raise InvalidRequest(f"{user!r} says who the user is and must be a str, got {column[:1].tolist()}.")
+    number: dict[str, int] = {}
+    users = np.fromiter((-1 if name is None else number.setdefault(name, len(number)) for name in column), np.int64, len(column))
+    row = np.flatnonzero((log.reward > 0) & (users >= 0))
+    row = row[np.argsort(users[row], kind="stable")]
+    return _Taken(row, users[row])
+
+
+def _cases(log: Events, taken: _Taken, history: str, first: np.ndarray, middle: np.ndarray, last: np.ndarray) -> Cases:
+    """Makes cases of users whose history is `first` to `middle` of `taken`, and whose targets are `middle` to `last`."""
+    item = log.item[taken.row]
+    past = _ragged([item[start:stop] for start, stop in zip(first, middle, strict=True)])
+    target = _ragged([np.array(list(dict.fromkeys(item[start:stop].tolist()))) for start, stop in zip(middle, last, strict=True)])
+    rows = taken.row[middle]
+    requests = {name: column[rows] for name, column in log.requests.items()}
+    names = log.items.ids[past.values].tolist()
+    lists = [names[start:stop] for start, stop in zip(past.start[:-1], past.start[1:], strict=True)]
+    requests[history] = np.fromiter(lists, object, len(lists))
+    return Cases(requests, log.time[rows], taken.user[middle], log.items, past, target)
+
+
+def _ragged(lists: list[np.ndarray]) -> Ragged:
+    return Ragged(np.concatenate(lists).astype(np.int64), np.concatenate([[0], np.cumsum([len(values) for values in lists])]))
+
+
+def _events(log: Events, chosen: np.ndarray) -> Events:
+    requests = {name: column[chosen] for name, column in log.requests.items()}
+    return log._replace(requests=requests, item=log.item[chosen], reward=log.reward[chosen], time=log.time[chosen])
