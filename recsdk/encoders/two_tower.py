@@ -10,7 +10,8 @@ import numpy as np
 
 from recsdk.base import Array, Events, Items, Table
 from recsdk.checks import integer, number
-from recsdk.data import CATEGORY, column_kind, take
+from recsdk.columns import CATEGORY, column_kind
+from recsdk.data import take
 from recsdk.encoders._bags import Bags, bags, learn_columns, num_rows
 from recsdk.encoders._batches import Examples
 from recsdk.encoders._tower import Tower, forward, initial
