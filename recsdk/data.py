@@ -136,7 +136,7 @@ def events_from_rows(
     order = order[index[order] >= 0]
     features = [{name: value for name, value in row.items() if name not in ("item", "time")} for row in plain]
     requests = {name: column[order] for name, column in requests_table(features).items()}
-    _warn_of_skipped(plain, index)
+    warn_of_skipped(index, [row["item"] for row in plain])
     return Events(requests, items, index[order], np.array(reward, np.float64)[order], time[order])
 
 
@@ -255,12 +255,13 @@ def _place(row: Mapping[str, Any], number: int, place: Mapping[str, int], *, ski
     raise UnknownItem(f"'item' in row {number} must be {wanted}, got {name!r}.{hint}")
 
 
-def _warn_of_skipped(rows: Sequence[Mapping[str, Any]], index: np.ndarray) -> None:
+def warn_of_skipped(index: np.ndarray, names: Sequence[str]) -> None:
+    """Says how many events are about unknown items, those with an index below 0; `names` are their items' ids."""
     skipped = np.flatnonzero(index < 0)
     if len(skipped):
         first = int(skipped[0])
-        which = f"their items are not in the catalogue, such as {rows[first]['item']!r} in row {first}"
-        warnings.warn(f"{len(skipped)} of {len(rows)} rows were skipped: {which}.", IgnoredInput, stacklevel=3)
+        which = f"their items are not in the catalogue, such as {names[first]!r} in row {first}"
+        warnings.warn(f"{len(skipped)} of {len(index)} rows were skipped: {which}.", IgnoredInput, stacklevel=3)
 
 
 def _check_distinct(ids: Sequence[str]) -> None:

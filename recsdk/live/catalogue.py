@@ -10,6 +10,7 @@ import numpy as np
 from recsdk.base import Items, Request
 from recsdk.data import column_kind, concatenate_items, items_from_rows, take
 from recsdk.errors import DuplicateCandidates, EmptyCandidates, InvalidScores, UnknownItem, nearest
+from recsdk.live.guard import frozen, frozen_items, only_reading
 
 Rule = Callable[[Request, Items], np.ndarray]
 """A business rule: `(request, items) -> bool[N]`, true where an item may be shown."""
@@ -97,7 +98,7 @@ class Catalogue:
         """Takes what `joined` returned."""
         fresh = contents.items.ids[len(self.items.ids) :].tolist()
         self._slots.update(zip(fresh, range(len(self.items.ids), len(contents.items.ids)), strict=True))
-        self.items, self.vectors, self.active = contents
+        self.items, self.vectors, self.active = frozen_items(contents.items), frozen(contents.vectors), frozen(contents.active)
 
     def slots(self, ids: Iterable[str]) -> np.ndarray:
         """Returns i64[N], the slots of active items.
@@ -169,7 +170,9 @@ class Catalogue:
         allowed = self.active.copy()
         allowed[[self._slots[item_id] for item_id in seen if item_id in self._slots]] = False
         for rule in rules:
-            allowed &= _passed(rule, rule(request, self.items), len(allowed))
+            with only_reading(rule):
+                answer = rule(request, self.items)
+            allowed &= _passed(rule, answer, len(allowed))
         slots = np.flatnonzero(allowed)
         if len(slots) == 0:
             raise EmptyCandidates(f"No item of the {len(self)} in the catalogue is unseen and allowed by the rules.")

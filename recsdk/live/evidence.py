@@ -10,11 +10,17 @@ import numpy as np
 
 from recsdk import states
 from recsdk.base import Encoder, Events, Items, Online, Request, Scorer
-from recsdk.checks import require_integer
-from recsdk.data import requests_table
+from recsdk.checks import plain_array, require_integer
+from recsdk.data import requests_table, take
 from recsdk.errors import InvalidScores, InvalidValue, LedgerMismatch
 from recsdk.ledger import Ledger
 from recsdk.live import features
+from recsdk.live.guard import Features, frozen_items, guarded, only_reading
+
+LARGEST_SCORE = 1e30
+"""Some libraries mark what they have filtered by -3.4e38, the least float32: that is no score."""
+LARGEST_COORDINATE = 1e15
+"""Of a vector; so products of two stay within `LARGEST_SCORE`."""
 
 
 class Evidence:
@@ -79,24 +85,50 @@ class Evidence:
         """Returns f32[dim], the vector of a request."""
         if self.encoder is None:
             return np.zeros(0, np.float32)
-        answer = self.encoder.encode_requests(self._encoder_state, requests_table([request.features]))
-        return _checked(self.encoder, answer, (1, self.dim)).reshape(self.dim)
+        given, _ = guarded(request)
+        table = Features(requests_table([given.plain()]), given.read)
+        with only_reading(self.encoder):
+            answer = self.encoder.encode_requests(self._encoder_state, table)
+        return _checked(self.encoder, answer, (1, self.dim), LARGEST_COORDINATE).reshape(self.dim)
 
     def vectors(self, items: Items) -> np.ndarray:
         """Returns f32[N, dim], the vectors of items."""
         if self.encoder is None or len(items.ids) == 0:
             return np.zeros((len(items.ids), self.dim), np.float32)
-        return _checked(self.encoder, self.encoder.encode_items(self._encoder_state, items), (len(items.ids), self.dim))
+        with only_reading(self.encoder):
+            answer = self.encoder.encode_items(self._encoder_state, frozen_items(items))
+        return _checked(self.encoder, answer, (len(items.ids), self.dim), LARGEST_COORDINATE)
 
     def phi(self, user: np.ndarray, request: Request, candidates: Items, vectors: np.ndarray) -> np.ndarray:
-        """Returns f64[K, D], what the policy sees of the candidates."""
-        num_candidates = len(candidates.ids)
-        columns = [
-            _checked(scorer, scorer.score(state, request, candidates), (num_candidates, len(scorer.columns)))
-            for scorer, state in zip(self.scorers, self.states, strict=True)
-        ]
-        joined = np.concatenate(columns, axis=1) if columns else np.zeros((num_candidates, 0), np.float32)
+        """Returns f64[K, D], what the policy sees of the candidates.
+
+        Raises:
+            InvalidScores: a scorer's answer that is not f32[K, C], finite and within ±1e30.
+            InvalidAnswer: a scorer that writes to its input.
+        """
+        columns = [self._scores(index, request, candidates) for index in range(len(self.scorers))]
+        joined = np.concatenate(columns, axis=1) if columns else np.zeros((len(candidates.ids), 0), np.float32)
         return features.phi(user, vectors, joined)
+
+    def usable(self, request: Request, candidates: Items) -> np.ndarray:
+        """Returns bool[K], for which candidates every scorer gives usable scores when it is asked about that candidate alone.
+
+        One item without a feature that a scorer divides by must not stop every request.
+        """
+        found = np.ones(len(candidates.ids), bool)
+        for place in range(len(found)):
+            try:
+                for index in range(len(self.scorers)):
+                    self._scores(index, request, take(candidates, [place]))
+            except InvalidScores:
+                found[place] = False
+        return found
+
+    def _scores(self, index: int, request: Request, candidates: Items) -> np.ndarray:
+        scorer = self.scorers[index]
+        with only_reading(scorer):
+            answer = scorer.score(self.states[index], guarded(request)[1], frozen_items(candidates))
+        return _checked(scorer, answer, (len(candidates.ids), len(scorer.columns)), LARGEST_SCORE)
 
     @property
     def learns(self) -> bool:
@@ -131,12 +163,12 @@ def _stored(ledger: Ledger, name: str) -> bytes:
     return data
 
 
-def _checked(component: Any, answer: Any, shape: tuple[int, ...]) -> np.ndarray:
-    wanted = f"{component!r} must answer finite float32{list(shape)}"
+def _checked(component: Any, answer: Any, shape: tuple[int, ...], largest: float) -> np.ndarray:
+    wanted = f"{component!r} must answer finite float32{list(shape)} within ±{largest:g}"
     try:
-        array: np.ndarray = np.asarray(answer)
+        array = plain_array(repr(component), answer, error=InvalidScores)
     except (TypeError, ValueError) as error:
         raise InvalidScores(f"{wanted}, got {answer!r:.200}.") from error
-    if array.shape != shape or array.dtype != np.float32 or not np.isfinite(array).all():
+    if array.shape != shape or array.dtype != np.float32 or not abs(array).max(initial=0) <= largest:  # NaN fails the comparison too
         raise InvalidScores(f"{wanted}, got {array.dtype}{list(array.shape)}: {array}.")
     return array

@@ -1,22 +1,28 @@
-"""What an application hands to the recommender: parts, requests and names, checked once, here."""
+"""Checks of what an application gives to the recommender: parts, items, history, requests, rewards and names."""
 
 from __future__ import annotations
 
 import json
+import os
 import types
-from collections.abc import Iterable, Mapping, Set
-from math import isfinite
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
-from recsdk import plugins
-from recsdk.data import requests_table
+from recsdk import plugins, times
+from recsdk.base import Events, Items
+from recsdk.checks import check_reward, is_number, require_number
+from recsdk.data import events_from_rows, items_from_rows, requests_table, warn_of_skipped
 from recsdk.drivers.jitted import Jitted
-from recsdk.errors import InvalidRequest, InvalidValue
+from recsdk.errors import InvalidLog, InvalidRequest, InvalidReward, InvalidValue, UnknownItem, nearest, one_of
+from recsdk.rows import plain_rows
 from recsdk.scorers.function import FunctionScorer
 
 LONGEST_ID = 128
+LARGEST_REWARD = 1e15
+"""Sums of squares of larger rewards would overflow in float32, and a policy would not recover."""
 
 
 def part(kind: str, given: Any) -> Any:
@@ -73,6 +79,92 @@ def rules(given: Any) -> tuple[Any, ...]:
     return found
 
 
+def folder(given: Any) -> Path:
+    """Returns the path of a folder.
+
+    Raises:
+        InvalidValue: no path, or an empty one, which would be the current folder.
+    """
+    if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
+        raise InvalidValue(f"folder must be a path that is not empty, got {given!r}.")
+    return Path(os.fsdecode(given))
+
+
+def clock(given: Any) -> Callable[[], float]:
+    """Returns a clock.
+
+    Raises:
+        InvalidValue: what cannot be called.
+    """
+    if not callable(given):
+        raise InvalidValue(f"clock must be a function that returns seconds since the epoch, got {given!r}.")
+    found: Callable[[], float] = given
+    return found
+
+
+def items(given: Any, now: float) -> Items:
+    """Returns a catalogue; items without a time of entry enter now.
+
+    Raises:
+        InvalidRequest: what is neither `Items` nor rows of items, or a time in the future. Otherwise see `items_from_rows`.
+    """
+    if not isinstance(given, Items):
+        return items_from_rows(plain_rows("items", given), time=now, now=now)
+    times.seconds("added", given.added, now=now, error=InvalidRequest)
+    return given
+
+
+def events(catalogue: Items, given: Any, now: float, unknown_items: Literal["refuse", "skip"]) -> Events:
+    """Returns what happened to the items of a catalogue before the loop.
+
+    Raises:
+        InvalidLog: what is neither `Events` nor rows of events, or a time in the future. Otherwise see `events_from_rows`.
+    """
+    one_of("unknown_items", unknown_items, ("refuse", "skip"))
+    if not isinstance(given, Events):
+        return events_from_rows(catalogue, plain_rows("history", given, error=InvalidLog), now=now, unknown_items=unknown_items)
+    times.seconds("time", given.time, now=now, error=InvalidLog)
+    place = {item_id: index for index, item_id in enumerate(catalogue.ids.tolist())}
+    index = np.array([place.get(item_id, -1) for item_id in given.items.ids.tolist()], np.int64)[given.item]
+    known = index >= 0
+    if not known.all() and unknown_items == "refuse":
+        name = given.items.ids[given.item[~known][0]]
+        raise UnknownItem(f"history must be about items of the catalogue, got {name!r}.{nearest(name, place)}")
+    warn_of_skipped(index, given.items.ids[given.item].tolist())
+    requests = {name: column[known] for name, column in given.requests.items()}
+    return Events(requests, catalogue, index[known], given.reward[known], given.time[known])
+
+
+def reward_range(given: Any) -> tuple[float, float] | None:
+    """Returns the least and the largest reward.
+
+    Raises:
+        InvalidValue: what is no pair of finite numbers in rising order.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 2:
+        raise InvalidValue(f"reward_range must be the least and the largest reward, such as (0, 1), got {given!r}.")
+    for bound in given:
+        require_number("reward_range", bound, at_least=-LARGEST_REWARD, at_most=LARGEST_REWARD)
+    if not given[0] < given[1]:
+        raise InvalidValue(f"reward_range must be the least and the largest reward, such as (0, 1), got {given!r}.")
+    return float(given[0]), float(given[1])
+
+
+def reward(value: Any, allowed: tuple[float, float] | None) -> None:
+    """Refuses a reward that is not a finite number, or outside of the declared range.
+
+    Raises:
+        InvalidReward: with the range.
+    """
+    check_reward(value)
+    low, high = allowed or (-LARGEST_REWARD, LARGEST_REWARD)
+    if not low <= value <= high:
+        what = "reward_range of this folder" if allowed else "largest range: declare reward_range"
+        raise InvalidReward(f"reward must lie in [{low:g}, {high:g}], the {what}, got {value!r}.")
+
+
 def request(given: Any) -> dict[str, Any]:
     """Returns a request's features as plain values, which are what JSON makes of them.
 
@@ -94,7 +186,10 @@ def ids(field: str, given: Any) -> list[str]:
     """
     if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
         raise InvalidRequest(f"{field} must be a sequence of item ids, got {given!r}.")
-    found = list(given)
+    try:
+        found = list(given)
+    except TypeError as error:  # an array without an axis
+        raise InvalidRequest(f"{field} must be a sequence of item ids, got {given!r}.") from error
     for item_id in found:
         if not isinstance(item_id, str):
             raise InvalidRequest(f"{field} must be item ids of type str, got {item_id!r}.")
@@ -135,10 +230,12 @@ def seconds(value: Any) -> float:
     """Returns the time that a clock gave.
 
     Raises:
-        InvalidValue: when it is not finite.
+        InvalidValue: what is not finite, or too large for seconds.
     """
-    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool) or not isfinite(value):
+    if not is_number(value):
         raise InvalidValue(f"clock must return finite seconds since the epoch, got {value!r}.")
+    if value > times.LAST:
+        raise InvalidValue(f"clock must return seconds since the epoch, got {value!r}, as of milliseconds or a finer unit.")
     return float(value)
 
 

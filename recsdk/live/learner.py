@@ -9,7 +9,7 @@ import numpy as np
 
 from recsdk import states
 from recsdk.base import Context, Interaction, Items, Policy, Request, learn
-from recsdk.data import items_from_rows
+from recsdk.data import items_from_stored
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.live.catalogue import Catalogue
@@ -47,7 +47,7 @@ class Learner:
     def _shown(self, record: DecisionRecord, position: int) -> Items:
         """Returns an item as it was shown: by the time of a recovery the catalogue may hold it with other features."""
         slot = record.slots[[record.action[position]]].astype(np.int64)
-        item = items_from_rows([json.loads(self._ledger.shown(record.decision_id, int(slot[0])).row)])
+        item = items_from_stored([json.loads(self._ledger.shown(record.decision_id, int(slot[0])).row)])
         missing = {
             name: np.full(1, np.nan if column.dtype == np.float64 else None, column.dtype)
             for name, column in self.catalogue.items.features.items()

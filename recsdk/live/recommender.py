@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 import types
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
@@ -17,11 +18,15 @@ from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 import numpy as np
 
 from recsdk.base import Context, Encoder, Events, Items, Policy, Request, Scorer, decide_slate
-from recsdk.checks import check_reward, require_integer, require_number
-from recsdk.data import events_from_rows, items_from_rows, rows_from_items, take
+from recsdk.checks import require_integer, require_number
+from recsdk.data import items_from_stored, rows_from_items, take
 from recsdk.errors import (
+    ChangedSetting,
     DecisionConflict,
+    EmptyCandidates,
+    IgnoredInput,
     InvalidReward,
+    InvalidScores,
     InvalidValue,
     LedgerCorrupt,
     LedgerError,
@@ -37,7 +42,9 @@ from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord
 from recsdk.live import intake
 from recsdk.live.catalogue import Catalogue, Contents, Rule
 from recsdk.live.evidence import Evidence
+from recsdk.live.guard import Features, frozen, only_reading
 from recsdk.live.learner import Learner
+from recsdk.live.notices import Notices
 from recsdk.policies.floor import WithFloor
 
 DRAW_SCHEME = "blake2b-philox-1"
@@ -98,6 +105,10 @@ class Recommender:
         self._learner = learner
         self._evidence = learner.evidence
         self._options = options
+        self._notices = Notices()
+        self.num_left_out = 0
+        self._left_out: set[str] = set()
+        self._reward_range: tuple[float, float] | None = None
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._open = True
@@ -112,6 +123,8 @@ class Recommender:
         scorers: Sequence[str | Scorer[Any] | Callable[..., Any]] = (),
         policy: str | Policy[Any] = "wide-deep",
         history: Events | Iterable[Mapping[str, Any]] = (),
+        unknown_items: Literal["refuse", "skip"] = "refuse",
+        reward_range: tuple[float, float] | None = None,
         rules: Sequence[Rule] = (),
         num_candidates: int = 100,
         num_new: int | None = None,
@@ -132,6 +145,9 @@ class Recommender:
             policy: by name or as a config. Another policy than last time learns from the whole ledger first.
             history: what happened before, as rows with "item", "time", "reward" and request features; the models are fitted to
                 it when the folder is made.
+            unknown_items: "skip" leaves out events of `history` about items that are not in `items`, and warns with their number.
+            reward_range: the least and the largest reward, such as (0, 1); a reward outside of it is refused, since one outlier can spoil
+                what a policy has learned. It is kept in the folder; None takes the folder's, which at first has none.
             rules: business rules, `(request, items) -> bool[N]`.
             num_candidates: how many candidates the catalogue offers to the policy: those nearest to the user or, without an encoder,
                 a random choice for each request, so that every item gets its chance.
@@ -149,7 +165,12 @@ class Recommender:
             LedgerLocked: another recommender has the folder open.
             LedgerMismatch: the folder was made with another encoder or other scorers.
             InvalidValue: an argument out of its range, an item or an event that cannot be read.
+
+        Warns:
+            ChangedSetting: another `reward_range` than before, which holds from now on.
+            IgnoredInput: a `history` for a folder that is recovered: its models have been fitted; or events that were skipped.
         """
+        path, allowed = intake.folder(folder), intake.reward_range(reward_range)
         require_integer("num_candidates", num_candidates, at_least=1)
         num_new = num_candidates // 10 if num_new is None else num_new
         require_integer("num_new", num_new, at_least=0)
@@ -161,12 +182,12 @@ class Recommender:
         chosen = intake.policy(policy)
         evidence = Evidence(None if encoder is None else intake.part("encoders", encoder), intake.scorers(scorers))
         logs_all = log_features == "all" or chosen.learns_from == "all"
-        options = _Options(intake.rules(rules), num_candidates, num_new, logs_all, snapshot_every, clock)
-        store = intake.part("ledgers", ledger).open(folder)
+        options = _Options(intake.rules(rules), num_candidates, num_new, logs_all, snapshot_every, intake.clock(clock))
+        store = intake.part("ledgers", ledger).open(path)
         wrapped = WithFloor(policy=chosen, floor=floor) if floor else chosen
         self = cls(store, Learner(wrapped, evidence, Catalogue(evidence.dim), store), options)
         try:
-            self._start(items, history)
+            self._start(items, history, unknown_items, allowed)
         except BaseException:
             self._release()
             raise
@@ -178,6 +199,7 @@ class Recommender:
         request: Mapping[str, Any],
         *,
         size: int = 1,
+        at_most: bool = False,
         candidates: Sequence[str] | None = None,
         seen: Iterable[str] = (),
         decision_id: str | None = None,
@@ -187,6 +209,8 @@ class Recommender:
         Args:
             request: features of the user and the circumstances.
             size: L, how many items to show.
+            at_most: shows fewer where fewer candidates are left, for users who have seen nearly everything. Where none is left, the slate
+                is empty, and no decision is in the ledger.
             candidates: the item ids to choose from, to which the rules do not apply; None lets the catalogue find them, under the rules.
             seen: item ids not to show; goes with `candidates=None` only.
             decision_id: a name for this decision, at most 128 bytes. The same name with the same request gives the same answer, so a
@@ -197,14 +221,19 @@ class Recommender:
             InvalidValue: a size that is no whole number >= 1; candidates and seen at once.
             EmptyCandidates, TooFewCandidates, DuplicateCandidates, UnknownItem: candidates that cannot fill the slate.
             DecisionConflict: a `decision_id` used before with another request.
-            InvalidScores, InvalidProbs: a plugin that does not keep the contract.
+            InvalidAnswer: a plugin that breaks its contract; InvalidScores and InvalidProbs are of this kind.
+
+        Warns:
+            IgnoredInput: once, request features that no part reads or that change nothing, or candidates without usable scores.
         """
         require_integer("size", size, at_least=1)
+        one_of("at_most", at_most, (False, True))
+        self._notices.warn(stacklevel=4)
         named, hidden = None if candidates is None else intake.candidates(candidates), sorted(set(intake.ids("seen", seen)))
         if named is not None and hidden:
             raise InvalidValue(f"seen goes with candidates=None only: leave seen items out of candidates, got seen = {hidden}.")
         plain = intake.request(request)
-        asked = {"request": plain, "size": int(size), "candidates": named, "seen": hidden}
+        asked = {"request": plain, "size": int(size), "candidates": named, "seen": hidden, **({"at_most": True} if at_most else {})}
         if decision_id is None:
             decision_id = secrets.token_hex(16)
         else:
@@ -212,28 +241,34 @@ class Recommender:
             if known is not None:
                 return self._repeated(known, asked)
         payload = intake.canonical(asked)
-        record = self._decide(decision_id, Request(plain, self._now()), int(size), named, hidden, payload)
+        features = Features(plain)
+        asked_now = Request(features, self._now())
+        try:
+            slots, phi = self._candidates(decision_id, asked_now, named, hidden)
+        except EmptyCandidates:
+            if at_most:
+                return Slate(decision_id, (), ())
+            raise
+        shown = min(int(size), len(slots)) if at_most else int(size)
+        record = self._decide(decision_id, asked_now.time, shown, slots, phi, payload)
         self._ledger.add_decision(record)
+        self._notices.observe(features)
         return self._slate(record)
 
     def _repeated(self, known: DecisionRecord, asked: Mapping[str, Any]) -> Slate:
         before = json.loads(known.payload)
-        different = [field for field, value in asked.items() if before[field] != value]  # not of the text: 1 is 1.0
+        fields = dict.fromkeys((*asked, *before))
+        different = [field for field in fields if before.get(field) != asked.get(field)]  # not of the text: 1 is 1.0
         if different:
             raise DecisionConflict(
                 f"decision_id {known.decision_id!r} was used before with another {' and '.join(different)}: give each decision its own."
             )
         return self._slate(known)
 
-    def _decide(
-        self,
-        decision_id: str,
-        request: Request,
-        size: int,
-        candidates: Sequence[str] | None,
-        seen: Sequence[str],
-        payload: str,
-    ) -> DecisionRecord:
+    def _candidates(
+        self, decision_id: str, request: Request, candidates: Sequence[str] | None, seen: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns i64[K], the slots of the candidates, and f64[K, D], their phi."""
         user = self._evidence.user(request)
         if candidates is None:
             rules, sizes = self._options.rules, (self._options.num_candidates, self._options.num_new)
@@ -243,14 +278,36 @@ class Recommender:
                 slots = self.catalogue.sample(self._rng(decision_id, b"candidates"), request, *sizes, seen=seen, rules=rules)
         else:
             slots = self.catalogue.chosen(candidates)
-        phi = self._evidence.phi(user, request, take(self.catalogue.items, slots), self.catalogue.vectors[slots])
-        context = Context(phi, np.ones(len(slots), bool), slots)
-        decision = decide_slate(self.policy, self._learner.state, self._rng(decision_id), context, size)
+        items, vectors = take(self.catalogue.items, slots), self.catalogue.vectors[slots]
+        try:
+            phi = self._evidence.phi(user, request, items, vectors)
+        except InvalidScores as error:
+            usable = self._evidence.usable(request, items)
+            if candidates is not None or usable.all() or not usable.any():
+                raise
+            self._leave_out(items.ids[~usable], error)
+            slots, items, vectors = slots[usable], take(items, usable), vectors[usable]
+            phi = self._evidence.phi(user, request, items, vectors)
+        self._notices.compare(self._evidence, request, items, vectors, phi)
+        return slots, phi
+
+    def _leave_out(self, ids: np.ndarray, error: InvalidScores) -> None:
+        self.num_left_out += len(ids)
+        fresh = [item_id for item_id in ids.tolist() if item_id not in self._left_out]
+        self._left_out.update(fresh)
+        if fresh:
+            text = f"The candidates {fresh} are left out of requests as long as their scores are unusable"
+            warnings.warn(f"{text}: {error}", IgnoredInput, stacklevel=5)
+
+    def _decide(self, decision_id: str, time: float, size: int, slots: np.ndarray, phi: np.ndarray, payload: str) -> DecisionRecord:
+        context = Context(frozen(phi), frozen(np.ones(len(slots), bool)), frozen(slots))
+        with only_reading(self.policy):
+            decision = decide_slate(self.policy, self._learner.state, self._rng(decision_id), context, size)
         logs_all = self._options.logs_all or size == len(slots)  # as many rows as candidates are the candidates, in their order
         logged = (phi if logs_all else phi[decision.action]).astype(np.float32)  # lossless: phi is float32 by construction
         return DecisionRecord(
             decision_id,
-            request.time,
+            time,
             payload,
             self._parts,
             self._learner.num_learned,
@@ -275,10 +332,10 @@ class Recommender:
 
         Raises:
             UnknownDecision, UnknownItem: no such decision, or one that did not show this item.
-            InvalidReward: not a finite number, or refused by the policy.
+            InvalidReward: not a finite number, outside of the folder's `reward_range`, or refused by the policy.
             RewardConflict: a `reward_id` used before for something else, or a second reward for one shown item.
         """
-        check_reward(value)
+        intake.reward(value, self._reward_range)
         record = self._known(decision_id)
         position = 0 if item is None and len(record.action) == 1 else self._position(record, item)
         return self._take(record, [(position, value, reward_id)])
@@ -301,7 +358,7 @@ class Recommender:
         if not isinstance(values, Mapping):
             raise InvalidReward(f"values must be a mapping of rewards by item id, got {values!r:.200}.")
         for value in (*values.values(), others):
-            check_reward(value)
+            intake.reward(value, self._reward_range)
         record = self._known(decision_id)
         by_position = {self._position(record, item): value for item, value in values.items()}
         rewards = [(position, by_position.get(position, others), None) for position in range(len(record.action))]
@@ -314,7 +371,7 @@ class Recommender:
         Raises:
             InvalidRequest, DuplicateCandidates: a row that is no item, or an item that is there. Nothing is added then.
         """
-        items = self._placed(_items(rows, self._now()))
+        items = self._placed(intake.items(rows, self._now()))
         with self._ledger.transaction():
             contents = self._keep(items, self._evidence.vectors(items), active=True)
         self.catalogue.hold(contents)
@@ -369,12 +426,12 @@ class Recommender:
         """How many rewards the state has been folded over."""
         return self._learner.num_learned
 
-    def _start(self, items: Items | Iterable[Mapping[str, Any]], history: Events | Iterable[Mapping[str, Any]]) -> None:
+    def _start(self, items: Any, history: Any, unknown_items: Any, reward_range: tuple[float, float] | None) -> None:
         scorers = [repr(scorer) for scorer in self._evidence.scorers]
         made = intake.canonical({"encoder": repr(self._evidence.encoder), "scorers": scorers}).encode()
         found = self._ledger.get("made")
         if found is None:
-            self._make(_items(items, self._now()), history, made)
+            self._make(items, history, unknown_items, reward_range, made)
         elif found != made:
             raise LedgerMismatch(
                 f"The folder was made with {found.decode()}, it cannot be opened with {made.decode()}: "
@@ -391,31 +448,49 @@ class Recommender:
             {"policy": repr(self.policy), "encoder": self._evidence.version, "scorers": scorers, "draw": DRAW_SCHEME}
         )
         self._learner.recover()
+        self._settle_reward_range(reward_range)
         if found is not None:
-            fresh = _items(items, self._now())
+            if not isinstance(history, Sequence) or len(history):
+                text = "history is ignored: the models were fitted when the folder was made. Make a new folder to fit them again"
+                warnings.warn(f"{text}.", IgnoredInput, stacklevel=3)
+            fresh = intake.items(items, self._now())
             unheld = np.array([not self.catalogue.knows(item_id) for item_id in fresh.ids], bool)
             if unheld.any():
                 self.add_items(take(fresh, unheld))
 
-    def _make(self, items: Items, history: Events | Iterable[Mapping[str, Any]], made: bytes) -> None:
+    def _make(self, given: Any, history: Any, unknown_items: Any, reward_range: tuple[float, float] | None, made: bytes) -> None:
         """Fits the models and keeps them with the items, all or nothing: a folder is made or it is not."""
-        items = self._placed(items)
+        now = self._now()
+        items = self._placed(intake.items(given, now))
+        events = intake.events(items, history, now, unknown_items)
+        for value in np.unique(events.reward).tolist():
+            intake.reward(value, reward_range)
         with self._ledger.transaction():
-            self._evidence.fit(_events(items, history), self._ledger)
+            self._evidence.fit(events, self._ledger)
             self._ledger.put("salt", secrets.token_bytes(32))
             self._ledger.put("made", made)
             self._keep(items, self._evidence.vectors(items), active=True)
 
+    def _settle_reward_range(self, given: tuple[float, float] | None) -> None:
+        """Takes the folder's range of rewards, or keeps another in its place."""
+        kept = json.loads(self._ledger.get("reward_range") or "null")
+        self._reward_range = given or (None if kept is None else (kept[0], kept[1]))
+        if given is not None and kept != list(given):
+            if kept is not None:
+                text = f"reward_range was {tuple(kept)} in this folder, and is {given} from now on"
+                warnings.warn(f"{text}; what was learned before stays.", ChangedSetting, stacklevel=4)
+            self._ledger.put("reward_range", json.dumps(given).encode())
+
     def _load_items(self) -> None:
         records = list(self._ledger.items())
         if records:
-            items = items_from_rows(json.loads(record.row) for record in records)
+            items = items_from_stored(json.loads(record.row) for record in records)
             vectors = np.stack([record.vector for record in records])
             self.catalogue.hold(self.catalogue.joined(items, vectors, np.array([record.active for record in records])))
 
     def _placed(self, items: Items) -> Items:
         """Returns items in their slots, as they will be when they are read back from the ledger."""
-        return self.catalogue.place(items_from_rows(json.loads(intake.canonical(rows_from_items(items)))))
+        return self.catalogue.place(items_from_stored(json.loads(intake.canonical(rows_from_items(items)))))
 
     def _keep(self, items: Items, vectors: np.ndarray, *, active: bool) -> Contents:
         contents = self.catalogue.joined(items, vectors, np.full(len(items.ids), active))
@@ -503,18 +578,3 @@ class Recommender:
 
 def _told(reward: RewardRecord) -> str:
     return f"{reward.value} at position {reward.position} of decision {reward.decision_id!r}"
-
-
-def _items(given: Items | Iterable[Mapping[str, Any]], now: float) -> Items:
-    return given if isinstance(given, Items) else items_from_rows(given, time=now)
-
-
-def _events(items: Items, history: Events | Iterable[Mapping[str, Any]]) -> Events:
-    if not isinstance(history, Events):
-        return events_from_rows(items, history)
-    place = {item_id: index for index, item_id in enumerate(items.ids.tolist())}
-    unknown = [item_id for item_id in history.items.ids.tolist() if item_id not in place]
-    if unknown:
-        raise UnknownItem(f"history must be about items of the catalogue, got {unknown[0]!r}.{nearest(unknown[0], place)}")
-    index = np.array([place[item_id] for item_id in history.items.ids.tolist()], np.int64)
-    return history._replace(items=items, item=index[history.item])

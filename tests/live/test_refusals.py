@@ -133,6 +133,8 @@ def test_names_that_are_empty_too_long_or_no_text(shop, name):
         ({"size": 12}, errors.TooFewCandidates, r"size must be in \[1, 11\]"),
         ({"size": 10**400}, errors.TooFewCandidates, r"size must be in \[1, 11\]"),
         ({"size": 2, "candidates": ["news-0"]}, errors.TooFewCandidates, r"size must be in \[1, 1\]"),
+        ({"candidates": np.array(1.0)}, errors.InvalidRequest, "candidates must be a sequence of item ids"),
+        ({"at_most": "yes"}, errors.InvalidValue, r"at_most must be one of \(False, True\)"),
     ],
     ids=lambda value: repr(value)[:40] if isinstance(value, dict) else "",
 )
@@ -144,6 +146,7 @@ def test_candidates_or_a_size_that_cannot_be(shop, options, error, match):
     "given",
     [
         *({"age": value} for value in (NAN, INF, 1j, b"3", {"a": 1}, {1}, object(), [1], [None], ["a", 1], ("a", NAN), 2**60, 10**400)),
+        *({"age": value} for value in (np.longdouble(1), np.timedelta64(1, "s"), np.datetime64("2020-01-01"))),
         *({"age": value} for value in ("\ud800", ["\ud800"], np.array([1.0]), np.datetime64("2020-01-01"))),
         *({name: 1} for name in (1, None, "", ("a",), "\ud800")),
         *(None, "abc", 3, ["age"], [("age", 3)]),
@@ -167,6 +170,11 @@ def test_a_request_with_what_is_no_feature(shop, given):
         ([{"id": "new", "\ud800": 1}], errors.InvalidRequest),
         ([{"id": "new"}, {"id": "news-0"}], errors.DuplicateCandidates),
         ([{"id": "new"}, {"id": "new"}], errors.DuplicateCandidates),
+        ([{"id": "new", "added": 1e12}], errors.InvalidRequest),
+        ([{"id": "new", "added": 1_200_000}], errors.InvalidRequest),
+        (["apple"], errors.InvalidRequest),
+        ({"id": "new"}, errors.InvalidRequest),
+        (None, errors.InvalidRequest),
     ],
     ids=lambda value: ascii(value)[:40] if isinstance(value, list) else "",
 )
@@ -229,7 +237,7 @@ def rows(value, dtype=np.float32, shape=(12, 1)):
 @pytest.mark.parametrize(
     "answer",
     [
-        *(rows(NAN), rows(INF), rows(1, np.float64), rows(1, np.int64)),
+        *(rows(NAN), rows(INF), rows(1, np.float64), rows(1, np.int64), rows(-3.4e38), rows(2e30)),
         *(rows(1, shape=(12,)), rows(1, shape=(11, 1)), rows(1, shape=(12, 2))),
         *(None, 1.0, [[1.0]] * 12, [[1.0], [1.0, 2.0]], "scores", object(), (number for number in range(12))),
     ],
@@ -247,7 +255,7 @@ def test_an_encoder_that_answers_garbage(tmp_path, answer):
             shop, lambda shop: shop.add_items([{"id": "a"}]), errors.InvalidScores, r"Answers\(\) must answer finite float32\[1, 3\]"
         )
         assert len(shop.catalogue) == 0
-    with pytest.raises(errors.InvalidScores, match="must answer"):
+    with pytest.raises(errors.InvalidScores, match=r"must answer|must be an array"):
         small_recommender(tmp_path / "new", encoder=Answers(answer))
 
 
@@ -347,6 +355,19 @@ class Elsewhere(Answers):
         ({"rules": len}, errors.InvalidValue, "rules must be a sequence of functions"),
         ({"ledger": "sqlight"}, errors.UnknownPlugin, "Did you mean 'sqlite'"),
         ({"clock": lambda: NAN}, errors.InvalidValue, "clock must"),
+        ({"clock": lambda: 1.7e12}, errors.InvalidValue, "clock must return seconds since the epoch, got 17.* as of milliseconds"),
+        ({"clock": 5}, errors.InvalidValue, "clock must be a function"),
+        ({"items": None}, errors.InvalidRequest, "items must be rows"),
+        ({"items": ["apple"]}, errors.InvalidRequest, "items must be rows, .* got 'apple' in row 0"),
+        ({"items": {"id": "a"}}, errors.InvalidRequest, "items must be rows"),
+        ({"history": [1]}, errors.InvalidLog, "history must be rows, .* got 1 in row 0"),
+        ({"history": None}, errors.InvalidLog, "history must be rows"),
+        ({"history": [{"item": "news-0", "time": 1.7e12}]}, errors.InvalidLog, "'time' in row 0 must not be in the future"),
+        ({"history": [{"item": "news-0", "time": 1, "reward": 2}], "reward_range": (0, 1)}, errors.InvalidReward, r"\[0, 1\]"),
+        ({"unknown_items": "drop"}, errors.InvalidValue, r"unknown_items must be one of \('refuse', 'skip'\)"),
+        ({"reward_range": (1, 0)}, errors.InvalidValue, "reward_range must be the least and the largest reward"),
+        ({"reward_range": 1}, errors.InvalidValue, "reward_range must be the least and the largest reward"),
+        ({"reward_range": (0, NAN)}, errors.InvalidValue, "reward_range must be a finite number"),
         ({"items": [{"id": "a"}, {"id": "a"}]}, errors.DuplicateCandidates, "'a'"),
         ({"items": [{"name": "a"}]}, errors.InvalidRequest, "'id' in row 0"),
         ({"history": [{"item": "nobody", "time": 0}]}, errors.UnknownItem, "nobody"),
@@ -360,6 +381,49 @@ def test_what_cannot_be_opened_is_refused_and_the_folder_can_be_opened_rightly_a
         Recommender.open(tmp_path, **{"items": CATALOGUE, **options})
     with Recommender.open(tmp_path, items=CATALOGUE) as shop:
         assert shop.recommend({}, size=12)
+
+
+@pytest.mark.parametrize("folder", [None, "", 5, b""], ids=repr)
+def test_a_folder_that_is_no_path(folder):
+    with pytest.raises(errors.InvalidValue, match="folder must be a path that is not empty"):
+        Recommender.open(folder, items=CATALOGUE)
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308, 1.1e15])
+def test_a_reward_from_which_no_policy_would_recover(shop, value):
+    shop.recommend(request(0), decision_id="huge")
+    assert_refused(shop, lambda shop: shop.reward("huge", value), errors.InvalidReward, r"reward must lie in \[-1e\+15, 1e\+15\]")
+
+
+@pytest.mark.parametrize("policy", ["wide-deep", "lin-ts", "squarecb", "hybrid-lin-ucb", "epsilon-greedy"])
+def test_the_largest_rewards_do_not_stop_a_recommender(tmp_path, policy):
+    with small_recommender(tmp_path, policy=policy, scorers=["recency"]) as shop:
+        for number in range(4):
+            shop.reward(shop.recommend({}, decision_id=f"d{number}").decision_id, (-1) ** number * 1e15)
+        assert len(shop.recommend({}, size=3).ids) == 3
+
+
+def test_a_reward_outside_of_the_declared_range(tmp_path):
+    with small_recommender(tmp_path, reward_range=(0, 1)) as shop:
+        ids = shop.recommend({}, size=2, decision_id="d").ids
+        for value in (-1e-9, 1.5, 1e6):
+            refused = errors.InvalidReward, r"reward must lie in \[0, 1\], the reward_range of this folder, got"
+            assert_refused(shop, lambda shop, value=value: shop.reward("d", value, item=ids[0]), *refused)
+            assert_refused(shop, lambda shop, value=value: shop.reward_slate("d", {ids[0]: value}), *refused)
+            assert_refused(shop, lambda shop, value=value: shop.reward_slate("d", {}, others=value), *refused)
+        assert shop.reward_slate("d", {ids[0]: 1, ids[1]: 0})
+
+
+def test_the_declared_range_is_kept_and_another_one_is_said(tmp_path):
+    small_recommender(tmp_path, reward_range=(0, 1)).close()
+    with small_recommender(tmp_path) as shop:
+        shop.recommend({}, decision_id="d")
+        assert_refused(shop, lambda shop: shop.reward("d", 2.0), errors.InvalidReward, "reward_range of this folder")
+    small_recommender(tmp_path, reward_range=[0, 1]).close()  # the same: nothing is said
+    with pytest.warns(errors.ChangedSetting, match=r"reward_range was \(0\.0, 1\.0\) in this folder, and is \(0\.0, 5\.0\) from now on"):
+        small_recommender(tmp_path, reward_range=(0, 5)).close()
+    with small_recommender(tmp_path) as shop:
+        assert shop.reward("d", 2.0)
 
 
 class Thing:

@@ -1,0 +1,77 @@
+"""What the live loop says once: request features that no part reads, and requests that change nothing."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from recsdk.base import Items, Request
+from recsdk.errors import IgnoredInput
+from recsdk.live.evidence import Evidence
+from recsdk.live.guard import Features
+
+NUM_REQUESTS = 20
+"""Requests after which a feature that no part has read counts as ignored."""
+NUM_COMPARISONS = 100
+"""Requests, each unlike the one before, after which phi counts as independent of the request."""
+
+
+class Notices:
+    """Watches the first requests after the opening, and warns once of each kind. Later requests cost nothing."""
+
+    def __init__(self) -> None:
+        self._sent: dict[str, None] = {}
+        self._read: set[str] = set()
+        self._num_requests = 0
+        self._num_alike = 0
+        self._depends = False
+        self._previous: dict[str, Any] | None = None
+
+    def observe(self, features: Features) -> None:
+        """Takes note of what was sent with a request, and what of it was read."""
+        if self._num_requests <= NUM_REQUESTS:
+            self._sent.update(dict.fromkeys(features.plain()))
+            self._read |= features.read
+            self._num_requests += 1
+
+    def compare(self, evidence: Evidence, request: Request, candidates: Items, vectors: np.ndarray, phi: np.ndarray) -> None:
+        """Compares phi with what it would be for the request before, of the same candidates at the same time."""
+        if self._depends or self._num_alike >= NUM_COMPARISONS or not isinstance(request.features, Features):
+            return
+        previous, self._previous = self._previous, request.features.plain()
+        if previous is None or previous == self._previous:
+            return
+        other = Request(Features(previous), request.time)
+        try:
+            self._depends = not np.array_equal(evidence.phi(evidence.user(other), other, candidates, vectors), phi)
+        except Exception:
+            self._depends = True
+        self._num_alike += not self._depends
+
+    def warn(self, stacklevel: int) -> None:
+        """Warns of what is due, before a decision is made.
+
+        Warns:
+            IgnoredInput: features that no part reads; or request features that change the evidence of no candidate.
+        """
+        if self._num_requests == NUM_REQUESTS:
+            self._num_requests += 1
+            self._warn_of_unread(stacklevel + 1)
+        if self._num_alike == NUM_COMPARISONS:
+            self._num_alike += 1
+            text = f"Request features changed the evidence of no candidate in {NUM_COMPARISONS} requests that differed"
+            warnings.warn(f"{text}: all users get the same ranking. {REMEDY}", IgnoredInput, stacklevel=stacklevel + 1)
+
+    def _warn_of_unread(self, stacklevel: int) -> None:
+        unread = [name for name in self._sent if name not in self._read]
+        if not unread:
+            return
+        if len(unread) == len(self._sent):
+            self._depends = True  # said here already
+        text = f"No scorer, rule or encoder has read the request features {unread} in {NUM_REQUESTS} requests"
+        warnings.warn(f"{text}: they change nothing. {REMEDY} Otherwise leave them out.", IgnoredInput, stacklevel=stacklevel + 1)
+
+
+REMEDY = "Give a scorer that compares the request with the items, or an encoder fitted to `history`."
