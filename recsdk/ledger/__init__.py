@@ -70,6 +70,30 @@ class RewardRecord(NamedTuple):
     time: float
 
 
+class SignalRecord(NamedTuple):
+    """Something that happened to a shown item: an event, which a `recsdk.Feedback` turns into a reward.
+
+    Attributes:
+        signal_id: unique in the ledger.
+        decision_id: the decision that showed the item.
+        position: where in the slate, from 0.
+        name: which kind of signal, such as "click".
+        value: finite; what it is worth before the weight of its name.
+        time: seconds since the epoch at which it arrived.
+
+    Example:
+        >>> SignalRecord("s1", "d1", position=0, name="click", value=1.0, time=60.0).name
+        'click'
+    """
+
+    signal_id: str
+    decision_id: str
+    position: int
+    name: str
+    value: float
+    time: float
+
+
 class ItemRecord(NamedTuple):
     """An item as it was last added.
 
@@ -121,8 +145,20 @@ class Ledger(Protocol):
     def decision(self, decision_id: str) -> DecisionRecord | None:
         """Returns a decision."""
 
-    def decisions(self) -> Iterator[DecisionRecord]:
-        """Yields every decision, oldest first."""
+    def decisions(self, start: int = 0) -> Iterator[DecisionRecord]:
+        """Yields the decisions from number `start` on, oldest first."""
+
+    def decisions_of(self, user: str) -> Iterator[DecisionRecord]:
+        """Yields the decisions of a user, newest first."""
+
+    def add_signal(self, record: SignalRecord) -> None:
+        """Appends a signal; `LedgerError` when its id is taken, or its decision is not there."""
+
+    def signal(self, signal_id: str) -> SignalRecord | None:
+        """Returns a signal."""
+
+    def signals_of(self, decision_id: str) -> list[SignalRecord]:
+        """Returns the signals about a decision, in order of arrival."""
 
     def add_reward(self, record: RewardRecord) -> None:
         """Appends a reward; `LedgerError` when its id or its place is taken, or its decision is not there."""

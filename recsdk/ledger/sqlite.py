@@ -16,15 +16,23 @@ import attrs
 import numpy as np
 
 from recsdk.errors import LedgerCorrupt, LedgerError, LedgerLocked, LedgerMismatch, one_of
-from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord
+from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord
 
 FILE = "ledger.sqlite"
 HOLDER = "lock.pid"
 """The file with the number of the process that had the folder open last."""
-SCHEMA_VERSION = 2
-UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;"}
+SCHEMA_VERSION = 3
+SIGNALS = """
+CREATE INDEX decisions_of_user ON decisions (user, number);
+CREATE TABLE signals (
+  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, decision INTEGER NOT NULL REFERENCES decisions,
+  position INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, time REAL NOT NULL, crc32 INTEGER NOT NULL) STRICT;
+CREATE INDEX signals_of_decision ON signals (decision, number);
+"""
+UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS}
 """What makes a schema of each version one of the next."""
-SCHEMA = """
+SCHEMA = (
+    """
 CREATE TABLE blobs (name TEXT PRIMARY KEY, sha256 BLOB NOT NULL, data BLOB NOT NULL) STRICT;
 CREATE TABLE items (
   number INTEGER PRIMARY KEY, slot INTEGER NOT NULL, row TEXT NOT NULL, vector BLOB NOT NULL, active INTEGER NOT NULL,
@@ -40,11 +48,15 @@ CREATE TABLE rewards (
   number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, decision INTEGER NOT NULL REFERENCES decisions,
   position INTEGER NOT NULL, value REAL NOT NULL, time REAL NOT NULL, crc32 INTEGER NOT NULL, UNIQUE (decision, position)) STRICT;
 """
+    + SIGNALS
+)
 ITEM = "i.slot, i.row, i.vector, i.active, i.crc32"
 DECISION = "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.crc32"
+SIGNAL = "s.id, d.id, s.position, s.name, s.value, s.time, s.crc32"
 REWARD = "r.id, d.id, r.position, r.value, r.time, r.crc32"
 DECISIONS = "decisions d JOIN parts p ON p.number = d.parts"
 REWARDS = "rewards r JOIN decisions d ON d.number = r.decision"
+SIGNALS_OF = "signals s JOIN decisions d ON d.number = s.decision"
 Row = tuple[Any, ...]
 
 
@@ -141,8 +153,29 @@ class SqliteLedger:
         row = _first(self._db, f"SELECT {self._decision} FROM {DECISIONS} WHERE d.id = ?", decision_id)  # noqa: S608 -- constants
         return None if row is None else _decision(row)
 
-    def decisions(self) -> Iterator[DecisionRecord]:
-        return map(_decision, _rows(self._db, f"SELECT {self._decision} FROM {DECISIONS} ORDER BY d.number"))  # noqa: S608 -- constants
+    def decisions(self, start: int = 0) -> Iterator[DecisionRecord]:
+        query = f"SELECT {self._decision} FROM {DECISIONS} WHERE d.number > ? ORDER BY d.number"  # noqa: S608 -- constants
+        return map(_decision, _rows(self._db, query, start))
+
+    def decisions_of(self, user: str) -> Iterator[DecisionRecord]:
+        query = f"SELECT {self._decision} FROM {DECISIONS} WHERE d.user = ? ORDER BY d.number DESC"  # noqa: S608 -- constants
+        return map(_decision, _rows(self._db, query, user))
+
+    def add_signal(self, record: SignalRecord) -> None:
+        values = (record.signal_id, record.decision_id, record.position, record.name, record.value + 0.0, record.time + 0.0)
+        self._write(
+            "INSERT INTO signals (id, decision, position, name, value, time, crc32) "
+            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?)",
+            *(*values, _crc32(values)),
+        )
+
+    def signal(self, signal_id: str) -> SignalRecord | None:
+        row = _first(self._db, f"SELECT {SIGNAL} FROM {SIGNALS_OF} WHERE s.id = ?", signal_id)  # noqa: S608 -- constants
+        return None if row is None else _signal(row)
+
+    def signals_of(self, decision_id: str) -> list[SignalRecord]:
+        query = f"SELECT {SIGNAL} FROM {SIGNALS_OF} WHERE d.id = ? ORDER BY s.number"  # noqa: S608 -- constants
+        return [_signal(row) for row in _rows(self._db, query, decision_id)]
 
     def add_reward(self, record: RewardRecord) -> None:
         values = (record.reward_id, record.decision_id, record.position, record.value + 0.0, record.time + 0.0)  # SQLite has one zero
@@ -273,6 +306,11 @@ def _decision(row: Row) -> DecisionRecord:
 def _reward(row: Row) -> RewardRecord:
     _verify("Reward", row)
     return RewardRecord(*row[:-1])
+
+
+def _signal(row: Row) -> SignalRecord:
+    _verify("Signal", row)
+    return SignalRecord(*row[:-1])
 
 
 def _item(row: Row) -> ItemRecord:

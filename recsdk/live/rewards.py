@@ -1,4 +1,4 @@
-"""From events to outcomes: the pure join of decisions with the signals about them.
+"""From events to outcomes: decisions are joined with the signals about them when their windows close.
 
 An event is a fact, such as "clicked at 12:03". An outcome is what a policy learns: the reward of one shown item, once. How the first
 become the second is a `Feedback`, and nothing else decides it, so the same events give the same outcomes in any order of arrival.
@@ -6,53 +6,39 @@ become the second is a `Feedback`, and nothing else decides it, so the same even
 
 from __future__ import annotations
 
+import enum
+import json
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import attrs
 
 from recsdk.checks import number, require_number
-from recsdk.errors import InvalidValue, one_of
+from recsdk.errors import InvalidValue, RewardConflict, one_of
+from recsdk.ledger import DecisionRecord, Ledger, RewardRecord, SignalRecord
+
+SETTLED = "settled"
+"""Where the ledger keeps how many decisions are settled, and until when."""
 
 Aggregation = Literal["sum", "mean", "median", "earliest", "latest", "max", "min"]
 
 
-class Signal(NamedTuple):
-    """Something that happened to a shown item.
+class Receipt(enum.StrEnum):
+    """What became of a signal.
 
     Attributes:
-        signal_id: unique in the ledger; a repeated one is the same signal.
-        decision_id: the decision that showed the item.
-        position: where in the slate, from 0; -1 for the page as a whole.
-        name: which kind of signal, such as "click".
-        value: finite; what the signal is worth before its weight.
-        time: seconds since the epoch at which the server received it.
+        TAKEN: it is in the ledger, and will count when its decision's window closes.
+        DUPLICATE: a signal with its id had been taken before; nothing has changed.
+        LATE: the window has closed; nothing has changed.
+        UNKNOWN: no decision fits it; nothing has changed.
     """
 
-    signal_id: str
-    decision_id: str
-    position: int
-    name: str
-    value: float
-    time: float
-
-
-class Outcome(NamedTuple):
-    """The reward of one shown item, as a policy learns it.
-
-    Attributes:
-        decision_id: the decision that showed the item.
-        position: where in the slate, from 0; -1 for the page as a whole.
-        value: f64, finite.
-        num_signals: how many signals it was made of; 0 for the default reward.
-    """
-
-    decision_id: str
-    position: int
-    value: float
-    num_signals: int
+    TAKEN = "taken"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    UNKNOWN = "unknown"
 
 
 def _checked_signals(instance: Any, field: Any, value: Any) -> None:
@@ -63,6 +49,11 @@ def _checked_signals(instance: Any, field: Any, value: Any) -> None:
         if not isinstance(name, str) or not name:
             raise InvalidValue(f"{field.name} must have names that are texts, got {name!r}.")
         require_number(f"{field.name}[{name!r}]", weight)
+
+
+def _number_or_none(instance: Any, field: Any, value: Any) -> None:
+    if value is not None:
+        number()(instance, field, value)
 
 
 def _known_aggregation(instance: Any, field: Any, value: Any) -> None:
@@ -90,12 +81,13 @@ class Feedback:
 
     Example:
         >>> feedback = Feedback(window=600, signals={"click": 1, "purchase": 5, "hide": -2})
-        >>> feedback.value([Signal("s1", "d", 0, "click", 1.0, 10.0), Signal("s2", "d", 0, "purchase", 1.0, 60.0)])
+        >>> click = SignalRecord("s1", "d", position=0, name="click", value=1.0, time=10.0)
+        >>> feedback.value([click, SignalRecord("s2", "d", position=0, name="purchase", value=1.0, time=60.0)])
         6.0
     """
 
     window: float = attrs.field(validator=number(above=0))
-    default: float | None = attrs.field(default=0.0, validator=attrs.validators.optional(number()))
+    default: float | None = attrs.field(default=0.0, validator=_number_or_none)
     aggregation: Aggregation = attrs.field(default="sum", validator=_known_aggregation)
     signals: tuple[tuple[str, float], ...] = attrs.field(default=(("reward", 1.0),), converter=_pairs, validator=_checked_signals)
     cap: float | None = attrs.field(default=None, validator=attrs.validators.optional(number(above=0)))
@@ -110,11 +102,25 @@ class Feedback:
         one_of("signal", name, tuple(weights))
         return weights[name]
 
-    def value(self, signals: Iterable[Signal]) -> float:
+    def value(self, signals: Iterable[SignalRecord]) -> float:
         """Returns the reward that at least one signal of one item makes, whatever their order."""
         ordered = sorted(signals, key=lambda signal: (signal.time, signal.signal_id))
         reward = AGGREGATIONS[self.aggregation]([self.weight(signal.name) * signal.value for signal in ordered])
         return reward if self.cap is None else max(-self.cap, min(self.cap, reward))
+
+    def outcomes(self, decision: DecisionRecord, signals: Iterable[SignalRecord]) -> list[RewardRecord]:
+        """Joins a decision whose window has closed with its signals: at most one reward for each position, from the top."""
+        due, by_position = decision.time + self.window, dict[int, list[SignalRecord]]()
+        for signal in signals:
+            if signal.time <= due:
+                by_position.setdefault(signal.position, []).append(signal)
+        rewards = []
+        for position in range(len(decision.action)):
+            value = self.value(by_position[position]) if position in by_position else self.default
+            if value is not None:
+                name = f"{decision.decision_id}/{position}"
+                rewards.append(RewardRecord(name, decision.decision_id, position, value + 0.0, due))
+        return rewards
 
 
 AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
@@ -126,3 +132,66 @@ AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "max": max,
     "min": min,
 }
+
+
+class Settlement:
+    """Takes signals, and closes the windows of decisions in the order in which they were made.
+
+    Time never goes back here: a clock that is set back does not reopen a window.
+    """
+
+    def __init__(self, feedback: Feedback, ledger: Ledger) -> None:
+        self.feedback = feedback
+        self._ledger = ledger
+        stored = json.loads(ledger.get(SETTLED) or '{"num_decisions": 0, "time": 0.0}')
+        self.num_settled: int = stored["num_decisions"]
+        self._latest: float = stored["time"]
+        self._due = self._oldest_due()
+
+    def now(self, clock: float) -> float:
+        """Returns the time of an event: that of the clock, or the latest so far where the clock has been set back."""
+        self._latest = max(self._latest, clock)
+        return self._latest
+
+    def opened(self, decision: DecisionRecord) -> None:
+        """Hears of a new decision."""
+        self._due = min(self._due, decision.time + self.feedback.window)
+
+    def is_due(self, now: float) -> bool:
+        """Tells whether a window has closed that is not settled."""
+        return now > self._due
+
+    def take(self, signal: SignalRecord, decision: DecisionRecord) -> Receipt:
+        """Puts a signal into the ledger, unless it is there or late.
+
+        Raises:
+            InvalidValue: a name that the feedback does not know.
+            RewardConflict: a `signal_id` used before for something else.
+        """
+        self.feedback.weight(signal.name)
+        before = self._ledger.signal(signal.signal_id)
+        if before is not None:
+            if before._replace(time=signal.time) != signal:
+                raise RewardConflict(f"signal_id {signal.signal_id!r} was used before for {before}, got {signal}: give each its own.")
+            return Receipt.DUPLICATE
+        if signal.time > decision.time + self.feedback.window:
+            return Receipt.LATE
+        self._ledger.add_signal(signal)
+        return Receipt.TAKEN
+
+    def settle(self, now: float) -> Iterator[tuple[DecisionRecord, RewardRecord]]:
+        """Yields the outcomes of every window that has closed, and puts them into the ledger; use it up inside a transaction."""
+        for decision in self._ledger.decisions(self.num_settled):
+            due = decision.time + self.feedback.window
+            if now <= due:
+                break
+            for reward in self.feedback.outcomes(decision, self._ledger.signals_of(decision.decision_id)):
+                self._ledger.add_reward(reward)
+                yield decision, reward
+            self.num_settled += 1
+        self._ledger.put(SETTLED, json.dumps({"num_decisions": self.num_settled, "time": now}).encode())
+        self._due = self._oldest_due()
+
+    def _oldest_due(self) -> float:
+        oldest = next(iter(self._ledger.decisions(self.num_settled)), None)
+        return math.inf if oldest is None else oldest.time + self.feedback.window

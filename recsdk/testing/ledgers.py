@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from recsdk.errors import LedgerCorrupt, LedgerError, LedgerLocked
-from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, Store
+from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord, Store
 
 
 def check_folder(store: Store) -> None:
@@ -110,6 +110,33 @@ def check_shown(store: Store) -> None:
         _refused(store, "shown", LedgerCorrupt, "a slot that was empty then", lambda: ledger.shown("first", 1))
 
 
+def check_signals(store: Store) -> None:
+    """Signals come back to the bit, several of one item, in the order in which they were added; each has its own id and its decision."""
+    signals = [SignalRecord("s", "d", 1, "click", 0.1, 13.0), SignalRecord("q", "d", 1, "\N{GRINNING FACE}", -1e300, 12.0)]
+    with _opened(store) as ledger:
+        _refused(store, "signals", LedgerError, "a signal without its decision", lambda: ledger.add_signal(signals[0]))
+        for name in ("d", "e"):
+            ledger.add_decision(_decision(name))
+        _that(store, "signals", ledger.signal("s") is None and ledger.signals_of("d") == [], "there must be none before the first")
+        for signal in signals:
+            ledger.add_signal(signal)
+        _refused(store, "signals", LedgerError, "a second signal of one id", lambda: ledger.add_signal(signals[0]._replace(value=2.0)))
+        got = [ledger.signals_of("d"), ledger.signals_of("e"), ledger.signal("q")]
+        _that(store, "signals", _same(got, [signals, [], signals[1]]), f"must be {signals}, got {got}")
+
+
+def check_users(store: Store) -> None:
+    """The decisions of a user are found, newest first; those from a number on, oldest first."""
+    users = {"a": "ann", "b": "bob", "c": "ann", "d": None}
+    with _opened(store) as ledger:
+        for name, user in users.items():
+            ledger.add_decision(_decision(name)._replace(user=user))
+        found = [[record.decision_id for record in ledger.decisions_of(user)] for user in ("ann", "bob", "eve")]
+        _that(store, "users", found == [["c", "a"], ["b"], []], f"decisions of ann, bob and eve, got {found}")
+        later = [[record.decision_id for record in ledger.decisions(start)] for start in (0, 3, 4)]
+        _that(store, "users", later == [["a", "b", "c", "d"], ["d"], []], f"decisions from number 0, 3 and 4 on, got {later}")
+
+
 def check_one_writer(store: Store) -> None:
     """A folder that is open is refused to a second writer, and free once it is closed."""
     with _folder() as folder:
@@ -157,6 +184,8 @@ LEDGER_CHECKS: tuple[Callable[[Store], None], ...] = (
     check_names,
     check_transaction,
     check_shown,
+    check_signals,
+    check_users,
     check_one_writer,
     check_readers,
     check_closing,

@@ -22,7 +22,9 @@ class Memory:
         if str(folder) in self.open_now:
             raise LedgerLocked(f"The ledger {str(folder)!r} is open: close it first.")
         self.open_now.add(str(folder))
-        return MemoryLedger(self.kept.setdefault(str(folder), {"blobs": {}, "decisions": {}, "rewards": {}, "items": []}), str(folder))
+        return MemoryLedger(
+            self.kept.setdefault(str(folder), {"blobs": {}, "decisions": {}, "rewards": {}, "signals": {}, "items": []}), str(folder)
+        )
 
     def read(self, folder):
         if not self.holds(folder):
@@ -58,8 +60,23 @@ class MemoryLedger:
     def decision(self, decision_id):
         return self._of()["decisions"].get(decision_id, (None,))[0]
 
-    def decisions(self):
-        return iter([record for record, _ in self._of()["decisions"].values()])
+    def decisions(self, start=0):
+        return iter([record for record, _ in self._of()["decisions"].values()][start:])
+
+    def decisions_of(self, user):
+        return (record for record in reversed(list(self.decisions())) if record.user == user)
+
+    def add_signal(self, record):
+        tables = self._writable()
+        if record.signal_id in tables["signals"] or record.decision_id not in tables["decisions"]:
+            raise LedgerError(f"The signal {record.signal_id!r} is there, or its decision is not.")
+        tables["signals"][record.signal_id] = record
+
+    def signal(self, signal_id):
+        return self._of()["signals"].get(signal_id)
+
+    def signals_of(self, decision_id):
+        return [record for record in self._of()["signals"].values() if record.decision_id == decision_id]
 
     def add_reward(self, record):
         tables = self._writable()

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsdk.errors import InvalidValue
-from recsdk.live.rewards import AGGREGATIONS, Feedback, Signal
+from recsdk.ledger import SignalRecord as Signal
+from recsdk.live.rewards import AGGREGATIONS, Feedback
 
 
 def signals(values, name="reward"):
