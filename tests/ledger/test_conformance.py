@@ -78,6 +78,16 @@ def shown_now(self, decision_id, slot):
     return list(self.items())[slot]
 
 
+def replaces_signals(self, record):
+    if record.decision_id not in self._writable()["decisions"]:
+        raise LedgerError("not there")
+    self._tables["signals"][record.signal_id] = record
+
+
+def oldest_first(self, user):
+    return (record for record in self.decisions() if record.user == user)
+
+
 MUTANTS = [
     mutant("folder", "SaysYesToAll", holds=lambda self, folder: True),
     mutant("records", "RoundsProbs", add_decision=rounds),
@@ -89,10 +99,12 @@ MUTANTS = [
     mutant("transaction", "CommitsAtOnce", transaction=lambda self: Ungrouped()),
     mutant("transaction", "CountsFromZeroOnly", rewards=lambda self, start=0: iter(self._of()["rewards"].values())),
     mutant("shown", "ShowsItemsAsTheyAreNow", shown=shown_now),
+    mutant("signals", "ReplacesSignals", add_signal=replaces_signals),
+    mutant("users", "YieldsTheOldestFirst", decisions_of=oldest_first),
     mutant("one_writer", "LetsTwoWrite", open=open_twice),
     mutant("readers", "ReadsWhatComesLater", read=live_reader),
     mutant("readers", "LetsReadersWrite", read=writing_reader),
-    mutant("closing", "WorksWhenClosed", _of=lambda self: self._tables or {"blobs": {}, "decisions": {}, "rewards": {}, "items": []}),
+    mutant("closing", "WorksWhenClosed", _of=lambda self: self._tables or {"blobs": {}, "decisions": {}, "rewards": {}, "signals": {}, "items": []}),
 ]
 
 
