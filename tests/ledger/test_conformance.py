@@ -88,6 +88,8 @@ def oldest_first(self, user):
     return (record for record in self.decisions() if record.user == user)
 
 
+NOTHING: dict = {"blobs": {}, "decisions": {}, "rewards": {}, "signals": {}, "items": []}
+
 MUTANTS = [
     mutant("folder", "SaysYesToAll", holds=lambda self, folder: True),
     mutant("records", "RoundsProbs", add_decision=rounds),
@@ -104,7 +106,7 @@ MUTANTS = [
     mutant("one_writer", "LetsTwoWrite", open=open_twice),
     mutant("readers", "ReadsWhatComesLater", read=live_reader),
     mutant("readers", "LetsReadersWrite", read=writing_reader),
-    mutant("closing", "WorksWhenClosed", _of=lambda self: self._tables or {"blobs": {}, "decisions": {}, "rewards": {}, "signals": {}, "items": []}),
+    mutant("closing", "WorksWhenClosed", _of=lambda self: self._tables or NOTHING),
 ]
 
 
