@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from recsdk.checks import check_context, check_interaction, check_probs
-from recsdk.errors import InvalidProbs, InvalidValue, TooFewCandidates
+from recsdk.errors import InvalidAnswer, InvalidProbs, InvalidValue, TooFewCandidates
 
 Array = Any  # numpy.ndarray live, jax.Array in compiled replay: ask `array.__array_namespace__()`.
 Table = Mapping[str, np.ndarray]  # named columns of equal length
@@ -295,10 +295,14 @@ def learn(policy: Policy[S], state: S, interaction: Interaction) -> S:
     Raises:
         InvalidContext, InvalidReward, InvalidPropensity, InvalidValue: see `recsdk.checks.check_interaction`. InvalidValue also for a
             policy that runs on JAX alone.
+        InvalidAnswer: when the policy's `update` returns nothing.
     """
     if "numpy" not in policy.runs_on:
         raise InvalidValue(f"policy must run on NumPy to learn live, got {policy!r}: it goes live as recsdk.Jitted(policy=...).")
     check_interaction(interaction)
     if policy.learns_from == "all":
         check_context(interaction.context)
-    return policy.update(state, interaction)
+    after = policy.update(state, interaction)
+    if after is None and state is not None:
+        raise InvalidAnswer(f"update of {policy!r} must return the state after the interaction, got None.")
+    return after

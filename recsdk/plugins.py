@@ -35,14 +35,18 @@ EXTRAS = {"jax": "deep", "flax": "deep", "optax": "deep", "altair": "report", "v
 
 
 class Plugin(NamedTuple):
-    """An entry point, not imported.
+    """An installed plugin, not imported.
 
     Attributes:
         kind: one of `KINDS`.
-        name: what users ask for.
-        distribution: the installed distribution that gives it.
-        version: of that distribution.
-        value: `module:attribute`, where the object is.
+        name: the name that users ask for.
+        distribution: the distribution that it belongs to.
+        version: the version of that distribution.
+        value: where the object is, as `module:attribute`.
+
+    Example:
+        >>> print(Plugin("policies", "softmax", "acme-rec", "1.0", "acme_rec:Softmax"))
+        policies plugin 'softmax' of acme-rec 1.0
     """
 
     kind: str
@@ -61,11 +65,12 @@ class Plugin(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What one look at `sys.path` found.
+    """Everything that is installed, as one look at `sys.path` found it.
 
     Attributes:
-        plugins: of every kind, sorted by kind, name and distribution.
-        unreadable: one line for each distribution that names recsdk but whose metadata cannot be read.
+        plugins: the plugins of every kind, sorted by kind, name and distribution.
+        unreadable: one line for each distribution whose metadata names recsdk but is damaged, and for each entry-point group with a
+            misspelt name.
     """
 
     plugins: tuple[Plugin, ...]
@@ -77,13 +82,22 @@ def installed(kind: str) -> tuple[Plugin, ...]:
 
     Raises:
         InvalidValue: when `kind` is not one of `KINDS`.
+
+    Example:
+        >>> [plugin.name for plugin in installed("ledgers") if plugin.distribution == "recsdk"]
+        ['sqlite']
     """
     one_of("kind", kind, KINDS)
     return tuple(plugin for plugin in listing().plugins if plugin.kind == kind)
 
 
 def listing() -> Listing:
-    """Looks again at everything that is installed, also at what was installed since the last look."""
+    """Lists everything that is installed; looks again, so that what was installed since the last look is found.
+
+    Example:
+        >>> "popularity" in [plugin.name for plugin in listing().plugins]
+        True
+    """
     importlib.invalidate_caches()
     _listing.cache_clear()
     return _listing(tuple(sys.path))
@@ -106,8 +120,8 @@ def load(kind: str, name: str, /, **hyperparameters: Any) -> Any:
 
     Example:
         >>> from recsdk import plugins
-        >>> plugins.load("policies", "epsilon-greedy", epsilon=0.1)  # doctest: +SKIP
-        EpsilonGreedy(epsilon=0.1)
+        >>> plugins.load("policies", "recsdk:lin-ucb", alpha=2.0)
+        LinUCB(alpha=2.0, ridge=1.0)
     """
     return build(find(kind, name), **hyperparameters)
 
@@ -118,6 +132,10 @@ def find(kind: str, name: str) -> Plugin:
     Raises:
         UnknownPlugin: when nothing installed has this name.
         PluginClash: when two distributions give it.
+
+    Example:
+        >>> find("policies", "recsdk:lin-ucb").value
+        'recsdk.policies.linear:LinUCB'
     """
     one_of("kind", kind, KINDS)
     matches = _named(_listing(tuple(sys.path)), kind, name)
@@ -136,6 +154,10 @@ def resolve(plugin: Plugin) -> Callable[..., Any]:
     Raises:
         PluginLoadError: when it fails to import, exits, or is made for another interface.
         MissingExtra: when it needs an optional dependency that is not installed.
+
+    Example:
+        >>> resolve(find("policies", "recsdk:lin-ucb")).__name__
+        'LinUCB'
     """
     entry_point = metadata.EntryPoint(plugin.name, plugin.value, f"recsdk.{plugin.kind}")
     with _blaming(plugin, "imported"):
@@ -151,7 +173,12 @@ def resolve(plugin: Plugin) -> Callable[..., Any]:
 
 
 def build(plugin: Plugin, /, **hyperparameters: Any) -> Any:
-    """Imports a plugin and constructs it; as `load`, for a plugin that is already found."""
+    """Imports a plugin that is already found and constructs it, as `load` does.
+
+    Example:
+        >>> build(find("policies", "recsdk:lin-ucb"))
+        LinUCB(alpha=0.5, ridge=1.0)
+    """
     factory = resolve(plugin)
     _check_hyperparameters(plugin, factory, hyperparameters)
     with _blaming(plugin, "constructed", passing=(RecsdkError, ValueError, TypeError)):
@@ -164,7 +191,12 @@ def build(plugin: Plugin, /, **hyperparameters: Any) -> Any:
 
 
 def hyperparameters(factory: Callable[..., Any]) -> dict[str, bool]:
-    """Returns the names that a factory takes, each with whether it must be given."""
+    """Returns the names that a factory takes, each with whether it must be given.
+
+    Example:
+        >>> hyperparameters(resolve(find("policies", "recsdk:lin-ucb")))
+        {'alpha': False, 'ridge': False}
+    """
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return {parameter.name: parameter.default is parameter.empty for parameter in _parameters(factory) if parameter.kind in named}
 
@@ -192,8 +224,11 @@ def _listing(path: tuple[str, ...]) -> Listing:
     for distribution in metadata.distributions(path=list(path)):
         try:
             if "recsdk." in (distribution.read_text("entry_points.txt") or ""):
-                # The first on the path wins, as it does in an import: an editable install beside its own egg-info.
-                plugins.setdefault(_normalised(distribution.name), _plugins_of(distribution))
+                name = _normalised(distribution.name)
+                if name in plugins:  # the first on the path wins, as it does in an import: an editable install beside its own egg-info
+                    continue
+                plugins[name] = _plugins_of(distribution)
+                unreadable += _misspelt(distribution)
         except Exception as cause:  # others' metadata may be damaged in any way, and must not hide the rest
             unreadable.append(f"A distribution in {distribution.locate_file('')} cannot be read: {type(cause).__name__}: {cause}.")
     return Listing(tuple(sorted({plugin for group in plugins.values() for plugin in group})), tuple(unreadable))
@@ -206,6 +241,13 @@ def _plugins_of(distribution: metadata.Distribution) -> list[Plugin]:
         for entry in distribution.entry_points
         if entry.group in groups
     ]
+
+
+def _misspelt(distribution: metadata.Distribution) -> list[str]:
+    known = [f"recsdk.{kind}" for kind in (*KINDS, "testing")]
+    groups = sorted({entry.group for entry in distribution.entry_points if entry.group.startswith("recsdk.")} - set(known))
+    where = f"{distribution.name} {distribution.version} has entry points in the group"
+    return [f"{where} {group!r}, which recsdk does not read.{nearest(group, known)} It reads: {known}." for group in groups]
 
 
 def _normalised(distribution: str) -> str:
@@ -255,7 +297,12 @@ def _failure(plugin: Plugin, moment: str, cause: BaseException) -> PluginError:
         return MissingExtra(f"The {plugin} needs {module}, which is not installed: pip install 'recsdk[{EXTRAS[module]}]'.")
     if isinstance(cause, SystemExit):
         return PluginLoadError(f"The {plugin} calls sys.exit({cause.code!r}) when {moment}: uninstall or upgrade it.")
-    return PluginLoadError(f"The {plugin} raises {type(cause).__name__} when {moment}: {cause}")
+    told = f"The {plugin} raises {type(cause).__name__} when {moment}: {cause}"
+    if module and module == re.split("[.:]", plugin.value)[0]:
+        told += (
+            f'. Was its folder built into the distribution? Hatchling takes `packages = ["{module}"]` in [tool.hatch.build.targets.wheel].'
+        )
+    return PluginLoadError(told)
 
 
 def _check_interface(plugin: Plugin, found: object) -> None:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recsdk import Context, Interaction, JaxRandom, LinTS, LinUCB, Uniform, decide, decide_slate, explore, learn
-from recsdk.errors import InvalidContext, InvalidProbs, InvalidPropensity, InvalidReward, TooFewCandidates
+from recsdk.errors import InvalidAnswer, InvalidContext, InvalidProbs, InvalidPropensity, InvalidReward, TooFewCandidates
 
 LARGEST_DRAW = 1 - 2.0**-53
 
@@ -259,3 +259,16 @@ def test_a_draw_of_padding_is_refused():
     context = Context(np.ones((2, 1)), np.array([True, False]), np.arange(2))
     with pytest.raises(InvalidProbs, match=r"zero on padding, got 1\.0 at candidate 1"):
         decide(Careless(), (), np.random.default_rng(0), context)
+
+
+class ReturnsNothing(LinUCB):
+    def update(self, state, interaction):
+        super().update(state, interaction)
+
+
+def test_a_policy_whose_update_returns_nothing_is_told_so_at_once():
+    policy = ReturnsNothing()
+    context = Context(np.eye(2), np.ones(2, bool), np.arange(2))
+    interaction = Interaction(context, np.int64(0), np.float64(1), np.float64(0.5), np.float64(1))
+    with pytest.raises(InvalidAnswer, match=r"update of ReturnsNothing\(.*\) must return the state after the interaction, got None"):
+        learn(policy, policy.init(np.zeros(2)), interaction)

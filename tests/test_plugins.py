@@ -155,6 +155,11 @@ BROKEN = {
     "exits": ("import sys; sys.exit(3)", "acme_part:Coin", r"calls sys\.exit\(3\) when imported"),
     "stale": (POLICY, "acme_part:Renamed", "raises AttributeError when imported: .*Renamed"),
     "no module": (POLICY, "acme_gone:Coin", "raises ModuleNotFoundError when imported: .*acme_gone"),
+    "no module, told how it came to be": (
+        POLICY,
+        "acme_gone.part:Coin",
+        r'Was its folder built into the distribution\? Hatchling takes `packages = \["acme_gone"\]`',
+    ),
     "malformed": (POLICY, "not a place", "raises .* when imported"),
     "not callable": ("Coin = 3", "acme_part:Coin", "must be a class or a function, got 3"),
     "interface": (
@@ -294,6 +299,14 @@ def test_damaged_metadata_of_others_is_told_and_hides_nothing(site, case):
     assert len(plugins.listing().unreadable) == 1
     with pytest.raises(UnknownPlugin, match=f"A distribution in {site} cannot be read"):
         plugins.load("policies", "lost")
+
+
+def test_a_misspelt_group_is_told_with_the_nearest(site):
+    write_distribution(site, "acme", {"scorer": {"cheap": "acme_part:cheap"}, "testing": {"trials": "acme_part:TRIALS"}}, {})
+    wanted = r"acme 1\.0 has entry points in the group 'recsdk.scorer', which recsdk does not read\. Did you mean 'recsdk.scorers'\?"
+    with pytest.raises(UnknownPlugin, match=wanted):
+        plugins.load("scorers", "cheap")
+    assert len(plugins.listing().unreadable) == 1
 
 
 def test_finding_again_is_cheap(site):

@@ -12,7 +12,7 @@ from recsdk import states
 from recsdk.base import Encoder, Events, Items, Online, Request, Scorer
 from recsdk.checks import plain_array, require_integer
 from recsdk.data import requests_table, take
-from recsdk.errors import InvalidScores, InvalidValue, LedgerMismatch
+from recsdk.errors import InvalidAnswer, InvalidScores, InvalidValue, LedgerMismatch
 from recsdk.ledger import Ledger
 from recsdk.live import features
 from recsdk.live.guard import Features, frozen_items, guarded, only_reading
@@ -29,6 +29,9 @@ class Evidence:
     def __init__(self, encoder: Encoder[Any] | None, scorers: Sequence[Scorer[Any]]) -> None:
         self.encoder = encoder
         self.scorers = tuple(scorers)
+        for scorer in self.scorers:
+            if not (isinstance(scorer.columns, tuple) and all(isinstance(column, str) for column in scorer.columns)):
+                raise InvalidValue(f"columns of {scorer!r} must be a tuple of names, such as ('age',), got {scorer.columns!r}.")
         self.columns = tuple(column for scorer in self.scorers for column in scorer.columns)
         if len(set(self.columns)) < len(self.columns):
             raise InvalidValue(f"scorers must have columns of different names, got {self.columns}.")
@@ -138,7 +141,10 @@ class Evidence:
     def learn(self, request: Request, item: Items, reward: float) -> None:
         """Shows a reward to the scorers that learn online."""
         for index, scorer in self._online:
-            self.states[index] = scorer.update(self.states[index], request, item, reward)
+            after = scorer.update(self.states[index], request, item, reward)
+            if after is None and self.states[index] is not None:
+                raise InvalidAnswer(f"update of {scorer!r} must return the state after the reward, got None.")
+            self.states[index] = after
 
     def close(self) -> None:
         """Frees what native models hold."""

@@ -15,9 +15,9 @@ import numpy as np
 from recsdk import base
 from recsdk.base import Policy
 from recsdk.testing import inputs, states
+from recsdk.testing.inputs import DIM
 from recsdk.testing.states import name, on_numpy
 
-DIM = 5
 NUM_ROUNDS = 400
 NUM_TRIES = 3
 MOST_LEFT = 8 * 1024

@@ -16,7 +16,10 @@ from recsdk.testing.costs import assert_in_time
 from recsdk.testing.declarations import assert_is_value
 from recsdk.testing.processes import compare
 from recsdk.testing.purity import assert_no_global_randomness
-from recsdk.testing.states import brief, rebuilt, reloaded
+from recsdk.testing.states import brief, explained, rebuilt, reloaded
+
+LEAST_RIGHT = 0.7
+"""Share of pairs in the right order; random vectors have a half, with a standard deviation of 0.08."""
 
 ROW_TOLERANCE = 1e-5
 """Relative to the largest coordinate: a matrix product of another height may sum in another order."""
@@ -43,8 +46,12 @@ def check_vectors(encoder: Encoder[Any], *, log: Events | None = None) -> None:
     )
     for when, life in lives:
         state = life()
-        _assert_vectors(f"vectors: {encoder!r} {when}: encode_requests", encoder, encoder.encode_requests(state, requests), 3)
-        _assert_vectors(f"vectors: {encoder!r} {when}: encode_items", encoder, encoder.encode_items(state, items), len(items.ids))
+        with explained(f"vectors: {encoder!r} {when}: encode_requests, of known and unknown values,"):
+            users = encoder.encode_requests(state, requests)
+        with explained(f"vectors: {encoder!r} {when}: encode_items, with one that is new since the fit,"):
+            vectors = encoder.encode_items(state, items)
+        _assert_vectors(f"vectors: {encoder!r} {when}: encode_requests", encoder, users, 3)
+        _assert_vectors(f"vectors: {encoder!r} {when}: encode_items", encoder, vectors, len(items.ids))
         states.close(encoder, state)
 
 
@@ -54,6 +61,23 @@ def _assert_vectors(where: str, encoder: Encoder[Any], vectors: Any, num: int) -
     got = f"{vectors.dtype}{list(vectors.shape)}"
     assert got == f"float32{list(wanted)}", f"{where} must return float32{list(wanted)}, got {got}"
     assert np.isfinite(vectors).all(), f"{where} must return finite numbers, got {brief(vectors)}"
+
+
+def check_learns(encoder: Encoder[Any], *, log: Events | None = None) -> None:
+    """Fitted to users who take one item in four, it scores these above others, and not the same for every user."""
+    if log is not None:
+        raise unittest.SkipTest("only the example's log is known to have something to learn")
+    log = events.example_log()
+    state = encoder.fit(log)
+    scores = encoder.encode_requests(state, log.requests) @ encoder.encode_items(state, log.items).T
+    scores = (scores - scores.mean(axis=0))[np.arange(len(log.item)), log.item]  # less what an item has with every user
+    taken, other = scores[log.reward > 0], scores[log.reward == 0]
+    share = float(((taken[:, None] > other) + 0.5 * (taken[:, None] == other)).mean())
+    assert share >= LEAST_RIGHT, (
+        f"learns: {encoder!r}: less what an item scores on average, what a user took must score above what was not taken in at least "
+        f"{LEAST_RIGHT:g} of the cases, got {share:.3f}: does it read the request, and learn from the reward?"
+    )
+    states.close(encoder, state)
 
 
 def check_rows(encoder: Encoder[Any], *, log: Events | None = None) -> None:
@@ -158,6 +182,7 @@ ENCODER_CHECKS: tuple[Callable[..., None], ...] = (
     check_purity,
     check_snapshot,
     check_processes,
+    check_learns,
     check_speed,
 )
 """The laws of encoders: each takes an encoder, and a log where the example's features will not do."""

@@ -11,11 +11,20 @@ from recsdk import base
 from recsdk.base import Forgettable, Interaction, Mergeable, Policy
 from recsdk.drivers.replay import replay
 from recsdk.testing import inputs, states
+from recsdk.testing.inputs import DIM
 from recsdk.testing.states import TOLERANCE, brief, name, on_numpy
 
-DIM = 5
 NUM_ROUNDS = 40
 NUM_SNAPSHOT = 1000
+
+
+def check_update(policy: Policy[Any]) -> None:
+    """`update` returns the next state."""
+    policy = on_numpy(policy)
+    state = states.init(policy, DIM)
+    after = policy.update(state, inputs.at(inputs.log(NUM_ROUNDS, 5, DIM), 0))
+    assert after is not None or state is None, f"update: {name(policy)}: update must return the state after the round, got None"
+    states.close(policy, after)
 
 
 def check_fold(policy: Policy[Any]) -> None:

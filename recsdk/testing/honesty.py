@@ -19,10 +19,11 @@ import numpy as np
 from recsdk import base
 from recsdk.base import Context, Policy
 from recsdk.testing import inputs, states
+from recsdk.testing.inputs import DIM
 from recsdk.testing.states import brief, name, on_numpy
 from recsdk.testing.world import NUM_ROUNDS, Draws, watched
 
-DIM = 5
+NUM_SPREAD = 200
 NUM_AT_REST = 2000
 NUM_RECOMPUTED = 50
 MAX_BINS = 20
@@ -36,10 +37,26 @@ LOG_CERTAINTY = float(np.log(2e5))
 """Of a refusal: an honest policy fails one of the hundred comparisons with a probability below 1e-3."""
 
 
+def check_spread(policy: Policy[Any]) -> None:
+    """An answer that varies with the random numbers is not certain every time: each draw would be logged with a propensity of 1."""
+    policy = on_numpy(policy)
+    case, rng = inputs.case(17, DIM, padded=True), np.random.default_rng(0)
+    for num_updates in (0, 60):
+        state = states.learned(policy, inputs.at(inputs.log(60, 5, DIM), slice(num_updates)))
+        probs = np.stack([policy.probs(state, rng, case.context) for _ in range(NUM_SPREAD)])
+        most = probs.mean(axis=0).max()
+        assert (probs.max(axis=1) < 1).any() or most == 1, (
+            f"spread: {name(policy)} on {case.name}, after {num_updates} updates: each of {NUM_SPREAD} answers was certain of one "
+            f"candidate, but not of the same. The draws would be logged with a propensity of 1, where the most frequent one comes with "
+            f"{most:.2g}: return the shares of several draws instead"
+        )
+        states.close(policy, state)
+
+
 def check_draws(policy: Policy[Any]) -> None:
     """At rest, an action is drawn as often as its logged propensity says, which is the policy's own."""
     policy = on_numpy(policy)
-    for num in (2, 3, 17):
+    for num in (2, 17):
         state = states.learned(policy, inputs.log(60, 5, DIM))
         case = inputs.case(num, DIM, padded=True)
         draws = _at_rest(policy, state, case.context)

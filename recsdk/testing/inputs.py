@@ -10,11 +10,11 @@ import numpy as np
 from recsdk import arrays
 from recsdk.base import Context, Interaction
 
-SIZES = (1, 2, 3, 17, 100)
-"""Numbers of candidates."""
+DIM = 5
+"""Number of features where a law does not need another: a policy on JAX is compiled anew for every width, and every size of a bucket."""
 
-WIDTHS = (1, 7, 64)
-"""Numbers of features."""
+SIZES = {1: (1, 3, 100), DIM: (1, 2, 3, 17, 100), 64: (1, 17, 100)}
+"""Numbers of candidates that are tried, by the number of features."""
 
 NUM_SLOTS = 128
 """Catalogue slots in the kit's contexts and logs lie in [0, 128); those from 100 on never occur in a log."""

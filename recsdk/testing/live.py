@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import tempfile
-from typing import Any
+from typing import Any, ClassVar
 
-from recsdk.base import Items, Policy, Request
+import attrs
+import numpy as np
+
+from recsdk.base import Events, Items, Policy, Request
 from recsdk.errors import InvalidValue, RewardConflict
 from recsdk.live.recommender import Recommender
 from recsdk.testing import states
+from recsdk.testing.inputs import DIM
 from recsdk.testing.states import name
 
 NUM_ITEMS = 12
 NUM_DECISIONS = 6
-DIM = 2
 
 
-def size(request: Request, candidates: Items) -> Any:
-    """Scores a candidate by its size."""
-    del request
-    return candidates.features["size"]
+@attrs.frozen(kw_only=True)
+class Sizes:
+    """Scores a candidate by powers of its size: with the constant, as many features as the other laws have."""
+
+    columns: ClassVar[tuple[str, ...]] = tuple(f"size^{power}" for power in range(1, DIM))
+
+    def init(self) -> tuple[()]:
+        """Returns nothing: there is nothing to learn."""
+        return ()
+
+    def fit(self, log: Events) -> tuple[()]:
+        """Learns nothing."""
+        del log
+        return ()
+
+    def score(self, state: tuple[()], request: Request, candidates: Items) -> np.ndarray:
+        """Returns f32[K, 4]."""
+        del state, request
+        return (candidates.features["size"][:, None] ** np.arange(1, DIM)).astype(np.float32)
 
 
 def check_live(policy: Policy[Any]) -> None:
@@ -48,7 +66,7 @@ def check_live(policy: Policy[Any]) -> None:
 def _opened(policy: Policy[Any], folder: str) -> Recommender:
     items = [{"id": f"item-{number}", "size": number / NUM_ITEMS} for number in range(NUM_ITEMS)]
     try:
-        return Recommender.open(folder, items=items, scorers=[size], policy=policy, floor=0.0)
+        return Recommender.open(folder, items=items, scorers=[Sizes()], policy=policy, floor=0.0)
     except InvalidValue as error:
         raise AssertionError(f"live: {name(policy)} must be a policy that a `Recommender` takes: {error}") from error
 

@@ -15,9 +15,10 @@ from recsdk.testing.folding import (
     check_forget,
     check_merge,
     check_snapshot,
+    check_update,
     check_weight,
 )
-from recsdk.testing.honesty import check_calibration, check_draws, check_importance
+from recsdk.testing.honesty import check_calibration, check_draws, check_importance, check_spread
 from recsdk.testing.learning import check_learns, check_regret
 from recsdk.testing.live import check_live
 from recsdk.testing.processes import check_processes
@@ -26,6 +27,7 @@ from recsdk.testing.refusals import check_refusal
 
 POLICY_CHECKS: tuple[Callable[..., None], ...] = (
     check_declaration,
+    check_update,
     check_shapes,
     check_distribution,
     check_extremes,
@@ -36,6 +38,7 @@ POLICY_CHECKS: tuple[Callable[..., None], ...] = (
     check_order,
     check_padding,
     check_ties,
+    check_spread,
     check_draws,
     check_calibration,
     check_importance,

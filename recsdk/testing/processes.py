@@ -25,9 +25,9 @@ import numpy as np
 from recsdk import states as codec
 from recsdk.base import Encoder, Policy, Scorer
 from recsdk.testing import events, inputs, states
+from recsdk.testing.inputs import DIM
 from recsdk.testing.states import brief, name, on_numpy
 
-DIM = 5
 NUM_ROUNDS = 20
 HASH_SEEDS = ("0", "1")
 

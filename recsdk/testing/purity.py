@@ -11,9 +11,9 @@ import numpy as np
 
 from recsdk.base import Policy
 from recsdk.testing import inputs, states
+from recsdk.testing.inputs import DIM
 from recsdk.testing.states import brief, name, on_numpy
 
-DIM = 7
 NUM_ROUNDS = 40
 NUM_THREADS = 2
 

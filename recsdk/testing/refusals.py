@@ -13,9 +13,9 @@ from recsdk.base import Interaction, Policy
 from recsdk.drivers import replay
 from recsdk.errors import InvalidContext, InvalidLog, InvalidPropensity, InvalidReward, InvalidValue
 from recsdk.testing import inputs, states
+from recsdk.testing.inputs import DIM
 from recsdk.testing.states import name, on_numpy
 
-DIM = 5
 BAD_ROW = 7
 
 

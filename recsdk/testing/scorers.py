@@ -16,7 +16,7 @@ from recsdk.testing.costs import assert_in_time, assert_nothing_left
 from recsdk.testing.declarations import assert_is_value
 from recsdk.testing.processes import compare
 from recsdk.testing.purity import assert_no_global_randomness, in_threads
-from recsdk.testing.states import brief, rebuilt, reloaded
+from recsdk.testing.states import brief, explained, rebuilt, reloaded
 
 ORDER_TOLERANCE = 1e-5
 """Relative to the largest score of a column: sums in float32 may be taken in another order."""
@@ -33,7 +33,7 @@ def check_columns(scorer: Scorer[Any], *, log: Events | None = None) -> None:
     del log
     columns = scorer.columns
     good = isinstance(columns, tuple) and len(columns) > 0 and all(isinstance(column, str) and column for column in columns)
-    assert good, f"columns: {scorer!r}: columns must be a tuple of names, got {columns!r}"
+    assert good, f"columns: {scorer!r}: columns must be a tuple of names, such as ('age',), got {columns!r}"
     assert len(set(columns)) == len(columns), f"columns: {scorer!r}: columns must differ, got {columns!r}"
 
 
@@ -51,8 +51,11 @@ def check_scores(scorer: Scorer[Any], *, log: Events | None = None) -> None:
         for asked, request in (("a request of the log", events.request(log, 0)), ("a request unlike any", events.unseen_request(log))):
             for catalogue in (log.items, events.with_unseen_item(log)):
                 for part in events.parts(catalogue):
-                    scores = scorer.score(state, request, take(catalogue, part))
-                    _assert_scores(f"scores: {scorer!r} {when}, of {len(part)} candidates for {asked},", scorer, scores, len(part))
+                    new = ", one of them new since the fit, with a slot beyond all others," if catalogue is not log.items else ""
+                    where = f"scores: {scorer!r} {when}, of {len(part)} candidates{new} for {asked},"
+                    with explained(where):
+                        scores = scorer.score(state, request, take(catalogue, part))
+                    _assert_scores(where, scorer, scores, len(part))
         states.close(scorer, state)
 
 
@@ -178,7 +181,7 @@ def check_online(scorer: Scorer[Any], *, log: Events | None = None) -> None:
     for reward in (1.0, 0.0, -1.0, 1000.0):
         for request in requests:
             for place in (0, len(catalogue.ids) - 1):
-                state = scorer.update(state, request, take(catalogue, np.array([place])), reward)
+                state = _updated_once(scorer, state, request, take(catalogue, np.array([place])), reward)
                 scores = scorer.score(state, request, catalogue)
                 _assert_scores(f"online: {scorer!r} after a reward of {reward:g}", scorer, scores, len(catalogue.ids))
     states.close(scorer, state)
@@ -187,8 +190,15 @@ def check_online(scorer: Scorer[Any], *, log: Events | None = None) -> None:
 def _updated(scorer: Any, state: Any, log: Events, items: Items, rows: range) -> Any:
     for row in rows:
         request: Request = events.request(log, row)
-        state = scorer.update(state, request, take(items, log.item[row : row + 1]), float(log.reward[row]))
+        state = _updated_once(scorer, state, request, take(items, log.item[row : row + 1]), float(log.reward[row]))
     return state
+
+
+def _updated_once(scorer: Any, state: Any, request: Request, item: Items, reward: float) -> Any:
+    with explained(f"online: {scorer!r}: update, with a reward of {reward:g},"):
+        after = scorer.update(state, request, item, reward)
+    assert after is not None or state is None, f"online: {scorer!r}: update must return the state after the reward, got None"
+    return after
 
 
 SCORER_CHECKS: tuple[Callable[..., None], ...] = (

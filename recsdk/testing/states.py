@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import unittest
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -12,7 +14,7 @@ import numpy as np
 
 from recsdk import arrays
 from recsdk import states as codec
-from recsdk.base import Array, Context, Interaction, Policy, Rng
+from recsdk.base import Array, Interaction, Policy
 from recsdk.drivers.jitted import Jitted
 from recsdk.errors import InvalidValue, LedgerCorrupt
 from recsdk.testing import inputs
@@ -21,61 +23,6 @@ TOLERANCE = 1e-9
 """How far apart two answers may be that a law says are equal: absolute for probabilities, relative for states."""
 
 NUM_PROBES = 16
-
-
-class AsJax:
-    """Hands the numbers of a NumPy generator to JAX, so that both engines see the same."""
-
-    def __init__(self, rng: Rng) -> None:
-        self._rng = rng
-
-    def standard_normal(self, shape: Any = None) -> Array:
-        """Returns f64[shape], independent standard normal."""
-        import jax.numpy as jnp
-
-        return jnp.asarray(self._rng.standard_normal(shape))
-
-    def random(self, shape: Any = None) -> Array:
-        """Returns f64[shape], uniform on [0, 1)."""
-        import jax.numpy as jnp
-
-        return jnp.asarray(self._rng.random(shape))
-
-
-@attrs.frozen
-class OnNumpy:
-    """A policy for JAX behind NumPy arrays, operation by operation, never compiled: what a check needs to look at it."""
-
-    policy: Policy[Any]
-
-    @property
-    def runs_on(self) -> tuple[str, ...]:
-        """NumPy, as far as the caller can see."""
-        return ("numpy",)
-
-    @property
-    def learns_from(self) -> str:
-        """What the wrapped policy learns from."""
-        return self.policy.learns_from
-
-    def init(self, prior: Array) -> Any:
-        """See `recsdk.base.Policy`."""
-        return self._call(lambda prior: self.policy.init(prior), prior)
-
-    def probs(self, state: Any, rng: Rng, context: Context) -> Array:
-        """See `recsdk.base.Policy`."""
-        return self._call(lambda state, context: self.policy.probs(state, AsJax(rng), context), state, context)
-
-    def update(self, state: Any, interaction: Interaction) -> Any:
-        """See `recsdk.base.Policy`."""
-        return self._call(lambda state, interaction: self.policy.update(state, interaction), state, interaction)
-
-    def _call(self, function: Any, *records: Any) -> Any:
-        import jax
-
-        with jax.enable_x64(True):
-            result = function(*(arrays.tree_map(jax.numpy.asarray, record) for record in records))
-            return arrays.tree_map(np.asarray, result)
 
 
 def on_numpy(policy: Policy[Any]) -> Policy[Any]:
@@ -98,8 +45,6 @@ def needs_jax(policy: Policy[Any]) -> None:
 
 def rebuilt(config: Any) -> Any:
     """Makes a config anew from its fields, as another process would: what an object hides beside its fields is lost."""
-    if isinstance(config, OnNumpy):
-        return OnNumpy(rebuilt(config.policy))
     if not attrs.has(type(config)):
         return copy.deepcopy(config)
     values = {field.alias: getattr(config, field.name) for field in attrs.fields(type(config)) if field.init}
@@ -122,7 +67,7 @@ def learned(policy: Policy[Any], log: Interaction, state: Any = None) -> Any:
 def dumps(policy: Policy[Any], state: Any) -> bytes:
     """Writes a state, which is not consumed."""
     try:
-        return codec.dumps(_inner(policy), state)
+        return codec.dumps(policy, state)
     except InvalidValue as error:
         raise AssertionError(f"snapshot: {name(policy)}: the state cannot be written: {error}") from error
 
@@ -130,9 +75,18 @@ def dumps(policy: Policy[Any], state: Any) -> bytes:
 def loads(policy: Policy[Any], dim: int, data: bytes) -> Any:
     """Reads a state."""
     template = init(policy, dim)
-    state = codec.loads(_inner(policy), template, data)
+    state = codec.loads(policy, template, data)
     close(policy, template)
     return state
+
+
+@contextlib.contextmanager
+def explained(where: str) -> Iterator[None]:
+    """Turns whatever a component raises into a failure that says on what."""
+    try:
+        yield
+    except Exception as error:
+        raise AssertionError(f"{where} must not raise, got {type(error).__name__}: {error}") from error
 
 
 def reloaded(component: Any, data: bytes) -> Any:
@@ -146,7 +100,7 @@ def reloaded(component: Any, data: bytes) -> Any:
 def close(policy: Policy[Any], *states: Any) -> None:
     """Frees what a native policy holds for each state."""
     for state in states:
-        codec.close(_inner(policy), state)
+        codec.close(policy, state)
 
 
 def difference(policy: Policy[Any], one: Any, other: Any, dim: int, *, tolerance: float = 0.0) -> str:
@@ -161,7 +115,7 @@ def difference(policy: Policy[Any], one: Any, other: Any, dim: int, *, tolerance
         dim: D.
         tolerance: relative to the largest value of an array; 0 means bit for bit.
     """
-    if codec.is_native(_inner(policy)):
+    if codec.is_native(policy):
         pairs = zip(answers(policy, one, dim), answers(policy, other, dim), strict=True)
         field = "the probabilities on probe {}"
     else:
@@ -203,8 +157,4 @@ def brief(array: Any) -> str:
 
 def name(policy: Any) -> str:
     """Returns what a failure calls a policy."""
-    return repr(policy.policy if isinstance(policy, (OnNumpy, Jitted)) else policy)
-
-
-def _inner(policy: Policy[Any]) -> Policy[Any]:
-    return policy.policy if isinstance(policy, OnNumpy) else policy
+    return repr(policy.policy if isinstance(policy, Jitted) else policy)

@@ -11,10 +11,10 @@ from recsdk import base
 from recsdk.base import Context, Policy, Rng
 from recsdk.drivers import loop
 from recsdk.testing import states
+from recsdk.testing.inputs import DIM
 
-DIM = 5
 NUM_CANDIDATES = 10
-NUM_ROUNDS = 20_000
+NUM_ROUNDS = 10_000
 
 
 class Draws(NamedTuple):

@@ -447,3 +447,25 @@ def test_a_model_that_could_not_be_read_back_is_refused_when_the_folder_is_made(
         assert shop.num_learned == 0
     with small_recommender(tmp_path, scorers=[Keeps(kept=None)]) as shop:
         assert shop._evidence.states == [None]
+
+
+class ForgetsTheComma(TopicTally):
+    columns = "a"
+
+
+def test_columns_that_are_no_tuple_of_names_are_refused(tmp_path):
+    with pytest.raises(errors.InvalidValue, match=r"columns of .* must be a tuple of names, such as \('age',\), got 'a'"):
+        open_recommender(tmp_path / "shop", scorers=[ForgetsTheComma()])
+    assert not (tmp_path / "shop").exists()
+
+
+class ReturnsNothing(TopicTally):
+    def update(self, state, request, item, reward):
+        super().update(state, request, item, reward)
+
+
+def test_a_scorer_whose_update_returns_nothing_is_told_so_at_the_first_reward(tmp_path):
+    with open_recommender(tmp_path / "shop", scorers=[ReturnsNothing()]) as shop:
+        shown = shop.recommend(request(0))
+        with pytest.raises(errors.InvalidAnswer, match="must return the state after the reward, got None"):
+            shop.reward(shown.decision_id, 1.0, item=shown.ids[0])

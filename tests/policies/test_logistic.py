@@ -34,10 +34,14 @@ class Squeezed:
 
 @testing.parametrize(
     Squeezed(policy=LogisticTS()),
-    Squeezed(policy=LogisticTS(num_draws=1, ridge=0.1)),
     Squeezed(policy=Discounted(policy=LogisticTS(), discount=0.999)),
 )
 def test_conforms(policy, check):
+    check(policy)
+
+
+@testing.parametrize(Squeezed(policy=LogisticTS(num_draws=1, ridge=0.1)), skip={"spread": "its answer is the winner of its one draw"})
+def test_conforms_with_one_draw(policy, check):
     check(policy)
 
 

@@ -56,6 +56,15 @@ class EqualsOnlyItself(Sound):
     __hash__ = object.__hash__
 
 
+# update
+
+
+@attrs.frozen(kw_only=True)
+class ReturnsNothing(Sound):
+    def update(self, state, interaction):
+        self.policy.update(state, interaction)
+
+
 # shapes
 
 
@@ -202,6 +211,18 @@ class ReusesABuffer(Sound):
         buffer = BUFFER[: len(context.mask)]
         buffer[:] = softmax(state, context)
         return buffer
+
+
+# spread
+
+
+@attrs.frozen(kw_only=True)
+class IsCertainAtRandom(Sound):
+    """Samples the scores once, with little noise, and answers 1 for the best: logged with a propensity of 1 whatever was likely."""
+
+    def probs(self, state, rng, context):
+        sampled = state.mean + 0.01 * rng.standard_normal(len(state.mean))
+        return explore.greedy(context.features @ sampled, context.mask)
 
 
 # draws, calibration, importance
@@ -568,6 +589,7 @@ ALONE = {
     "ties": (TakesTheOldestOfTheBest(),),
     "inputs": (WritesToPadding(), KeepsTheStateInThePrior()),
     "randomness": (AdvancesTheGlobalGenerator(),),
+    "spread": (IsCertainAtRandom(),),
     "draws": (LooksAheadUnlessWatched(),),
     "importance": (DrawsTheBetterOfTwoEquals(),),
     "weight": (IgnoresTheWeight(),),
@@ -591,6 +613,7 @@ ALONE = {
 
 FIRST = {
     "declaration": (LearnsFromSome(),),
+    "update": (ReturnsNothing(),),
     "shapes": (AnswersInFloat32(),),
     "distribution": (SpreadsOverPadding(), Rounds(), GoesBelowZero()),
     "order": (TakesTheFirstOfTheBest(),),

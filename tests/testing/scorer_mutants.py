@@ -4,6 +4,7 @@ import random
 import threading
 import time
 import tracemalloc
+import zlib
 from typing import Any, ClassVar
 
 import attrs
@@ -87,6 +88,20 @@ class CountsBesideTheState(Sound):
 
 
 @attrs.frozen(kw_only=True)
+class TrustsTheSlot(Sound):
+    """Has no place for an item that came after the fit."""
+
+    def fit(self, log):
+        return {"count": np.bincount(log.item, log.reward, minlength=len(log.items.ids))}
+
+
+@attrs.frozen(kw_only=True)
+class UpdatesInPlaceAndReturnsNothing(Sound):
+    def update(self, state, request, item, reward):
+        super().update(state, request, item, reward)
+
+
+@attrs.frozen(kw_only=True)
 class TakesALogarithm(Sound):
     def score(self, state, request, candidates):
         with np.errstate(all="ignore"):
@@ -154,22 +169,24 @@ class IsSlow(Sound):
 
 @attrs.frozen(kw_only=True)
 class SoundEncoder:
-    """A linear map of fixed random features; a mutant differs from it in one method."""
+    """Users are random vectors, and an item is the sum of those who took it; a mutant differs from it in one method."""
 
-    dim: Any = 3
+    dim: Any = 16
 
     def init(self):
-        return {"weight": np.ones(self.dim, np.float32)}
+        return {"users": np.zeros((64, self.dim), np.float32), "items": np.zeros((100, self.dim), np.float32)}
 
     def fit(self, log, *, state=None, seed=0):
-        return {"weight": np.random.default_rng(seed).standard_normal(self.dim).astype(np.float32)}
+        state = {**self.init(), "users": np.random.default_rng(seed).standard_normal((64, self.dim)).astype(np.float32)}
+        np.add.at(state["items"], log.items.slot[log.item], log.reward[:, None] * self.encode_requests(state, log.requests))
+        return state
 
     def encode_requests(self, state, requests):
-        lengths = np.array([len(str(value)) for value in requests["user_id"]], np.float32)
-        return lengths[:, None] * state["weight"]
+        buckets = [zlib.crc32(str(value).encode()) % 64 for value in requests["user_id"]]
+        return state["users"][np.array(buckets, np.int64)]
 
     def encode_items(self, state, items):
-        return np.array([len(name) for name in items.ids], np.float32)[:, None] * state["weight"]
+        return state["items"][items.slot]
 
 
 @attrs.frozen(kw_only=True)
@@ -224,7 +241,26 @@ class DrawsFromTheGlobalGenerator(SoundEncoder):
 @attrs.frozen(kw_only=True)
 class HashesNames(SoundEncoder):
     def encode_items(self, state, items):
-        return np.array([hash(name) % 100 for name in items.ids], np.float32)[:, None] * state["weight"]
+        return super().encode_items(state, items) + np.array([hash(name) % 100 for name in items.ids], np.float32)[:, None]
+
+
+@attrs.frozen(kw_only=True)
+class HasNoPlaceForNewItems(SoundEncoder):
+    def encode_items(self, state, items):
+        return state["items"][:12][items.slot]
+
+
+@attrs.frozen(kw_only=True)
+class IgnoresTheRequest(SoundEncoder):
+    def encode_requests(self, state, requests):
+        return np.ones((len(requests["user_id"]), self.dim), np.float32)
+
+
+@attrs.frozen(kw_only=True)
+class NeverLearns(SoundEncoder):
+    def fit(self, log, *, state=None, seed=0):
+        items = np.random.default_rng(seed + 1).standard_normal((100, self.dim)).astype(np.float32)
+        return {**super().fit(log, seed=seed), "items": items}
 
 
 @attrs.frozen(kw_only=True)
@@ -245,7 +281,9 @@ SCORERS = [
     ("purity", FitsAtRandom()),
     ("snapshot", CountsBesideTheState()),
     ("snapshot", StartsAsAnotherRecord()),
+    ("scores", TrustsTheSlot()),
     ("online", TakesALogarithm()),
+    ("online", UpdatesInPlaceAndReturnsNothing()),
     ("declaration", EqualsOnlyItself()),
     ("randomness", ShufflesByTheGlobalGenerator()),
     ("processes", HashesText()),
@@ -257,11 +295,14 @@ SCORERS = [
 ENCODERS = [
     ("vectors", EncodesInFloat64()),
     ("vectors", OfAnotherWidth()),
+    ("vectors", HasNoPlaceForNewItems()),
     ("rows", CentresTheBatch()),
     ("purity", IgnoresTheSeed()),
     ("snapshot", KeepsTheModelBesideTheState()),
     ("declaration", IsOnlyItself()),
     ("randomness", DrawsFromTheGlobalGenerator()),
     ("processes", HashesNames()),
+    ("learns", IgnoresTheRequest()),
+    ("learns", NeverLearns()),
     ("speed", IsSlowToEncode()),
 ]

@@ -7,7 +7,7 @@ from recsdk import EpsilonGreedy, LinTS, LinUCB, WithFloor, base
 from recsdk.testing import honesty, world
 from recsdk.testing.honesty import check_calibration, check_draws, check_importance
 
-NUM_ROUNDS = 20_000
+NUM_ROUNDS = world.NUM_ROUNDS
 
 THOMPSON = WithFloor(policy=LinTS(), floor=0.05)
 DECIDE = base.decide

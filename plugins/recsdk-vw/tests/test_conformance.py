@@ -9,7 +9,7 @@ from recsdk import Context, Interaction, decide, testing
 from recsdk.errors import InvalidProbs
 from recsdk.testing.parametrization import law_of
 
-NUM_ROUNDS = 3000  # from the command line it is watched for 20,000
+NUM_ROUNDS = 3000  # from the command line it is watched for 10,000
 
 
 def policy_of(name):
