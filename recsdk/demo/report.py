@@ -1,4 +1,4 @@
-"""What the demo found: tables for the terminal, and one HTML page that needs nothing else."""
+"""The demo's results: tables for the terminal, and one HTML page that needs nothing else."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsdk.demo.live import NUM_CANDIDATES
+from recsdk.demo.world import CLICK, EXAMINED
 from recsdk.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -19,13 +21,16 @@ ESTIMATORS = ("ips", "snips", "dr")
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
-th, td { padding: .25rem .75rem; text-align: right; border-bottom: 1px solid #ddd } th:first-child, td:first-child { text-align: left }
-svg { max-width: 100%; height: auto } .note { color: #555 }
+caption { text-align: left; font-weight: 600; padding: .25rem .5rem }
+th, td { padding: .25rem .5rem; text-align: right; vertical-align: top; border-bottom: 1px solid #ddd; white-space: pre-line }
+th:first-child, td:first-child { text-align: left }
+svg { max-width: 100%; height: auto } .note { color: #555 } .wide { overflow-x: auto }
+@media (max-width: 34rem) { table { font-size: 12px } th, td { padding: .2rem .25rem } }
 """
 
 
 def require_plots() -> None:
-    """Refuses to start work whose plots could not be drawn.
+    """Refuses to start where the plots could not be drawn.
 
     Raises:
         MissingExtra: naming what to install.
@@ -40,12 +45,11 @@ Rows = tuple[str, list[str], list[list[str]]]
 
 def rows(summary: dict[str, Any]) -> list[Rows]:
     """Returns the demo's tables: title, column names, cells."""
+    learner = summary["loop"][0]
     loop = [[row["policy"], f"{row['reward']:.4f}", _interval(row)] for row in summary["loop"]]
     recovery = [[name.replace("_", " "), str(value)] for name, value in summary["recovery"].items()]
-    evaluation = [
-        [row["policy"], f"{row['truth']:.4f}", *_answers(row), f"{row['effective_size']:,.0f}", row["verdict"]]
-        for row in summary["evaluation"]
-    ]
+    evaluation = [["the learner, as logged", f"{learner['reward']:.3f}", *[""] * len(ESTIMATORS), ""]]
+    evaluation += [[row["policy"], f"{row['truth']:.3f}", *_answers(row), row["verdict"]] for row in summary["evaluation"]]
     real = summary["open_bandit"]
     open_bandit = [
         ["random, as logged", f"{real['logging_policy']['reward']:.5f}", _interval(real["logging_policy"], 5)],
@@ -53,11 +57,11 @@ def rows(summary: dict[str, Any]) -> list[Rows]:
         ["Bernoulli-TS, its own log", f"{real['on_policy']['reward']:.5f}", _interval(real["on_policy"], 5)],
     ]
     return [
-        (f"Reward per visit over {summary['visits']:,} visits, and its 95 % interval", ["policy", "reward", "interval"], loop),
+        (f"Reward at the top of the page, mean of {summary['visits']:,} visits", ["policy", "reward", "95 % interval"], loop),
         ("Killed half-way (SIGKILL) and opened again", ["", "value"], recovery),
         (
-            "What others would have earned at the top of the page, from the loop's own log",
-            ["policy", "truth", *ESTIMATORS, "effective size", "verdict"],
+            "Reward at the top of the page that other policies would have earned, estimated from the learner's log",
+            ["policy", "truth", *ESTIMATORS, "verdict"],
             evaluation,
         ),
         (
@@ -66,6 +70,12 @@ def rows(summary: dict[str, Any]) -> list[Rows]:
             open_bandit,
         ),
     ]
+
+
+def reasons(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Returns what each verdict is about, and its reasons."""
+    judged = [*summary["evaluation"], {"policy": "Open Bandit", **summary["open_bandit"]}]
+    return [(row["policy"], f"{row['verdict']}: {'; '.join(row['reasons'])}.") for row in judged if row["reasons"]]
 
 
 def tables(summary: dict[str, Any]) -> list[Table]:
@@ -80,32 +90,40 @@ def tables(summary: dict[str, Any]) -> list[Table]:
         for row in cells:
             table.add_row(*row)
         made.append(table)
-    return made
+    verdicts = Table(title="Reasons of the verdicts", title_justify="left", show_header=False)
+    for judged in reasons(summary):
+        verdicts.add_row(*judged)
+    return [*made, verdicts]
 
 
 def write_report(out: Path, summary: dict[str, Any]) -> None:
     """Writes `report.html`: plots as SVG, every plot with its table and a sentence on how to read it."""
     loop, recovery, evaluation, open_bandit = (_table(part) for part in rows(summary))
-    real = summary["open_bandit"]
+    real, learner = summary["open_bandit"], summary["loop"][0]
+    ours, theirs = (learner["reward"], "the learner, as logged"), (real["logging_policy"]["reward"], "random, as logged")
     body = f"""
 <h1>recsdk demo</h1>
-<p>A simulated shop with known truth; {summary["visits"]:,} visits, three items shown in each. Run time {summary["seconds"]} s.</p>
+<p>A simulated shop whose truth is known: {summary["visits"]:,} visits, {len(EXAMINED)} items shown in each. A click is worth {CLICK},
+a purchase 1. Every figure of the shop is the reward of the item at the top of the page. Run time: {summary["seconds"]} s.</p>
 <h2>Learning</h2>{_svg(_learning(summary))}
-<p class="note">Mean reward per visit over the last tenth of the visits. At half-time the season turns: what sold before no longer sells.
-The learner was killed there too, and recovered.</p>{loop}
+<p class="note">Mean reward of the last {_window(summary)} visits, with its 95 % band. At the dashed line the season turns: the categories
+that sold before are no longer in demand, and others are. There the learner's process was also killed (SIGKILL) and recovered.</p>{loop}
 <h2>Recovery</h2>{recovery}
-<p class="note">The state after recovery is compared, to the last bit, with one folded from the first reward on.</p>
-<h2>What would other policies have earned?</h2>{_svg(_forest(evaluation_points(summary)))}
-<p class="note">Bars are 95 % intervals estimated from the learner's own log; the black tick is the truth, which only the simulation knows.
-A trustworthy bar covers its tick about 19 times in 20. What the log cannot answer for is refused, and its value withheld.</p>{evaluation}
-<h2>Open Bandit, a real log</h2>{_svg(_forest(open_bandit_points(summary)))}
-<p class="note">From {real["clicks"]} clicks of a random policy: what would Bernoulli Thompson sampling have earned? The black tick is
-what its own log shows. So few clicks leave wide bars. Data: Open Bandit Dataset, ZOZO, Inc., CC BY 4.0 (Saito et al., arXiv 2008.07146).
-</p>{open_bandit}
+<p class="note">The recovered state is equal, bit for bit, to the state computed again from the first reward in the ledger.</p>
+<h2>What would other policies have earned?</h2>{_svg(_forest(evaluation_points(summary), *ours))}
+<p class="note">Dots and bars are estimates and their 95 % intervals, from the learner's log alone. The black tick is the truth, which only
+the simulation knows; the dashed line is what the learner itself earned. Where the log cannot answer, the verdict is "refuse" and there is
+no bar. "Uniform over the candidates" draws from the {NUM_CANDIDATES} candidates that the encoder chose, so it earns more than "uniform"
+above, which draws from all items.</p>{evaluation}{_reasons(summary["evaluation"])}
+<h2>Open Bandit, a real log</h2>{_svg(_forest(open_bandit_points(summary), *theirs))}
+<p class="note">Clicks per view that Bernoulli Thompson sampling would have had, estimated from the {real["clicks"]} clicks of a random
+policy. The black tick is the click rate in its own log. With so few clicks the bars are wide. Data: Open Bandit Dataset, ZOZO, Inc.,
+CC BY 4.0 (Saito et al., arXiv 2008.07146).</p>{open_bandit}{_reasons([{"policy": "Open Bandit", **real}])}
 """
     out.mkdir(parents=True, exist_ok=True)
     page = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>recsdk demo</title><style>{STYLE}</style><body>{body}</body></html>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>recsdk demo</title><style>{STYLE}</style><body>{body}</body></html>"
     )
     (out / "report.html").write_text(page, encoding="utf-8")
 
@@ -122,39 +140,50 @@ def open_bandit_points(summary: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"policy": "Bernoulli-TS", "estimator": name, "truth": real["on_policy"]["reward"], **real[name]} for name in ESTIMATORS]
 
 
+def _window(summary: dict[str, Any]) -> int:
+    return max(int(summary["visits"]) // 15, 2)
+
+
 def _learning(summary: dict[str, Any]) -> Any:
     import altair as alt
 
-    points = []
+    window, points = _window(summary), []
     for name, rewards in summary["rewards"].items():
-        window = max(len(rewards) // 10, 1)
-        sums = np.cumsum([0.0, *rewards])
+        sums, squares = (np.cumsum([0.0, *np.power(rewards, power)]) for power in (1, 2))
         means = (sums[window:] - sums[:-window]) / window
+        variance = np.maximum((squares[window:] - squares[:-window]) / window - means**2, 0.0)
+        band = 1.96 * np.sqrt(variance / window)
         points += [
-            {"policy": name, "visit": window + index, "reward": float(means[index])}
-            for index in range(0, len(means), max(len(means) // 150, 1))
+            {"policy": name, "visit": window + at, "reward": means[at], "low": means[at] - band[at], "high": means[at] + band[at]}
+            for at in range(0, len(means), max(len(means) // 150, 1))
         ]
-    return (
-        _chart(points)
-        .mark_line()
-        .encode(
-            x=alt.X("visit:Q"),
-            y=alt.Y("reward:Q", title="reward per visit").scale(zero=True),
-            color=alt.Color("policy:N").scale(scheme="dark2"),
-        )
-        .properties(width=620, height=280)
-    )
+    turn = [{"visit": summary["turn"], "label": "season turns; killed and recovered", "top": 1.05 * max(point["high"] for point in points)}]
+    x, colour = alt.X("visit:Q"), alt.Color("policy:N", title=None).scale(scheme="dark2").legend(orient="bottom", symbolOpacity=1)
+    bands = _chart(points).mark_area(opacity=0.2).encode(x=x, y=alt.Y("low:Q", title="reward at the top"), y2="high:Q", color=colour)
+    lines = _chart(points).mark_line().encode(x=x, y="reward:Q", color=colour)
+    rule = _chart(turn).mark_rule(strokeDash=[6, 4]).encode(x="visit:Q")
+    label = _chart(turn).mark_text(fontSize=14, align="left", dx=6).encode(x="visit:Q", y="top:Q", text="label:N")
+    return _legible((bands + lines + rule + label).properties(width=500, height=280))
 
 
-def _forest(points: list[dict[str, Any]]) -> Any:
+def _forest(points: list[dict[str, Any]], logged: float, logger: str) -> Any:
     import altair as alt
 
-    base = _chart(points).encode(y=alt.Y("estimator:N", title=None, sort=list(ESTIMATORS)))
-    bars = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title="reward"), x2="high:Q", color=alt.Color("estimator:N", legend=None))
-    values = base.mark_point(filled=True, size=60).encode(x="value:Q", color=alt.Color("estimator:N", legend=None))
+    title = f"reward (dashed: {logger})"
+    base = _chart([{**point, "logged": logged} for point in points]).encode(y=alt.Y("estimator:N", title=None, sort=list(ESTIMATORS)))
+    colour = alt.Color("estimator:N", legend=None)
+    bars = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title=title).axis(tickCount=5), x2="high:Q", color=colour)
+    values = base.mark_point(filled=True, size=60).encode(x="value:Q", color=colour)
     truth = base.mark_tick(color="black", thickness=2, size=18).encode(x="truth:Q")
-    layers = (bars + values + truth).properties(width=520, height=60)
-    return layers.facet(row=alt.Row("policy:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left")))
+    line = base.mark_rule(strokeDash=[4, 4], color="#777").encode(x="logged:Q", y=alt.value(0), y2=alt.value(66))
+    layers = (line + bars + values + truth).properties(width=420, height=66)
+    header = alt.Header(labelOrient="top", labelAnchor="start", labelFontSize=14, labelPadding=2)
+    return _legible(layers.facet(row=alt.Row("policy:N", title=None, header=header, sort=None), spacing=12))
+
+
+def _legible(chart: Any) -> Any:
+    """Sets letters so large that they can still be read when a phone scales the picture down."""
+    return chart.configure_axis(labelFontSize=14, titleFontSize=14).configure_legend(labelFontSize=14, labelLimit=300)
 
 
 def _chart(points: list[dict[str, Any]]) -> Any:
@@ -173,7 +202,16 @@ def _table(part: Rows) -> str:
     title, columns, cells = part
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in cells)
-    return f"<table><caption>{html.escape(title)}</caption><tr>{head}</tr>{body}</table>"
+    return f'<div class="wide"><table><caption>{html.escape(title)}</caption><tr>{head}</tr>{body}</table></div>'
+
+
+def _reasons(judged: list[dict[str, Any]]) -> str:
+    entries = [
+        f"<li><b>{html.escape(row['policy'])}</b>, {row['verdict']}: {html.escape('; '.join(row['reasons']))}.</li>"
+        for row in judged
+        if row["reasons"]
+    ]
+    return f'<p class="note">Why the verdict is not "trust":</p><ul class="note">{"".join(entries)}</ul>' if entries else ""
 
 
 def _interval(row: dict[str, Any], digits: int = 4) -> str:
@@ -185,4 +223,4 @@ def _answers(row: dict[str, Any]) -> list[str]:
 
 
 def _estimate(found: dict[str, Any]) -> str:
-    return f"{found['value']:.4f} [{found['low']:.4f}, {found['high']:.4f}]"
+    return f"{found['value']:.3f}\n{found['low']:.3f} to {found['high']:.3f}"

@@ -1,4 +1,4 @@
-"""A shop whose truth is known: who likes what, how far down the page people look, what comes into season."""
+"""A simulated shop with known truth: who likes what, how far down the page people look, which categories are in season."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ EXAMINED = (1.0, 0.6, 0.4)
 """Position bias: how likely a visitor is to look at each position of a slate."""
 CLICK, PURCHASE = 0.2, 0.8
 """What they are worth: a visitor who clicks is worth .2, one who also buys 1."""
+SEASON = 0.9
+"""How much the season adds to a category's log-odds of a click, or takes from it."""
 START = 1_700_000_000.0
 
 
@@ -24,7 +26,8 @@ class Shop:
     """Visitors, items and their affinities; every visit is a function of the seed and its number.
 
     Attributes:
-        num_visits: length of the live loop. At half of it the season turns: other categories are in demand.
+        num_visits: length of the live loop. At half of it the season turns: the categories that were in demand no longer are, and the
+            others are. Demand as a whole stays about the same.
         num_history: visits before it, on which the encoder is trained.
     """
 
@@ -48,13 +51,18 @@ class Shop:
             "styles": styles,
             "price": np.exp(rng.normal(3.0, 0.7, self.num_items)),
             "affinity": 0.75 * taste[:, category] + 0.5 * style @ styles.T + 0.5 * rng.standard_normal(self.num_items),
-            "season": rng.choice((-1.2, 1.2), len(CATEGORIES)),
+            "season": SEASON * rng.permutation(np.resize((-1.0, 1.0), len(CATEGORIES))),
             "user": rng.integers(self.num_users, size=visits),
             "click": rng.random((visits, self.num_items)),
             "look": rng.random((visits, len(EXAMINED))),
             "buy": rng.random((visits, self.num_items)),
         }
         object.__setattr__(self, "_truth", truth)
+
+    @property
+    def turn(self) -> int:
+        """The first visit of the second season."""
+        return self.num_visits // 2
 
     def items(self) -> list[dict[str, Any]]:
         """Returns the catalogue as the application knows it: no affinities, no qualities."""
@@ -111,9 +119,8 @@ class Shop:
         return int(self._truth["user"][visit + self.num_history])
 
     def _click_rate(self, visit: int) -> np.ndarray:
-        affinity = self._truth["affinity"][self._user(visit)]
-        if visit >= self.num_visits // 2:
-            affinity = affinity + self._truth["season"][self._truth["category"]]
+        season = self._truth["season"][self._truth["category"]]
+        affinity = self._truth["affinity"][self._user(visit)] + (-season if visit >= self.turn else season)
         return 1 / (1 + np.exp(2.6 - affinity))  # type: ignore[no-any-return]
 
     def _purchase_rate(self) -> np.ndarray:

@@ -18,7 +18,6 @@ def test_the_killed_loop_recovers_every_acknowledged_reward_and_the_same_state(d
     recovery = demo[0]["recovery"]
     assert recovery["recovered_rewards"] >= recovery["acknowledged_rewards"] > 0
     assert recovery["same_state"] is True
-    assert recovery["same_at_the_end"] is True
 
 
 def test_the_learner_is_ahead_of_uniform_beyond_the_intervals(demo):
@@ -42,7 +41,9 @@ def test_the_page_holds_its_plots_and_tables_and_asks_nothing_of_the_network(dem
 
 
 def test_the_tables_print(demo):
-    assert [table.row_count > 1 for table in tables(demo[0])] == [True] * 4
+    *shown, verdicts = tables(demo[0])
+    assert [table.row_count > 1 for table in shown] == [True] * 4
+    assert verdicts.row_count >= 1
 
 
 def test_the_shop_pays_on_average_what_it_calls_the_truth():
