@@ -48,14 +48,14 @@ class Resampled(NamedTuple):
 def bootstrap(terms: Terms, *, level: float = 0.95, num_draws: int = 1000, seed: int = 0) -> Estimate:
     """A studentised Poisson bootstrap: `studentised` of `resample`.
 
-    It follows the skew that importance weights leave in a small sample. At an effective size of 37, 95 % covered 97 % of the time for IPS
-    and 98 % for SNIPS, where `delta` covered 93 %; for DR with a wrong model it was 93 % and 95 %. At an effective size of 4 neither does.
-    Rounds must be independent, and the log looked at once.
+    It allows for what a normal interval does not, that the standard error is itself uncertain where few rounds carry the weight. At an
+    effective size of 37, 95 % covered 96 % of the time for IPS, SNIPS and DR with a wrong model, where `delta` covered 93 to 95 %. At an
+    effective size of 4 it covered 97 % for DR, but 71 and 81 % for IPS and SNIPS. Rounds must be independent, and the log looked at once.
 
     Args:
         terms: from an estimator.
         level: nominal coverage of the interval.
-        num_draws: at least 2 / (1 - level).
+        num_draws: at least 1 / (1 - level) - 1; some hundreds.
         seed: of the draws.
 
     Raises:
@@ -63,7 +63,7 @@ def bootstrap(terms: Terms, *, level: float = 0.95, num_draws: int = 1000, seed:
         InvalidValue: `level` or `num_draws` out of range.
 
     References:
-        Hall, "Theoretical comparison of bootstrap confidence intervals", The Annals of Statistics, 1988.
+        Hall, "On symmetric bootstrap confidence intervals", JRSS B, 1988.
         Chamandy, Muralidharan, Najmi and Naidu, "Estimating uncertainty for massive data streams", Google, 2012.
     """
     return studentised(resample([terms], num_draws=num_draws, seed=seed)[0], level=level)
@@ -171,16 +171,20 @@ def weighted_sums(times: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 def studentised(sums: Resampled, *, level: float = 0.95) -> Estimate:
-    """Returns the estimate with the interval that the draws' t statistics give.
+    """Returns the estimate with the symmetric interval that the draws' |t| statistics give.
+
+    Symmetric, since an interval with a quantile of t on either side covered 80 % at 100 rounds for `dr`, where `delta` covered 95 %.
 
     Raises:
         InsufficientOverlap: when no round has weight.
         InvalidValue: `level` outside (0, 1), or too few draws for it.
     """
     check_level(level)
-    rank = math.floor((len(sums.draws) + 1) * (1 - level) / 2 + 1e-9)  # 1 - .9 is not quite .1
+    rank = math.floor((len(sums.draws) + 1) * (1 - level) + 1e-9)  # 1 - .9 is not quite .1
     if rank < 1:
-        raise InvalidValue(f"num_draws must be at least {math.ceil(2 / (1 - level)) - 1} for level {level:g}, got {len(sums.draws)}.")
+        raise InvalidValue(
+            f"num_draws must be at least {math.ceil(1 / (1 - level) - 1e-9) - 1} for level {level:g}, got {len(sums.draws)}."
+        )
     num_ratios = len(sums.centre)
     middle = float((sums.centre + ratios(sums.total[:num_ratios], sums.total[num_ratios : 2 * num_ratios])).sum())
     if (sums.counts < 2).any():
@@ -189,12 +193,11 @@ def studentised(sums: Resampled, *, level: float = 0.95) -> Estimate:
     off, stderr = _off_centre(sums.total[None], factor)
     with np.errstate(invalid="ignore", divide="ignore"):  # a draw without weight, or of equal rows
         shifts, errors = _off_centre(sums.draws, factor)
-        statistic = np.where(shifts == off, 0.0, (shifts - off) / errors)
-    # A draw that says nothing is the worst of either side.
-    high, low = (np.sort(np.where(np.isnan(statistic), worst, statistic)) for worst in (np.inf, -np.inf))
+        size = np.abs(np.where(shifts == off, 0.0, (shifts - off) / errors))
+    largest = float(np.sort(np.where(np.isnan(size), np.inf, size))[-rank])  # a draw that says nothing is as bad as any
     error = float(stderr[0])
-    below, above = (error * float(end) if error else 0.0 for end in (high[-rank], low[rank - 1]))
-    return Estimate(middle, error, middle - below, middle - above, level)
+    reach = largest * error if error else 0.0
+    return Estimate(middle, error, middle - reach, middle + reach, level)
 
 
 def ratios(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
