@@ -291,6 +291,11 @@ def check_log(log: Any) -> None:
         InvalidLog: naming the first bad row, its field and value.
     """
     (features, mask, item), action, reward, propensity, weight = log
+    for name, array in zip(("features", "mask", "item", *log._fields[1:]), (features, mask, item, *log[1:]), strict=True):
+        if not hasattr(array, "shape"):
+            raise InvalidLog(f"{name} must be an array with a leading T, got {type(array).__name__}.")
+        if isinstance(array, np.ma.MaskedArray):
+            plain_array(name, array)
     if mask.shape[:1] == (0,):
         raise EmptyLog("log must have at least one row, got none.")
     if mask.ndim != 2:

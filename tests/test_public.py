@@ -108,8 +108,8 @@ WITHOUT_EXAMPLE = """
     recsdk.live.recommender: Slate
     recsdk.ope: Boosting Chosen Clip Clipped CrossFit Diagnostics Estimate Evaluation Judgement LinearSoftmax Logistic MLP Optimistic
         Partial RejectionReplay Ridge Rounds Selection SubGaussian Switch Terms accepted_mean accumulate add balanced delta diagnose dm
-        dr evaluate finish fit_reward_model importance influence ips judge matched_mean merge mips more_robust num_repeated
-        rejection_replay rounds same_category select shrunk slope sndr snips split unshrunk value weighted
+        dr finish fit_reward_model importance influence ips judge matched_mean merge mips more_robust num_repeated
+        rejection_replay same_category select shrunk slope sndr snips split unshrunk value weighted
     recsdk.ope.comparison: Compared compare
     recsdk.ope.intervals: Bounded Resampled Sequence Validity adaptively_weighted bootstrap bounded caveats clopper_pearson
         confidence_sequence drifting_sequence empirical_bernstein empirical_likelihood join merge moving_block resample studentised

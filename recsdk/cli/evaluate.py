@@ -17,9 +17,11 @@ from recsdk.cli.output import JsonFlag, print_json, results
 from recsdk.cli.sweep import _parsed, _policies
 from recsdk.drivers.replay import LearnFrom, replay
 from recsdk.errors import InvalidValue, Unknown, UnknownPlugin, nearest
-from recsdk.ope.answers import LOGGER, Answer, Answers, Question, Target, answer
+from recsdk.ope.answers import Answer, Answers, Target, answer
 from recsdk.ope.estimate import Estimate
 from recsdk.ope.intervals._caveats import Logger
+from recsdk.ope.intervals.asked import name_of
+from recsdk.ope.options import LOGGER, Options
 from recsdk.ope.report import STYLES
 from recsdk.plugins import find
 
@@ -87,7 +89,7 @@ def evaluate(
     targets = _policy_targets(source, target, set or [], columns, learn_from, seed)
     targets |= {name: _folder_target(source, log, name, policy, floor, learn_from, seed) for name in target if is_folder(name)}
     targets |= {name: Target(source.columns[name]) for name in columns}
-    question = Question(
+    options = Options(
         estimators=None if estimator is None else tuple(estimator),
         interval=interval.replace("-", "_"),
         level=level,
@@ -101,7 +103,7 @@ def evaluate(
         seed=seed,
         force=force,
     )
-    found = answer(source.interactions, targets, question, ids=source.ids)
+    found = answer(source.interactions, targets, options, ids=source.ids)
     if html is not None:
         from recsdk.ope.page import page
 
@@ -166,14 +168,15 @@ def _folder_target(source: Log, log: list[Path], name: str, policy: str | None, 
 def as_dict(found: Answers) -> dict[str, Any]:
     """Returns all that is said, as plain values."""
     return {
-        "interval": found.question.interval,
-        "against": found.question.against,
+        "interval": name_of(found.options),
+        "against": found.options.against,
         "logged": found.logged._asdict(),
         "targets": [
             {
                 "target": name,
                 "verdict": each.verdict,
                 "reasons": list(each.reasons),
+                "notes": list(each.notes),
                 "estimates": {estimator: estimate._asdict() for estimator, estimate in each.estimates.items()},
                 "differences": {
                     estimator: {**compared.difference._asdict(), "p_value": compared.p_value, "adjusted_p_value": compared.adjusted}
@@ -197,10 +200,10 @@ def _plain(value: Any) -> Any:
 
 
 def _printed(found: Answers) -> list[Any]:
-    against = found.question.against
+    against = found.options.against
     table = Table("target", title="Reward per round", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.columns[0].overflow = "fold"
-    for column in ("estimator", "value", f"{100 * found.question.level:g} % interval", "effective size", "verdict", f"less {against}'s"):
+    for column in ("estimator", "value", f"{100 * found.options.level:g} % interval", "effective size", "verdict", f"less {against}'s"):
         table.add_column(Text(column), justify="left" if column in ("estimator", "verdict") else "right", overflow="fold")
     num_rounds = len(next(iter(found.targets.values())).rounds.action)
     table.add_row(LOGGER, "mean", *_value(found.logged), f"{num_rounds:,}", end_section=True)

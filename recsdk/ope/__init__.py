@@ -18,6 +18,8 @@ from recsdk.ope.loggers import balanced, weighted
 from recsdk.ope.marginal import mips, same_category
 from recsdk.ope.matched import matched_mean
 from recsdk.ope.model_based import dm, dr, sndr
+from recsdk.ope.options import Options
+from recsdk.ope.pages import by_page
 from recsdk.ope.regressors import MLP, Boosting, Logistic, Regressor, Ridge
 from recsdk.ope.reward_model import CrossFit, fit_reward_model, more_robust
 from recsdk.ope.selection import Selection, select, split
@@ -42,6 +44,7 @@ __all__ = [
     "LinearSoftmax",
     "Logistic",
     "Optimistic",
+    "Options",
     "Partial",
     "Regressor",
     "RejectionReplay",
@@ -57,6 +60,7 @@ __all__ = [
     "add",
     "average",
     "balanced",
+    "by_page",
     "delta",
     "diagnose",
     "dm",

@@ -69,8 +69,8 @@ def take(record: N, rows: slice) -> N:
 
 def _length(chunk: Interaction | Rounds) -> int:
     columns = [*chunk.context, *chunk[1:]] if isinstance(chunk, Interaction) else [column for column in chunk if column is not None]
-    lengths = {column.shape[:1] for column in columns}
-    if len(lengths) > 1:
+    lengths = {getattr(column, "shape", ())[:1] for column in columns}
+    if len(lengths) > 1 or lengths == {()}:
         if isinstance(chunk, Interaction):
             check_log(chunk)
         raise InvalidLog(f"chunks must have columns of one length, got {sorted(lengths)}.")

@@ -18,7 +18,7 @@ def html(evaluation: Evaluation) -> str:
         (name, f"{found.value:.6g}", f"{found.stderr:.3g}", f"{found.low:.6g} .. {found.high:.6g}", f"{100 * found.level:g} %")
         for name, found in evaluation.estimates.items()
     ]
-    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in evaluation.reasons)
+    reasons = "".join(f"<li>{escape(reason)}</li>" for reason in (*evaluation.reasons, *evaluation.notes))
     return (
         _table(("estimator", "value", "stderr", "interval", "level"), rows)
         + f"<p>verdict: <b>{evaluation.verdict}</b></p>"

@@ -111,7 +111,7 @@ def over_time(found: Answers) -> Points:
         looks = np.unique(np.geomspace(min(10, len(ratio)), len(ratio), 100).round().astype(np.int64))
         rows: Points = [{"target": name, "rounds": look, "value": float(running[look - 1])} for look in looks.tolist()]
         if has_sequence(found):
-            asked = found.question
+            asked = found.options
             bounds: dict[str, Any] = {"reward_range": asked.reward_range, "max_weight": asked.max_weight}
             sequence = drifting_sequence(rounds, **bounds, looks=looks, level=asked.level)
             for row, low, high in zip(rows, sequence.low.tolist(), sequence.high.tolist(), strict=True):
@@ -123,7 +123,7 @@ def over_time(found: Answers) -> Points:
 def has_sequence(found: Answers) -> bool:
     """Tells whether there is a confidence sequence: a range was given, and all rounds stand for as many."""
     weight = next(iter(found.targets.values())).rounds.weight
-    return found.question.reward_range is not None and bool((weight == weight[0]).all())
+    return found.options.reward_range is not None and bool((weight == weight[0]).all())
 
 
 def sensitivity(targets: Mapping[str, Answer]) -> Points:

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.base import Interaction
-from recsdk.checks import check_log
+from recsdk.base import Context, Interaction
+from recsdk.checks import ROUNDING, check_log, given_chances, given_probs, plain_array
 from recsdk.errors import EmptyLog, InvalidLog, InvalidProbs, InvalidPropensity, InvalidScores, InvalidValue, RecsdkError
 
 TINY = 1e-300
@@ -28,6 +28,7 @@ class Rounds(NamedTuple):
         probs: f64[T, K], the target policy's whole distribution, or None where only `target` is known.
         q_hat: f64[T, K], a reward model's answer for each candidate, zero on padding, or None.
         matched: bool[T], where the target policy, when replayed, drew the logged action itself, or None.
+        rounded: bool[T], where rounding errors of the propensity or of the target were corrected, or None.
     """
 
     action: np.ndarray
@@ -40,10 +41,13 @@ class Rounds(NamedTuple):
     probs: np.ndarray | None = None
     q_hat: np.ndarray | None = None
     matched: np.ndarray | None = None
+    rounded: np.ndarray | None = None
 
 
 def rounds(log: Interaction, target: Any, *, q_hat: Any = None, matched: Any = None) -> Rounds:
     """Checks a log and a target policy's probabilities.
+
+    Probabilities may have rounding errors, as `recsdk.checks.given_probs` allows; they are corrected.
 
     Args:
         log: a log, leading T.
@@ -58,6 +62,12 @@ def rounds(log: Interaction, target: Any, *, q_hat: Any = None, matched: Any = N
         InvalidProbs: a row of `target` that is no distribution, by its number.
         InvalidPropensity: a propensity so small that an importance weight overflows.
         InvalidScores: `q_hat` of a wrong shape or not finite.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> log = log_from_frame({"action": [0, 1], "reward": [0.0, 1.0], "propensity": [0.5, 0.25]})
+        >>> rounds(log, [[0.5, 0.5], [0.5, 0.5]]).target
+        array([0.5, 0.5])
     """
     return _not_empty(checked_rounds(log, target, q_hat=q_hat, matched=matched))
 
@@ -65,20 +75,29 @@ def rounds(log: Interaction, target: Any, *, q_hat: Any = None, matched: Any = N
 def checked_rounds(log: Interaction, target: Any, *, q_hat: Any = None, matched: Any = None) -> Rounds:
     """Does the same with a block of a log, whose rows may all be of weight 0."""
     checked = _checked(log)
-    target = np.asarray(target, np.float64)
+    target = plain_array("target", target, error=InvalidProbs)
     if target.ndim == 2:
-        check_distributions("target", target, checked.mask)
-        checked = checked._replace(probs=target)
-        target = at(target, checked.action)
-    if checked.probs is None or not checked.propensity.min() > TINY:
-        _check_chances(target, checked.propensity)
+        given = given_probs("target", target, checked.mask)
+        checked = checked._replace(probs=given.values)
+        chance = at(given.values, checked.action)
+    else:
+        if target.shape != checked.propensity.shape:
+            raise InvalidProbs(f"target must be float64[T, K] or float64[{len(checked.propensity)}], got {list(target.shape)}.")
+        given = given_chances("target", target, above_zero=False, error=InvalidProbs)
+        chance = given.values
+    if given.num_rounded and checked.rounded is not None:
+        checked.rounded[:] |= (given.values != target).reshape(len(target), -1).any(1)
+    if not checked.propensity.min() > TINY:
+        with np.errstate(over="ignore"):
+            overflows = ~np.isfinite(chance / checked.propensity)
+        _refuse("propensity", checked.propensity, overflows, InvalidPropensity, "large enough that target / propensity is finite")
     if q_hat is not None:
-        q_hat = _check_scores(np.asarray(q_hat, np.float64), checked.mask)
+        q_hat = _check_scores(plain_array("q_hat", q_hat, error=InvalidScores), checked.mask)
     if matched is not None:
-        matched = np.asarray(matched)
-        if matched.shape != target.shape or matched.dtype != np.bool_:
-            raise InvalidLog(f"matched must be bool[{len(target)}], one for each row, got {matched.dtype}{list(matched.shape)}.")
-    return checked._replace(target=target, q_hat=q_hat, matched=matched)
+        matched = plain_array("matched", matched)
+        if matched.shape != chance.shape or matched.dtype != np.bool_:
+            raise InvalidLog(f"matched must be bool[{len(chance)}], one for each row, got {matched.dtype}{list(matched.shape)}.")
+    return checked._replace(target=chance, q_hat=q_hat, matched=matched)
 
 
 def logged_rounds(log: Interaction) -> Rounds:
@@ -93,10 +112,33 @@ def logged_rounds(log: Interaction) -> Rounds:
     return _not_empty(_checked(log))
 
 
+def require_log(log: Any) -> None:
+    """Refuses what is no log at all.
+
+    Raises:
+        InvalidLog: naming its type.
+    """
+    for name, value, wanted in (("log", log, Interaction), ("log.context", getattr(log, "context", None), Context)):
+        if not isinstance(value, wanted):
+            kind = f"a recsdk.{wanted.__name__} with a leading T, as `recsdk.read_ledger` returns it"
+            raise InvalidLog(f"{name} must be {kind}, got {type(value).__name__}.")
+
+
 def _checked(log: Interaction) -> Rounds:
+    log, rounded = _without_rounding(log)
     check_log(log)
     action, reward, propensity, weight, mask, item = map(np.asarray, (*log[1:], log.context.mask, log.context.item))
-    return Rounds(action, reward, propensity, weight, mask, item, target=propensity)
+    return Rounds(action, reward, propensity, weight, mask, item, target=propensity, rounded=rounded)
+
+
+def _without_rounding(log: Interaction) -> tuple[Interaction, np.ndarray]:
+    """Makes propensities 1 that rounding has made larger."""
+    require_log(log)
+    propensity = log.propensity
+    if not isinstance(propensity, np.ndarray) or propensity.dtype != np.float64 or isinstance(propensity, np.ma.MaskedArray):
+        return log, np.zeros(len(log.action), np.bool_)
+    rounded = (propensity > 1) & (propensity <= 1 + ROUNDING)
+    return (log._replace(propensity=np.where(rounded, 1.0, propensity)) if rounded.any() else log), rounded
 
 
 def _not_empty(rounds: Rounds) -> Rounds:
@@ -128,36 +170,12 @@ def need(name: str, value: np.ndarray | None, estimator: str) -> np.ndarray:
     return value
 
 
-def check_distributions(name: str, probs: np.ndarray, mask: np.ndarray) -> None:
-    """Refuses rows that are no distributions over the candidates.
-
-    Raises:
-        InvalidProbs: by the row's number.
-    """
-    if probs.shape != mask.shape:
-        raise InvalidProbs(f"{name} must be float64{list(mask.shape)} like the log's candidates, got {list(probs.shape)}.")
-    with np.errstate(invalid="ignore"):  # inf - inf, which is refused below
-        total = np.einsum("tk->t", probs)  # quicker than a sum or a product over so few
-    # `~(...)` rather than the reverse comparison, so that NaN is refused too.
-    if probs.min() >= 0 and total.min() >= 1 - 1e-9 and total.max() <= 1 + 1e-9 and (mask.all() or not probs[~mask].any()):
-        return
-    _refuse(name, probs, ~np.all((probs >= 0) & (probs < np.inf), axis=1), InvalidProbs, "finite and >= 0")
-    _refuse(name, probs, ((probs != 0) & ~mask).any(1), InvalidProbs, "0 on padding")
-    _refuse(f"{name}'s sum", total, ~(np.abs(total - 1) <= 1e-9), InvalidProbs, "1 within 1e-9")
-
-
-def _check_chances(target: np.ndarray, propensity: np.ndarray) -> None:
-    if target.shape != propensity.shape:
-        raise InvalidProbs(f"target must be float64[T, K] or float64[{len(propensity)}], got {list(target.shape)}.")
-    _refuse("target", target, ~((target >= 0) & (target <= 1 + 1e-9)), InvalidProbs, "in [0, 1]")
-    with np.errstate(over="ignore"):
-        overflows = ~np.isfinite(target / propensity)
-    _refuse("propensity", propensity, overflows, InvalidPropensity, "large enough that target / propensity is finite")
-
-
 def _check_scores(q_hat: np.ndarray, mask: np.ndarray) -> np.ndarray:
     if q_hat.shape != mask.shape:
         raise InvalidScores(f"q_hat must be float64{list(mask.shape)} like the log's candidates, got {list(q_hat.shape)}.")
+    if q_hat.dtype.kind not in "fiub":
+        raise InvalidScores(f"q_hat must be numbers, got {q_hat.dtype}{list(q_hat.shape)}.")
+    q_hat = q_hat.astype(np.float64, copy=False)
     q_hat = q_hat if mask.all() else np.where(mask, q_hat, 0.0)
     with np.errstate(invalid="ignore", over="ignore"):
         total = q_hat.sum()  # one pass without a temporary: NaN and inf survive a sum

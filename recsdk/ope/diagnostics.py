@@ -47,6 +47,8 @@ class Diagnostics(NamedTuple):
         value_drift_z: the same of the target's value by IPS.
         weight_drift_z: the same of the mean importance weight.
         floor: the largest share of uniform exploration that the propensities allow: the smallest K * propensity.
+        below_share: share of rows that look like lower positions of a page, in [0, 1]: their candidates are those of the row before without
+            the one that it took.
     """
 
     num_rounds: int
@@ -69,6 +71,7 @@ class Diagnostics(NamedTuple):
     value_drift_z: float = math.nan
     weight_drift_z: float = math.nan
     floor: float = math.nan
+    below_share: float = math.nan
 
 
 class Clipped(NamedTuple):
@@ -123,6 +126,7 @@ def diagnose_tally(found: Tally, *, default_reward: float = 0.0, num_decisions: 
         value_drift_z=_drift(found, VALUE),
         weight_drift_z=_drift(found, IMPORTANCE),
         floor=found.floor,
+        below_share=found.num_below / found.num_rounds,
     )
 
 

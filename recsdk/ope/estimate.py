@@ -6,6 +6,7 @@ import math
 from statistics import NormalDist
 from typing import NamedTuple
 
+from recsdk.checks import is_number
 from recsdk.errors import InvalidValue
 from recsdk.ope.terms import Terms, influence, value
 
@@ -26,6 +27,11 @@ class Estimate(NamedTuple):
     low: float
     high: float
     level: float
+
+    def __repr__(self) -> str:
+        """Returns the estimate with four digits."""
+        value, stderr, low, high, level = (f"{number:.4g}" for number in self)
+        return f"Estimate(value={value}, stderr={stderr}, low={low}, high={high}, level={level})"
 
 
 def delta(terms: Terms, *, level: float = 0.95) -> Estimate:
@@ -60,5 +66,5 @@ def check_level(level: float) -> None:
     Raises:
         InvalidValue: naming it.
     """
-    if not 0 < level < 1:
+    if not is_number(level) or not 0 < level < 1:
         raise InvalidValue(f"level must be in (0, 1), got {level!r}.")

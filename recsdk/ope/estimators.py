@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from recsdk.errors import InvalidValue, one_of
@@ -22,16 +22,29 @@ ESTIMATORS: Mapping[str, Estimator] = MappingProxyType(
 WITH_MODEL = ("dm", "dr", "sndr")
 
 
-def named(estimators: Sequence[str] | Mapping[str, Estimator]) -> dict[str, Estimator]:
+Estimators = Iterable[str] | Mapping[str, Estimator]
+"""Names among `ESTIMATORS`, or functions of `Rounds` by names of your own."""
+
+
+def named(estimators: Estimators) -> dict[str, Estimator]:
     """Returns the estimators that are asked for, by name, in their order.
 
     Raises:
-        InvalidValue: none, or a name that is not known.
+        InvalidValue: none, a name that is not known, or what is no function.
+
+    Example:
+        >>> list(named(["snips", "dr"]))
+        ['snips', 'dr']
     """
-    if not estimators or isinstance(estimators, str):
-        raise InvalidValue(f"estimators must be names among {tuple(ESTIMATORS)}, or functions by name, got {estimators!r}.")
     if isinstance(estimators, Mapping):
-        return dict(estimators)
-    for name in estimators:
-        one_of("estimators", name, ESTIMATORS)
-    return {name: ESTIMATORS[name] for name in estimators}
+        found = dict(estimators)
+    elif isinstance(estimators, str) or not isinstance(estimators, Iterable):
+        found = {}
+    else:
+        names = list(estimators)
+        for name in names:
+            one_of("estimators", name, tuple(ESTIMATORS))
+        found = {name: ESTIMATORS[name] for name in names}
+    if not found or not all(callable(each) for each in found.values()):
+        raise InvalidValue(f"estimators must be names among {tuple(ESTIMATORS)}, or functions by name, got {estimators!r}.")
+    return found

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from recsdk.base import Interaction
-from recsdk.checks import require_integer
-from recsdk.errors import InsufficientOverlap, InvalidValue, RecsdkError
+from recsdk.checks import plain_array, require_integer
+from recsdk.errors import InsufficientOverlap, InvalidProbs, InvalidValue, RecsdkError, one_of
 from recsdk.ope._blocks import blocks
 from recsdk.ope._moments import ratio
-from recsdk.ope._rounds import Rounds, checked_rounds, rounds
+from recsdk.ope._rounds import Rounds, checked_rounds, require_log, rounds
 from recsdk.ope.diagnostics import Clipped, Diagnostics, clipped, diagnose_tally
 from recsdk.ope.duplicates import check_unique
-from recsdk.ope.estimate import Estimate, delta, normal
+from recsdk.ope.estimate import Estimate, normal
 from recsdk.ope.estimators import WITH_MODEL, Estimator, named
-from recsdk.ope.intervals._bootstrap import resample, studentised
-from recsdk.ope.intervals._caveats import VALIDITY, Logger, Rewards, caveats
+from recsdk.ope.intervals._bootstrap import studentised
+from recsdk.ope.intervals._caveats import VALIDITY, caveats
+from recsdk.ope.intervals.asked import intervals_of, name_of, num_draws
+from recsdk.ope.options import BOUNDED, SEQUENCES, Options, changed
+from recsdk.ope.pages import CONDITIONAL, page_numbers, refuse_copies
 from recsdk.ope.reward_model import fit_reward_model
 from recsdk.ope.stream import Partial, fold, is_policy
 from recsdk.ope.tally import moments
@@ -30,9 +33,15 @@ if TYPE_CHECKING:
     from recsdk.drivers.loop import Engine
     from recsdk.drivers.replay import LearnFrom
 
+FEW_ROUNDS = 20_000
+"""A log of so few rounds is replayed on NumPy: to compile by JAX takes longer."""
+ONE_ROUND = "dr is left out: a reward model needs at least 2 rounds; give q_hat"
+NOT_WHOLE = "dr is left out: it needs the target's probabilities of all candidates, not of the logged action alone"
+NO_FEATURES = "dr is left out: the log has no features to fit a reward model to; give q_hat"
+
 
 class Evaluation(NamedTuple):
-    """An answer and how far to believe it. A notebook shows it as a table.
+    """Estimates of a policy's value, and how far to believe them. A notebook shows it as a table.
 
     Attributes:
         estimates: by estimator's name, in the order asked for.
@@ -40,6 +49,7 @@ class Evaluation(NamedTuple):
         verdict: "trust", "caution" or, only when forced, "refuse".
         reasons: why the verdict is not "trust", the gravest first, and what to do.
         clipped: what IPS says when the largest weights are clipped.
+        notes: what was left out or corrected.
     """
 
     estimates: dict[str, Estimate]
@@ -47,6 +57,7 @@ class Evaluation(NamedTuple):
     verdict: Verdict
     reasons: tuple[str, ...]
     clipped: tuple[Clipped, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
         from recsdk.ope._html import html
@@ -58,148 +69,171 @@ def evaluate(
     log: Interaction,
     target: Any,
     *,
-    estimators: Sequence[str] | Mapping[str, Estimator] = ("ips", "snips", "dr"),
     q_hat: Any = None,
-    interval: Callable[..., Estimate] | None = None,
-    num_draws: int = 0,
-    level: float = 0.95,
     ids: Any = None,
-    default_reward: float = 0.0,
-    num_decisions: int | None = None,
-    logger: Logger = "fixed",
-    rewards: Rewards = "independent",
-    num_looks: int = 1,
-    force: bool = False,
+    page: Any = None,
     learn_from: LearnFrom = "none",
     state: Any = None,
-    seed: int = 0,
     engine: Engine = "auto",
+    options: Options | None = None,
+    **changes: Any,
 ) -> Evaluation:
     """Estimates what a target policy would have earned per round of a log.
 
-    Normal and bootstrap intervals suppose a logger that did not learn from these rounds, rewards that do not depend on one another, and
-    one look at the log; say so where it is otherwise, and the verdict tells which interval holds then. For a log that memory does not hold
-    there is `accumulate`.
+    Normal and bootstrap intervals assume a logger that did not learn from these rounds, rewards that do not depend on one another, and
+    one look at the log. If it is otherwise, say so by `logger`, `rewards` or `num_looks`: the verdict then names an interval that holds.
+    For a log that does not fit in memory there is `accumulate`.
 
     Args:
         log: a log, leading T.
-        target: f64[T, K], the target policy's distribution in each round; f64[T], only its probability of the logged action,
-            enough for "ips" and "snips"; a function from the log's `Context` to f64[T, K]; or a `Policy`, which is replayed over the log.
-        estimators: names among `ESTIMATORS`, or functions of `Rounds` by names of your own.
+        target: f64[T, K], the target policy's distribution in each round; f64[T], only its probability of the logged action, enough for
+            "ips" and "snips"; a function from the log's `Context` to f64[T, K]; or a `Policy`, which is replayed over the log.
         q_hat: f64[T, K], expected rewards for "dm", "dr" and "sndr", or a function from the log's `Context` to them; by default
-            `fit_reward_model(log, seed=seed)`, where an estimator named needs it.
-        interval: from `Terms` and `level` to an `Estimate`; by default `delta`.
-        num_draws: of the bootstrap, which is then the interval; all estimators share the draws. 0 for none.
-        level: nominal coverage of the intervals.
-        ids: str or int [T], what each row's decision is called: a log that has one twice is refused.
-        default_reward: what the log says of a decision of which nothing was heard.
-        num_decisions: how many decisions were made, also those that the log leaves out since they got no reward.
-        logger: "adaptive" when the logging policy learnt from the rounds of this log.
-        rewards: "dependent" when a round's reward tells of the next one's: the hour, a campaign, a user's visits side by side.
-        num_looks: times that the log was looked at as it grew, this one included, with a view to stop.
-        force: answers also where the verdict is "refuse".
+            `fit_reward_model(log, seed=seed)`.
+        ids: str or int [T], the name of each row's decision: a log that has one twice is refused.
+        page: str or int [T], the name of the page on which each row's item was shown, if several items were shown together. Errors are then
+            by page, and the verdict is at best "caution".
         learn_from: what a `Policy` learns from while it is replayed: "none", "matched" or "all".
-        state: what a `Policy` has learnt before, consumed; by default nothing. Both are in a recommender's folder: `read_policy`.
-        seed: of a `Policy`'s draws, of the reward model's folds, and of the bootstrap's draws.
-        engine: what replays a `Policy`, as in `replay`.
+        state: what a `Policy` has learned before, consumed; by default nothing. `read_policy` reads both from a recommender's folder.
+        engine: what replays a `Policy`, as in `replay`; "auto" takes NumPy for up to 20,000 rounds where the policy runs on it.
+        options: see `Options`; by default its defaults.
+        changes: fields of `Options`, as keywords: `level=0.9`.
 
     Raises:
-        InsufficientOverlap: when the verdict is "refuse", unless forced; and when nothing at all overlaps, forced or not.
-        InvalidLog: when one of `ids` is there twice.
-        InvalidValue: an estimator that is not known, or lacks what it needs; and all that `rounds` refuses.
+        InsufficientOverlap: when the verdict is "refuse", unless forced; and when nothing overlaps at all, forced or not.
+        InvalidLog: when one of `ids` is there twice, or a page's reward was copied to each of its rows.
+        InvalidValue: an option out of its range, an estimator that is not known or lacks what it needs; and all that `rounds` refuses.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> rng = np.random.default_rng(0)
+        >>> action = rng.integers(2, size=4000)
+        >>> log = log_from_frame({"action": action, "reward": (rng.random(4000) < 0.2 + 0.3 * action).astype(float),
+        ...                       "propensity": np.full(4000, 0.5)})
+        >>> found = evaluate(log, np.tile([0.1, 0.9], (4000, 1)))
+        >>> found.verdict, found.estimates["snips"]
+        ('trust', Estimate(value=0.4664, stderr=0.01032, low=0.4462, high=0.4867, level=0.95))
+        >>> found.notes
+        ('dr is left out: the log has no features to fit a reward model to; give q_hat',)
     """
-    functions = named(estimators)
-    if interval is not None and num_draws:
-        raise InvalidValue(f"num_draws must be 0 where an interval is given, got {num_draws}.")
+    asked = changed(options, changes)
+    if callable(asked.interval) and asked.num_draws:
+        raise InvalidValue(f"num_draws must be 0 where an interval is given, got {asked.num_draws}.")
+    one_of("learn_from", learn_from, ("none", "matched", "all"))
+    require_log(log)
     if ids is not None:
         check_unique(ids, len(log.action))
-    matched = None
-    if is_policy(target):
-        target, matched = _replay(target, log, learn_from, state, seed, engine)
-    elif state is not None or learn_from != "none":
-        raise InvalidValue("state and learn_from are for a target that is a Policy; this one is given by its probabilities.")
-    target, q_hat = (value(log.context) if callable(value) else value for value in (target, q_hat))
-    if q_hat is None and not isinstance(estimators, Mapping) and any(name in WITH_MODEL for name in functions):
-        partial = fold(_checked(log, target, None, matched), {}, default_reward=default_reward)
-        finish(partial, force=force)  # before a model is fitted to what cannot answer
-        q_hat = fit_reward_model(log, seed=seed).q_hat
-    in_blocks = not isinstance(estimators, Mapping) and interval is None
-    checked = _checked(log, target, q_hat, matched)
-    asked, draws = (functions, num_draws) if in_blocks else ({}, 0)
-    partial = fold(checked, asked, num_draws=draws, seed=seed, default_reward=default_reward)
-    name = "bootstrap" if num_draws else getattr(interval, "func", interval or delta).__name__
-    found = finish(
-        partial,
-        level=level,
-        num_decisions=num_decisions,
-        interval=name,
-        logger=logger,
-        rewards=rewards,
-        num_looks=num_looks,
-        force=force,
+    pages = None if page is None else page_numbers(page, len(log.action))
+    target, matched = _probabilities(target, log, learn_from, state, asked.seed, engine)
+    q_hat = q_hat(log.context) if callable(q_hat) else q_hat
+    functions, notes = chosen(asked, log, np.ndim(target) == 2, q_hat)
+    if q_hat is None and not isinstance(asked.estimators, dict) and any(name in WITH_MODEL for name in functions):
+        partial = fold(_checked(log, target, None, matched), {}, default_reward=asked.default_reward)
+        finish(partial, options=asked)  # before a model is fitted to what cannot answer
+        q_hat = fit_reward_model(log, seed=asked.seed).q_hat
+    if pages is not None:
+        refuse_copies(pages, log.reward)
+    in_blocks = not isinstance(asked.estimators, dict) and asked.interval in (None, "delta", "bootstrap") and pages is None
+    partial = fold(
+        _checked(log, target, q_hat, matched),
+        functions if in_blocks else {},
+        num_draws=num_draws(asked) if in_blocks else 0,
+        seed=asked.seed,
+        default_reward=asked.default_reward,
     )
+    found = finish(partial, options=asked)
+    found = found._replace(notes=(*found.notes, *notes))
     if in_blocks:
         return found
     whole = rounds(log, target, q_hat=q_hat, matched=matched)
-    terms = {name: function(whole) for name, function in functions.items()}
-    if num_draws:
-        drawn = resample(list(terms.values()), num_draws=num_draws, seed=seed)
-        return found._replace(estimates={name: studentised(each, level=level) for name, each in zip(terms, drawn, strict=True)})
-    return found._replace(estimates={name: (interval or delta)(each, level=level) for name, each in terms.items()})
+    found = found._replace(estimates=intervals_of(whole, functions, asked, pages))
+    if pages is None or pages.max() + 1 == len(pages):
+        return found
+    return found._replace(verdict="caution" if found.verdict == "trust" else found.verdict, reasons=(*found.reasons, CONDITIONAL))
 
 
-def finish(
-    partial: Partial,
-    *,
-    level: float = 0.95,
-    num_decisions: int | None = None,
-    interval: str | None = None,
-    logger: Logger = "fixed",
-    rewards: Rewards = "independent",
-    num_looks: int = 1,
-    force: bool = False,
-) -> Evaluation:
+def finish(partial: Partial, *, options: Options | None = None, **changes: Any) -> Evaluation:
     """Answers from what `accumulate` and `merge` have kept of a log.
 
-    Intervals are those of the bootstrap where `accumulate` was told to draw, else normal ones.
+    Intervals are those of the bootstrap if `accumulate` was told to draw, else normal ones.
 
     Args:
         partial: of the whole log.
-        level: as in `evaluate`.
-        num_decisions: as in `evaluate`.
-        interval: what intervals will be put in the place of these; by default none.
-        logger: as in `evaluate`.
-        rewards: as in `evaluate`.
-        num_looks: as in `evaluate`.
-        force: as in `evaluate`.
+        options: see `Options`; those that concern estimates, draws and rewards are in `partial` already.
+        changes: fields of `Options`, as keywords. An `interval` names the one that will be put in the place of these.
 
     Raises:
         InsufficientOverlap: as `evaluate`.
-        InvalidValue: `level` outside (0, 1), too few draws for it, or fewer decisions than rows.
+        InvalidValue: an option out of its range, too few draws for the level, or fewer decisions than rows.
     """
-    if num_decisions is not None:
-        require_integer("num_decisions", num_decisions, at_least=partial.tally.num_rounds)
-    diagnostics = diagnose_tally(partial.tally, default_reward=partial.default_reward, num_decisions=num_decisions)
+    asked = changed(options, changes)
+    if asked.num_decisions is not None:
+        require_integer("num_decisions", asked.num_decisions, at_least=partial.tally.num_rounds)
+    diagnostics = diagnose_tally(partial.tally, default_reward=partial.default_reward, num_decisions=asked.num_decisions)
     verdict, reasons = judge(diagnostics)
-    if verdict == "refuse" and not force:
+    if verdict == "refuse" and not asked.force:
         raise InsufficientOverlap(f"The log cannot answer for this target: {'; '.join(reasons)}. `force=True` answers all the same.")
-    name = interval or ("bootstrap" if partial.draws else "delta")
-    if name in VALIDITY:  # of a function of the caller's own nothing is known; of the effective size the verdict speaks
-        doubts = caveats(name, effective_size=math.inf, logger=logger, rewards=rewards, num_looks=num_looks)
+    name = name_of(asked) if asked.interval else "bootstrap" if partial.draws else "delta"
+    if name in VALIDITY:  # nothing is known of a function of the caller's own; the verdict speaks of the effective size already
+        doubts = caveats(name, effective_size=math.inf, logger=asked.logger, rewards=asked.rewards, num_looks=asked.num_looks)
         verdict, reasons = "caution" if doubts and verdict == "trust" else verdict, (*reasons, *doubts)
     if diagnostics.effective_size == 0:
         raise InsufficientOverlap(f"None of {diagnostics.num_rounds} rounds has an action that the target policy could have taken.")
     if partial.draws:
-        estimates = {name: studentised(draws, level=level) for name, draws in zip(partial.layout, partial.draws, strict=True)}
+        estimates = {name: studentised(draws, level=asked.level) for name, draws in zip(partial.layout, partial.draws, strict=True)}
     else:
         total = moments(partial.tally)
-        estimates = {name: normal(*ratio(total, *layout), level=level) for name, layout in partial.layout.items()}
-    return Evaluation(estimates, diagnostics, verdict, reasons, clipped(partial.tally))
+        estimates = {name: normal(*ratio(total, *layout), level=asked.level) for name, layout in partial.layout.items()}
+    return Evaluation(estimates, diagnostics, verdict, reasons, clipped(partial.tally), _roundings(partial.tally.num_rounded))
+
+
+def chosen(asked: Options, log: Interaction, is_whole: bool, q_hat: Any = None) -> tuple[dict[str, Estimator], tuple[str, ...]]:
+    """Returns the estimators by name, and what was left out.
+
+    Args:
+        asked: the options.
+        log: a log, leading T.
+        is_whole: whether the target's whole distributions are known.
+        q_hat: a reward model's answers, or None.
+
+    Raises:
+        InvalidValue: estimators that the interval does not hold for.
+    """
+    if asked.interval in (*BOUNDED, *SEQUENCES):
+        if asked.estimators not in (None, ("ips",)):
+            raise InvalidValue(f"estimators must be ('ips',) for {asked.interval}, which is of IPS alone, got {asked.estimators}.")
+        return named(("ips",)), ()
+    if asked.estimators is not None:
+        return named(asked.estimators), ()
+    if not is_whole:
+        return named(("ips", "snips")), (
+            "dr is left out: it needs the target's probabilities of all candidates, not of the logged action alone",
+        )
+    if q_hat is None and not np.shape(log.context.features)[-1]:
+        return named(("ips", "snips")), (NO_FEATURES,)
+    if q_hat is None and len(log.action) < 2:
+        return named(("ips", "snips")), (ONE_ROUND,)
+    return named(("ips", "snips", "dr")), ()
+
+
+def _roundings(num_rows: int) -> tuple[str, ...]:
+    return (f"rounding errors of given probabilities were corrected in {num_rows:,} rows",) if num_rows else ()
+
+
+def _probabilities(target: Any, log: Interaction, learn_from: LearnFrom, state: Any, seed: int, engine: Engine) -> tuple[Any, Any]:
+    if is_policy(target):
+        return _replay(target, log, learn_from, state, seed, engine)
+    if state is not None or learn_from != "none":
+        raise InvalidValue("state and learn_from are for a target that is a Policy; this one is given by its probabilities.")
+    if target is None:
+        raise InvalidProbs("target must be probabilities, a function from a Context to them, or a Policy, got None.")
+    return plain_array("target", target(log.context) if callable(target) else target, error=InvalidProbs), None
 
 
 def _checked(log: Interaction, target: Any, q_hat: Any, matched: Any) -> Iterator[tuple[int, Callable[[], Rounds]]]:
     size = len(log.action)
-    given = [None if value is None else np.asarray(value) for value in (target, q_hat, matched)]
+    columns = (("target", target), ("q_hat", q_hat), ("matched", matched))
+    given = [None if value is None else plain_array(name, value) for name, value in columns]
     if any(value is not None and value.shape[:1] != (size,) for value in given):
         rounds(log, target, q_hat=q_hat, matched=matched)  # says which
 
@@ -218,5 +252,7 @@ def _checked(log: Interaction, target: Any, q_hat: Any, matched: Any) -> Iterato
 def _replay(policy: Any, log: Interaction, learn_from: LearnFrom, state: Any, seed: int, engine: Engine) -> tuple[np.ndarray, np.ndarray]:
     from recsdk.drivers.replay import replay  # it may load JAX, which probabilities do not need
 
+    if engine == "auto" and "numpy" in policy.runs_on and len(log.action) <= FEW_ROUNDS:
+        engine = "numpy"
     played = replay(policy, log, learn_from=learn_from, state=state, seed=seed, engine=engine)
     return np.asarray(played.decision.probs), np.asarray(played.matched)

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from recsdk.checks import given_probs
 from recsdk.errors import InvalidProbs, InvalidValue
-from recsdk.ope._rounds import Rounds, check_distributions, need
+from recsdk.ope._rounds import Rounds, need
 from recsdk.ope.terms import Terms, average
 
 
@@ -31,8 +32,7 @@ def mips(rounds: Rounds, *, logging: Any, likelihood: Any) -> Terms:
         Saito, Joachims, "Off-policy evaluation for large action spaces via embeddings", ICML, 2022.
     """
     probs = need("the target's whole distribution, float64[T, K]", rounds.probs, "mips")
-    logging, likelihood = np.asarray(logging, np.float64), np.asarray(likelihood, np.float64)
-    check_distributions("logging", logging, rounds.mask)
+    logging, likelihood = given_probs("logging", logging, rounds.mask).values, np.asarray(likelihood, np.float64)
     rows = np.arange(len(rounds.action))
     wrong = ~np.isclose(logging[rows, rounds.action], rounds.propensity, rtol=1e-6, atol=0)
     if wrong.any():

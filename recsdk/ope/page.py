@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 
 from recsdk.errors import MissingExtra
 from recsdk.ope import _pictures
-from recsdk.ope.answers import LOGGER, Answers
+from recsdk.ope.answers import Answers
+from recsdk.ope.intervals.asked import name_of
+from recsdk.ope.options import LOGGER
 from recsdk.ope.report import shown
 
 STYLE = """
@@ -89,10 +91,10 @@ def sections(found: Answers) -> list[Section]:
 def _values(found: Answers) -> Section:
     from recsdk.ope import _charts
 
-    points, level = _pictures.values(found), f"{100 * found.question.level:g} %"
-    against = found.question.against
+    points, level = _pictures.values(found), f"{100 * found.options.level:g} %"
+    against = found.options.against
     note = (
-        f"A dot is the estimate, its bar the {level} interval ({found.question.interval.replace('_', ' ')}), the dashed line the mean "
+        f"A dot is the estimate, its bar the {level} interval ({name_of(found.options).replace('_', ' ')}), the dashed line the mean "
         "reward of the policy that wrote the log. Estimates on one log move together, so judge a difference by its own interval in "
         "the table: it is paired, holds for all targets at once, and supposes independent rounds, a logger that did not learn from them, "
         f"and one look. {_withheld(found)}"
@@ -157,10 +159,10 @@ def _propensities(found: Answers) -> Section:
 def _over_time(found: Answers) -> Section:
     from recsdk.ope import _charts
 
-    points, level = _pictures.over_time(found), f"{100 * found.question.level:g} %"
+    points, level = _pictures.over_time(found), f"{100 * found.options.level:g} %"
     if _pictures.has_sequence(found):
         band = f"The band is a {level} confidence sequence: it holds at every look at once, however rewards drift."
-    elif found.question.reward_range is None:
+    elif found.options.reward_range is None:
         band = "Declare the range of rewards (--reward-range) for a confidence sequence, a band that holds at every look."
     else:
         band = "No confidence sequence is known for rounds that stand for different numbers of rounds."
@@ -197,7 +199,7 @@ def _sensitivity(found: Answers) -> Section:
 def _verdicts(found: Answers) -> str:
     parts = []
     for name, each in found.targets.items():
-        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in each.reasons)
+        reasons = "".join(f"<li>{escape(reason)}</li>" for reason in (*each.reasons, *each.notes))
         diagnostics = _table(("diagnostic", ""), [(key, shown(value)) for key, value in each.diagnostics._asdict().items()])
         size = f"effective size {each.diagnostics.effective_size:,.0f} of {each.diagnostics.num_rounds:,} rounds"
         parts.append(

@@ -33,7 +33,9 @@ def report(evaluation: Evaluation) -> Group:
     for clip, num_clipped, value in evaluation.clipped:
         sensitivity.add_row(f"{clip:.4g}", f"{num_clipped:,}", f"{value:.6g}")
     verdict = Text.assemble("verdict: ", (evaluation.verdict, STYLES[evaluation.verdict]))
-    return Group(estimates, diagnostics, sensitivity, verdict, *(Text(f"  {reason}") for reason in evaluation.reasons))
+    return Group(
+        estimates, diagnostics, sensitivity, verdict, *(Text(f"  {reason}") for reason in (*evaluation.reasons, *evaluation.notes))
+    )
 
 
 def shown(value: float) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from recsdk.base import Context, Policy
 from recsdk.errors import InvalidLog, InvalidValue
 from recsdk.ope._rounds import Rounds, need
+from recsdk.ope.pages import refuse_copies
 from recsdk.ope.terms import Terms, average
 
 MAX_SLATES = 20_000
@@ -46,7 +47,7 @@ def gather(rounds: Rounds, position: Any) -> Slates:
         position: i64[T], from 0 at the top.
 
     Raises:
-        InvalidLog: positions that do not run from 0 in steps of 1.
+        InvalidLog: positions that do not run from 0 in steps of 1, or a slate's reward that was copied to each of its positions.
     """
     position = np.asarray(position)
     if position.shape != rounds.action.shape or position.dtype != np.int64:
@@ -56,6 +57,7 @@ def gather(rounds: Rounds, position: Any) -> Slates:
         row = int(bad.argmax())
         raise InvalidLog(f"position must be 0 or one more than in the row before, got {position[row]} in row {row}.")
     slate = (position == 0).cumsum() - 1
+    refuse_copies(slate, rounds.reward)
     shape = int(slate[-1]) + 1, int(position.max()) + 1
 
     def spread(column: np.ndarray, padding: float) -> np.ndarray:

@@ -56,6 +56,8 @@ class Tally(NamedTuple):
         least_propensity: the smallest of a row of positive weight.
         floor: the smallest number of candidates * propensity: the largest share of uniform exploration that the log may have had.
         uniform: f64[NUM_BETS], logarithms of the fortunes of bets on the uniform policy's weights.
+        num_rounded: rows in which rounding errors of given probabilities were corrected.
+        num_below: rows that look like lower positions of a page: the candidates of the row before without the one that it took.
     """
 
     num_rounds: int
@@ -71,6 +73,8 @@ class Tally(NamedTuple):
     least_propensity: float
     floor: float
     uniform: np.ndarray
+    num_rounded: int = 0
+    num_below: int = 0
 
 
 def tally(
@@ -126,6 +130,8 @@ def tally(
         least_propensity=float(rounds.propensity.min(initial=1.0, where=live)),
         floor=float(1 / of_uniform.max(initial=0.0, where=live)) if live.any() else 1.0,
         uniform=log_factors(of_uniform) @ live,
+        num_rounded=0 if rounds.rounded is None else int(np.count_nonzero(rounds.rounded)),
+        num_below=_num_below(rounds),
     )
 
 
@@ -145,6 +151,8 @@ def add(a: Tally, b: Tally) -> Tally:
         min(a.least_propensity, b.least_propensity),
         min(a.floor, b.floor),
         a.uniform + b.uniform,
+        a.num_rounded + b.num_rounded,
+        a.num_below + b.num_below,
     )
 
 
@@ -159,6 +167,16 @@ def length_of(num_rounds: int) -> int:
     while num_rounds > length * MAX_PIECES:
         length *= 2
     return length
+
+
+def _num_below(rounds: Rounds) -> int:
+    mask, item = rounds.mask, rounds.item
+    if mask.all():
+        return 0
+    above, below, took = mask[:-1], mask[1:], rounds.action[:-1]
+    rows = np.flatnonzero(~below[np.arange(len(took)), took] & (rounds.mask.sum(1)[1:] > 0))
+    fewer = (above[rows] >= below[rows]).all(1) & ((item[1:][rows] == item[:-1][rows]) | ~above[rows]).all(1)
+    return int(np.count_nonzero(fewer & (above[rows].sum(1) == below[rows].sum(1) + 1)))
 
 
 def _pieces(columns: np.ndarray, first_row: int, length: int) -> Pieces:

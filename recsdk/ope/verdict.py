@@ -20,6 +20,7 @@ CAUTION_SHARE = 0.1  # of all rounds, that one may weigh as much as
 CAUTION_REWARDS = 100
 CAUTION_K = 0.7  # Vehtari et al., "Pareto smoothed importance sampling", JMLR, 2024
 CAUTION_JOIN = 0.95
+CAUTION_BELOW = 0.05
 FLOOR = 0.05
 
 Verdict = Literal["trust", "caution", "refuse"]
@@ -69,6 +70,11 @@ def _refusals(found: Diagnostics) -> Iterator[str]:
 def _cautions(found: Diagnostics) -> Iterator[str]:
     if found.unsupported_mass > CAUTION_UNSUPPORTED:
         yield f"{_unsupported(found)}, above {CAUTION_UNSUPPORTED:.0%}: {_explore(found)}"
+    if found.below_share > CAUTION_BELOW:
+        yield (
+            f"{found.below_share:.0%} of the rows look like lower positions of a page, each valued given what the logging policy put above "
+            "it, which the target may not: evaluate whole pages with `recsdk.ope.slates`, or the top position alone"
+        )
     if math.isnan(found.unsupported_mass):
         yield "target mass on items that the log never took is unknown: give the target's whole distribution"
     if found.uniform_weight_z < -REFUSE_Z:

@@ -43,7 +43,7 @@ def test_what_it_learns_from_is_passed_on():
     log, _ = uniform_log(0, size=800)
     policy = recsdk.EpsilonGreedy(epsilon=0.5)
     for learn_from in ("none", "matched", "all"):
-        played = recsdk.replay(policy, log, learn_from=learn_from, seed=3)
+        played = recsdk.replay(policy, log, learn_from=learn_from, seed=3, engine="numpy")
         expected = ope.rounds(log, np.asarray(played.decision.probs), matched=np.asarray(played.matched))
         found = ope.evaluate(log, policy, learn_from=learn_from, seed=3, estimators=("ips", "matched"))
         for name, terms in (("ips", ope.ips(expected)), ("matched", ope.matched_mean(expected))):

@@ -79,11 +79,11 @@ def test_one_round_without_a_leading_t_is_refused():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ([0.5, 0.4, 0.0], r"target's sum\[1\] must be 1 within 1e-9, got 0.9"),
+        ([0.5, 0.4, 0.0], r"target's sum\[1\] must be 1 within 3e-06, got 0.9"),
         ([1.2, -0.2, 0.0], r"target\[1\] must be finite and >= 0"),
         ([np.nan, 0.5, 0.5], r"target\[1\] must be finite and >= 0"),
         ([np.inf, 0.5, 0.5], r"target\[1\] must be finite and >= 0"),
-        ([0.5, 0.5, 2e-9], r"target's sum\[1\] must be 1"),
+        ([0.5, 0.5, 4e-6], r"target's sum\[1\] must be 1"),
     ],
 )
 def test_a_target_that_is_no_distribution_is_refused_by_its_row(row, message):
@@ -129,3 +129,33 @@ def test_nothing_given_is_changed():
     ope.dr(ope.rounds(LOG, target, q_hat=q_hat))
     for column, kept in zip((LOG.action, LOG.reward, LOG.propensity, LOG.weight, target, q_hat), [*before, UNIFORM, UNIFORM], strict=True):
         assert np.array_equal(column, kept)
+
+
+def test_rounding_errors_are_corrected_and_said():
+    rounded = np.tile(np.array([0.2, 0.3, 0.5], np.float32) * np.float32(1.0000003), (3, 1))
+    checked = ope.rounds(LOG._replace(propensity=np.array([0.5, 1.0000001, 0.2])), rounded)
+    assert checked.probs.sum(1) == pytest.approx(1, abs=1e-15)
+    assert checked.propensity.max() == 1
+    assert checked.rounded.all()
+    assert ope.rounds(LOG, UNIFORM).rounded.tolist() == [False] * 3
+    single = ope.rounds(LOG, [0.5, 1.0000001, 0.2])
+    assert (single.target.max(), single.rounded.tolist()) == (1, [False, True, False])
+    with pytest.raises(InvalidLog, match=r"propensity must be in \(0, 1\], got 1.00001 in row 1"):
+        ope.rounds(LOG._replace(propensity=np.array([0.5, 1.00001, 0.2])), UNIFORM)
+
+
+@pytest.mark.parametrize("field", ["reward", "propensity", "action", "weight"])
+def test_a_masked_entry_of_a_log_is_refused_by_its_row(field):
+    masked = np.ma.array(getattr(LOG, field), mask=[False, False, True])
+    with pytest.raises(InvalidLog, match=rf"{field}\[2\] must be a value, got a masked one \(1 of 3 rows are masked\)"):
+        ope.rounds(LOG._replace(**{field: masked}), UNIFORM)
+
+
+def test_a_masked_entry_of_a_target_or_reward_model_is_refused_by_its_row():
+    masked = np.ma.array(UNIFORM, mask=[[False] * 3, [True, False, False], [False] * 3])
+    with pytest.raises(InvalidProbs, match=r"target\[1\] must be a value, got a masked one"):
+        ope.rounds(LOG, masked)
+    with pytest.raises(InvalidProbs, match=r"target\[1\] must be a value, got a masked one"):
+        ope.evaluate(LOG, masked)
+    with pytest.raises(InvalidScores, match=r"q_hat\[1\] must be a value, got a masked one"):
+        ope.rounds(LOG, UNIFORM, q_hat=masked)

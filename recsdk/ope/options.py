@@ -1,0 +1,103 @@
+"""What may be asked of an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from recsdk.checks import integer, is_number, number
+from recsdk.errors import InvalidValue, nearest, one_of
+from recsdk.ope.estimate import Estimate, check_level
+from recsdk.ope.estimators import Estimator, named
+from recsdk.ope.intervals._caveats import Logger, Rewards
+
+LOGGER = "logging policy"
+DRAWN = ("bootstrap", "moving_block")
+BOUNDED = ("empirical_likelihood", "empirical_bernstein", "clopper_pearson")
+SEQUENCES = ("confidence_sequence", "drifting_sequence")
+INTERVALS = ("delta", *DRAWN, *BOUNDED, *SEQUENCES)
+NUM_DRAWS = 1000
+
+
+def _estimators(given: Any) -> dict[str, Estimator] | tuple[str, ...] | None:
+    if given is None:
+        return None
+    found = named(given)
+    return found if hasattr(given, "keys") else tuple(found)
+
+
+def _check_interval(instance: Any, field: Any, interval: Any) -> None:
+    del instance
+    if isinstance(interval, str):
+        one_of(field.name, interval, INTERVALS)
+    elif interval is not None and not callable(interval):
+        raise InvalidValue(f"interval must be one of {INTERVALS}, or a function of Terms and level, got {interval!r}.")
+
+
+def _check_range(instance: Any, field: Any, bounds: Any) -> None:
+    del instance
+    if bounds is not None and not (isinstance(bounds, (tuple, list)) and len(bounds) == 2 and all(map(is_number, bounds))):
+        raise InvalidValue(f"{field.name} must be two finite numbers, the least and the greatest reward possible, got {bounds!r}.")
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """Options of an evaluation. `evaluate` and `finish` take them as keywords, or as one record.
+
+    Attributes:
+        estimators: names among `ESTIMATORS`, or functions of `Rounds` by names of your own. By default "ips" and "snips", and "dr" if the
+            log has features or there is a `q_hat`, and the target is known for every candidate.
+        interval: one of `INTERVALS`, or a function from `Terms` and `level` to an `Estimate`; by default "bootstrap" if there are
+            `num_draws`, else "delta". The last five names of `INTERVALS` are for IPS alone and need the bounds below.
+        num_draws: resampled logs of the bootstrap, of moving blocks and of comparisons; 0 for 1,000 where they are needed.
+        level: nominal coverage of the intervals.
+        reward_range: the least and the greatest reward possible, known beforehand.
+        max_weight: the largest importance weight possible, known beforehand.
+        default_reward: reward of a decision of which nothing was heard.
+        num_decisions: how many decisions were made, also those that the log leaves out because they got no reward.
+        logger: "adaptive" if the logging policy learned from the rounds of this log.
+        rewards: "dependent" if a round's reward depends on the rounds before it: by the hour, a campaign, or the visits of one user.
+        num_looks: how often the log was looked at as it grew in order to decide when to stop, this time included.
+        against: name of the target that all others are compared with.
+        seed: of the reward model's folds, of a policy's draws and of the bootstrap.
+        force: gives values also where the verdict is "refuse".
+
+    Raises:
+        InvalidValue: an option out of its range.
+
+    Example:
+        >>> Options(level=0.9).num_looks
+        1
+    """
+
+    estimators: Any = attrs.field(default=None, converter=_estimators)
+    interval: str | Callable[..., Estimate] | None = attrs.field(default=None, validator=_check_interval)
+    num_draws: int = attrs.field(default=0, validator=integer(at_least=0))
+    level: float = attrs.field(default=0.95, validator=lambda _instance, _field, value: check_level(value))
+    reward_range: tuple[float, float] | None = attrs.field(default=None, validator=_check_range)
+    max_weight: float | None = attrs.field(default=None, validator=attrs.validators.optional(number(above=0)))
+    default_reward: float = attrs.field(default=0.0, validator=number())
+    num_decisions: int | None = None
+    logger: Logger = attrs.field(default="fixed", validator=lambda _instance, _field, value: one_of("logger", value, ("fixed", "adaptive")))
+    rewards: Rewards = attrs.field(
+        default="independent", validator=lambda _instance, _field, value: one_of("rewards", value, ("independent", "dependent"))
+    )
+    num_looks: int = attrs.field(default=1, validator=integer(at_least=1))
+    against: str = LOGGER
+    seed: int = attrs.field(default=0, validator=integer(at_least=0))
+    force: bool = False
+
+
+def changed(options: Options | None, changes: dict[str, Any]) -> Options:
+    """Returns options with changes.
+
+    Raises:
+        InvalidValue: an option that is not known, with the nearest one.
+    """
+    known = [field.name for field in attrs.fields(Options)]
+    for name in changes:
+        if name not in known:
+            raise InvalidValue(f"No option is named {name!r}.{nearest(name, known)} Options: {known}.")
+    return attrs.evolve(options or Options(), **changes)
