@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -54,6 +55,7 @@ def loads(component: Any, template: Any, data: bytes) -> Any:
         if data.startswith(beginning):
             return import_module(module).read(template, data)
     try:
+        _refuse_bomb(component, data)
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
             outline = json.loads(stored["outline"].tobytes())
             arrays = iter([stored[f"leaf{index}"] for index in range(len(stored.files) - 1)])
@@ -63,6 +65,14 @@ def loads(component: Any, template: Any, data: bytes) -> Any:
     except Exception as error:  # damaged bytes make the readers of zip, npy and JSON fail in any way
         raise LedgerCorrupt(f"The stored state of {component!r} cannot be read: {type(error).__name__}: {error}.") from error
     return _unpacked(component, packed)
+
+
+def _refuse_bomb(component: Any, data: bytes) -> None:
+    """Refuses an archive that would unpack to more than its own size: `dumps` does not compress."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        size = sum(info.file_size for info in archive.infolist())
+    if size > len(data):
+        raise LedgerCorrupt(f"The stored state of {component!r} cannot be read: its {len(data):,} bytes would unpack to {size:,}.")
 
 
 def is_native(component: Any) -> bool:

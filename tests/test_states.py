@@ -1,6 +1,9 @@
 """States to bytes and back."""
 
+import io
 import json
+import time
+import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -155,7 +158,7 @@ def test_damaged_bytes_are_refused_or_harmless(data):
 @settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused(data):
-    with pytest.raises(LedgerCorrupt, match="'part'"):
+    with pytest.raises(LedgerCorrupt, match=r"'part'|two-tower"):
         states.loads("part", TEMPLATE, data)
 
 
@@ -204,3 +207,24 @@ def test_a_floor_changes_nothing_in_the_bytes():
     state = LinTS().init(np.ones(3))
     assert states.dumps(WithFloor(policy=LinTS()), state) == states.dumps(LinTS(), state)
     assert same(states.loads(WithFloor(policy=LinTS()), state, states.dumps(LinTS(), state)), state)
+
+
+def test_an_archive_that_unpacks_to_more_than_its_size_is_refused_before_it_is_unpacked():
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, outline=np.frombuffer(b'"array"', np.uint8), leaf0=np.zeros(30_000_000))
+    assert len(buffer.getvalue()) < 1_000_000
+    start = time.process_time()
+    with pytest.raises(LedgerCorrupt, match=r"cannot be read: its [\d,]+ bytes would unpack to 240,000,\d+"):
+        states.loads(LinTS(), np.zeros(1), buffer.getvalue())
+    assert time.process_time() - start < 0.1
+
+
+def test_a_leaf_that_claims_more_than_is_there_is_refused():
+    written = io.BytesIO()
+    np.lib.format.write_array_header_1_0(written, {"descr": "<f8", "fortran_order": False, "shape": (10**13,)})
+    buffer = io.BytesIO()
+    np.savez(buffer, outline=np.frombuffer(b'"array"', np.uint8))
+    with zipfile.ZipFile(buffer, "a") as archive:
+        archive.writestr("leaf0.npy", written.getvalue() + bytes(64))
+    with pytest.raises(LedgerCorrupt, match="cannot be read"):
+        states.loads(LinTS(), np.zeros(1), buffer.getvalue())

@@ -82,6 +82,8 @@ class Popularity:
         if request.time - reference > RESCALE_AFTER * self.half_life:
             sums *= 2.0 ** ((reference - request.time) / self.half_life)
             reference = request.time
+        elif reference - request.time > RESCALE_AFTER * self.half_life:
+            reference = request.time  # a clock was wrong then: if its time stayed the reference, no reward would count again
         sums[slot] += reward * 2.0 ** ((request.time - reference) / self.half_life)
         # The total is summed anew: kept by differences it would drift, and divides.
         total = np.asarray(np.abs(sums).sum())

@@ -15,7 +15,8 @@ from recsdk.checks import number
 class Recency:
     """Scores an item by 2^(-age / half_life): 1 when it enters the catalogue, towards 0 as it ages.
 
-    An item that enters after the request, as in a replayed log, has age 0.
+    An item dated after the request counts as one dated as long before it, so that a wrong time in the far future does not make it new for
+    good.
 
     Attributes:
         half_life: seconds after which an item counts as half new.
@@ -43,5 +44,5 @@ class Recency:
     def score(self, state: tuple[()], request: Request, candidates: Items) -> Array:
         """Returns f32[K, 1] in [0, 1]."""
         del state
-        age = np.maximum(request.time - candidates.added, 0)
+        age = np.abs(request.time - candidates.added)
         return np.exp2(-age / self.half_life).astype(np.float32)[:, None]

@@ -79,3 +79,12 @@ def test_slots_far_beyond_the_log_find_room():
 def test_a_half_life_that_is_none_is_refused(half_life):
     with pytest.raises(InvalidValue, match=r"Popularity\.half_life must be a finite number > 0"):
         Popularity(half_life=half_life)
+
+
+@pytest.mark.parametrize("wrong", [70 * 365 * DAY, 500 * 7 * DAY])
+def test_one_wrong_time_of_a_clock_does_not_freeze_it(wrong):
+    now = 20_000 * DAY
+    state = live(fit([("a", now, 5.0)]), [(0, now, 1.0), (1, now + wrong, 1.0), *[(2, now + day * DAY, 1.0) for day in range(30)]])
+    column = scores(state)
+    assert column[2] > column[1] > 0
+    assert column[2] > 0.9
