@@ -71,6 +71,10 @@ class Listing(NamedTuple):
         plugins: the plugins of every kind, sorted by kind, name and distribution.
         unreadable: one line for each distribution whose metadata names recsdk but is damaged, and for each entry-point group with a
             misspelt name.
+
+    Example:
+        >>> {plugin.kind for plugin in listing().plugins} <= set(KINDS)
+        True
     """
 
     plugins: tuple[Plugin, ...]

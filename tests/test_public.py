@@ -118,7 +118,6 @@ WITHOUT_EXAMPLE = """
     recsdk.ope.report: report
     recsdk.ope.slates: SlateMoments Slates cascade_dr every_slate gather independent_ips interaction_ips interaction_snips plackett_luce
         pseudo_inverse slate_ips slate_moments slate_snips
-    recsdk.plugins: Listing Plugin build find hyperparameters installed listing resolve
     recsdk.policies.bag: Bag
     recsdk.policies.boltzmann: Boltzmann
     recsdk.policies.budgeted: Budgeted
@@ -137,7 +136,6 @@ WITHOUT_EXAMPLE = """
     recsdk.policies.squarecb: SquareCB
     recsdk.policies.uniform: Uniform
     recsdk.policies.wide_deep: WideDeep
-    recsdk.testing: example_log parametrize_encoders parametrize_scorers
 """
 """Public names whose docstrings still lack an example, by module. Give a name its example, then delete it here. Add none."""
 

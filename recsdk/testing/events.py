@@ -14,7 +14,24 @@ DAY = 86400.0
 
 
 def example_log(num_events: int = 200, num_items: int = 12, num_users: int = 8) -> Events:
-    """Makes a log of users who take items: features that are numbers, text and lists, some missing, and rewards of 0 and 1."""
+    """Makes a small log of users who take items, for the laws of scorers and encoders.
+
+    Features are numbers, text and lists, some of them missing; a user takes one item in four, with a reward of 1, else 0.
+
+    Args:
+        num_events: T.
+        num_items: N.
+        num_users: number of different users.
+
+    Returns:
+        The events, one a minute, with the items' catalogue.
+
+    Example:
+        >>> from recsdk import testing
+        >>> log = testing.example_log(num_events=3)
+        >>> log.reward.tolist(), sorted(log.requests)
+        ([0.0, 0.0, 0.0], ['age', 'device', 'likes', 'user_id'])
+    """
     rng = np.random.default_rng(0)
     tags = ["new", "red", "wool", "sale"]
     items = [

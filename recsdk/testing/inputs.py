@@ -1,4 +1,4 @@
-"""What the laws are tried on: contexts and logs made of fixed random numbers, the same in every run."""
+"""The inputs of the laws: contexts and logs made of fixed random numbers, the same in every run."""
 
 from __future__ import annotations
 

@@ -54,12 +54,32 @@ def parametrize_scorers(*scorers: Scorer[Any], log: Events | None = None, skip: 
         scorers: to be tried, by their configurations.
         log: to learn from, with the features that the scorers need; None for `recsdk.testing.example_log()`.
         skip: law -> reason.
+
+    Example:
+        >>> from recsdk import testing
+        >>> from recsdk.scorers.recency import Recency
+        >>> @testing.parametrize_scorers(Recency())
+        ... def test_conforms(scorer, check):
+        ...     check(scorer)
     """
     return _parametrize("scorer", scorers, SCORER_CHECKS, skip, log=log)
 
 
 def parametrize_encoders(*encoders: Encoder[Any], log: Events | None = None, skip: Mapping[str, str] | None = None) -> pytest.MarkDecorator:
-    """Runs a test for each encoder and law of `ENCODER_CHECKS`; the test takes `encoder` and `check`. See `parametrize_scorers`."""
+    """Runs a test for each encoder and law of `ENCODER_CHECKS`; the test takes `encoder` and `check`.
+
+    Args:
+        encoders: to be tried, by their configurations.
+        log: to learn from, with the features that the encoders need; None for `recsdk.testing.example_log()`.
+        skip: law -> reason.
+
+    Example:
+        >>> from recsdk import testing
+        >>> from recsdk.encoders.two_tower import TwoTower
+        >>> @testing.parametrize_encoders(TwoTower(dim=8, progress=False))
+        ... def test_conforms(encoder, check):
+        ...     check(encoder)
+    """
     return _parametrize("encoder", encoders, ENCODER_CHECKS, skip, log=log)
 
 

@@ -1,4 +1,4 @@
-"""What the checks do with a policy's state: learn, save, load, compare."""
+"""A policy's state in the laws: learn, save, load, compare."""
 
 from __future__ import annotations
 

@@ -57,12 +57,12 @@ class Trial:
 
 
 class Finding(NamedTuple):
-    """What came of one law.
+    """The outcome of one law.
 
     Attributes:
-        kind: of the plugin.
-        name: of the plugin.
-        law: such as "honesty"; "construction" where the plugin cannot even be made.
+        kind: kind of the plugin.
+        name: name of the plugin.
+        law: such as "draws"; "construction" where the plugin cannot even be made.
         outcome: "pass", "skip" or "fail".
         reason: why it was skipped or failed; else empty.
     """

@@ -18,7 +18,7 @@ NUM_ROUNDS = 10_000
 
 
 class Draws(NamedTuple):
-    """What `decide` logged.
+    """The decisions of T rounds, as `decide` logged them.
 
     Attributes:
         features: f64[T, K, D].
@@ -36,7 +36,7 @@ class Draws(NamedTuple):
 
 
 class Watched(NamedTuple):
-    """A policy's life in the world.
+    """A policy's decisions in the world, and what they cost.
 
     Attributes:
         draws: of its T rounds.
