@@ -32,6 +32,7 @@ RecsdkError
 `- InsufficientOverlap (ValueError)  a log that cannot answer for this target policy
 RecsdkWarning (UserWarning)
 |- IgnoredInput                      input that nothing reads, or that was left out; said once
+|- Untrained                         an encoder that was given no history
 `- ChangedSetting                    a folder opened with another setting than before
 """
 
@@ -167,6 +168,10 @@ class RecsdkWarning(UserWarning):
 
 class IgnoredInput(RecsdkWarning):
     """Input that nothing reads, or that was left out. It is said once; `warnings.simplefilter("error", IgnoredInput)` makes it an error."""
+
+
+class Untrained(RecsdkWarning):
+    """An encoder that was given no history, so that it knows nothing."""
 
 
 class ChangedSetting(RecsdkWarning):

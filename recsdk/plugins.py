@@ -205,6 +205,16 @@ def hyperparameters(factory: Callable[..., Any]) -> dict[str, bool]:
     return {parameter.name: parameter.default is parameter.empty for parameter in _parameters(factory) if parameter.kind in named}
 
 
+def names() -> dict[str, str]:
+    """Returns the name of every installed plugin by where its object is, `module:attribute`; nothing is imported.
+
+    Example:
+        >>> names()["recsdk.scorers.recency:Recency"]
+        'recency'
+    """
+    return {plugin.value: plugin.name for plugin in _listing(tuple(sys.path)).plugins}
+
+
 def contract(kind: str) -> list[str]:
     """Names the methods and properties that a part of one kind must have.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,9 @@ from recsdk.errors import InvalidAnswer, InvalidScores, InvalidValue, LedgerMism
 from recsdk.ledger import Ledger
 from recsdk.live import features
 from recsdk.live.guard import Features, frozen_items, guarded, only_reading
+from recsdk.live.identity import differences, identity
+from recsdk.live.layout import Layout
+from recsdk.live.made import Fitted, Made, digest, version_of
 
 LARGEST_SCORE = 1e30
 """Some libraries mark what they have filtered by -3.4e38, the least float32: that is no score."""
@@ -39,45 +41,90 @@ class Evidence:
             require_integer(f"{type(encoder).__name__}.dim", encoder.dim, at_least=1)
         self.dim = 0 if encoder is None else encoder.dim
         self.version = "none"
-        self.num_events = 0  # of the history that the models were fitted to
+        self.num_events = 0  # of the history that the encoder was fitted to
+        self.layout = Layout("none", 0, ())
+        self.known: dict[int, tuple[str, ...]] = {}  # columns of every scorer that was ever fitted in the folder
+        self._fitted: tuple[int, ...] = ()  # the scorers' numbers among these
         self._online = [(index, scorer) for index, scorer in enumerate(self.scorers) if isinstance(scorer, Online)]
         self._encoder_state: Any = None
         self.states: list[Any] = []  # of the scorers
 
-    def fit(self, log: Events, ledger: Ledger) -> None:
-        """Fits every model to the history and keeps the result in the ledger."""
-        if self.encoder is not None:
-            self._encoder_state = self.encoder.fit(log)
-            ledger.put("fitted/encoder", states.dumps(self.encoder, self._encoder_state))
-        self.states = [scorer.fit(log) for scorer in self.scorers]
-        ledger.put("fitted/num_events", str(len(log.item)).encode())
-        self.keep(ledger, "fitted")
-        self.load(ledger)  # what cannot be read back is refused while the folder can still be made otherwise
-        self.restore(ledger, "fitted")
+    def settle(self, known: Made | None, history: Callable[[], Events], ledger: Ledger) -> Made:
+        """Reads the models that the folder has, fits those that are new in it, and keeps them in the ledger.
 
-    def load(self, ledger: Ledger) -> None:
-        """Reads the encoder that `fit` kept."""
-        self.num_events = int(_stored(ledger, "fitted/num_events"))
-        if self.encoder is not None:
-            data = _stored(ledger, "fitted/encoder")
-            template = None if states.is_native(self.encoder) else self.encoder.init()
-            self._close_encoder()
-            self._encoder_state = states.loads(self.encoder, template, data)
-            self.version = hashlib.sha256(data).hexdigest()[:16]
+        Args:
+            known: what the folder has; None for a new one.
+            history: gives the events that new models are fitted to.
+            ledger: in a transaction, so that a folder is made, or changed, or neither.
+
+        Raises:
+            LedgerMismatch: another encoder than the folder has, and no history to fit it to.
+        """
+        new = Made(None, "none", "none", 0, 0, (), (), ()) if known is None else known
+        new = self._settled_encoder(known is None, new, history, ledger)
+        numbers = [self._number_of(scorer, new) for scorer in self.scorers]
+        for place, scorer in enumerate(self.scorers):
+            if numbers[place] is None:
+                numbers[place] = len(new.scorers)
+                ledger.put(f"fitted/scorer{len(new.scorers)}", states.dumps(scorer, scorer.fit(history())))
+                new = new._replace(scorers=(*new.scorers, Fitted(identity(scorer), scorer.columns)))
+        new = new._replace(present=tuple(number for number in numbers if number is not None))
+        if known is None or new.scorers != known.scorers or new.version != known.version:
+            new = new._replace(history=tuple(dict.fromkeys((*new.history, digest(history())))))
+        self._fitted = new.present
+        new = new._replace(vectors=self.version, dim=self.dim)
+        self.layout = new.layout
+        self.known = new.columns
+        self.restore(ledger, "fitted")  # what cannot be read back is refused while the folder can still be made otherwise
+        return new
+
+    def _settled_encoder(self, is_new_folder: bool, made: Made, history: Callable[[], Events], ledger: Ledger) -> Made:
+        if self.encoder is None:
+            self.num_events = len(history().item) if is_new_folder else made.num_events
+            return made._replace(num_events=self.num_events)
+        changes = differences(made.encoder, self.encoder)
+        if changes:
+            log = history()
+            if not len(log.item) and not is_new_folder:
+                raise LedgerMismatch(
+                    f"The folder has another encoder than the one given: {'; '.join(changes)}. Give the encoder it has, or history= to fit "
+                    "this one to: then what was learned is folded again from the log, with the new vectors."
+                )
+            data = states.dumps(self.encoder, self.encoder.fit(log))
+            ledger.put("fitted/encoder", data)
+            made = made._replace(encoder=identity(self.encoder), version=version_of(data), num_events=len(log.item))
+        self._close_encoder()
+        template = None if states.is_native(self.encoder) else self.encoder.init()
+        self._encoder_state = states.loads(self.encoder, template, _stored(ledger, "fitted/encoder"))
+        self.version, self.num_events = made.version, made.num_events
+        return made
+
+    def _number_of(self, scorer: Scorer[Any], made: Made) -> int | None:
+        same = (
+            number
+            for number, fitted in enumerate(made.scorers)
+            if fitted.columns == scorer.columns and not differences(fitted.part, scorer)
+        )
+        return next(same, None)
 
     def keep(self, ledger: Ledger, where: str) -> None:
         """Writes the scorers' states, which rewards change, under a name."""
-        for index, (scorer, state) in enumerate(zip(self.scorers, self.states, strict=True)):
-            ledger.put(f"{where}/scorer{index}", states.dumps(scorer, state))
+        for number, scorer, state in zip(self._fitted, self.scorers, self.states, strict=True):
+            ledger.put(f"{where}/scorer{number}", states.dumps(scorer, state))
 
     def restore(self, ledger: Ledger, where: str) -> None:
         """Reads what `keep` wrote under a name."""
         restored = [
-            states.loads(scorer, None if states.is_native(scorer) else scorer.init(), _stored(ledger, f"{where}/scorer{index}"))
-            for index, scorer in enumerate(self.scorers)
+            states.loads(scorer, None if states.is_native(scorer) else scorer.init(), _stored(ledger, f"{where}/scorer{number}"))
+            for number, scorer in zip(self._fitted, self.scorers, strict=True)
         ]
         self._close_scorers()
         self.states = restored
+
+    def described(self) -> list[dict[str, Any]]:
+        """Returns the scorers as a decision records them, in plain JSON: numbers, names and columns."""
+        named = [(number, identity(scorer), scorer) for number, scorer in zip(self._fitted, self.scorers, strict=True)]
+        return [{"fitted": n, "name": told["name"] or told["class"], "columns": list(scorer.columns)} for n, told, scorer in named]
 
     def prior(self) -> np.ndarray:
         """Returns f64[D], what phi's weights are believed to be: an encoder that has seen nothing deserves no trust."""

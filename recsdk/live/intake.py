@@ -17,6 +17,7 @@ from recsdk.checks import check_reward, is_number, require_number
 from recsdk.data import events_from_rows, items_from_rows, requests_table, warn_of_skipped
 from recsdk.drivers.jitted import Jitted
 from recsdk.errors import InvalidLog, InvalidRequest, InvalidReward, InvalidValue, UnknownItem, nearest, one_of
+from recsdk.live.identity import identity
 from recsdk.rows import plain_rows
 from recsdk.scorers.function import FunctionScorer
 
@@ -40,8 +41,8 @@ def part(kind: str, given: Any) -> Any:
     missing = [member for member in wanted_members if not hasattr(found, member)]
     if missing:
         raise InvalidValue(f"{wanted} as an object with {wanted_members}, got {found!r}, which lacks {missing}.")
-    if " at 0x" in repr(found):  # the ledger keeps it, to recognise the part when the folder is opened again
-        raise InvalidValue(f"{wanted} as an object whose repr is the same in every process, such as an attrs class has, got {found!r}.")
+    if kind != "ledgers":
+        identity(found)  # refuses a part that could not be recognised when the folder is opened again
     return found
 
 
@@ -176,6 +177,20 @@ def request(given: Any) -> dict[str, Any]:
     requests_table([given])
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+
+
+def user(given: Any, request: Mapping[str, Any]) -> str | None:
+    """Returns the user's key as text: the one given, or the request's "user_id", or None.
+
+    Raises:
+        InvalidRequest: what is neither a str that is not empty nor a whole number.
+    """
+    field, value = ("user", given) if given is not None else ("user_id", request.get("user_id"))
+    if value is None:
+        return None
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or value == "":
+        raise InvalidRequest(f"{field} must be the user's key, a str that is not empty or a whole number, got {value!r}.")
+    return str(value)
 
 
 def ids(field: str, given: Any) -> list[str]:

@@ -12,8 +12,10 @@ from recsdk.base import Context, Interaction, Items, Policy, Request, learn
 from recsdk.data import items_from_stored
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
+from recsdk.live import features, layout
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.evidence import Evidence
+from recsdk.live.identity import differences, identity
 
 
 class Learner:
@@ -31,6 +33,7 @@ class Learner:
         self.state: Any = None
         self.num_learned = 0
         self._ledger = ledger
+        self._layouts: dict[tuple[str, int], layout.Layout] = {}  # by the text of the parts, which rarely changes, and phi's width
 
     def learn(self, record: DecisionRecord, reward: RewardRecord) -> None:
         """Folds one reward into the state.
@@ -38,16 +41,35 @@ class Learner:
         Raises:
             InvalidValue: what the policy refuses; nothing has changed then, nor has `num_learned`.
         """
-        self.state = learn(self.policy, self.state, interaction(self.policy, record, reward))
+        self.state = learn(self.policy, self.state, interaction(self.policy, self._in_present_layout(record), reward))
         self.num_learned += 1
         if self.evidence.learns:
-            request = Request(json.loads(record.payload)["request"], record.time)
-            self.evidence.learn(request, self._shown(record, reward.position), reward.value)
+            slot = int(record.slots[record.action[reward.position]])
+            self.evidence.learn(_request(record), self._as_shown(record, slot), reward.value)
 
-    def _shown(self, record: DecisionRecord, position: int) -> Items:
+    def _in_present_layout(self, record: DecisionRecord) -> DecisionRecord:
+        """Returns a decision with phi as the present parts would have it: what they did not say then is 0."""
+        old, new = self._layout_of(record), self.evidence.layout
+        if old == new:
+            return record
+        rows = layout.moved(record.features, old, new)
+        if new.dim and old.version != new.version:  # vectors of two versions lie in two spaces: encode again what was asked and shown
+            slots = record.slots if len(rows) == len(record.slots) else record.slots[record.action]
+            vectors = [self.evidence.vectors(self._as_shown(record, slot)) for slot in slots.tolist()]
+            columns = rows[:, new.start : new.start + len(new.columns)]
+            rows = features.phi(self.evidence.user(_request(record)), np.concatenate(vectors), columns).astype(np.float32)
+        return record._replace(features=rows)
+
+    def _layout_of(self, record: DecisionRecord) -> layout.Layout:
+        key = record.parts, record.features.shape[1]
+        if key not in self._layouts:
+            self._layouts[key] = layout.read(*key, self.evidence.known)
+        return self._layouts[key]
+
+    def _as_shown(self, record: DecisionRecord, place: int) -> Items:
         """Returns an item as it was shown: by the time of a recovery the catalogue may hold it with other features."""
-        slot = record.slots[[record.action[position]]].astype(np.int64)
-        item = items_from_stored([json.loads(self._ledger.shown(record.decision_id, int(slot[0])).row)])
+        slot = np.array([place], np.int64)
+        item = items_from_stored([json.loads(self._ledger.shown(record.decision_id, place).row)])
         missing = {
             name: np.full(1, np.nan if column.dtype == np.float64 else None, column.dtype)
             for name, column in self.catalogue.items.features.items()
@@ -82,7 +104,8 @@ class Learner:
 
     def snapshot(self) -> None:
         """Writes the state, all or nothing."""
-        header = json.dumps({"policy": repr(self.policy), "num_learned": self.num_learned})
+        phi = layout.to_json(self.evidence.layout)
+        header = json.dumps({"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi})
         with self._ledger.transaction():
             self._ledger.put("snapshot/header", header.encode())
             self._ledger.put("snapshot/policy", states.dumps(self.policy, self.state))
@@ -101,12 +124,18 @@ class Learner:
     def _restore(self) -> tuple[Any, int]:
         try:
             header, stored = json.loads(self._ledger.get("snapshot/header") or "{}"), self._ledger.get("snapshot/policy")
-            if stored is not None and header["policy"] == repr(self.policy) and header["num_learned"] <= self._ledger.num_rewards():
+            if stored is not None and self._fits(header):
                 self.evidence.restore(self._ledger, "snapshot")
                 return self._read(stored), header["num_learned"]
         except (LedgerCorrupt, LedgerMismatch):
             pass  # a snapshot that is damaged or not all there costs time, not data: the ledger has every reward
         return self._start()
+
+    def _fits(self, header: dict[str, Any]) -> bool:
+        """Tells whether a snapshot is of this policy over this phi, and not ahead of the ledger."""
+        if "phi" not in header or layout.from_json(header["phi"]) != self.evidence.layout or differences(header["policy"], self.policy):
+            return False
+        return bool(header["num_learned"] <= self._ledger.num_rewards())
 
     def _read(self, stored: bytes) -> Any:
         template = self._fresh()
@@ -121,6 +150,10 @@ class Learner:
 
     def _fresh(self) -> Any:
         return self.policy.init(self.evidence.prior())
+
+
+def _request(record: DecisionRecord) -> Request:
+    return Request(json.loads(record.payload)["request"], record.time)
 
 
 def interaction(policy: Policy[Any], record: DecisionRecord, reward: RewardRecord) -> Interaction:

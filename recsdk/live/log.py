@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,9 +18,10 @@ from recsdk import states
 from recsdk.base import Context, Interaction, learn
 from recsdk.checks import require_integer, require_number
 from recsdk.errors import EmptyLog, LedgerMismatch
-from recsdk.ledger import DecisionRecord
+from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.ledger.stores import store
-from recsdk.live import intake
+from recsdk.live import intake, layout, made
+from recsdk.live.identity import differences
 from recsdk.live.learner import interaction
 from recsdk.policies.floor import WithFloor
 
@@ -41,7 +42,8 @@ def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float 
     """Reads what was decided at one position of every slate, and what it earned, from a recommender's folder.
 
     The recommender must have been opened with `log_features="all"`. Every row has its own true propensity: at the first position that of
-    a single choice, below it that of the choice among what was left, given what stands above.
+    a single choice, below it that of the choice among what was left, given what stands above. The features are phi in the folder's present
+    columns; where a decision was made without one of them, or with another encoder, it is 0.
 
     Args:
         folder: the recommender's; it may be open.
@@ -93,9 +95,10 @@ def _chunks(folder: str | Path, position: int, default_reward: float | None, num
         if not chunk:
             rewarded = "rewarded " * (default_reward is None)
             raise EmptyLog(f"The ledger in {str(folder)!r} has no {rewarded}decision with a position {position}.")
+        placed = _placing(stored)
         while chunk:
             values = [rewards.get(record.decision_id, default_reward) for record in chunk]
-            yield _log(chunk, position, np.array(values, np.float64))
+            yield _log([placed(record) for record in chunk], position, np.array(values, np.float64))
             chunk = list(itertools.islice(wanted, num_rows))
 
 
@@ -133,16 +136,37 @@ def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float =
     chosen = WithFloor(policy=chosen, floor=floor) if floor else chosen
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
         header, snapshot = json.loads(stored.get("snapshot/header") or "{}"), stored.get("snapshot/policy")
-        if snapshot is None or header.get("policy") != repr(chosen):
+        changes = ["there is none"] if snapshot is None else differences(header["policy"], chosen)
+        if snapshot is None or changes:
             raise LedgerMismatch(
-                f"The ledger in {str(folder)!r} must hold a snapshot of {chosen!r}, got {header.get('policy')}: call `snapshot`."
+                f"The ledger in {str(folder)!r} must hold a snapshot of {chosen!r}: {'; '.join(changes)}. "
+                "Ask for the policy that the folder was last opened with, or open it with this one and call `snapshot`."
             )
         template = chosen.init(np.zeros(1))
         state = states.loads(chosen, template, snapshot)
         states.close(chosen, template)
+        placed = _placing(stored, header.get("phi"), refusing=True)
         for reward, record in stored.outcomes(header["num_learned"]):
-            state = learn(chosen, state, interaction(chosen, record, reward))
+            state = learn(chosen, state, interaction(chosen, placed(record), reward))
     return Learned(chosen, state)
+
+
+def _placing(stored: Ledger, phi: Any = None, *, refusing: bool = False) -> Callable[[DecisionRecord], DecisionRecord]:
+    """Returns what puts a decision's phi into one layout: `phi`, or the one that the folder has now."""
+    if made.is_of_first_schema(stored):
+        return lambda record: record  # an older recsdk, to which all decisions of a folder had one phi
+    known: Any = made.read(stored)
+    new = known.layout if phi is None else layout.from_json(phi)
+
+    def placed(record: DecisionRecord) -> DecisionRecord:
+        old = layout.read(record.parts, record.features.shape[1], known.columns)
+        if refusing and new.dim and old.version != new.version:
+            raise LedgerMismatch(
+                f"A reward came after the snapshot for decision {record.decision_id!r}, made with another encoder: call `snapshot`."
+            )
+        return record._replace(features=layout.moved(record.features, old, new))
+
+    return placed
 
 
 def _log(records: Sequence[DecisionRecord], position: int, rewards: np.ndarray) -> Interaction:

@@ -19,7 +19,7 @@ import numpy as np
 
 from recsdk.base import Context, Encoder, Events, Items, Policy, Request, Scorer, decide_slate
 from recsdk.checks import require_integer, require_number
-from recsdk.data import items_from_stored, rows_from_items, take
+from recsdk.data import concatenate_items, items_from_stored, rows_from_items, take
 from recsdk.errors import (
     ChangedSetting,
     DecisionConflict,
@@ -30,20 +30,22 @@ from recsdk.errors import (
     InvalidValue,
     LedgerCorrupt,
     LedgerError,
-    LedgerMismatch,
     RecsdkError,
     RewardConflict,
     UnknownDecision,
     UnknownItem,
+    Untrained,
     nearest,
     one_of,
 )
 from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord
-from recsdk.live import intake
+from recsdk.live import intake, made
 from recsdk.live.catalogue import Catalogue, Contents, Rule
 from recsdk.live.evidence import Evidence
 from recsdk.live.guard import Features, frozen, only_reading
+from recsdk.live.identity import identity
 from recsdk.live.learner import Learner
+from recsdk.live.made import digest
 from recsdk.live.notices import Notices
 from recsdk.policies.floor import WithFloor
 
@@ -140,11 +142,13 @@ class Recommender:
             folder: where the ledger is.
             items: the catalogue, as rows with an "id" and features. When the folder is recovered, its own catalogue stands; of
                 these, items it has never held are added.
-            encoder: the deep model, by name or as a config; None for none. It is fitted once, when the folder is made.
-            scorers: evidence about candidates, by name, as configs or as plain functions.
-            policy: by name or as a config. Another policy than last time learns from the whole ledger first.
-            history: what happened before, as rows with "item", "time", "reward" and request features; the models are fitted to
-                it when the folder is made.
+            encoder: the deep model, by name or as a config; None for none. It is fitted to `history` once. Another one in a living folder
+                needs a `history` too; then all is encoded again.
+            scorers: evidence about candidates, by name, as configs or as plain functions. They may change in a living folder: a new column
+                starts with weight 0.
+            policy: by name or as a config; default `wide-deep`. Another policy than last time learns from the whole ledger first.
+            history: what happened before, as rows with "item", "time", "reward" and request features. Models that are new in the folder are
+                fitted to it.
             unknown_items: "skip" leaves out events of `history` about items that are not in `items`, and warns with their number.
             reward_range: the least and the largest reward, such as (0, 1); a reward outside of it is refused, since one outlier can spoil
                 what a policy has learned. It is kept in the folder; None takes the folder's, which at first has none.
@@ -163,12 +167,13 @@ class Recommender:
         Raises:
             PluginError, UnknownPlugin: a part that cannot be had.
             LedgerLocked: another recommender has the folder open.
-            LedgerMismatch: the folder was made with another encoder or other scorers.
+            LedgerMismatch: the folder has another encoder and no `history` is given, or is of a newer recsdk.
             InvalidValue: an argument out of its range, an item or an event that cannot be read.
 
         Warns:
             ChangedSetting: another `reward_range` than before, which holds from now on.
-            IgnoredInput: a `history` for a folder that is recovered: its models have been fitted; or events that were skipped.
+            IgnoredInput: a `history` that nothing is fitted to, since the models were fitted to another one; or events that were skipped.
+            Untrained: an encoder that is given no `history` when the folder is made.
         """
         path, allowed = intake.folder(folder), intake.reward_range(reward_range)
         require_integer("num_candidates", num_candidates, at_least=1)
@@ -202,6 +207,7 @@ class Recommender:
         at_most: bool = False,
         candidates: Sequence[str] | None = None,
         seen: Iterable[str] = (),
+        user: str | None = None,
         decision_id: str | None = None,
     ) -> Slate:
         """Chooses what to show. The decision is in the ledger, durable, when this returns.
@@ -213,6 +219,7 @@ class Recommender:
                 is empty, and no decision is in the ledger.
             candidates: the item ids to choose from, to which the rules do not apply; None lets the catalogue find them, under the rules.
             seen: item ids not to show; goes with `candidates=None` only.
+            user: the user's key, which the ledger keeps with the decision; None takes the request's "user_id", where there is one.
             decision_id: a name for this decision, at most 128 bytes. The same name with the same request gives the same answer, so a
                 call can be repeated; None makes one up.
 
@@ -233,7 +240,16 @@ class Recommender:
         if named is not None and hidden:
             raise InvalidValue(f"seen goes with candidates=None only: leave seen items out of candidates, got seen = {hidden}.")
         plain = intake.request(request)
-        asked = {"request": plain, "size": int(size), "candidates": named, "seen": hidden, **({"at_most": True} if at_most else {})}
+        key = intake.user(user, plain)
+        asked: dict[str, Any] = {
+            "request": plain,
+            "size": int(size),
+            "candidates": named,
+            "seen": hidden,
+            **({"at_most": True} if at_most else {}),
+        }
+        if user is not None:
+            asked["user"] = user
         if decision_id is None:
             decision_id = secrets.token_hex(16)
         else:
@@ -250,7 +266,7 @@ class Recommender:
                 return Slate(decision_id, (), ())
             raise
         shown = min(int(size), len(slots)) if at_most else int(size)
-        record = self._decide(decision_id, asked_now.time, shown, slots, phi, payload)
+        record = self._decide(decision_id, asked_now.time, shown, slots, phi, payload)._replace(user=key)
         self._ledger.add_decision(record)
         self._notices.observe(features)
         return self._slate(record)
@@ -427,49 +443,70 @@ class Recommender:
         return self._learner.num_learned
 
     def _start(self, items: Any, history: Any, unknown_items: Any, reward_range: tuple[float, float] | None) -> None:
-        scorers = [repr(scorer) for scorer in self._evidence.scorers]
-        made = intake.canonical({"encoder": repr(self._evidence.encoder), "scorers": scorers}).encode()
-        found = self._ledger.get("made")
+        now = self._now()
+        given = intake.items(items, now)
+        found = made.read(self._ledger, self._evidence.scorers)
         if found is None:
-            self._make(items, history, unknown_items, reward_range, made)
-        elif found != made:
-            raise LedgerMismatch(
-                f"The folder was made with {found.decode()}, it cannot be opened with {made.decode()}: "
-                "give it the encoder and scorers it was made with, in their order, or make a new folder with these."
-            )
+            self._make(self._placed(given), history, unknown_items, reward_range, now)
         else:
-            self._evidence.load(self._ledger)
-        self._load_items()
+            given = self._renew(found, given, history, unknown_items, now)
         salt = self._ledger.get("salt")
         if salt is None:
             raise LedgerCorrupt("The ledger has lost its 'salt', without which its decisions cannot be repeated.")
         self._salt = salt
         self._parts = intake.canonical(
-            {"policy": repr(self.policy), "encoder": self._evidence.version, "scorers": scorers, "draw": DRAW_SCHEME}
+            {
+                "policy": identity(self.policy),
+                "encoder": self._evidence.version,
+                "scorers": self._evidence.described(),
+                "draw": DRAW_SCHEME,
+            }
         )
         self._learner.recover()
         self._settle_reward_range(reward_range)
-        if found is not None:
-            if not isinstance(history, Sequence) or len(history):
-                text = "history is ignored: the models were fitted when the folder was made. Make a new folder to fit them again"
-                warnings.warn(f"{text}.", IgnoredInput, stacklevel=3)
-            fresh = intake.items(items, self._now())
-            unheld = np.array([not self.catalogue.knows(item_id) for item_id in fresh.ids], bool)
-            if unheld.any():
-                self.add_items(take(fresh, unheld))
+        if found is not None and len(given.ids):
+            self.add_items(given)
 
-    def _make(self, given: Any, history: Any, unknown_items: Any, reward_range: tuple[float, float] | None, made: bytes) -> None:
+    def _make(self, items: Items, history: Any, unknown_items: Any, reward_range: tuple[float, float] | None, now: float) -> None:
         """Fits the models and keeps them with the items, all or nothing: a folder is made or it is not."""
-        now = self._now()
-        items = self._placed(intake.items(given, now))
         events = intake.events(items, history, now, unknown_items)
         for value in np.unique(events.reward).tolist():
             intake.reward(value, reward_range)
+        if self._evidence.encoder is not None and not len(events.item):
+            text = f"The encoder {self._evidence.encoder!r} was fitted to nothing, and its score begins with weight 0 in the policy"
+            warnings.warn(f"{text}: make the folder with history=, or leave the encoder out.", Untrained, stacklevel=4)
         with self._ledger.transaction():
-            self._evidence.fit(events, self._ledger)
+            known = self._evidence.settle(None, lambda: events, self._ledger)
             self._ledger.put("salt", secrets.token_bytes(32))
-            self._ledger.put("made", made)
-            self._keep(items, self._evidence.vectors(items), active=True)
+            made.write(self._ledger, known)
+            self.catalogue.hold(self._keep(items, self._evidence.vectors(items), active=True))
+
+    def _renew(self, found: made.Made, given: Items, history: Any, unknown_items: Any, now: float) -> Items:
+        """Reads the catalogue and the models, and fits what is new in the folder; returns those of the given items that are new in it."""
+        records = list(self._ledger.items())
+        items = items_from_stored(json.loads(record.row) for record in records)
+        held = set(items.ids.tolist())
+        fresh = take(given, np.array([item_id not in held for item_id in given.ids.tolist()], bool))
+
+        @functools.cache
+        def events() -> Events:
+            slots = np.arange(len(items.ids), len(items.ids) + len(fresh.ids))
+            return intake.events(concatenate_items(items, fresh._replace(slot=slots)), history, now, unknown_items)
+
+        with self._ledger.transaction():
+            known = self._evidence.settle(found, events, self._ledger)
+            active = np.array([record.active for record in records], bool)
+            if found.vectors != known.vectors:
+                for slot, vector in enumerate(self._evidence.vectors(items)):
+                    self._ledger.put_item(records[slot]._replace(vector=vector))
+                    records[slot] = records[slot]._replace(vector=vector)
+            made.write(self._ledger, known)
+        if records:
+            self.catalogue.hold(self.catalogue.joined(items, np.stack([record.vector for record in records]), active))
+        if (not isinstance(history, Sequence) or len(history)) and digest(events()) not in (*known.history, ""):
+            text = "history is ignored: the models of this folder were fitted to another one, and are not fitted again"
+            warnings.warn(f"{text}. Leave it out, or make a new folder.", IgnoredInput, stacklevel=4)
+        return fresh
 
     def _settle_reward_range(self, given: tuple[float, float] | None) -> None:
         """Takes the folder's range of rewards, or keeps another in its place."""
@@ -480,13 +517,6 @@ class Recommender:
                 text = f"reward_range was {tuple(kept)} in this folder, and is {given} from now on"
                 warnings.warn(f"{text}; what was learned before stays.", ChangedSetting, stacklevel=4)
             self._ledger.put("reward_range", json.dumps(given).encode())
-
-    def _load_items(self) -> None:
-        records = list(self._ledger.items())
-        if records:
-            items = items_from_stored(json.loads(record.row) for record in records)
-            vectors = np.stack([record.vector for record in records])
-            self.catalogue.hold(self.catalogue.joined(items, vectors, np.array([record.active for record in records])))
 
     def _placed(self, items: Items) -> Items:
         """Returns items in their slots, as they will be when they are read back from the ledger."""

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import attrs
 import numpy as np
 
 from recsdk import arrays, states
+from recsdk.errors import Untrained
 from recsdk.live.recommender import Recommender
 
 TOPICS = ("news", "sport", "music")
@@ -153,7 +155,9 @@ class NativeTally:
 def open_recommender(folder, **changes) -> Recommender:
     """Opens a recommender with an encoder and scorers of every kind."""
     parts = {"items": CATALOGUE, "encoder": Hashing(), "scorers": ["popularity", "recency", TopicTally()], "clock": Clock(), **changes}
-    return Recommender.open(folder, **parts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Untrained)  # `Hashing` needs no training
+        return Recommender.open(folder, **parts)
 
 
 def small_recommender(folder, **changes) -> Recommender:

@@ -149,7 +149,7 @@ def test_what_the_policy_has_learned_is_read_to_the_last_bit_from_an_open_and_a_
 
 def test_a_policy_without_a_snapshot_is_refused(shop, folder):
     serve(shop, range(3))
-    with pytest.raises(LedgerMismatch, match=r"must hold a snapshot of .*LinUCB.*, got None: call `snapshot`"):
+    with pytest.raises(LedgerMismatch, match=r"must hold a snapshot of .*LinUCB.*: there is none.* and call `snapshot`"):
         read_policy(folder, recsdk.LinUCB())
     shop.snapshot()
     with pytest.raises(LedgerMismatch, match="must hold a snapshot of WithFloor"):

@@ -44,7 +44,10 @@ def by_rule(request, items):
     return np.ones(len(items.ids), bool) if request.features["diet"] else None
 
 
-@pytest.mark.parametrize("options", [{"scorers": [fits]}, {"rules": [by_rule], "scorers": [fits]}, {"encoder": Hashing()}])
+@pytest.mark.parametrize(
+    "options",
+    [{"scorers": [fits]}, {"rules": [by_rule], "scorers": [fits]}, {"encoder": Hashing(), "history": [{"item": "soup", "time": 1.0}]}],
+)
 def test_features_that_a_part_reads_are_not_said(tmp_path, options):
     assert warned(tmp_path, 2 * NUM_REQUESTS, **options) == []
 
@@ -123,8 +126,9 @@ def test_a_history_for_a_folder_that_is_recovered_is_said_to_be_ignored(tmp_path
     history = [{"item": "salad", "time": 1.0}]
     small_recommender(tmp_path, items=ROWS, history=history).close()
     small_recommender(tmp_path, items=ROWS).close()
-    with pytest.warns(IgnoredInput, match="history is ignored: the models were fitted when the folder was made"):
-        small_recommender(tmp_path, items=ROWS, history=history).close()
+    small_recommender(tmp_path, items=ROWS, history=history).close()  # the same one is no news
+    with pytest.warns(IgnoredInput, match="history is ignored: the models of this folder were fitted to another one"):
+        small_recommender(tmp_path, items=ROWS, history=[*history, {"item": "soup", "time": 2.0}]).close()
 
 
 def test_at_most_shows_what_is_left(tmp_path):

@@ -411,6 +411,7 @@ class Fixed:
         return np.arange(2 * len(items.ids), dtype=np.float32).reshape(-1, 2)
 
 
+@pytest.mark.filterwarnings("ignore::recsdk.errors.Untrained")
 def test_an_encoder_is_trusted_only_after_it_has_seen_a_history(tmp_path):
     for name, history, shares in (("none", [], {0.5}), ("some", [{"item": "a", "time": 0.0}], {0.0, 1.0})):
         options = {"encoder": Fixed(), "policy": recsdk.EpsilonGreedy(epsilon=0), "floor": 0}
