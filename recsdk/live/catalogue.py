@@ -161,10 +161,35 @@ class Catalogue:
         *,
         seen: Iterable[str] = (),
         rules: Sequence[Rule] = (),
+        num_scored: int = 0,
+        score: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> np.ndarray:
-        """Draws the candidates of a request where nothing says which are near to the user; otherwise as `top`."""
+        """Finds the candidates of a request where no encoder says which items are near to the user.
+
+        Args:
+            rng: draws the order of items whose scores are equal, so that every item gets its chance.
+            request: what the rules look at.
+            num_candidates: how many at most.
+            num_new: how many of these places are for the newest items.
+            seen: items not to show again.
+            rules: business rules.
+            num_scored: how many items are scored at most; of more, so many are drawn.
+            score: `slots i64[M] -> f64[M]`, how promising items are; None for a random choice. It is not asked where all can be candidates.
+
+        Returns:
+            i64[K], slots.
+
+        Raises:
+            EmptyCandidates, InvalidScores: as `top`.
+        """
         slots = self._allowed(request, seen, rules)
-        return self._candidates(slots, rng.random(len(slots)), num_candidates, num_new)
+        order = rng.random(len(slots))
+        if score is None or len(slots) <= num_candidates:
+            return self._candidates(slots, order, num_candidates, num_new)
+        drawn = slots[_largest(order, min(num_scored, len(slots)))]
+        best = drawn[_largest(score(drawn), num_candidates - num_new)]
+        rest = np.setdiff1d(slots, best)
+        return np.concatenate([best, rest[_largest(self.items.added[rest], num_new)]])
 
     def _allowed(self, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
         allowed = self.active.copy()

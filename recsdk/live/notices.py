@@ -28,6 +28,7 @@ class Notices:
         self._num_alike = 0
         self._depends = False
         self._previous: dict[str, Any] | None = None
+        self._outgrown: tuple[int, int] | None = None
 
     def observe(self, features: Features) -> None:
         """Takes note of what was sent with a request, and what of it was read."""
@@ -50,12 +51,21 @@ class Notices:
             self._depends = True
         self._num_alike += not self._depends
 
+    def outgrown(self, num_items: int, num_scored: int) -> None:
+        """Takes note of a catalogue of which only a part is scored."""
+        if self._outgrown is None and num_items > num_scored:
+            self._outgrown = (num_items, num_scored)
+
     def warn(self, stacklevel: int) -> None:
         """Warns of what is due, before a decision is made.
 
         Warns:
-            IgnoredInput: features that no part reads; or request features that change the evidence of no candidate.
+            IgnoredInput: features that no part reads; request features that change the evidence of no candidate; items that are not scored.
         """
+        if self._outgrown is not None and self._outgrown[1]:
+            (num_items, num_scored), self._outgrown = self._outgrown, (0, 0)
+            text = f"Of {num_items:,} items, {num_scored:,} are drawn for each request and scored: give an encoder, or raise num_scored"
+            warnings.warn(f"{text}.", IgnoredInput, stacklevel=stacklevel + 1)
         if self._num_requests == NUM_REQUESTS:
             self._num_requests += 1
             self._warn_of_unread(stacklevel + 1)
@@ -74,4 +84,4 @@ class Notices:
         warnings.warn(f"{text}: they change nothing. {REMEDY} Otherwise leave them out.", IgnoredInput, stacklevel=stacklevel + 1)
 
 
-REMEDY = "Give a scorer that compares the request with the items, or an encoder fitted to `history`."
+REMEDY = "Give a scorer that compares the request with the items, such as 'crossed', or an encoder fitted to `history`."

@@ -56,6 +56,7 @@ class _Options(NamedTuple):
     rules: tuple[Rule, ...]
     num_candidates: int
     num_new: int
+    num_scored: int
     logs_all: bool
     snapshot_every: int
     clock: Callable[[], float]
@@ -130,6 +131,7 @@ class Recommender:
         rules: Sequence[Rule] = (),
         num_candidates: int = 100,
         num_new: int | None = None,
+        num_scored: int = 1_000,
         floor: float = 0.05,
         log_features: Literal["shown", "all"] = "shown",
         snapshot_every: int = 10_000,
@@ -153,9 +155,11 @@ class Recommender:
             reward_range: the least and the largest reward, such as (0, 1); a reward outside of it is refused, since one outlier can spoil
                 what a policy has learned. It is kept in the folder; None takes the folder's, which at first has none.
             rules: business rules, `(request, items) -> bool[N]`.
-            num_candidates: how many candidates the catalogue offers to the policy: those nearest to the user or, without an encoder,
-                a random choice for each request, so that every item gets its chance.
+            num_candidates: how many candidates the catalogue offers to the policy: the items nearest to the user or, without an encoder,
+                those that the policy gives most probability; of equal ones, a random choice, so that every item gets its chance.
             num_new: how many of them are the newest items; None for a tenth.
+            num_scored: without an encoder, how many items are scored at most to find the candidates. If there are more, so many are drawn
+                for each request, and a warning says so.
             floor: share of uniform exploration, see `WithFloor`; 0 leaves the policy as it is, and then the log may be unfit
                 for evaluating others.
             log_features: "all" keeps the features of every candidate, which evaluating other policies needs; "shown" those of
@@ -179,6 +183,7 @@ class Recommender:
         require_integer("num_candidates", num_candidates, at_least=1)
         num_new = num_candidates // 10 if num_new is None else num_new
         require_integer("num_new", num_new, at_least=0)
+        require_integer("num_scored", num_scored, at_least=1)
         require_integer("snapshot_every", snapshot_every, at_least=1)
         require_number("floor", floor, at_least=0, at_most=1)
         if num_new >= num_candidates:
@@ -187,7 +192,7 @@ class Recommender:
         chosen = intake.policy(policy)
         evidence = Evidence(None if encoder is None else intake.part("encoders", encoder), intake.scorers(scorers))
         logs_all = log_features == "all" or chosen.learns_from == "all"
-        options = _Options(intake.rules(rules), num_candidates, num_new, logs_all, snapshot_every, intake.clock(clock))
+        options = _Options(intake.rules(rules), num_candidates, num_new, num_scored, logs_all, snapshot_every, intake.clock(clock))
         store = intake.part("ledgers", ledger).open(path)
         wrapped = WithFloor(policy=chosen, floor=floor) if floor else chosen
         self = cls(store, Learner(wrapped, evidence, Catalogue(evidence.dim), store), options)
@@ -287,11 +292,11 @@ class Recommender:
         """Returns i64[K], the slots of the candidates, and f64[K, D], their phi."""
         user = self._evidence.user(request)
         if candidates is None:
-            rules, sizes = self._options.rules, (self._options.num_candidates, self._options.num_new)
+            options = self._options
             if self._evidence.dim:
-                slots = self.catalogue.top(user, request, *sizes, seen=seen, rules=rules)
+                slots = self.catalogue.top(user, request, options.num_candidates, options.num_new, seen=seen, rules=options.rules)
             else:
-                slots = self.catalogue.sample(self._rng(decision_id, b"candidates"), request, *sizes, seen=seen, rules=rules)
+                slots = self._sampled(self._rng(decision_id, b"candidates"), request, seen)
         else:
             slots = self.catalogue.chosen(candidates)
         items, vectors = take(self.catalogue.items, slots), self.catalogue.vectors[slots]
@@ -306,6 +311,24 @@ class Recommender:
             phi = self._evidence.phi(user, request, items, vectors)
         self._notices.compare(self._evidence, request, items, vectors, phi)
         return slots, phi
+
+    def _sampled(self, rng: np.random.Generator, request: Request, seen: Sequence[str]) -> np.ndarray:
+        """Returns the slots of the candidates that the policy itself finds most promising; of equal ones, a random choice."""
+        options = self._options
+
+        def score(slots: np.ndarray) -> np.ndarray:
+            try:
+                phi = self._evidence.phi(np.zeros(0, np.float32), request, take(self.catalogue.items, slots), self.catalogue.vectors[slots])
+            except InvalidScores:  # of some item; what is drawn then is looked at one by one
+                return rng.random(len(slots))
+            with only_reading(self.policy):
+                return np.asarray(self.policy.probs(self._learner.state, rng, Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
+
+        self._notices.outgrown(len(self.catalogue), options.num_scored)
+        sizes = (options.num_candidates, options.num_new)
+        return self.catalogue.sample(
+            rng, request, *sizes, seen=seen, rules=options.rules, num_scored=max(options.num_scored, options.num_candidates), score=score
+        )
 
     def _leave_out(self, ids: np.ndarray, error: InvalidScores) -> None:
         self.num_left_out += len(ids)
