@@ -109,18 +109,7 @@ ALLOWED = {
 
 # The three lists below are debts. Who mends one deletes its line, since a test fails while a line names what is no longer there.
 # `python -m tests.test_imports` prints the lists as they should be now. They may only get shorter.
-KNOWN_PRIVATE = [
-    ("recsdk.cli.evaluate", "recsdk.ope.intervals._caveats"),
-    ("recsdk.cli.logs", "recsdk.ope.intervals._caveats"),
-    ("recsdk.ope._blocks", "recsdk.ope.intervals._bootstrap"),
-    ("recsdk.ope.answers", "recsdk.ope.intervals._bounded"),
-    ("recsdk.ope.answers", "recsdk.ope.intervals._caveats"),
-    ("recsdk.ope.comparison", "recsdk.ope.intervals._bootstrap"),
-    ("recsdk.ope.evaluation", "recsdk.ope.intervals._bootstrap"),
-    ("recsdk.ope.evaluation", "recsdk.ope.intervals._caveats"),
-    ("recsdk.ope.planning", "recsdk.ope.intervals._caveats"),
-    ("recsdk.ope.stream", "recsdk.ope.intervals._bootstrap"),
-]
+KNOWN_PRIVATE: list[tuple[str, str]] = []
 """(importer, private module): an underscore that is imported from outside its folder."""
 
 KNOWN_LAYERS = [
@@ -129,13 +118,7 @@ KNOWN_LAYERS = [
 ]
 """(importer, imported): breaks `MAY_IMPORT`, and is neither allowed nor mended yet."""
 
-KNOWN_CIRCLES = [
-    ("recsdk.ope._html", "recsdk.ope.evaluation"),
-    ("recsdk.ope._mlp", "recsdk.ope.regressors"),
-    ("recsdk.ope.evaluation", "recsdk.ope._html"),
-    ("recsdk.ope.regressors", "recsdk.ope._mlp"),
-    ("recsdk.ope.report", "recsdk.ope.evaluation"),
-]
+KNOWN_CIRCLES: list[tuple[str, str]] = []
 """(importer, imported): a lazy import that would close a circle if it stood at the top of its module."""
 
 

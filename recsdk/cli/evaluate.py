@@ -18,11 +18,11 @@ from recsdk.cli.sweep import _parsed, _policies
 from recsdk.drivers.replay import LearnFrom, replay
 from recsdk.errors import InvalidValue, Unknown, UnknownPlugin, nearest
 from recsdk.ope.answers import Answer, Answers, Target, answer
-from recsdk.ope.estimate import Estimate
-from recsdk.ope.intervals._caveats import Logger
 from recsdk.ope.intervals.asked import name_of
+from recsdk.ope.intervals.validity import Logger
 from recsdk.ope.options import LOGGER, Options
 from recsdk.ope.report import STYLES
+from recsdk.ope.terms import Estimate
 from recsdk.plugins import find
 
 NONE_ANSWERED = 3
@@ -81,7 +81,7 @@ def evaluate(
         html: Write a page with pictures to this file.
     """
     if html is not None:
-        from recsdk.ope.page import require_charts
+        from recsdk.ope.report.page import require_charts
 
         require_charts()
     columns = _columns(log, target)
@@ -105,7 +105,7 @@ def evaluate(
     )
     found = answer(source.interactions, targets, options, ids=source.ids)
     if html is not None:
-        from recsdk.ope.page import page
+        from recsdk.ope.report.page import page
 
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(page(found, title=" + ".join(path.name for path in log)), encoding="utf-8")
@@ -203,7 +203,7 @@ def _printed(found: Answers) -> list[Any]:
     against = found.options.against
     table = Table("target", title="Reward per round", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.columns[0].overflow = "fold"
-    for column in ("estimator", "value", f"{100 * found.options.level:g} % interval", "effective size", "verdict", f"less {against}'s"):
+    for column in ("estimator", "value", f"{100 * found.options.level:g} % interval", "effective size", "verdict", f"minus {against}"):
         table.add_column(Text(column), justify="left" if column in ("estimator", "verdict") else "right", overflow="fold")
     num_rounds = len(next(iter(found.targets.values())).rounds.action)
     table.add_row(LOGGER, "mean", *_value(found.logged), f"{num_rounds:,}", end_section=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from recsdk.base import Interaction
 from recsdk.errors import InvalidLog, InvalidProbs, InvalidValue, MissingExtra, Unknown
-from recsdk.ope.intervals._caveats import Logger
+from recsdk.ope.intervals.validity import Logger
 
 
 class Log(NamedTuple):

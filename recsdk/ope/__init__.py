@@ -5,29 +5,34 @@ log cannot answer. Each estimator is a short function from `Rounds` to `Terms`, 
 `Estimate`. Everything is NumPy, float64.
 """
 
-from recsdk.ope._importance import importance, ips, snips
-from recsdk.ope._rounds import Rounds, rounds
-from recsdk.ope._slope import Chosen, shrunk, slope
+from recsdk.ope.checked import Rounds, num_repeated, rounds
 from recsdk.ope.diagnostics import Clipped, Diagnostics, diagnose
-from recsdk.ope.duplicates import num_repeated
-from recsdk.ope.estimate import Estimate, delta
 from recsdk.ope.estimators import ESTIMATORS
 from recsdk.ope.evaluation import Evaluation, evaluate, finish
-from recsdk.ope.learning import RejectionReplay, accepted_mean, rejection_replay
+from recsdk.ope.learning import LinearSoftmax, RejectionReplay, accepted_mean, learn_softmax, rejection_replay
 from recsdk.ope.loggers import balanced, weighted
-from recsdk.ope.marginal import mips, same_category
-from recsdk.ope.matched import matched_mean
-from recsdk.ope.model_based import dm, dr, sndr
+from recsdk.ope.model_based import CrossFit, dm, dr, fit_reward_model, more_robust, sndr
 from recsdk.ope.options import Options
 from recsdk.ope.pages import by_page
 from recsdk.ope.regressors import MLP, Boosting, Logistic, Regressor, Ridge
-from recsdk.ope.reward_model import CrossFit, fit_reward_model, more_robust
-from recsdk.ope.selection import Selection, select, split
-from recsdk.ope.shrinkage import Clip, Optimistic, Shrink, SubGaussian, Switch, unshrunk
-from recsdk.ope.softmax import LinearSoftmax, learn_softmax
+from recsdk.ope.selection import Chosen, Selection, select, shrunk, slope, split
 from recsdk.ope.stream import Partial, accumulate, merge
-from recsdk.ope.terms import Terms, add, average, influence, value
+from recsdk.ope.terms import Estimate, Terms, add, average, delta, influence, value
 from recsdk.ope.verdict import Judgement, judge
+from recsdk.ope.weighting import (
+    Clip,
+    Optimistic,
+    Shrink,
+    SubGaussian,
+    Switch,
+    importance,
+    ips,
+    matched_mean,
+    mips,
+    same_category,
+    snips,
+    unshrunk,
+)
 
 __all__ = [
     "ESTIMATORS",

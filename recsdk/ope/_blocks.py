@@ -13,8 +13,8 @@ import numpy as np
 from recsdk.base import Context, Interaction
 from recsdk.checks import check_log
 from recsdk.errors import InvalidLog
-from recsdk.ope._rounds import Rounds
-from recsdk.ope.intervals._bootstrap import ROWS
+from recsdk.ope.checked import Rounds
+from recsdk.ope.intervals.resampling import ROWS
 
 BLOCK = ROWS
 """Rounds that are summed up at once; those of one stream of the bootstrap's random bytes."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # its wheel has no type information
-
-if TYPE_CHECKING:
-    from recsdk.ope.regressors import MLP, Predict
 
 Layers = list[tuple[jax.Array, jax.Array]]
 
@@ -30,17 +28,28 @@ class Rows(NamedTuple):
     weight: jax.Array
 
 
-def train(config: MLP, features: np.ndarray, reward: np.ndarray, weight: np.ndarray, seed: int) -> Predict:
-    """Fits the network to standardised features and rewards."""
+def train(
+    features: np.ndarray,
+    reward: np.ndarray,
+    weight: np.ndarray,
+    *,
+    seed: int,
+    hidden: tuple[int, ...],
+    num_steps: int,
+    batch_size: int,
+    learning_rate: float,
+    decay: float,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Fits the network to standardised features and rewards; the last five are fields of `MLP`."""
     rng = np.random.default_rng(seed)
-    size = min(config.batch_size, len(reward))
-    num_rows = config.num_steps * size
+    size = min(batch_size, len(reward))
+    num_rows = num_steps * size
     orders = [rng.permutation(len(reward)) for _ in range(-(-num_rows // len(reward)))]
-    batches = np.concatenate(orders)[:num_rows].reshape(config.num_steps, size).astype(np.int32)
+    batches = np.concatenate(orders)[:num_rows].reshape(num_steps, size).astype(np.int32)
     rows = Rows(*(jnp.asarray(array, jnp.float32) for array in (features, reward, weight)))
-    first = _layers(rng, (features.shape[1], *config.hidden, 1))
+    first = _layers(rng, (features.shape[1], *hidden, 1))
     with jax.numpy_dtype_promotion("standard"):  # Optax adds numbers of different types
-        layers = _fit(first, rows, batches, jnp.float32(config.learning_rate), jnp.float32(config.decay))
+        layers = _fit(first, rows, batches, jnp.float32(learning_rate), jnp.float32(decay))
     return lambda asked: np.asarray(_forward(layers, jnp.asarray(asked, jnp.float32)), np.float64)
 
 

@@ -11,21 +11,19 @@ import numpy as np
 
 from recsdk.base import Interaction
 from recsdk.errors import one_of
-from recsdk.ope._importance import ips
-from recsdk.ope._rounds import Rounds, logged_rounds, rounds
+from recsdk.ope.checked import Rounds, check_unique, logged_rounds, rounds
 from recsdk.ope.comparison import Compared, compare
 from recsdk.ope.diagnostics import Clipped, Diagnostics, diagnose
-from recsdk.ope.duplicates import check_unique
-from recsdk.ope.estimate import Estimate, delta
 from recsdk.ope.estimators import WITH_MODEL, Estimator, named
 from recsdk.ope.evaluation import chosen, finish
-from recsdk.ope.intervals._caveats import caveats
 from recsdk.ope.intervals.asked import intervals_of, name_of, num_draws, require_bounds
+from recsdk.ope.intervals.validity import caveats
+from recsdk.ope.model_based import fit_reward_model
 from recsdk.ope.options import LOGGER, NUM_DRAWS, Options
-from recsdk.ope.reward_model import fit_reward_model
 from recsdk.ope.stream import accumulate
-from recsdk.ope.terms import Terms
+from recsdk.ope.terms import Estimate, Terms, delta
 from recsdk.ope.verdict import Verdict, judge
+from recsdk.ope.weighting import ips
 
 
 class Target(NamedTuple):

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from recsdk.errors import InvalidLog, InvalidValue
-from recsdk.ope.estimate import Estimate, check_level
-from recsdk.ope.intervals._bootstrap import multiplicities, weighted_sums
-from recsdk.ope.terms import Terms, add, influence, value
+from recsdk.ope.intervals.resampling import multiplicities, weighted_sums
+from recsdk.ope.terms import Estimate, Terms, add, check_level, influence, value
 
 
 class Compared(NamedTuple):

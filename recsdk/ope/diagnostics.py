@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recsdk.ope._moments import Moments, ratio
-from recsdk.ope._rounds import Rounds
 from recsdk.ope.calibration import log_fortune, z_score
+from recsdk.ope.checked import Rounds
 from recsdk.ope.items import MASS, NUM_TAKEN, OFFERED, ItemSums, all_items
 from recsdk.ope.tally import IMPORTANCE, REWARD, TAIL, UNIFORM, VALUE, WEIGHT, Tally, moments, tally
+from recsdk.ope.terms import Moments, ratio
 
 MIN_TAKEN = 30
 """Rounds of an item below which its propensities are not tested."""

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from recsdk.errors import InvalidValue, one_of
-from recsdk.ope._importance import ips, snips
-from recsdk.ope._rounds import Rounds
-from recsdk.ope.matched import matched_mean
+from recsdk.ope.checked import Rounds
 from recsdk.ope.model_based import dm, dr, sndr
 from recsdk.ope.terms import Terms
+from recsdk.ope.weighting import ips, matched_mean, snips
 
 Estimator = Callable[[Rounds], Terms]
 

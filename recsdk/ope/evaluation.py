@@ -13,20 +13,18 @@ from recsdk.base import Interaction
 from recsdk.checks import plain_array, require_integer
 from recsdk.errors import InsufficientOverlap, InvalidProbs, InvalidValue, RecsdkError, one_of
 from recsdk.ope._blocks import blocks
-from recsdk.ope._moments import ratio
-from recsdk.ope._rounds import Rounds, checked_rounds, require_log, rounds
+from recsdk.ope.checked import Rounds, check_unique, checked_rounds, require_log, rounds
 from recsdk.ope.diagnostics import Clipped, Diagnostics, clipped, diagnose_tally
-from recsdk.ope.duplicates import check_unique
-from recsdk.ope.estimate import Estimate, normal
 from recsdk.ope.estimators import WITH_MODEL, Estimator, named
-from recsdk.ope.intervals._bootstrap import studentised
-from recsdk.ope.intervals._caveats import VALIDITY, caveats
 from recsdk.ope.intervals.asked import intervals_of, name_of, num_draws
+from recsdk.ope.intervals.resampling import studentised
+from recsdk.ope.intervals.validity import VALIDITY, caveats
+from recsdk.ope.model_based import fit_reward_model
 from recsdk.ope.options import BOUNDED, SEQUENCES, Options, changed
 from recsdk.ope.pages import CONDITIONAL, page_numbers, refuse_copies
-from recsdk.ope.reward_model import fit_reward_model
 from recsdk.ope.stream import Partial, fold, is_policy
 from recsdk.ope.tally import moments
+from recsdk.ope.terms import Estimate, normal, ratio
 from recsdk.ope.verdict import Verdict, judge
 
 if TYPE_CHECKING:
@@ -60,7 +58,7 @@ class Evaluation(NamedTuple):
     notes: tuple[str, ...] = ()
 
     def _repr_html_(self) -> str:
-        from recsdk.ope._html import html
+        from recsdk.ope.report import html
 
         return html(self)
 

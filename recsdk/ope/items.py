@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recsdk.ope._rounds import Rounds
 from recsdk.ope.calibration import NOT_TAKEN, NUM_BETS, log_factors
+from recsdk.ope.checked import Rounds
 
 MASS, OFFERED, NUM_OFFERED, NUM_TAKEN, RATIO = range(5)
 BETS = slice(5, 5 + NUM_BETS)

@@ -1,15 +1,19 @@
-"""Policies that learn: what one would have earned while it learnt, from a log of another."""
+"""Policies that learn from another's log: while they are replayed over it, or from the log alone."""
 
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import attrs
 import numpy as np
 
-from recsdk.base import Array, Interaction, Policy, Rng
-from recsdk.checks import check_log, require_number
+from recsdk import explore
+from recsdk.base import Array, Context, Interaction, Policy, Rng
+from recsdk.checks import check_log, require_integer, require_number
 from recsdk.drivers import loop
+from recsdk.errors import InvalidContext, InvalidValue, MissingExtra
+from recsdk.ope.checked import Rounds, logged_rounds, rounds
 from recsdk.ope.terms import Terms, average
 
 
@@ -95,3 +99,114 @@ def _step(policy: Policy[Any], scale: float) -> loop.Step:
         return state, (probs, accepted, chance > 1 + 1e-9)
 
     return step
+
+
+def _are_weights(instance: Any, field: Any, value: Any) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(number, float) and np.isfinite(number) for number in value):
+        raise InvalidValue(f"{type(instance).__name__}.{field.name} must be a tuple of finite floats, got {value!r}.")
+
+
+@attrs.frozen(kw_only=True)
+class LinearSoftmax:
+    """Shows candidates in proportion to exp(x.weights), and learns nothing more while it is used: see `learn_softmax`.
+
+    Attributes:
+        weights: of phi's features, D of them; by default the prior's, with which the deep model decides.
+    """
+
+    runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
+    learns_from: ClassVar[str] = "chosen"
+
+    weights: tuple[float, ...] = attrs.field(default=(), validator=_are_weights)
+
+    def init(self, prior: Array) -> Array:
+        """See `recsdk.base.Policy`; the state is f64[D], the weights.
+
+        Raises:
+            InvalidValue: when there are not as many features as weights.
+        """
+        if not self.weights:
+            return prior * 1.0
+        if prior.shape[0] != len(self.weights):
+            raise InvalidValue(f"LinearSoftmax.weights must be {prior.shape[0]}, one for each feature, got {len(self.weights)}.")
+        xp = prior.__array_namespace__()
+        return xp.asarray(self.weights, dtype=xp.float64)
+
+    def probs(self, state: Array, rng: Rng, context: Context) -> Array:
+        """See `recsdk.base.Policy`."""
+        del rng
+        return explore.softmax(context.features.dot(state), context.mask, 1.0)
+
+    def update(self, state: Array, interaction: Interaction) -> Array:
+        """See `recsdk.base.Policy`."""
+        del interaction
+        return state
+
+
+def learn_softmax(
+    log: Interaction, *, q_hat: np.ndarray | None = None, penalty: float = 1.0, ridge: float = 1.0, num_steps: int = 100
+) -> LinearSoftmax:
+    """Learns a policy from a log: the one with the highest SNIPS value, or DR with `q_hat`, less `penalty` of its standard errors.
+
+    Without the penalty a policy wins that does what the log rarely did and was lucky with. Self-normalising keeps it from doing what the
+    log did not, only because rewards are positive or negative. The problem is not convex: what is found is where L-BFGS leads from the
+    uniform policy.
+
+    Value the policy on another log, or on the second part of `split`: on this one it looks better than it is. It goes live as it is, in
+    `Recommender.open(..., policy=learn_softmax(log))`, whose floor keeps the next log fit for learning again.
+
+    Args:
+        log: a log, leading T, with features f64[T, K, D].
+        q_hat: f64[T, K], expected rewards by a model that has not seen that round, as from `fit_reward_model`.
+        penalty: standard errors that are taken off, >= 0; 0 is no penalty.
+        ridge: > 0, holds the weights near 0, and the policy near the uniform one; it counts for less the longer the log.
+        num_steps: of L-BFGS at most, each over the whole log.
+
+    Raises:
+        EmptyLog, InvalidLog, InvalidScores: as in `rounds`.
+        InvalidContext: features without a column.
+        InvalidValue: an option out of its range.
+        MissingExtra: without JAX and Optax.
+
+    References:
+        Swaminathan and Joachims, "Counterfactual risk minimization: learning from logged bandit feedback", ICML, 2015: POEM.
+        Swaminathan and Joachims, "The self-normalized estimator for counterfactual learning", NIPS, 2015: Norm-POEM.
+
+    Example:
+        >>> from recsdk import Uniform, simulate
+        >>> from recsdk.environments import LinearWorld
+        >>> from recsdk.ope import evaluate, split
+        >>> first, second = split(simulate(Uniform(), LinearWorld(), 2000, engine="numpy").log)
+        >>> value = evaluate(second, learn_softmax(first), engine="numpy").estimates["dr"]
+        >>> bool(value.low > second.reward.mean() + 0.3)
+        True
+    """
+    try:
+        from recsdk.ope._poem import Tables, minimum
+    except ImportError as error:
+        raise MissingExtra("learn_softmax needs JAX and Optax: pip install 'recsdk[deep]'.") from error
+    require_number("penalty", penalty, at_least=0)
+    require_number("ridge", ridge, above=0)
+    require_integer("num_steps", num_steps, at_least=1)
+    if not log.context.features.shape[-1]:
+        raise InvalidContext("features must have at least one column to learn a policy from, got none.")
+    checked = logged_rounds(log) if q_hat is None else rounds(log, log.propensity, q_hat=q_hat)
+    total = checked.weight.sum()
+    middle = checked.weight @ checked.reward / total
+    spread = np.sqrt(checked.weight @ (checked.reward - middle) ** 2 / total)
+    gain, share = _tables(checked)
+    tables = Tables(np.asarray(log.context.features), checked.mask, gain / (spread or 1.0), share)
+    weights = minimum(tables, penalty, ridge / total, num_steps)
+    return LinearSoftmax(weights=tuple(weights.tolist()))
+
+
+def _tables(checked: Rounds) -> tuple[np.ndarray, np.ndarray]:
+    rows = np.arange(len(checked.action)), checked.action
+    gain, share = np.zeros((2, *checked.mask.shape))
+    often = checked.weight / checked.propensity
+    if checked.q_hat is None:
+        gain[rows], share[rows] = often * checked.reward, often
+        return gain, share
+    gain += checked.weight[:, None] * checked.q_hat
+    gain[rows] += often * (checked.reward - checked.q_hat[rows])
+    return gain, share + checked.weight[:, None]

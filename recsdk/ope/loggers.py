@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from recsdk.errors import InvalidLog, InvalidPropensity
-from recsdk.ope._importance import ips
-from recsdk.ope._rounds import Rounds, take
+from recsdk.ope.checked import Rounds, take
 from recsdk.ope.terms import Terms, influence
+from recsdk.ope.weighting import ips
 
 
 def balanced(rounds: Rounds, *, logger: Any, chances: Any) -> Rounds:

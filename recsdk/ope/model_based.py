@@ -1,13 +1,17 @@
-"""Estimators with a reward model: alone, and corrected by what was logged."""
+"""Estimators with a reward model, and the model: cross-fitted, so that none judges a round that it has seen."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from recsdk.ope._importance import importance
-from recsdk.ope._rounds import Rounds, need
-from recsdk.ope.shrinkage import Shrink, unshrunk
+from recsdk.base import Interaction
+from recsdk.errors import InvalidContext, InvalidValue
+from recsdk.ope.checked import Rounds, logged_rounds, need
+from recsdk.ope.regressors import Regressor, Ridge
 from recsdk.ope.terms import Terms, add, average
+from recsdk.ope.weighting import Shrink, importance, unshrunk
 
 
 def dm(rounds: Rounds) -> Terms:
@@ -62,3 +66,86 @@ def _residual(rounds: Rounds, estimator: str) -> np.ndarray:
     q_hat = need("q_hat", rounds.q_hat, estimator)
     residual: np.ndarray = rounds.reward - q_hat.take(np.arange(0, q_hat.size, q_hat.shape[1]) + rounds.action)
     return residual
+
+
+class CrossFit(NamedTuple):
+    """What a reward model says of every candidate, never having seen that round's reward.
+
+    Attributes:
+        q_hat: f64[T, K], zero on padding.
+        fold: i64[T], the part each round was in; its model has learnt from all others.
+    """
+
+    q_hat: np.ndarray
+    fold: np.ndarray
+
+
+def fit_reward_model(
+    log: Interaction,
+    *,
+    model: Regressor = Ridge(),  # noqa: B008  (a frozen value)
+    num_folds: int | None = None,
+    emphasis: np.ndarray | None = None,
+    seed: int = 0,
+) -> CrossFit:
+    """Predicts the reward of every candidate from phi, each fold of rounds by a model of the others.
+
+    A model that has seen a round's reward makes DR's correction of that round too small, and DR biased.
+
+    Args:
+        log: a log, leading T, with features f64[T, K, D].
+        model: `Ridge`, `Logistic`, `Boosting`, `MLP`, or whatever has their `fit`.
+        num_folds: parts that the rounds are split into at random, in [2, T]; by default 5, or T where there are fewer rounds.
+        emphasis: f64[T] >= 0, how much a round counts in the fit, scaled to a mean of 1: `more_robust` for MRDR. By default each alike.
+        seed: of the split and of the model.
+
+    Raises:
+        InvalidContext: features without a column.
+        InvalidValue: `num_folds` or `emphasis` out of range.
+        EmptyLog, InvalidLog: as in `rounds`.
+    """
+    checked = logged_rounds(log)
+    size = len(checked.action)
+    features = np.asarray(log.context.features)
+    if not features.shape[2]:
+        raise InvalidContext("features must have at least one column for a reward model, got none: give q_hat.")
+    if size < 2:
+        raise InvalidValue("log must have at least 2 rounds for a reward model, got 1: leave out dr, dm and sndr, or give q_hat.")
+    num_folds = min(5, size) if num_folds is None else num_folds
+    if not 2 <= num_folds <= size:
+        raise InvalidValue(f"num_folds must be in [2, {size}], the number of rounds, got {num_folds}.")
+    weight = checked.weight if emphasis is None else checked.weight * _scaled(np.asarray(emphasis, np.float64), checked.weight)
+    chosen = features[np.arange(size), checked.action]
+    fold = np.random.default_rng(seed).permutation(size) % num_folds
+    q_hat = np.zeros(checked.mask.shape)
+    for number in range(num_folds):
+        seen, asked = fold != number, fold == number
+        if not weight[seen].any():
+            raise InvalidValue(f"num_folds must leave rounds of positive weight beside each fold, got {num_folds}: fold {number} has all.")
+        predict = model.fit(chosen[seen], checked.reward[seen], weight[seen], seed=seed)
+        q_hat[asked] = predict(features[asked].reshape(-1, features.shape[2])).reshape(-1, features.shape[1])
+    return CrossFit(np.where(checked.mask, q_hat, 0.0), fold)
+
+
+def more_robust(rounds: Rounds) -> np.ndarray:
+    """Returns f64[T], pi(a)^2 (1 - p) / p^2: the emphasis with which a reward model makes the variance of DR small, MRDR.
+
+    The expectation of the weighted squared error is then DR's variance, for a deterministic target; for others it leaves out that errors on
+    several actions of one round may cancel.
+
+    Args:
+        rounds: from `rounds`.
+
+    References:
+        Farajtabar, Chow, Ghavamzadeh, "More robust doubly robust off-policy evaluation", ICML, 2018.
+    """
+    emphasis: np.ndarray = (rounds.target / rounds.propensity) ** 2 * (1 - rounds.propensity)
+    return emphasis
+
+
+def _scaled(emphasis: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    good = emphasis.shape == weight.shape and bool(((emphasis >= 0) & (emphasis < np.inf)).all())
+    if not good or not (weight * emphasis).any():
+        raise InvalidValue(f"emphasis must be float64[{len(weight)}], finite, >= 0 and somewhere > 0, got {emphasis!r}.")
+    scaled: np.ndarray = emphasis * (weight.sum() / (weight * emphasis).sum())
+    return scaled

@@ -9,9 +9,9 @@ import attrs
 
 from recsdk.checks import integer, is_number, number
 from recsdk.errors import InvalidValue, nearest, one_of
-from recsdk.ope.estimate import Estimate, check_level
 from recsdk.ope.estimators import Estimator, named
-from recsdk.ope.intervals._caveats import Logger, Rewards
+from recsdk.ope.intervals.validity import Logger, Rewards
+from recsdk.ope.terms import Estimate, check_level
 
 LOGGER = "logging policy"
 DRAWN = ("bootstrap", "moving_block")

@@ -10,10 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from recsdk.errors import InvalidLog, InvalidValue
-from recsdk.ope._rounds import Rounds
-from recsdk.ope.estimate import delta
-from recsdk.ope.intervals._caveats import ENOUGH
-from recsdk.ope.terms import Terms
+from recsdk.ope.checked import Rounds
+from recsdk.ope.intervals.validity import ENOUGH
+from recsdk.ope.terms import Terms, delta
 
 
 class Plan(NamedTuple):

@@ -145,7 +145,8 @@ class MLP:
         standard = np.where(scale > 0, scale, 1.0)
         middle = float(weight @ reward / weight.sum())
         spread = float(np.sqrt(weight @ (reward - middle) ** 2 / weight.sum())) or 1.0
-        network = train(self, (features - centre) / standard, (reward - middle) / spread, weight / weight.mean(), seed)
+        settings = attrs.asdict(self, recurse=False)
+        network = train((features - centre) / standard, (reward - middle) / spread, weight / weight.mean(), seed=seed, **settings)
         return lambda asked: middle + spread * network((asked - centre) / standard)
 
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recsdk.ope._moments import Moments
-from recsdk.ope._rounds import Rounds
 from recsdk.ope.calibration import log_factors
+from recsdk.ope.checked import Rounds
 from recsdk.ope.items import ItemSums, add_items, item_sums
+from recsdk.ope.terms import Moments
 
 LENGTH = 256
 """Rounds of the shortest piece of a log that has sums of its own."""

@@ -1,12 +1,16 @@
-"""What every estimator gives and every interval takes: an estimate as a sum of ratios of sums over rounds."""
+"""Terms, which estimators return: an estimate as a sum of ratios of sums over rounds; and its value, error and normal interval."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
-from recsdk.errors import InsufficientOverlap
+from recsdk.checks import is_number
+from recsdk.errors import InsufficientOverlap, InvalidValue
 
 
 class Terms(NamedTuple):
@@ -74,3 +78,102 @@ def _ratios(terms: Terms) -> np.ndarray:
         raise InsufficientOverlap(f"None of {len(terms.denominator)} rounds has an action that the target policy could have taken.")
     ratios: np.ndarray = terms.numerator.sum(0) / total
     return ratios
+
+
+class Estimate(NamedTuple):
+    """A policy's value: its expected reward per round.
+
+    Attributes:
+        value: the estimate.
+        stderr: standard error of `value`; infinite when one round carries it alone.
+        low: lower end of the two-sided interval.
+        high: upper end.
+        level: nominal coverage of [low, high], in (0, 1).
+    """
+
+    value: float
+    stderr: float
+    low: float
+    high: float
+    level: float
+
+    def __repr__(self) -> str:
+        """Returns the estimate with four digits."""
+        value, stderr, low, high, level = (f"{number:.4g}" for number in self)
+        return f"Estimate(value={value}, stderr={stderr}, low={low}, high={high}, level={level})"
+
+
+def delta(terms: Terms, *, level: float = 0.95) -> Estimate:
+    """The delta method's standard error and a normal interval: quick, and short of `level` at a small effective size.
+
+    Args:
+        terms: from an estimator.
+        level: nominal coverage of the interval. It is asymptotic.
+
+    Raises:
+        InsufficientOverlap: when no round has weight.
+        InvalidValue: `level` outside (0, 1).
+    """
+    check_level(level)
+    return normal(value(terms), math.sqrt((influence(terms) ** 2).sum()), level=level)
+
+
+def normal(middle: float, stderr: float, *, level: float) -> Estimate:
+    """Returns the estimate with a normal interval.
+
+    Raises:
+        InvalidValue: `level` outside (0, 1).
+    """
+    check_level(level)
+    reach = NormalDist().inv_cdf((1 + level) / 2) * stderr
+    return Estimate(middle, stderr, middle - reach, middle + reach, level)
+
+
+def check_level(level: float) -> None:
+    """Refuses a level outside (0, 1).
+
+    Raises:
+        InvalidValue: naming it.
+    """
+    if not is_number(level) or not 0 < level < 1:
+        raise InvalidValue(f"level must be in (0, 1), got {level!r}.")
+
+
+class Moments(NamedTuple):
+    """What is left of C columns over T rounds.
+
+    Attributes:
+        sums: f64[C].
+        products: f64[C, C], sums of the products of two columns.
+        counts: i64[C], rounds in which a column is not 0.
+    """
+
+    sums: np.ndarray
+    products: np.ndarray
+    counts: np.ndarray
+
+
+def ratio(moments: Moments, numerators: Sequence[int], denominators: Sequence[int]) -> tuple[float, float]:
+    """Returns the sum over j of numerator j / denominator j, and its standard error, as `recsdk.ope.influence` would have it.
+
+    Args:
+        moments: of all columns.
+        numerators: J numbers of columns.
+        denominators: J numbers of columns.
+
+    Raises:
+        InsufficientOverlap: when a denominator sums to 0.
+    """
+    above, below = list(numerators), list(denominators)
+    total, counts = moments.sums[below], moments.counts[below]
+    if not (total > 0).all():
+        raise InsufficientOverlap("No round has an action that the target policy could have taken.")
+    ratios = moments.sums[above] / total
+    if (counts == 1).any():
+        return float(ratios.sum()), math.inf
+    scale = np.sqrt(counts / (counts - 1)) / total
+    slope = np.zeros(len(moments.sums))
+    np.add.at(slope, above, scale)
+    np.add.at(slope, below, -scale * ratios)
+    # Products that cancel leave a rounding error of either sign.
+    return float(ratios.sum()), math.sqrt(max(slope @ moments.products @ slope, 0.0))

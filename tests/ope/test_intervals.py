@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recsdk import datasets, ope
 from recsdk.errors import InvalidLog, InvalidReward, InvalidValue
 from recsdk.ope import intervals
-from recsdk.ope.intervals._special import beta_quantile, f_quantile
+from recsdk.ope.intervals.bounds import beta_quantile, f_quantile
 from tests.ope.logs import log_of
 from tests.ope.samples import some_rounds
 

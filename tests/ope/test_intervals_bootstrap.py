@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from recsdk import ope
 from recsdk.errors import InsufficientOverlap, InvalidLog, InvalidValue
 from recsdk.ope import intervals
-from recsdk.ope.intervals._bootstrap import ROWS, THRESHOLDS, multiplicities
+from recsdk.ope.intervals.resampling import ROWS, THRESHOLDS, multiplicities
 from tests.ope.samples import some_terms, stderr_of
 
 

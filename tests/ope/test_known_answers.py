@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recsdk import ope
-from recsdk.ope._rounds import take
+from recsdk.ope.checked import take
 from tests.ope.logs import log_of
 from tests.shared import shared
 

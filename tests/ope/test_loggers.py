@@ -7,7 +7,7 @@ import pytest
 
 from recsdk import ope
 from recsdk.errors import InvalidLog, InvalidPropensity
-from recsdk.ope._rounds import take
+from recsdk.ope.checked import take
 from tests.ope.logs import log_of
 
 # The example of Agarwal et al. 2017: one logger is near the target, the other far from it.

@@ -5,10 +5,10 @@ import pytest
 
 from recsdk.errors import InvalidReward, MissingExtra
 from recsdk.ope import Options, ips, rounds, value
-from recsdk.ope._importance import importance
-from recsdk.ope._pictures import propensities, support, weights
 from recsdk.ope.answers import Target, answer
-from recsdk.ope.page import page, sections
+from recsdk.ope.report.page import page, sections
+from recsdk.ope.report.pictures import propensities, support, weights
+from recsdk.ope.weighting import importance
 from tests.ope.logs import log_of, random_log
 
 pytest.importorskip("altair")

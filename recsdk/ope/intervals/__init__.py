@@ -4,12 +4,11 @@ Of terms, like `recsdk.ope.delta`: `bootstrap`, `moving_block`, `adaptively_weig
 log: `empirical_bernstein`, `clopper_pearson`, `empirical_likelihood`. At every look at once: `confidence_sequence`, `drifting_sequence`.
 """
 
-from recsdk.ope.intervals._bootstrap import Resampled, bootstrap, merge, resample, studentised
-from recsdk.ope.intervals._bounded import Bounded, bounded, clopper_pearson, empirical_bernstein, empirical_likelihood, join
-from recsdk.ope.intervals._caveats import VALIDITY, Validity, caveats
 from recsdk.ope.intervals.adaptive import adaptively_weighted, trailing_variance
-from recsdk.ope.intervals.blocks import moving_block
+from recsdk.ope.intervals.bounds import Bounded, bounded, clopper_pearson, empirical_bernstein, empirical_likelihood, join
+from recsdk.ope.intervals.resampling import Resampled, bootstrap, merge, moving_block, resample, studentised
 from recsdk.ope.intervals.sequence import Sequence, confidence_sequence, drifting_sequence
+from recsdk.ope.intervals.validity import VALIDITY, Validity, caveats
 
 __all__ = [
     "VALIDITY",

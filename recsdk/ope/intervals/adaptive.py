@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recsdk.errors import InvalidValue
-from recsdk.ope.estimate import Estimate, delta
-from recsdk.ope.terms import Terms
+from recsdk.ope.terms import Estimate, Terms, delta
 
 
 def adaptively_weighted(terms: Terms, variance: np.ndarray, *, level: float = 0.95) -> Estimate:

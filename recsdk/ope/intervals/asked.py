@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 
 from recsdk.errors import InvalidValue
-from recsdk.ope._importance import ips
-from recsdk.ope._rounds import Rounds
-from recsdk.ope.estimate import Estimate, delta
+from recsdk.ope.checked import Rounds
 from recsdk.ope.estimators import Estimator
-from recsdk.ope.intervals._bootstrap import resample, studentised
-from recsdk.ope.intervals._bounded import bounded, clopper_pearson, empirical_bernstein, empirical_likelihood
-from recsdk.ope.intervals.blocks import moving_block
+from recsdk.ope.intervals.bounds import bounded, clopper_pearson, empirical_bernstein, empirical_likelihood
+from recsdk.ope.intervals.resampling import moving_block, resample, studentised
 from recsdk.ope.intervals.sequence import confidence_sequence, drifting_sequence
 from recsdk.ope.options import BOUNDED, NUM_DRAWS, SEQUENCES, Options
 from recsdk.ope.pages import by_page
-from recsdk.ope.terms import Terms
+from recsdk.ope.terms import Estimate, Terms, delta
+from recsdk.ope.weighting import ips
 
 BY_BOUNDS: Mapping[str, Callable[..., Any]] = {
     "empirical_likelihood": empirical_likelihood,

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recsdk.errors import InvalidValue
-from recsdk.ope._rounds import Rounds
-from recsdk.ope.estimate import check_level
-from recsdk.ope.intervals._bounded import bounded_rounds, check_max_weight
+from recsdk.ope.checked import Rounds
+from recsdk.ope.intervals.bounds import bounded_rounds, check_max_weight
+from recsdk.ope.terms import check_level
 
 BETS = np.geomspace(1e-6, 0.9, 32)
 """Shares of the wealth, or rates, that are played side by side: the sums of what they win is a fair game as each of them is."""

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import Any, NamedTuple
 
 from recsdk.errors import MissingExtra
-from recsdk.ope import _pictures
 from recsdk.ope.answers import Answers
 from recsdk.ope.intervals.asked import name_of
 from recsdk.ope.options import LOGGER
-from recsdk.ope.report import shown
+from recsdk.ope.report import pictures, shown, table
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 54rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
@@ -66,7 +65,7 @@ def page(found: Answers, *, title: str = "Evaluation") -> str:
         InvalidReward: a reward outside the range that was declared.
     """
     require_charts()
-    from recsdk.ope._charts import svg
+    from recsdk.ope.report.charts import svg
 
     num_rounds = len(next(iter(found.targets.values())).rounds.action)
     parts = [
@@ -76,8 +75,8 @@ def page(found: Answers, *, title: str = "Evaluation") -> str:
     ]
     for section in sections(found):
         picture = "" if section.chart is None else svg(section.chart)
-        table = _table(section.columns, section.rows) if section.rows else ""
-        details = f"<details><summary>Table</summary><div class=scroll>{table}</div></details>" if table else ""
+        shown_rows = table(section.columns, section.rows) if section.rows else ""
+        details = f"<details><summary>Table</summary><div class=scroll>{shown_rows}</div></details>" if shown_rows else ""
         parts.append(f"<h2>{escape(section.title)}</h2>{picture}<p class=note>{escape(section.note)}</p>{details}")
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
@@ -89,9 +88,9 @@ def sections(found: Answers) -> list[Section]:
 
 
 def _values(found: Answers) -> Section:
-    from recsdk.ope import _charts
+    from recsdk.ope.report import charts
 
-    points, level = _pictures.values(found), f"{100 * found.options.level:g} %"
+    points, level = pictures.values(found), f"{100 * found.options.level:g} %"
     against = found.options.against
     note = (
         f"A dot is the estimate, its bar the {level} interval ({name_of(found.options).replace('_', ' ')}), the dashed line the mean "
@@ -99,13 +98,13 @@ def _values(found: Answers) -> Section:
         "the table: it is paired, holds for all targets at once, and supposes independent rounds, a logger that did not learn from them, "
         f"and one look. {_withheld(found)}"
     )
-    columns = ("target", "estimator", "value", f"{level} interval", f"less {against}'s", "its interval")
+    columns = ("target", "estimator", "value", f"{level} interval", f"minus {against}", "interval of the difference")
     rows = [(LOGGER, "mean", _number(found.logged.value), _between(found.logged.low, found.logged.high), "", "")]
     for point in points:
         less = point.get("less_value")
         cells = ("", "") if less is None else (f"{less:+.3g}", _between(point["less_low"], point["less_high"]))
         rows.append((point["target"], point["estimator"], _number(point["value"]), _between(point["low"], point["high"]), *cells))
-    return Section("Values", note, _charts.forest(points, found.logged.value) if points else None, columns, rows)
+    return Section("Values", note, charts.forest(points, found.logged.value) if points else None, columns, rows)
 
 
 def _withheld(found: Answers) -> str:
@@ -114,22 +113,22 @@ def _withheld(found: Answers) -> str:
 
 
 def _weights(found: Answers) -> Section:
-    from recsdk.ope import _charts
+    from recsdk.ope.report import charts
 
-    points = _pictures.weights(found.targets)
+    points = pictures.weights(found.targets)
     note = (
         "How much likelier the target makes what was logged, on a logarithmic scale; rounds of weight 0 are left out. Where the share of "
         "all weight stands far to the right of the share of rounds, few rounds decide."
     )
     rows = [(point["target"], _between(point["low"], point["high"]), f"{point['rounds']:.2%}", f"{point['mass']:.2%}") for point in points]
-    chart = _charts.weights(points) if points else None
+    chart = charts.weights(points) if points else None
     return Section("Weights", note, chart, ("target", "importance weight", "share of rounds", "share of all weight"), rows)
 
 
 def _support(found: Answers) -> Section:
-    from recsdk.ope import _charts
+    from recsdk.ope.report import charts
 
-    points = _pictures.support(found.targets)
+    points = pictures.support(found.targets)
     unknown = [name for name, each in found.targets.items() if each.rounds.probs is None]
     note = (
         "How often the log took the items that the target takes. Of what it never took (dark red) it knows nothing: a tenth is refused. "
@@ -139,28 +138,28 @@ def _support(found: Answers) -> Section:
         (name, *(f"{point['share']:.2%}" for point in points if point["target"] == name))
         for name in dict.fromkeys(point["target"] for point in points)
     ]
-    return Section("Support", note, _charts.support(points) if points else None, ("target", *_pictures.SUPPORT), rows)
+    return Section("Support", note, charts.support(points) if points else None, ("target", *pictures.SUPPORT), rows)
 
 
 def _propensities(found: Answers) -> Section:
-    from recsdk.ope import _charts
+    from recsdk.ope.report import charts
 
-    points = _pictures.propensities(next(iter(found.targets.values())).rounds)
+    points = pictures.propensities(next(iter(found.targets.values())).rounds)
     note = (
         "For each item that was taken at least 30 times, the mean importance weight of always taking it. 1 is expected where propensities "
         "are true, but an item that is rarely taken may be far off by chance. z takes this into account, and that the logging policy may "
         "learn. Red is beyond 4.5: refused when too high."
     )
     rows = [(f"item {point['item']}", f"{point['taken']:,.0f}", _number(point["mean"]), f"{point['z']:+.2f}") for point in points]
-    chart = _charts.propensities(points) if points else None
+    chart = charts.propensities(points) if points else None
     return Section("Propensities", note, chart, ("item", "rounds that took it", "mean weight", "z"), rows)
 
 
 def _over_time(found: Answers) -> Section:
-    from recsdk.ope import _charts
+    from recsdk.ope.report import charts
 
-    points, level = _pictures.over_time(found), f"{100 * found.options.level:g} %"
-    if _pictures.has_sequence(found):
+    points, level = pictures.over_time(found), f"{100 * found.options.level:g} %"
+    if pictures.has_sequence(found):
         band = f"The band is a {level} confidence sequence: it holds at every look at once, however rewards drift."
     elif found.options.reward_range is None:
         band = "Declare the range of rewards (--reward-range) for a confidence sequence, a band that holds at every look."
@@ -180,19 +179,19 @@ def _over_time(found: Answers) -> Section:
         for point in points
     ]
     columns = ("target", "rounds", "value", *(["confidence sequence"] if points and "low" in points[0] else []))
-    return Section("Value over time", note, _charts.over_time(points, found.logged.value) if points else None, columns, rows)
+    return Section("Value over time", note, charts.over_time(points, found.logged.value) if points else None, columns, rows)
 
 
 def _sensitivity(found: Answers) -> Section:
-    from recsdk.ope import _charts
+    from recsdk.ope.report import charts
 
-    points = _pictures.sensitivity(found.targets)
+    points = pictures.sensitivity(found.targets)
     note = (
         "IPS when weights above the clip are cut down to it: from right to left none, then the largest 1, 10, 100 and 1,000. A line that "
         "is level says that no few rounds decide; one that falls, that the answer hangs on them."
     )
     rows = [(point["target"], _number(point["clip"]), f"{point['num_clipped']:,}", _number(point["value"])) for point in points]
-    chart = _charts.sensitivity(points) if points else None
+    chart = charts.sensitivity(points) if points else None
     return Section("Sensitivity to the largest weights", note, chart, ("target", "clip", "rounds clipped", "IPS"), rows)
 
 
@@ -200,19 +199,13 @@ def _verdicts(found: Answers) -> str:
     parts = []
     for name, each in found.targets.items():
         reasons = "".join(f"<li>{escape(reason)}</li>" for reason in (*each.reasons, *each.notes))
-        diagnostics = _table(("diagnostic", ""), [(key, shown(value)) for key, value in each.diagnostics._asdict().items()])
+        diagnostics = table(("diagnostic", ""), [(key, shown(value)) for key, value in each.diagnostics._asdict().items()])
         size = f"effective size {each.diagnostics.effective_size:,.0f} of {each.diagnostics.num_rounds:,} rounds"
         parts.append(
             f"<p><b>{escape(name)}</b>: <b class={each.verdict}>{each.verdict}</b>, {size}</p>{f'<ul>{reasons}</ul>' if reasons else ''}"
             f"<details><summary>Diagnostics</summary>{diagnostics}</details>"
         )
     return "".join(parts)
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _number(value: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from recsdk.ope._pictures import SUPPORT, Points
+from recsdk.ope.report.pictures import SUPPORT, Points
 
 WIDTH = 700
 GREY, BLUE, ORANGE = "#888", "#1f6fb4", "#e08214"
@@ -92,10 +92,18 @@ def over_time(points: Points, logged: float) -> Any:
 
 
 def _within(points: Points, logged: float) -> Points:
-    """Cuts off what is beyond all that the second half of the log has."""
+    """Leaves a gap where a value is beyond all that the second half of the log has, and cuts bands off there."""
     keys = [key for key in ("value", "low", "high") if key in points[0]]
     ends = [point[key] for point in points if 2 * point["rounds"] >= points[-1]["rounds"] for key in keys] + [logged]
-    return [{**point, **{key: min(max(point[key], min(ends)), max(ends)) for key in keys}} for point in points]
+    least, most = min(ends), max(ends)
+    shown = []
+    for point in points:
+        changes: dict[str, float | None] = {} if least <= point["value"] <= most else {"value": None}
+        if "low" in point:
+            is_seen = point["low"] <= most and point["high"] >= least
+            changes |= {"low": max(point["low"], least), "high": min(point["high"], most)} if is_seen else {"low": None, "high": None}
+        shown.append({**point, **changes})
+    return shown
 
 
 def _grouped(points: Points) -> dict[str, Points]:

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from recsdk.ope._importance import importance
-from recsdk.ope._rounds import Rounds
 from recsdk.ope.answers import Answer, Answers
 from recsdk.ope.calibration import z_score
+from recsdk.ope.checked import Rounds
 from recsdk.ope.diagnostics import MIN_TAKEN
 from recsdk.ope.intervals.sequence import drifting_sequence
 from recsdk.ope.items import MASS, NUM_OFFERED, NUM_TAKEN, RATIO, all_items
 from recsdk.ope.tally import tally
+from recsdk.ope.weighting import importance
 
 Points = list[dict[str, Any]]
 

@@ -9,15 +9,14 @@ Intervals keep to the range, which the estimate itself need not.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.errors import InvalidLog, InvalidReward, InvalidValue
-from recsdk.ope._importance import importance
-from recsdk.ope._rounds import Rounds
-from recsdk.ope.estimate import Estimate, check_level
-from recsdk.ope.intervals._special import beta_quantile, f_quantile
+from recsdk.errors import InvalidLog, InvalidReward, InvalidValue, MissingExtra
+from recsdk.ope.checked import Rounds
+from recsdk.ope.terms import Estimate, check_level
+from recsdk.ope.weighting import importance
 
 
 class Bounded(NamedTuple):
@@ -213,3 +212,29 @@ def _estimate(sums: Bounded, level: float, value: float, stderr: float, low: flo
     start, extent = sums.reward_range[0], sums.reward_range[1] - sums.reward_range[0]
     low, high = (start + extent * min(max(end, 0.0), 1.0) for end in (low, high))
     return Estimate(start + extent * value, extent * stderr, low, high, level)
+
+
+def beta_quantile(share: float, a: float, b: float) -> float:
+    """Returns x with P(Beta(a, b) <= x) = share, for `a` and `b` > 0.
+
+    Raises:
+        MissingExtra: SciPy is not installed.
+    """
+    return float(_special().betaincinv(a, b, share))
+
+
+def f_quantile(share: float, denominator: float) -> float:
+    """Returns x with P(F(1, denominator) <= x) = share: the square of Student's two-sided quantile.
+
+    Raises:
+        MissingExtra: SciPy is not installed.
+    """
+    return float(_special().fdtri(1, denominator, share))
+
+
+def _special() -> Any:
+    try:
+        from scipy import special
+    except ImportError as error:
+        raise MissingExtra("clopper_pearson and empirical_likelihood need SciPy: pip install 'recsdk[ope]'.") from error
+    return special
