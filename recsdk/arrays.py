@@ -1,4 +1,4 @@
-"""NumPy or a trace, one vocabulary: records of arrays, writing a row, choosing a branch.
+"""NumPy or a trace, one vocabulary: records of arrays, writing a row, choosing a branch, and the settings of JAX.
 
 A record is a NamedTuple, tuple, list or dict of arrays; as in JAX, None is a record without arrays. Nothing here imports JAX unless it is
 given JAX's arrays.
@@ -6,12 +6,16 @@ given JAX's arrays.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 
 from recsdk.base import Array
+from recsdk.errors import ForkedProcess
 
 S = TypeVar("S")
 
@@ -79,3 +83,61 @@ def either(claim: Array, yes: Callable[..., Any], no: Callable[..., Any], *opera
     import jax
 
     return jax.lax.cond(claim, yes, no, *operands)
+
+
+def after(first: Array, number: Array) -> Array:
+    """Returns `number`, f64[], the same in every bit, and in a trace not before `first`, finite, is known.
+
+    An update that waits so for the decision can write into the state where it stands; XLA would otherwise copy all of it in each round,
+    since it reads the old state after the update was scheduled.
+    """
+    return number if isinstance(first, np.ndarray) else number + 0.0 * first.sum()
+
+
+_forked_after_jax = False
+
+
+def _note_fork() -> None:
+    """Runs in a forked child: finds out whether its parent had started JAX, whose threads the child does not have."""
+    global _forked_after_jax
+    bridge = sys.modules.get("jax._src.xla_bridge")  # importing JAX starts nothing; the first array does
+    _forked_after_jax = _forked_after_jax or bool(getattr(bridge, "_backends", False))
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def require_jax() -> Any:
+    """Returns the module `jax`, and refuses a process in which it would wait for ever.
+
+    Raises:
+        ForkedProcess: in a child that was forked after its parent had used JAX.
+    """
+    if _forked_after_jax:
+        raise ForkedProcess(
+            "JAX cannot run in a process that was forked after its parent had used JAX: it would never return. "
+            "Start processes by multiprocessing.get_context('spawn'), or use JAX only after the fork."
+        )
+    import jax
+
+    return jax
+
+
+@contextlib.contextmanager
+def on_jax() -> Iterator[Any]:
+    """Gives the module `jax` under recsdk's settings: 64 bits, transfers allowed, one generator. The application's own are left alone.
+
+    Raises:
+        ForkedProcess: in a child that was forked after its parent had used JAX.
+    """
+    jax = require_jax()
+    config = jax.config
+    guards = config.jax_transfer_guard_host_to_device, config.jax_transfer_guard_device_to_host, config.jax_transfer_guard_device_to_device
+    with contextlib.ExitStack() as settings:
+        settings.enter_context(jax.enable_x64(True))
+        if any(guard not in (None, "allow") for guard in guards):  # asked first: to enter a scope takes 20 us
+            settings.enter_context(jax.transfer_guard("allow"))
+        if not config.jax_threefry_partitionable:
+            settings.enter_context(jax.threefry_partitionable(True))
+        yield jax

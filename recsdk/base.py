@@ -208,6 +208,36 @@ class Forgettable(Protocol[S]):
     def forget(self, state: S, interaction: Interaction) -> S: ...
 
 
+class Scores(NamedTuple):
+    """A policy's opinion of K candidates, in units of the reward.
+
+    Attributes:
+        mean: f64[K], the reward that it expects.
+        bonus: f64[K], >= 0, the exploration due to uncertainty: the optimism of an upper confidence bound, or the posterior standard
+            deviation in Thompson sampling; 0 for a policy that explores without regard to what it knows.
+
+    Example:
+        >>> Scores(mean=np.array([0.2, 0.5]), bonus=np.array([0.3, 0.1])).bonus.argmax()
+        np.int64(0)
+    """
+
+    mean: Array
+    bonus: Array
+
+
+@runtime_checkable
+class Explained(Protocol):
+    """A policy that can explain its probabilities: `scores` tells what it expects of each candidate. Consumes nothing.
+
+    Example:
+        >>> from recsdk import Explained, LinUCB, Uniform, WithFloor
+        >>> [isinstance(policy, Explained) for policy in (LinUCB(), WithFloor(policy=LinUCB()), Uniform())]
+        [True, True, False]
+    """
+
+    def scores(self, state: Any, context: Context) -> Scores: ...
+
+
 @runtime_checkable
 class Native(Protocol[S]):
     """A component whose state is not a record of arrays and so writes and reads itself."""
@@ -253,15 +283,20 @@ def decide(policy: Policy[S], state: S, rng: Rng, context: Context) -> Decision:
     """
     probs = policy.probs(state, rng, context)
     # Inverts the distribution function of exactly the probs that are logged; the last place is reached though cdf[-1] be 1 - 1e-16.
-    cdf = probs.cumsum()
     if isinstance(probs, np.ndarray):
+        if probs.dtype != np.float64 or probs.shape != context.mask.shape:
+            wanted = f"finite float64{list(context.mask.shape)} >= 0 that sum to 1"
+            raise InvalidProbs(f"probs must be {wanted}, got {probs.dtype}{list(probs.shape)}.")
+        cdf = probs.cumsum()
         check_probs(probs, cdf[-1], context.mask)
         action = cdf.searchsorted(rng.random() * cdf[-1], side="right")
         if not context.mask[action]:
             raise InvalidProbs(f"probs must be zero on padding, got {probs[action]} at candidate {action}.")
     elif isinstance(context.features, np.ndarray):
-        raise InvalidProbs(f"probs must be on NumPy as features are, got {type(probs)}: {policy!r} goes live as recsdk.Jitted(policy=...).")
+        way = f": {policy!r} goes live as recsdk.Jitted(policy=...)" if "numpy" not in policy.runs_on else ""
+        raise InvalidProbs(f"probs must be an array of NumPy, as features are, got {type(probs).__name__}{way}.")
     else:  # inside a trace nothing can raise, recsdk.testing holds policies to it there; and counting is quicker than searching
+        cdf = probs.cumsum()
         action = (cdf <= rng.random() * cdf[-1]).sum()
     return Decision(action, probs[action], probs)
 

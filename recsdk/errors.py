@@ -29,6 +29,7 @@ RecsdkError
 |  |- LedgerLocked                   another process has the folder open
 |  |- LedgerMismatch                 the folder was written by other parts than the ones given
 |  `- LedgerCorrupt                  stored bytes that are not what was written
+|- ForkedProcess (RuntimeError)      JAX in a process forked after its parent had used JAX, where it never returns
 `- InsufficientOverlap (ValueError)  a log that cannot answer for this target policy
 RecsdkWarning (UserWarning)
 |- IgnoredInput                      input that nothing reads, or that was left out; said once
@@ -156,6 +157,10 @@ class LedgerMismatch(LedgerError):
 
 class LedgerCorrupt(LedgerError):
     """Stored bytes that are not what was written."""
+
+
+class ForkedProcess(RecsdkError, RuntimeError):
+    """JAX in a process that was forked after its parent had used JAX, where it would never return."""
 
 
 class InsufficientOverlap(RecsdkError, ValueError):

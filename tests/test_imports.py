@@ -100,8 +100,8 @@ MAY_IMPORT = {
 """
 
 ALLOWED = {
-    ("recsdk.live.log", "recsdk.policies.floor"): "a folder's policy is read with its floor",
-    ("recsdk.live.recommender", "recsdk.policies.floor"): "the floor is on by default",
+    ("recsdk.live.log", "recsdk.policies.wrappers"): "a folder's policy is read with its floor",
+    ("recsdk.live.recommender", "recsdk.policies.wrappers"): "the floor is on by default",
     ("recsdk.plugins", "recsdk.scorers.function"): "a plain function named in an entry point is wrapped as a scorer",
     ("recsdk.testing.__main__", "recsdk.cli.output"): "the kit's command prints as the other commands do",
 }

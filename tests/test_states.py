@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from recsdk import arrays, states
 from recsdk.errors import InvalidValue, LedgerCorrupt
-from recsdk.policies.floor import WithFloor
 from recsdk.policies.linear import LinTS
-from recsdk.policies.mixture import Mixture
+from recsdk.policies.masters import Mixture
+from recsdk.policies.wrappers import WithFloor
 
 
 class Pair(NamedTuple):

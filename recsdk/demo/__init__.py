@@ -19,7 +19,7 @@ from recsdk.base import Interaction, Policy
 from recsdk.demo.live import Clock, open_learner, play_most_popular, play_uniform, serve
 from recsdk.demo.world import EXAMINED, Shop
 from recsdk.live.log import read_ledger
-from recsdk.policies.columns import ByColumn
+from recsdk.policies.wrappers import ByColumn
 
 LEARNER = "lin-ts discounted, two-tower"
 VISITS, QUICK_VISITS = 12_000, 1_500

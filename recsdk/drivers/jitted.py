@@ -15,16 +15,16 @@ from recsdk.drivers import loop
 from recsdk.errors import InvalidValue
 
 NUM_SCALARS = 4
-"""What an interaction has beside its context."""
+"""Number of fields of an interaction beside its context."""
 
 
 class Ask(NamedTuple):
-    """A call of an `Rng`.
+    """A call of a method of an `Rng`.
 
     Attributes:
-        method: its name.
-        shape: what it is given.
-        end: how many numbers the policy has had after it.
+        method: name of the method.
+        shape: its argument.
+        end: count of the numbers drawn up to and including this call.
     """
 
     method: str
@@ -33,11 +33,11 @@ class Ask(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What is compiled for one bucket.
+    """A compiled program for one bucket.
 
     Attributes:
-        call: takes the state and i64[E + K (D + 2)], all in one array since each costs 5 us: E numbers, then the context's rows.
-        asks: for the random numbers, which are those E of `probs`.
+        call: function of the state and i64[E + K (D + 2)]: E numbers, then the context's rows, in one array since each array costs 5 us.
+        asks: calls that give the E random numbers of `probs`.
     """
 
     call: Callable[[Any, np.ndarray], Any]
@@ -45,7 +45,7 @@ class Program(NamedTuple):
 
 
 class _Given:
-    """The `Rng` of a program: gives the numbers that it is handed, or zeros, and remembers what it was asked for."""
+    """The `Rng` of a program: returns the numbers that it was given, or zeros, and records each call."""
 
     def __init__(self, numbers: Array | None = None) -> None:
         self._numbers = numbers
@@ -82,24 +82,24 @@ def _runs_on_jax(instance: Jitted, field: Any, policy: Policy[Any]) -> None:
 
 @functools.lru_cache(maxsize=128)
 def _programs_of(policy: Policy[Any]) -> dict[tuple[str, int, int], Program]:
-    """Returns where equal policies keep what has been compiled for them, by method, bucket and width."""
+    """Returns the compiled programs of equal policies, by method, bucket and width."""
     del policy
     return {}
 
 
 @attrs.frozen(kw_only=True)
 class Jitted:
-    """Lets a policy for JAX decide and learn live, from NumPy arrays; neural ones run nowhere else.
+    """Runs a policy for JAX live, on NumPy arrays. Neural policies need it.
 
-    `Recommender` puts it around such a policy by itself: it is for those who call `decide` and `learn` by hand, or mix such a policy with
-    native ones. Candidates are padded to the next power of two, and what such a bucket needs is compiled when it is first met: 11
-    programs for up to 1,024 candidates, and one to learn from the chosen candidate. Nothing else is ever compiled. The programs have
-    the 64 bits that the policy asks for, and the application's settings are left alone.
+    `Recommender` wraps such a policy by itself. Use this class to call `decide` and `learn` directly, or to mix such a policy with native
+    ones. Candidates are padded to the next power of two; the program for such a bucket is compiled when it is first met: at most 11
+    programs for up to 1,024 candidates, and one to learn from the chosen candidate. The programs compute in 64 bits where the policy does,
+    and the application's settings of JAX are left alone.
 
-    The state stays on JAX's device; `update` writes over it. Random numbers are those of `rng`, as on NumPy.
+    The state stays on JAX's device; `update` overwrites it. Random numbers come from `rng`, as on NumPy.
 
     Attributes:
-        policy: one that runs on JAX. One that is made of others is compiled as a whole.
+        policy: a policy that runs on JAX. One that is made of others is compiled as a whole.
 
     Raises:
         InvalidValue: when the policy does not run on JAX.
@@ -131,26 +131,20 @@ class Jitted:
 
     @property
     def parts(self) -> tuple[Policy[Any], ...]:
-        """See `recsdk.base.Composite`."""
+        """The wrapped policy."""
         return (self.policy,)
 
     def map_parts(self, function: Callable[[Policy[Any], Any], Any], state: Any) -> Any:
-        """See `recsdk.base.Composite`; what `function` returns on NumPy, such as a stored state, goes to the device."""
-        import jax
-
-        with jax.enable_x64(True):
+        """Moves what `function` returns on NumPy, such as a stored state, to the device; see `recsdk.base.Composite`."""
+        with arrays.on_jax() as jax:
             placed = function(self.policy, state)
             return arrays.tree_map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jax.numpy.array(leaf), placed)
 
     def init(self, prior: Array) -> Any:
-        """See `recsdk.base.Policy`."""
-        import jax
-
-        with jax.enable_x64(True):  # an update gives every array of the state away, so no two may be one
+        with arrays.on_jax() as jax:  # an update gives every array of the state away, so no two may be one
             return arrays.tree_map(jax.numpy.array, self.policy.init(jax.numpy.array(prior)))
 
     def probs(self, state: Any, rng: Rng, context: Context) -> Array:
-        """See `recsdk.base.Policy`."""
         num_candidates, dim = context.features.shape
         size = _bucket(num_candidates)
         program = self._programs.get(("probs", size, dim)) or self._compile_probs(state, size, dim)
@@ -159,10 +153,10 @@ class Jitted:
         for method, shape, end in program.asks:
             floats[start:end] = np.ravel(getattr(rng, method)(shape))
             start = end
-        return np.asarray(_call(program, state, numbers))[:num_candidates]
+        with arrays.on_jax():
+            return np.asarray(program.call(state, numbers))[:num_candidates]
 
     def update(self, state: Any, interaction: Interaction) -> Any:
-        """See `recsdk.base.Policy`."""
         (features, mask, item), action, *others = interaction
         if self.policy.learns_from == "chosen":
             row = slice(action, action + 1)
@@ -172,7 +166,8 @@ class Jitted:
         program = self._programs.get(("update", size, dim)) or self._compile_update(state, size, dim)
         numbers, floats = _packed(Context(features, mask, item), size, NUM_SCALARS)
         floats[:NUM_SCALARS] = action, *others
-        return _call(program, state, numbers)
+        with arrays.on_jax():
+            return program.call(state, numbers)
 
     def _compile_probs(self, state: Any, size: int, dim: int) -> Program:
         import jax
@@ -181,7 +176,7 @@ class Jitted:
             floats, context = _unpacked(numbers, size, dim)
             return self.policy.probs(state, _Given(floats), context)
 
-        with jax.enable_x64(True):
+        with arrays.on_jax():
             rng, nothing = _Given(), np.zeros(size * (dim + 2), np.int64)
             jax.eval_shape(lambda state, numbers: self.policy.probs(state, rng, _unpacked(numbers, size, dim)[1]), state, nothing)
             compiled = jax.jit(probs).lower(state, np.zeros(rng.num_asked + len(nothing), np.int64)).compile()
@@ -194,7 +189,7 @@ class Jitted:
             (action, *others), context = _unpacked(numbers, size, dim)
             return self.policy.update(state, Interaction(context, action.astype("int64"), *others))
 
-        with jax.enable_x64(True):
+        with arrays.on_jax():
             lowered = jax.jit(update, donate_argnums=0).lower(state, np.zeros(NUM_SCALARS + size * (dim + 2), np.int64))
             before, after = (jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree) for tree in (state, lowered.out_info))
             if before != after:
@@ -205,13 +200,6 @@ class Jitted:
 
 def _bucket(num_candidates: int) -> int:
     return 1 << (num_candidates - 1).bit_length()
-
-
-def _call(program: Program, state: Any, numbers: np.ndarray) -> Any:
-    import jax
-
-    with jax.enable_x64(True):
-        return program.call(state, numbers)
 
 
 def _packed(context: Context, size: int, num_floats: int) -> tuple[np.ndarray, np.ndarray]:

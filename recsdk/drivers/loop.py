@@ -1,35 +1,48 @@
-"""The one loop over rounds: a `for` on NumPy, a compiled `lax.scan` on JAX. Nothing else knows the difference."""
+"""The one loop over rounds: a `for` on NumPy, a compiled loop on JAX, for one walk (`run`) or for many at once (`run_many`).
+
+Nothing else in recsdk knows the difference between the two engines.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from recsdk import arrays
 from recsdk.base import Array, Policy, Rng
-from recsdk.checks import require_integer
+from recsdk.checks import plain_array, require_integer
 from recsdk.errors import InvalidValue, MissingExtra, one_of
 
 Step = Callable[[Any, Rng, Any], tuple[Any, Any]]
 Engine = Literal["auto", "numpy", "jax"]
 
 REPLAY, SIMULATE = 1, 2
-"""The drivers' streams of randomness: a log and its replay, or a world and its play, made from one seed must not share numbers."""
+"""Streams of randomness: a replay must not share its random numbers with the simulation of the same seed that made the log."""
 
 PIECE_BYTES = 2**22
-"""Rounds go over to JAX in pieces of about this size: to copy a log of 200 MB whole took longer than to walk it."""
+"""Rounds are copied to JAX in pieces of about this size: to copy a log of 200 MB at once took longer than to walk it."""
+
+GENERATOR = "threefry2x32"
+"""The generator of JAX's random numbers, whichever the application has chosen as its default."""
 
 
 class JaxRandom:
-    """The `Rng` of a trace: gives the same methods as `numpy.random.Generator`, from a JAX key.
+    """The `recsdk.Rng` of a trace: the methods of `numpy.random.Generator` that policies use, from a JAX key.
 
     Args:
-        key: of all its numbers, but for the one drawn ahead.
-        ahead: f64[], what the first `random()` returns. The loop draws it for many rounds together, since most rounds use no other number.
+        key: JAX key from which all numbers are made, but for `ahead`.
+        ahead: f64[], returned by the first `random()`. The loop draws it for many rounds at once, since most rounds use no other number.
+
+    Example:
+        >>> import jax
+        >>> from recsdk import JaxRandom
+        >>> with jax.enable_x64(True):
+        ...     JaxRandom(jax.random.key(0)).standard_normal((2, 3)).shape
+        (2, 3)
     """
 
     def __init__(self, key: Array, ahead: Array | None = None) -> None:
@@ -63,9 +76,11 @@ def choose_engine(policy: Policy[Any], engine: Engine) -> Literal["numpy", "jax"
     """Returns where `policy` is to run; "auto" prefers compiled JAX where the policy and the installation allow it.
 
     Raises:
-        InvalidValue: when the policy does not run on the engine asked for.
+        InvalidValue: when `policy` is not a policy, or does not run on the engine asked for.
         MissingExtra: when JAX is asked for and not installed.
     """
+    if isinstance(policy, type) or not all(callable(getattr(policy, name, None)) for name in ("init", "probs", "update")):
+        raise InvalidValue(f"policy must be a policy, such as recsdk.LinUCB(), got {policy!r}.")
     one_of("engine", engine, ("auto", "numpy", "jax"))
     has_jax = importlib.util.find_spec("jax") is not None
     if engine == "auto":
@@ -77,13 +92,25 @@ def choose_engine(policy: Policy[Any], engine: Engine) -> Literal["numpy", "jax"
     return engine
 
 
-def init(policy: Policy[Any], prior: Array) -> Any:
-    """Returns the state before any interaction; of a policy for JAX alone it is made on JAX, with 64 bits on as in the loop."""
+def belief(prior: Array | None, dim: int) -> np.ndarray:
+    """Returns f64[D], what the weights of phi are believed to be before any data; zeros where `prior` is None.
+
+    Raises:
+        InvalidValue: for a prior of another length, or with entries that are not finite numbers.
+    """
+    if prior is None:
+        return np.zeros(dim)
+    values = plain_array("prior", prior, error=InvalidValue)
+    if values.dtype.kind not in "iuf" or values.shape != (dim,) or not np.isfinite(values).all():
+        raise InvalidValue(f"prior must be {dim} finite numbers, one for each feature, got {prior!r}.")
+    return values.astype(np.float64)
+
+
+def init(policy: Policy[Any], prior: np.ndarray) -> Any:
+    """Returns the state before any interaction; for a policy that runs on JAX alone it is made there."""
     if "numpy" in policy.runs_on:
         return policy.init(prior)
-    import jax
-
-    with jax.enable_x64(True):
+    with arrays.on_jax() as jax:
         return policy.init(jax.numpy.array(prior))
 
 
@@ -104,10 +131,14 @@ def run(step: Step, carry: Any, rounds: Any, *, engine: Literal["numpy", "jax"],
     require_integer("seed", seed, at_least=0)
     if engine == "numpy":
         return _run_numpy(step, carry, rounds, np.random.default_rng([seed, stream]))
+    with arrays.on_jax():
+        return _run_jax(step, carry, rounds, _key(seed, stream))
+
+
+def _key(seed: int, stream: int) -> Array:
     import jax
 
-    with jax.enable_x64(True):
-        return _run_jax(step, carry, rounds, jax.random.fold_in(jax.random.key(seed), stream))
+    return jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), stream)
 
 
 def _run_numpy(step: Step, carry: Any, rounds: Any, rng: np.random.Generator) -> tuple[Any, Any]:
@@ -163,3 +194,59 @@ def _compiled(step: Step) -> Callable[..., tuple[Any, Any]]:
         return jax.lax.fori_loop(skip, size, body, (carry, outputs))  # type: ignore[no-any-return]
 
     return jax.jit(walk)
+
+
+Begin = Callable[[Any, Any, Any], tuple[Step, Any]]
+
+
+def run_many(
+    begin: Begin, settings: Sequence[Sequence[float]], shared: Any, worlds: Any, rounds: Any, *, seeds: Sequence[int], stream: int
+) -> Any:
+    """Walks the rounds once for each of C settings and S seeds, all together, on JAX.
+
+    What does not depend on the setting is computed once for all settings, and likewise for the seeds: settings of `alpha` alone share one
+    posterior while they watch another's log. Each walk has the random numbers that `run` gives to its seed.
+
+    Args:
+        begin: `(setting, shared, world) -> (step, carry)` of one walk; a carry is (what it lives by, its answer).
+            Compiled once per function object: keep it, do not remake it.
+        settings: C settings of as many floats each, which reach `begin` as scalars that behave as Python's.
+        shared: a record of arrays, the same for all walks.
+        worlds: a record of arrays with a leading S, one for each seed.
+        rounds: a record of arrays with a leading T >= 1.
+        seeds: S of them, each >= 0.
+        stream: `REPLAY` or `SIMULATE`.
+
+    Returns:
+        The last answers, with leading S and C; NumPy's arrays.
+    """
+    with arrays.on_jax() as jax:
+        jnp = jax.numpy
+        keys = jnp.stack([_key(seed, stream) for seed in seeds])
+        # Made of one scalar each, the columns are weakly typed: float32 times a hyper-parameter stays float32, as with Python's floats.
+        scalars = [[jnp.asarray(float(value)) for value in column] for column in zip(*settings, strict=True)]
+        varies = tuple(len(set(column)) > 1 for column in zip(*settings, strict=True))
+        columns = tuple(jnp.stack(column) if differs else column[0] for column, differs in zip(scalars, varies, strict=True))
+        answers = _compiled_many(begin, len(settings), varies)(columns, shared, worlds, rounds, keys)
+        return arrays.tree_map(np.asarray, answers)
+
+
+@functools.lru_cache(maxsize=128)
+def _compiled_many(begin: Begin, num_settings: int, varies: tuple[bool, ...]) -> Callable[..., Any]:
+    import jax
+
+    def walk(setting: Any, shared: Any, world: Any, rounds: Any, key: Array) -> Any:
+        step, carry = begin(setting, shared, world)
+        drawn = randoms(key, 0, len(next(arrays.leaves(rounds))))
+
+        def body(carry: Any, row: Any) -> tuple[Any, None]:
+            random, here = row
+            return step(carry, JaxRandom(*random), here)[0], None
+
+        (_, answer), _ = jax.lax.scan(body, carry, (drawn, rounds))
+        return answer
+
+    # The inner map is over the settings, so that what a seed draws is drawn once for all of them.
+    own = tuple(0 if differs else None for differs in varies)  # what is the same for all settings is no reason to compute anything twice
+    over_settings = jax.vmap(walk, in_axes=(own, None, None, None, None), axis_size=num_settings)
+    return jax.jit(jax.vmap(over_settings, in_axes=(None, None, 0, None, 0)))

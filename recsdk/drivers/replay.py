@@ -1,28 +1,38 @@
-"""Walks a log with a policy, as it would have lived it."""
+"""Replay of a log through a policy."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from recsdk.base import Array, Decision, Interaction, Policy, Rng, decide
+from recsdk import arrays
+from recsdk.base import Array, Context, Decision, Interaction, Policy, Rng, decide
 from recsdk.checks import check_log
 from recsdk.drivers import loop
-from recsdk.errors import one_of
+from recsdk.errors import InvalidLog, one_of
 
 LearnFrom = Literal["all", "matched", "none"]
 
 
 class Replay(NamedTuple):
-    """What a policy did on a log.
+    """Result of `replay`.
 
     Attributes:
         state: the policy's state after the last round.
-        decision: with a leading T, what the policy chose in each round before it learned from that round; `probs` f64[T, K] is the target
+        decision: the policy's decisions, with a leading T, each made before it learned from that round; `probs` f64[T, K] is the target
             that `recsdk.ope` evaluates.
-        matched: bool[T], whether it chose the logged action.
+        matched: bool[T], true where the policy chose the logged action.
+
+    Example:
+        >>> from recsdk import LinUCB, Uniform, replay, simulate
+        >>> from recsdk.environments import LinearWorld
+        >>> log = simulate(Uniform(), LinearWorld(num_candidates=5), 20, engine="numpy").log
+        >>> replayed = replay(LinUCB(), log, engine="numpy")
+        >>> replayed.decision.probs.shape, replayed.matched.shape
+        ((20, 5), (20,))
     """
 
     state: Any
@@ -43,37 +53,71 @@ def replay(
     """Runs a policy over a log, round by round.
 
     Args:
-        policy: the policy to run, by its configuration.
+        policy: configuration of the policy.
         log: an interaction with a leading T.
         learn_from: "all" learns from every logged reward: a policy that watches another's log, or the recovery of its own state.
-            "matched" learns where its own choice is the logged one: an unbiased account of a learning policy when the log is
-            uniformly random (Li et al., Unbiased Offline Evaluation, WSDM 2011). "none" keeps `state` as it is.
-        state: where to start from, consumed; None for `policy.init(prior)`.
-        seed: of the policy's choices.
+            "matched" learns where the policy's choice is the logged one: an unbiased account of a learning policy when the log is
+            uniformly random (Li et al., Unbiased Offline Evaluation, WSDM 2011). "none" keeps `state` unchanged.
+        state: state to start from, consumed; None for `policy.init(prior)`.
+        seed: seed of the policy's choices, >= 0.
         prior: f64[D], belief about the weights; None for zeros.
-        engine: "auto" compiles where the policy runs on JAX and JAX is installed.
+        engine: "numpy", "jax", or "auto", which compiles where the policy runs on JAX and JAX is installed.
+
+    Returns:
+        The last state, and the decisions of every round.
 
     Raises:
-        EmptyLog, InvalidLog: a log without rows, or with a bad one, by its number. Nothing has been learned then.
+        EmptyLog: for a log without rows.
+        InvalidLog: for a log with a bad row, by its number. Nothing has been learned then.
+        InvalidValue: for another argument out of its range, such as a prior of another length.
+
+    Example:
+        >>> import numpy as np
+        >>> from recsdk import LinUCB, Uniform, replay, simulate
+        >>> from recsdk.environments import LinearWorld
+        >>> log = simulate(Uniform(), LinearWorld(), 100, engine="numpy").log
+        >>> target = replay(LinUCB(), log, engine="numpy").decision.probs
+        >>> weights = target[np.arange(100), log.action] / log.propensity
+        >>> bool(np.mean(weights * log.reward) > np.mean(log.reward))
+        True
     """
     one_of("learn_from", learn_from, ("all", "matched", "none"))
-    check_log(log)
+    require_log("log", log)
     engine = loop.choose_engine(policy, engine)
+    prior = loop.belief(prior, log.context.features.shape[-1])
     if state is None:
-        state = loop.init(policy, np.zeros(log.context.features.shape[-1]) if prior is None else prior)
+        state = loop.init(policy, prior)
     step = _step(policy, learn_from)  # type: ignore[arg-type]  # a frozen config is hashable
     state, (decision, matched) = loop.run(step, state, log, engine=engine, seed=seed, stream=loop.REPLAY)
     return Replay(state, decision, matched)
 
 
-def step_of(policy: Policy[Any], learn_from: LearnFrom) -> loop.Step:
-    """Returns one round of a replay: carries the state, gives the decision and whether it matched."""
+def require_log(name: str, log: Any) -> None:
+    """Refuses what is not a log, or has a bad row.
+
+    Raises:
+        EmptyLog: when it has no rows.
+        InvalidLog: naming what was given, or the first bad row.
+    """
+    if not isinstance(log, Interaction) or not isinstance(log.context, Context):
+        raise InvalidLog(f"{name} must be a recsdk.Interaction with a leading T, got {type(log).__name__}.")
+    check_log(log)
+
+
+def step_of(policy: Policy[Any], learn_from: LearnFrom, weight_after: Callable[[Array, Array], Array] = arrays.after) -> loop.Step:
+    """Returns one round of a replay: carries the state, gives the decision and whether it matched.
+
+    Args:
+        policy: configuration of the policy.
+        learn_from: as for `replay`.
+        weight_after: `(probs, weight) -> weight`, by which the update waits for the decision.
+    """
 
     def step(state: Any, rng: Rng, logged: Interaction) -> tuple[Any, tuple[Decision, Array]]:
         decision = decide(policy, state, rng, logged.context)
         matched = decision.action == logged.action
         if learn_from == "all":
-            state = policy.update(state, logged)
+            state = policy.update(state, logged._replace(weight=weight_after(decision.probs, logged.weight)))
         elif learn_from == "matched":
             # A round of weight 0 leaves a policy's state as it was: recsdk.testing holds every policy to that.
             state = policy.update(state, logged._replace(weight=logged.weight * matched.astype("float64")))

@@ -1,4 +1,4 @@
-"""Plays a policy against a world that is shown several candidates at once."""
+"""Simulation of a policy that fills a slate in each round."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from recsdk import arrays
 from recsdk.base import Array, Interaction, Policy, Rng, decide_slate
 from recsdk.checks import require_integer
 from recsdk.drivers import loop
-from recsdk.drivers.simulate import Environment
+from recsdk.drivers.simulate import Environment, require_environment
 
 
 class Attention(Protocol):
-    """What of a slate is looked at. Its methods are array-API code, so that a simulation compiles."""
+    """A model of which positions of a slate the user looks at. Its methods are array-API code, so that a simulation compiles."""
 
     def look(self, rng: Rng, reward: Array) -> tuple[Array, Array]:
-        """Returns what is given of the rewards that each position would get by itself, and the weights to learn with, f64[L] both.
+        """Returns the rewards given, and the weights to learn with, f64[L] both; `reward` f64[L] is what each position would get alone.
 
         A weight is 0 where it is known that nobody looked.
         """
@@ -28,7 +28,7 @@ class Attention(Protocol):
 
 
 class SlateSimulation(NamedTuple):
-    """What happened; T rounds of L positions.
+    """Result of `simulate_slates`: T rounds of L positions.
 
     Attributes:
         state: the policy's last state.
@@ -36,6 +36,13 @@ class SlateSimulation(NamedTuple):
             remained and its own exact propensity.
         position: i64[T * L], from 0 at the top.
         regret: f64[T], expected reward of the best slate less that of the one shown; >= 0.
+
+    Example:
+        >>> from recsdk import Uniform, simulate_slates
+        >>> from recsdk.environments import LogisticWorld, PositionBias
+        >>> played = simulate_slates(Uniform(), LogisticWorld(), 5, size=3, attention=PositionBias(), engine="numpy")
+        >>> played.position
+        array([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2])
     """
 
     state: Any
@@ -56,28 +63,41 @@ def simulate_slates(
     prior: Array | None = None,
     engine: loop.Engine = "auto",
 ) -> SlateSimulation:
-    """Lets a policy fill a slate in each round by `decide_slate`, be rewarded by position, and learn from each, from the top.
+    """Runs a policy that fills a slate in each round by `decide_slate`, and learns from each position's reward, from the top.
 
     Args:
-        policy: the policy to run, by its configuration.
+        policy: configuration of the policy.
         environment: the world; every round of it must have at least `size` candidates.
         num_rounds: T >= 1.
-        size: L >= 1.
-        attention: what is looked at: `recsdk.environments.PositionBias` or `Cascade`.
-        state: where to start from, consumed; None for `policy.init(prior)`.
-        seed: of the world, the rewards and the policy's choices.
+        size: L >= 1, number of positions.
+        attention: model of what the user looks at: `recsdk.environments.PositionBias` or `Cascade`.
+        state: state to start from, consumed; None for `policy.init(prior)`.
+        seed: seed of the world, the rewards and the policy's choices, >= 0.
         prior: f64[D], belief about the weights; None for zeros.
-        engine: "auto" compiles where the policy runs on JAX and JAX is installed.
+        engine: "numpy", "jax", or "auto", which compiles where the policy runs on JAX and JAX is installed.
+
+    Returns:
+        The last state, the log by position, and the regret.
 
     Raises:
-        InvalidValue: when `num_rounds` or `size` is below 1, or the policy does not run on `engine`.
+        InvalidValue: for an argument out of its range, or a policy that does not run on `engine`.
         TooFewCandidates: when a round has fewer than `size` candidates; on JAX masked ones count.
+
+    Example:
+        >>> from recsdk import LinUCB, simulate_slates
+        >>> from recsdk.environments import Cascade, LogisticWorld
+        >>> played = simulate_slates(LinUCB(), LogisticWorld(), 50, size=2, attention=Cascade(), engine="numpy")
+        >>> played.log.reward.shape, played.regret.shape
+        ((100,), (50,))
     """
     require_integer("num_rounds", num_rounds, at_least=1)
     require_integer("size", size, at_least=1)
+    require_integer("seed", seed, at_least=0)
+    require_environment(environment)
     engine = loop.choose_engine(policy, engine)
+    prior = loop.belief(prior, environment.dim)
     if state is None:
-        state = loop.init(policy, np.zeros(environment.dim) if prior is None else prior)
+        state = loop.init(policy, prior)
     carry = state, environment.init(seed)
     step = _step(policy, environment, size, attention)  # type: ignore[arg-type]  # frozen configs are hashable
     (state, _), (log, regret) = loop.run(step, carry, np.arange(num_rounds), engine=engine, seed=seed, stream=loop.SIMULATE)

@@ -1,12 +1,11 @@
-"""Tries many policies, settings and seeds on one log or in one world."""
+"""Comparison of many policies, settings and seeds on one log or in one world."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,26 +13,34 @@ import numpy as np
 from recsdk import arrays
 from recsdk.base import Array, Interaction, Policy
 from recsdk.checks import require_integer
-from recsdk.drivers import floats, loop, walks
-from recsdk.drivers.delay import Delay
+from recsdk.drivers import loop, walks
+from recsdk.drivers.executors import Executor, Processes
 from recsdk.drivers.replay import LearnFrom
-from recsdk.drivers.simulate import Environment
+from recsdk.drivers.simulate import Delay, Environment
 from recsdk.drivers.walks import Sums, Task
 from recsdk.errors import InvalidValue
 
 
 class Sweep(NamedTuple):
-    """The table of a sweep, one row for each policy and seed; the seeds of a policy stand together.
+    """Result of `sweep`: a table of N rows, one for each policy and seed; the rows of a policy stand together.
 
     Attributes:
-        policy: the configurations, N of them.
+        policy: configuration of the policy.
         seed: i64[N].
         num_rounds: i64[N], T.
-        reward: f64[N], mean reward per round. In a world it is what the policy got; on a log, the self-normalised importance-weighted
-            estimate of what it would have got, NaN where no round has an action that it could have taken.
+        reward: f64[N], mean reward per round. In a world it is the policy's own; on a log it is the self-normalised importance-weighted
+            estimate, NaN where no round has an action that the policy could have taken.
         stderr: f64[N], of `reward`, over rounds.
         regret: f64[N], sum over rounds of the expected reward of the best candidate less that of the chosen one; NaN on a log.
         effective_size: f64[N], Kish's effective sample size of the rounds' weights in `reward`; T in a world.
+
+    Example:
+        >>> from recsdk import LinUCB, Uniform, sweep
+        >>> from recsdk.environments import LinearWorld
+        >>> table = sweep([LinUCB(), Uniform()], LinearWorld(), num_rounds=200, seeds=(0, 1), engine="numpy", num_processes=1)
+        >>> best, blind = table.over_seeds()
+        >>> best["regret"] < blind["regret"]
+        True
     """
 
     policy: tuple[Policy[Any], ...]
@@ -45,10 +52,10 @@ class Sweep(NamedTuple):
     effective_size: np.ndarray
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns the table as rows of plain values, for JSON or a data frame; what is NaN or infinite is None."""
+        """Returns the table as rows of plain values, for JSON or a data frame; None stands for NaN and infinity."""
         columns = zip(self.policy, *(column.tolist() for column in self[1:]), strict=True)
         return [
-            {"policy": repr(policy), "hyperparameters": floats.named(policy)}
+            {"policy": repr(policy), "hyperparameters": walks.named(policy)}
             | {name: _finite(value) for name, value in zip(self._fields[1:], values, strict=True)}
             for policy, *values in columns
         ]
@@ -58,7 +65,7 @@ class Sweep(NamedTuple):
         rows = []
         for policy in dict.fromkeys(self.policy):
             own = np.array([other == policy for other in self.policy])
-            row: dict[str, Any] = {"policy": repr(policy), "hyperparameters": floats.named(policy), "num_seeds": int(own.sum())}
+            row: dict[str, Any] = {"policy": repr(policy), "hyperparameters": walks.named(policy), "num_seeds": int(own.sum())}
             for name in ("reward", "regret"):
                 values = getattr(self, name)[own]
                 error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else np.nan
@@ -78,28 +85,34 @@ def sweep(
     delay: Delay | None = None,
     engine: loop.Engine = "auto",
     num_processes: int | None = None,
+    executor: Executor | None = None,
 ) -> Sweep:
-    """Runs `replay` or `simulate` for each policy and seed, and keeps their results only.
+    """Runs `replay` or `simulate` for each policy and seed, and keeps only their results.
 
-    Policies that differ in nothing but floats are compiled once and run together; every other needs a program of its own. A policy that
-    computes with a float in a way that cannot be traced (`if self.discount == 1`) runs by itself. Policies that run on NumPy run in
-    processes of their own: a script that has such policies must call this below `if __name__ == "__main__":`, and their classes must be
-    importable, since the configurations are sent to the processes.
+    Policies on JAX that differ in nothing but floats are compiled once and run together; every other needs its own program. A policy that
+    uses a float in a way that cannot be traced (`if self.discount == 1`) runs alone. Policies on NumPy run in several processes: a script
+    with such policies must call this below `if __name__ == "__main__":`, and their classes must be importable, since the configurations
+    are sent to the processes.
 
     Args:
-        policies: by their configurations; at least one, and no two equal.
+        policies: configurations of the policies; at least one, and no two equal.
         log_or_environment: a log, as for `replay`, or a world, as for `simulate`.
-        seeds: of the policies' choices, and of the world.
-        num_rounds: T; of a log its first, None for all.
+        seeds: seeds of the policies' choices, and of the world.
+        num_rounds: T; on a log the number of its first rounds to use, None for all.
         learn_from: on a log, as for `replay`; in a world it can only be "all".
         prior: f64[D], belief about the weights; None for zeros.
-        delay: of the rewards in a world, as for `simulate`.
+        delay: model of when rewards arrive in a world, as for `simulate`.
         engine: as for `replay`, for each policy by itself.
-        num_processes: how many processes at once for policies on NumPy; 1 runs them in this one, None uses every processor.
+        num_processes: largest number of processes for policies on NumPy; 1 runs them in this process, None uses every processor.
+        executor: where policies on NumPy run; None for `Processes(num_processes=num_processes)`.
+
+    Returns:
+        The table of results.
 
     Raises:
-        InvalidValue: an argument out of its range, or a policy that does not run on `engine`.
-        EmptyLog, InvalidLog: a log without rows, or with a bad one, by its number.
+        InvalidValue: for an argument out of its range, or a policy that does not run on `engine`.
+        EmptyLog: for a log without rows.
+        InvalidLog: for a log with a bad row, by its number.
 
     Example:
         >>> from recsdk import LinUCB, sweep
@@ -113,14 +126,13 @@ def sweep(
     policies, seeds = _distinct("policies", policies), _distinct("seeds", seeds)
     for seed in seeds:
         require_integer("seed", seed, at_least=0)
-    if num_processes is not None:
-        require_integer("num_processes", num_processes, at_least=1)
+    executor = _executor(num_processes, executor)
     engines = [loop.choose_engine(policy, engine) for policy in policies]
     compiled = [policy for policy, engine in zip(policies, engines, strict=True) if engine == "jax"]
     native = [policy for policy, engine in zip(policies, engines, strict=True) if engine == "numpy"]
     found: dict[tuple[Policy[Any], int], Sums] = {}
     with _progress(len(policies) * len(seeds)) as advance:
-        for results in (walks.compiled(task, compiled, seeds), walks.native(task, native, seeds, num_processes or os.cpu_count() or 1)):
+        for results in (walks.compiled(task, compiled, seeds), walks.native(task, native, seeds, executor)):
             for policy, seed, sums in results:
                 found[policy, seed] = sums
                 advance()
@@ -148,10 +160,26 @@ def _table(task: Task, found: list[tuple[Policy[Any], int, Sums]]) -> Sweep:
     )
 
 
-def _distinct(name: str, values: Sequence[Any]) -> list[Any]:
-    distinct = list(dict.fromkeys(values))
-    if not distinct or len(distinct) != len(list(values)):
-        raise InvalidValue(f"{name} must be at least one, and no two equal, got {list(values)}.")
+def _executor(num_processes: int | None, executor: Executor | None) -> Executor:
+    if num_processes is not None:
+        require_integer("num_processes", num_processes, at_least=1)
+    if executor is None:
+        return Processes(num_processes=num_processes)
+    if num_processes is not None:
+        raise InvalidValue(f"num_processes must be None beside an executor, which has its own, got {num_processes} and {executor!r}.")
+    if isinstance(executor, type) or not isinstance(executor, Executor):
+        raise InvalidValue(f"executor must have a method map, as recsdk.Processes() has, got {executor!r}.")
+    return executor
+
+
+def _distinct(name: str, values: Iterable[Any]) -> list[Any]:
+    try:
+        given = list(values)
+        distinct = list(dict.fromkeys(given))
+    except TypeError as error:  # not iterable, or not hashable
+        raise InvalidValue(f"{name} must be a sequence of plain configurations or numbers, got {values!r}.") from error
+    if not distinct or len(distinct) != len(given):
+        raise InvalidValue(f"{name} must be at least one, and no two equal, got {given}.")
     return distinct
 
 

@@ -1,30 +1,33 @@
-"""The walks of a sweep: many compiled into one program on JAX, or spread over processes on NumPy. Each keeps its sums only."""
+"""The walks of a sweep: many compiled into one program on JAX, or one by one on NumPy by an executor. Each keeps only its sums.
+
+One compiled program serves all settings that differ in nothing but floats: `values` takes the floats out of a config, `replaced` puts
+others in, which may be tracers.
+"""
 
 from __future__ import annotations
 
 import functools
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import attrs
 import numpy as np
 
 from recsdk import arrays, states
 from recsdk.base import Array, Interaction, Policy, Rng
-from recsdk.checks import check_log, require_integer
-from recsdk.drivers import floats, loop, many, replay, simulate
-from recsdk.drivers.delay import Delay, Event, schedule
+from recsdk.checks import require_integer
+from recsdk.drivers import loop, replay, simulate
+from recsdk.drivers.executors import Executor
 from recsdk.drivers.replay import LearnFrom
-from recsdk.drivers.simulate import Environment
+from recsdk.drivers.simulate import Delay, Environment, Event, schedule
 from recsdk.errors import InvalidValue, one_of
 
 AT_ONCE = 256
-"""Walks in one compiled program, so that their states fit into memory."""
+"""Largest number of walks in one compiled program, so that their states fit into memory."""
 
 
 class Sums(NamedTuple):
-    """What is kept of a walk: sums over its rounds, with the reward less the log's mean as r and its weight in the estimate as w.
+    """Result of a walk: sums over its rounds, where r is the reward less the log's mean, and w its weight in the estimate.
 
     Attributes:
         num: i64[], rounds with w > 0.
@@ -42,7 +45,7 @@ class Sums(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What each policy is to go through.
+    """The rounds of a sweep, the same for every policy.
 
     Attributes:
         rounds: the log, or i64[T], the numbers of the rounds.
@@ -50,7 +53,7 @@ class Task(NamedTuple):
         learn_from: as for `replay`.
         prior: f64[D].
         delay: of the rewards in the world, or None.
-        centre: f64[], taken off the rewards, since sums of squares of small differences are exact.
+        centre: f64[], subtracted from the rewards, since sums of squares of small differences are exact.
     """
 
     rounds: Any
@@ -71,7 +74,7 @@ class Task(NamedTuple):
         return loop.REPLAY if self.environment is None else loop.SIMULATE
 
     def lives(self, seeds: list[int]) -> tuple[list[Any], Any]:
-        """Returns what each seed has of its own, and the rounds, or with a delay the numbers of the events, that all walk."""
+        """Returns what belongs to each seed, and the rounds that all seeds walk, or with a delay the numbers of the events."""
         if self.environment is None:
             return [()] * len(seeds), self.rounds
         worlds = [self.environment.init(seed) for seed in seeds]
@@ -89,34 +92,36 @@ class Task(NamedTuple):
 
 
 def task_of(source: Any, num_rounds: int | None, learn_from: LearnFrom, prior: Array | None, delay: Delay | None) -> Task:
-    """Checks the arguments of a sweep that say what to walk; see `recsdk.sweep`."""
+    """Checks the arguments of a sweep that describe its rounds; see `recsdk.sweep`."""
     one_of("learn_from", learn_from, ("all", "matched", "none"))
     if num_rounds is not None:
         require_integer("num_rounds", num_rounds, at_least=1)
     if isinstance(source, Interaction):
         if delay is not None:
             raise InvalidValue(f"delay goes with a world: a log's rewards have come, got {delay!r}.")
-        check_log(source)
+        replay.require_log("log_or_environment", source)
         if num_rounds is not None and num_rounds > len(source.reward):
             raise InvalidValue(f"num_rounds must be at most {len(source.reward)}, the rows of the log, got {num_rounds}.")
         log = arrays.at(source, slice(num_rounds))
         dim, rounds, environment, centre = log.context.features.shape[-1], log, None, log.reward.mean()
     else:
+        if isinstance(source, type) or not isinstance(source, Environment):
+            wanted = "log_or_environment must be a log (recsdk.Interaction) or a world, such as recsdk.environments.LinearWorld()"
+            raise InvalidValue(f"{wanted}, got {source!r}.")
         if num_rounds is None:
             raise InvalidValue("num_rounds must be given for a world, a whole number >= 1, got None.")
         if learn_from != "all":
             raise InvalidValue(f"learn_from must be 'all' in a world, where a policy learns what it did, got {learn_from!r}.")
         dim, rounds, environment, centre = source.dim, np.arange(num_rounds), source, np.float64(0)
-    belief = np.zeros(dim) if prior is None else np.asarray(prior, np.float64)
-    return Task(rounds, environment, learn_from, belief, delay, np.asarray(centre))
+    return Task(rounds, environment, learn_from, loop.belief(prior, dim), delay, np.asarray(centre))
 
 
 @functools.lru_cache(maxsize=128)  # one function object per question, so that it is compiled once
-def _begin(template: Policy[Any], environment: Environment[Any] | None, learn_from: LearnFrom, is_late: bool) -> many.Begin:
+def _begin(template: Policy[Any], environment: Environment[Any] | None, learn_from: LearnFrom, is_late: bool) -> loop.Begin:
     def begin(setting: tuple[Any, ...], shared: tuple[Array, Array], world: Any) -> tuple[loop.Step, Any]:
-        policy, (prior, centre) = floats.replaced(template, setting) if setting else template, shared
+        policy, (prior, centre) = replaced(template, setting) if setting else template, shared
         if environment is None:
-            step = functools.partial(_on_log, replay.step_of(policy, learn_from), centre)
+            step = functools.partial(_on_log, replay.step_of(policy, learn_from, _at_once), centre)
         elif is_late:
             step = functools.partial(_in_late_world, simulate.late_step_of(policy, environment))
         else:
@@ -125,6 +130,12 @@ def _begin(template: Policy[Any], environment: Environment[Any] | None, learn_fr
         return step, ((policy.init(prior), world), Sums(*([zero] * len(Sums._fields))))
 
     return begin
+
+
+def _at_once(probs: Array, weight: Array) -> Array:
+    """Is the `weight_after` of a sweep, where settings share a state that must not depend on what each of them decides."""
+    del probs
+    return weight
 
 
 def _on_log(step: loop.Step, centre: Array, carry: Any, rng: Rng, logged: Interaction) -> tuple[Any, None]:
@@ -161,7 +172,7 @@ def compiled(task: Task, policies: list[Policy[Any]], seeds: list[int]) -> Found
     """Walks on JAX: a program for each group of policies that differ in floats only."""
     groups: dict[Policy[Any], list[Policy[Any]]] = {}
     for policy in policies:
-        groups.setdefault(floats.replaced(policy, [0.0] * len(floats.values(policy))), []).append(policy)
+        groups.setdefault(replaced(policy, [0.0] * len(values(policy))), []).append(policy)
     for template, group in groups.items():
         for some_seeds in _parts(seeds, AT_ONCE):
             for some in _parts(group, max(1, AT_ONCE // len(some_seeds))):
@@ -170,7 +181,7 @@ def compiled(task: Task, policies: list[Policy[Any]], seeds: list[int]) -> Found
 
 def _together(task: Task, template: Policy[Any], policies: list[Policy[Any]], seeds: list[int]) -> Found:
     try:
-        settings = [floats.values(policy) for policy in policies]
+        settings = [values(policy) for policy in policies]
         sums = _run_many(task, template, settings, seeds)
     except TypeError:  # it does with a float what cannot be traced, or it is wrong: then this raises again
         sums = arrays.tree_map(
@@ -185,52 +196,23 @@ def _run_many(task: Task, template: Policy[Any], settings: list[tuple[float, ...
     begin = _begin(template, task.environment, task.learn_from, task.delay is not None)  # type: ignore[arg-type]  # configs are hashable
     own, rounds = task.lives(seeds)
     shared = (task.prior, task.centre)
-    sums: Sums = many.run_many(begin, settings, shared, arrays.stack(own), rounds, seeds=seeds, stream=task.stream)
+    sums: Sums = loop.run_many(begin, settings, shared, arrays.stack(own), rounds, seeds=seeds, stream=task.stream)
     return sums
 
 
-def native(task: Task, policies: list[Policy[Any]], seeds: list[int], num_processes: int) -> Found:
-    """Walks on NumPy, in processes of their own where that helps."""
+def native(task: Task, policies: list[Policy[Any]], seeds: list[int], executor: Executor) -> Found:
+    """Walks on NumPy, each by itself, where the executor runs them."""
     runs = [(policy, seed) for policy in policies for seed in seeds]
-    if min(len(runs), num_processes) <= 1:
-        yield from ((policy, seed, _walk(task, policy, seed)) for policy, seed in runs)
-        return
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor, as_completed
-    from concurrent.futures.process import BrokenProcessPool
-
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(min(len(runs), num_processes), multiprocessing.get_context("spawn")) as pool,
-    ):
-        sent = _stored(task, Path(folder))
-        futures = {pool.submit(_walk_stored, sent, folder, policy, seed): (policy, seed) for policy, seed in runs}
-        try:
-            for future in as_completed(futures):
-                yield *futures[future], future.result()
-        except BrokenProcessPool as error:
-            raise InvalidValue(
-                f"num_processes must be 1 where a process cannot start, got {num_processes}: call sweep below "
-                "`if __name__ == '__main__':`, and import the policies' classes from a module."
-            ) from error
+    if runs:
+        function = functools.partial(_walk, task._replace(rounds=None))
+        for (policy, seed), sums in zip(runs, executor.map(function, task.rounds, runs), strict=True):
+            yield policy, seed, sums
 
 
-def _stored(task: Task, folder: Path) -> Task:
-    """Writes the arrays of the rounds into files for every process to map, and returns the task without them."""
-    for index, leaf in enumerate(arrays.leaves(task.rounds)):
-        np.save(folder / f"{index}.npy", leaf)
-    numbers = iter(range(len(list(arrays.leaves(task.rounds)))))
-    return task._replace(rounds=arrays.tree_map(lambda _: next(numbers), task.rounds))
-
-
-def _walk_stored(task: Task, folder: str, policy: Policy[Any], seed: int) -> Sums:
-    rounds = arrays.tree_map(lambda index: np.load(Path(folder) / f"{index}.npy", mmap_mode="r"), task.rounds)
-    return _walk(task._replace(rounds=rounds), policy, seed)
-
-
-def _walk(task: Task, policy: Policy[Any], seed: int) -> Sums:
+def _walk(task: Task, rounds: Any, run: tuple[Policy[Any], int]) -> Sums:
+    policy, seed = run
     begin = _begin.__wrapped__(policy, task.environment, task.learn_from, task.delay is not None)
-    (own,), rounds = task.lives([seed])
+    (own,), rounds = task._replace(rounds=rounds).lives([seed])
     step, carry = begin((), (task.prior, task.centre), own)
     ((state, _), sums), _ = loop.run(step, carry, rounds, engine="numpy", seed=seed, stream=task.stream)
     states.close(policy, state)
@@ -239,3 +221,65 @@ def _walk(task: Task, policy: Policy[Any], seed: int) -> Sums:
 
 def _parts(values: list[Any], size: int) -> list[list[Any]]:
     return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def values(config: Any) -> tuple[float, ...]:
+    """Returns the numbers in the float fields of a config and of the configs within it, in order."""
+    return tuple(float(value) for _, value in _floats("", config))
+
+
+def named(config: Any) -> dict[str, Any]:
+    """Returns every hyper-parameter by name; `policy.alpha` is the `alpha` of the config in the field `policy`."""
+    return dict(_plain("", config))
+
+
+def replaced(config: Any, numbers: Sequence[Any]) -> Any:
+    """Returns a copy of a config with other floats, which may be tracers: its validators, which need numbers, do not run."""
+    return _rebuild(config, iter(numbers))
+
+
+def _branches(name: str, config: Any) -> Iterator[tuple[str, Any, bool]]:
+    """Yields name, value, and whether it is a float, of what a config or a tuple holds."""
+    if isinstance(config, tuple):
+        for index, value in enumerate(config):
+            yield f"{name}[{index}]", value, isinstance(value, float)
+    elif _is_plain(config):
+        for field in attrs.fields(type(config)):
+            value = getattr(config, field.name)
+            whole = isinstance(value, int) and not isinstance(value, bool) and field.type in (float, "float")
+            yield f"{name}.{field.name}".lstrip("."), value, isinstance(value, float) or whole
+
+
+def _is_plain(config: Any) -> bool:
+    """Tells whether all fields of a config are given by its caller: one that derives fields from others cannot have them replaced."""
+    return attrs.has(type(config)) and all(field.init for field in attrs.fields(type(config)))
+
+
+def _floats(name: str, config: Any) -> Iterator[tuple[str, Any]]:
+    for path, value, is_float in _branches(name, config):
+        if is_float:
+            yield path, value
+        else:
+            yield from _floats(path, value)
+
+
+def _plain(name: str, config: Any) -> Iterator[tuple[str, Any]]:
+    for path, value, _ in _branches(name, config):
+        below = list(_plain(path, value))
+        if below:
+            yield from below
+        elif value is None or isinstance(value, (bool, int, float, str)):
+            yield path, value
+
+
+def _rebuild(config: Any, numbers: Iterator[Any]) -> Any:
+    parts = [next(numbers) if is_float else _rebuild(value, numbers) for _, value, is_float in _branches("", config)]
+    if isinstance(config, tuple):
+        return type(config)(*parts) if hasattr(config, "_fields") else tuple(parts)
+    if not _is_plain(config):
+        return config
+    copy = object.__new__(type(config))
+    for field, value in zip(attrs.fields(type(config)), parts, strict=True):
+        object.__setattr__(copy, field.name, value)
+    getattr(copy, "__attrs_post_init__", lambda: None)()  # wrappers offer there what the policies in them do
+    return copy

@@ -1,6 +1,6 @@
 """Worlds with known truth, for `recsdk.simulate` and `recsdk.sweep`."""
 
-from recsdk.drivers.delay import GeometricDelay
+from recsdk.drivers.simulate import GeometricDelay
 from recsdk.environments.changing import ChangingWorld
 from recsdk.environments.data import ClassificationWorld, RatingsWorld
 from recsdk.environments.drifting import DriftingWorld

@@ -14,12 +14,12 @@ from recsdk.errors import InvalidValue
 
 
 class Shelf(NamedTuple):
-    """The whole catalogue.
+    """The whole catalogue, with its truth.
 
     Attributes:
-        items: f64[N, D], what is known of each item, of unit length.
-        weights: f64[D], of unit length: what the features are worth.
-        appeal: f64[N], what the features do not tell.
+        items: f64[N, D], features of each item, of unit length.
+        weights: f64[D], weights of the features, of unit length.
+        appeal: f64[N], part of each item's reward that does not depend on the features.
     """
 
     items: Array
@@ -29,20 +29,26 @@ class Shelf(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class ChangingWorld:
-    """Rewards are x.weights + the item's own appeal + noise, for items of which one goes and one comes every `lifetime` rounds.
+    """Rewards are x.weights + the item's own appeal + noise, in a shop where one item is replaced every `lifetime` rounds.
 
-    In round t the slots t // lifetime to t // lifetime + K - 1 (modulo N) are in the shop, each at the place slot % K for as long as it is;
-    of these, each is sold out (masked) with probability `sold_out`, but never all. An item's features are user * item, with a fresh user of
-    unit length times sqrt(D) in every round.
+    In round t the slots t // lifetime to t // lifetime + K - 1 (modulo N) are in the shop; an item stays at the place slot % K. Each of
+    them is sold out (masked) with probability `sold_out`, but never all. An item's features are user * item, with a fresh user of unit
+    length times sqrt(D) in every round.
 
     Attributes:
-        num_items: N, a multiple of `num_candidates`, so that no two items in the shop want one place.
-        num_candidates: K.
-        dim: D.
-        lifetime: rounds between one change of the shop and the next.
+        num_items: N, a multiple of `num_candidates`, so that no two items in the shop need the same place.
+        num_candidates: K, number of items in the shop.
+        dim: D, number of features.
+        lifetime: number of rounds between two changes of the shop.
         sold_out: share of the items in the shop that cannot be shown in a round, in [0, 1].
-        appeal: standard deviation of what only an item's own rewards can tell.
+        appeal: standard deviation of the items' own appeal, which features do not show.
         noise: standard deviation of the reward.
+
+    Example:
+        >>> from recsdk import LinTS, simulate
+        >>> from recsdk.environments import ChangingWorld
+        >>> simulate(LinTS(), ChangingWorld(num_items=200, lifetime=50), 5, engine="numpy").log.reward.shape
+        (5,)
     """
 
     num_items: int = attrs.field(default=100, validator=integer(at_least=1))
@@ -58,14 +64,12 @@ class ChangingWorld:
             raise InvalidValue(f"num_items must be a multiple of num_candidates = {self.num_candidates}, got {self.num_items}.")
 
     def init(self, seed: int) -> Shelf:
-        """See `recsdk.Environment`."""
         rng = np.random.default_rng(seed)
         items, weights = rng.standard_normal((self.num_items, self.dim)), rng.standard_normal(self.dim)
         items /= np.sqrt(np.vecdot(items, items))[:, None]
         return Shelf(items, weights / np.sqrt(weights @ weights), self.appeal * rng.standard_normal(self.num_items))
 
     def round(self, world: Shelf, rng: Rng, time: Array) -> Round:
-        """See `recsdk.Environment`."""
         user, luck = rng.standard_normal((self.dim,)), rng.random((self.num_candidates,))
         xp = user.__array_namespace__()
         user = user / xp.sqrt(user @ user) * self.dim**0.5

@@ -1,4 +1,4 @@
-"""Real data played as a bandit: the data knows every candidate's reward, the policy learns only that of the one it chose."""
+"""Real data as a bandit: the data has every candidate's reward, the policy learns only that of its choice."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Rows(NamedTuple):
     """The data in the order of play.
 
     Attributes:
-        contexts: f64[N, D] of each row, or of each user.
-        rewards: f64[N, K] of each candidate.
-        items: f64[K, D] of each candidate, or f64[K, 0] where candidates have no features of their own.
+        contexts: f64[N, D], features of each row or user.
+        rewards: f64[N, K], reward of each candidate.
+        items: f64[K, D], features of each candidate, or f64[K, 0] where candidates have none.
     """
 
     contexts: Array
@@ -36,18 +36,25 @@ def _table(instance: object, field: attrs.Attribute, value: np.ndarray) -> None:
 
 @attrs.frozen(kw_only=True, eq=False)
 class ClassificationWorld:
-    """Supervised classification as a bandit: candidates are the classes, the reward is 1 for the right one.
+    """Supervised classification as a bandit: the candidates are the classes, and the reward is 1 for the right class.
 
-    Rows come in an order shuffled by the seed, again and again.
+    The seed shuffles the rows; after the last one they start again in the same order.
 
     Attributes:
-        contexts: f64[N, d]; standardise the columns first.
-        labels: i64[N], in [0, K).
+        contexts: f64[N, d], features of the rows; standardise the columns first.
+        labels: i64[N], class of each row, in [0, K).
         phi: "blocks", one block per class, phi(x, a) = e_a (x) [x, 1], with which a policy with one weight vector learns a linear model for
-            each class; or "shared", phi(x, a) = [x, 1] for all, for policies that keep something per item.
+            each class; or "shared", phi(x, a) = [x, 1] for all, for policies that learn about each item.
 
     References:
         Bietti, Agarwal, Langford, A Contextual Bandit Bake-off, JMLR 2021.
+
+    Example:
+        >>> import numpy as np
+        >>> from recsdk.environments import ClassificationWorld
+        >>> world = ClassificationWorld(contexts=np.eye(3), labels=np.array([0, 1, 1]))
+        >>> world.num_candidates, world.dim
+        (2, 8)
     """
 
     contexts: np.ndarray = attrs.field(validator=_table)
@@ -71,14 +78,12 @@ class ClassificationWorld:
         return (int(self.contexts.shape[1]) + 1) * (self.num_candidates if self.phi == "blocks" else 1)
 
     def init(self, seed: int) -> Rows:
-        """See `recsdk.Environment`."""
         order = np.random.default_rng(seed).permutation(len(self.contexts))
         contexts = np.column_stack([self.contexts, np.ones(len(self.contexts))])[order]
         rewards = np.eye(self.num_candidates)[self.labels[order]]
         return Rows(contexts, rewards, np.zeros((self.num_candidates, 0)))
 
     def round(self, world: Rows, rng: Rng, time: Array) -> Round:
-        """See `recsdk.Environment`."""
         del rng
         row = time % world.contexts.shape[0]
         context, reward = world.contexts[row], world.rewards[row]
@@ -94,14 +99,20 @@ class ClassificationWorld:
 
 @attrs.frozen(kw_only=True, eq=False)
 class RatingsWorld:
-    """Full ratings as a bandit: candidates are the items, the reward is the user's own rating of the one shown.
+    """Full ratings as a bandit: the candidates are the items, and the reward is the user's rating of the item shown.
 
-    Users come in an order shuffled by the seed, again and again. Features are phi(u, i) = [user * item, item, 1].
+    The seed shuffles the users; after the last one they start again in the same order. Features are phi(u, i) = [user * item, item, 1].
 
     Attributes:
-        ratings: f64[U, K], every user's rating of every candidate, best in [0, 1].
-        users: f64[U, d], what is known of the users beforehand.
-        items: f64[K, d], what is known of the items.
+        ratings: f64[U, K], every user's rating of every candidate; a scale from 0 to 1 suits the policies' defaults.
+        users: f64[U, d], features of the users.
+        items: f64[K, d], features of the items.
+
+    Example:
+        >>> import numpy as np
+        >>> from recsdk.environments import RatingsWorld
+        >>> RatingsWorld(ratings=np.eye(3), users=np.ones((3, 2)), items=np.ones((3, 2))).dim
+        5
     """
 
     ratings: np.ndarray = attrs.field(validator=_table)
@@ -121,12 +132,10 @@ class RatingsWorld:
         return 2 * int(self.users.shape[1]) + 1
 
     def init(self, seed: int) -> Rows:
-        """See `recsdk.Environment`."""
         order = np.random.default_rng(seed).permutation(len(self.users))
         return Rows(self.users[order], self.ratings[order], self.items)
 
     def round(self, world: Rows, rng: Rng, time: Array) -> Round:
-        """See `recsdk.Environment`."""
         del rng
         row = time % world.contexts.shape[0]
         user, reward, items = world.contexts[row], world.rewards[row], world.items

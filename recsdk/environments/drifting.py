@@ -1,4 +1,4 @@
-"""A world that does not stand still."""
+"""A world whose best candidates change over time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Turning(NamedTuple):
     """The plane in which the weights turn.
 
     Attributes:
-        start: f64[D], the weights at first, of unit length.
-        aside: f64[D], of unit length and at a right angle to `start`.
-        flips: i64[F], the rounds from which on the weights have the other sign.
+        start: f64[D], weights in round 0, of unit length.
+        aside: f64[D], unit vector at a right angle to `start`.
+        flips: i64[F], numbers of the rounds in which the weights change sign.
     """
 
     start: Array
@@ -43,11 +43,17 @@ class DriftingWorld:
     In round t the weights are cos(drift t) start + sin(drift t) aside, times -1 for each of the `flips` up to t.
 
     Attributes:
-        num_candidates: K.
-        dim: D, at least 2.
-        drift: by how many radians the weights turn in a round; 0 for none.
-        flips: numbers of rounds, ascending, from each of which on what was best is worst.
+        num_candidates: K, number of candidates in a round.
+        dim: D, number of features, at least 2.
+        drift: angle by which the weights turn in a round, in radians; 0 for none.
+        flips: numbers of the rounds, ascending, in which the best candidates become the worst.
         noise: standard deviation of the reward.
+
+    Example:
+        >>> from recsdk import LinTS, simulate
+        >>> from recsdk.environments import DriftingWorld
+        >>> simulate(LinTS(), DriftingWorld(drift=0.0, flips=(500,)), 5, engine="numpy").log.reward.shape
+        (5,)
     """
 
     num_candidates: int = attrs.field(default=10, validator=integer(at_least=1))
@@ -57,7 +63,6 @@ class DriftingWorld:
     noise: float = attrs.field(default=0.1, validator=number(at_least=0))
 
     def init(self, seed: int) -> Turning:
-        """See `recsdk.Environment`."""
         plane, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((self.dim, 2)))
         return Turning(plane[:, 0].copy(), plane[:, 1].copy(), np.array(self.flips, np.int64))
 
@@ -69,7 +74,6 @@ class DriftingWorld:
         return sign * (xp.cos(angle) * world.start + xp.sin(angle) * world.aside)
 
     def round(self, world: Turning, rng: Rng, time: Array) -> Round:
-        """See `recsdk.Environment`."""
         context = on_sphere(rng, self.num_candidates, self.dim)
         mean = context.features @ self.weights(world, time)
         return Round(context, mean, mean + self.noise * rng.standard_normal((self.num_candidates,)))

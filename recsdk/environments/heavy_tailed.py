@@ -1,4 +1,4 @@
-"""A world of rare and huge surprises, as revenue is."""
+"""A world with heavy-tailed rewards, such as revenue."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ class HeavyTailedWorld:
     """Rewards are x.weights + scale * Student's t, with fresh candidates x on the unit sphere.
 
     Attributes:
-        num_candidates: K.
-        dim: D.
-        scale: of the noise; its standard deviation is scale * sqrt(degrees / (degrees - 2)), infinite up to 2 degrees.
-        degrees: of freedom, > 1 so that there is a mean; the smaller, the heavier the tails.
+        num_candidates: K, number of candidates in a round.
+        dim: D, number of features.
+        scale: scale of the noise; its standard deviation is scale * sqrt(degrees / (degrees - 2)), infinite up to 2 degrees.
+        degrees: degrees of freedom, > 1 so that a mean exists; the smaller, the heavier the tails.
 
     References:
         Bailey, Polar Generation of Random Variates with the t-Distribution, Mathematics of Computation 1994.
+
+    Example:
+        >>> from recsdk import LinTS, simulate
+        >>> from recsdk.environments import HeavyTailedWorld
+        >>> simulate(LinTS(), HeavyTailedWorld(degrees=1.5), 5, engine="numpy").log.reward.shape
+        (5,)
     """
 
     num_candidates: int = attrs.field(default=10, validator=integer(at_least=1))
@@ -34,12 +40,10 @@ class HeavyTailedWorld:
     degrees: float = attrs.field(default=2.5, validator=number(above=1))
 
     def init(self, seed: int) -> LinearTruth:
-        """See `recsdk.Environment`."""
         weights = np.random.default_rng(seed).standard_normal(self.dim)
         return LinearTruth(weights / np.sqrt(weights @ weights))
 
     def round(self, world: LinearTruth, rng: Rng, time: Array) -> Round:
-        """See `recsdk.Environment`."""
         del time
         context = on_sphere(rng, self.num_candidates, self.dim)
         mean = context.features @ world.weights

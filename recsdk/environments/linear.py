@@ -1,4 +1,4 @@
-"""The world that linear bandits are made for."""
+"""A world with linear rewards."""
 
 from __future__ import annotations
 
@@ -28,9 +28,15 @@ class LinearWorld:
     """Rewards are x.weights + noise, with fresh candidates x on the unit sphere in every round.
 
     Attributes:
-        num_candidates: K.
-        dim: D.
+        num_candidates: K, number of candidates in a round.
+        dim: D, number of features.
         noise: standard deviation of the reward.
+
+    Example:
+        >>> from recsdk import LinTS, simulate
+        >>> from recsdk.environments import LinearWorld
+        >>> simulate(LinTS(), LinearWorld(num_candidates=20, noise=0.3), 5, engine="numpy").log.reward.shape
+        (5,)
     """
 
     num_candidates: int = attrs.field(default=10, validator=integer(at_least=1))
@@ -38,12 +44,10 @@ class LinearWorld:
     noise: float = attrs.field(default=0.1, validator=number(at_least=0))
 
     def init(self, seed: int) -> LinearTruth:
-        """See `recsdk.Environment`."""
         weights = np.random.default_rng(seed).standard_normal(self.dim)
         return LinearTruth(weights / np.sqrt(weights @ weights))
 
     def round(self, world: LinearTruth, rng: Rng, time: Array) -> Round:
-        """See `recsdk.Environment`."""
         del time
         context = on_sphere(rng, self.num_candidates, self.dim)
         mean = context.features @ world.weights

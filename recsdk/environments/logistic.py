@@ -17,10 +17,16 @@ class LogisticWorld:
     """Rewards are 0 or 1: a click with probability 1 / (1 + exp(-(slope x.weights + intercept))), for fresh x on the unit sphere.
 
     Attributes:
-        num_candidates: K.
-        dim: D.
-        slope: how far the candidates differ; at 0 all are clicked alike.
-        intercept: log-odds of a candidate at a right angle to the weights: -3 for a world of rare clicks.
+        num_candidates: K, number of candidates in a round.
+        dim: D, number of features.
+        slope: size of the differences between candidates, in log odds; at 0 all have the same chance.
+        intercept: log odds of a candidate at a right angle to the weights; -3 gives rare clicks.
+
+    Example:
+        >>> from recsdk import LinTS, simulate
+        >>> from recsdk.environments import LogisticWorld
+        >>> simulate(LinTS(), LogisticWorld(intercept=-3.0), 5, engine="numpy").log.reward.shape
+        (5,)
     """
 
     num_candidates: int = attrs.field(default=10, validator=integer(at_least=1))
@@ -29,12 +35,10 @@ class LogisticWorld:
     intercept: float = attrs.field(default=-1.0, validator=number())
 
     def init(self, seed: int) -> LinearTruth:
-        """See `recsdk.Environment`."""
         weights = np.random.default_rng(seed).standard_normal(self.dim)
         return LinearTruth(weights / np.sqrt(weights @ weights))
 
     def round(self, world: LinearTruth, rng: Rng, time: Array) -> Round:
-        """See `recsdk.Environment`."""
         del time
         context = on_sphere(rng, self.num_candidates, self.dim)
         xp = context.features.__array_namespace__()

@@ -1,4 +1,4 @@
-"""A world that no linear model can describe."""
+"""A world with nonlinear rewards."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class NeuralTruth(NamedTuple):
     """A network of one hidden layer.
 
     Attributes:
-        hidden: f64[D, H], of the hidden units.
-        output: f64[H], of unit length.
+        hidden: f64[D, H], weights of the hidden units.
+        output: f64[H], weights of the output, of unit length.
     """
 
     hidden: Array
@@ -29,14 +29,21 @@ class NeuralTruth(NamedTuple):
 class NeuralWorld:
     """Rewards are tanh(x.hidden).output + noise, a fixed random network, with fresh candidates x on the unit sphere.
 
-    With x both of its signs are as likely, and tanh is odd, so a linear model explains a part of the truth: the less, the larger `gain`.
+    A linear model explains a part of the truth, and the less, the larger `gain` is: x and -x are equally likely and tanh is odd.
 
     Attributes:
-        num_candidates: K.
-        dim: D.
-        width: H, hidden units.
-        gain: standard deviation of what goes into a hidden unit; small is nearly linear, large nearly a vote of half-spaces.
+        num_candidates: K, number of candidates in a round.
+        dim: D, number of features.
+        width: H, number of hidden units.
+        gain: standard deviation of the input of a hidden unit; with a small one the truth is nearly linear, with a large one nearly a vote
+            of half-spaces.
         noise: standard deviation of the reward.
+
+    Example:
+        >>> from recsdk import LinTS, simulate
+        >>> from recsdk.environments import NeuralWorld
+        >>> simulate(LinTS(), NeuralWorld(gain=6.0), 5, engine="numpy").log.reward.shape
+        (5,)
     """
 
     num_candidates: int = attrs.field(default=10, validator=integer(at_least=1))
@@ -46,13 +53,11 @@ class NeuralWorld:
     noise: float = attrs.field(default=0.1, validator=number(at_least=0))
 
     def init(self, seed: int) -> NeuralTruth:
-        """See `recsdk.Environment`."""
         rng = np.random.default_rng(seed)
         hidden, output = rng.standard_normal((self.dim, self.width)), rng.standard_normal(self.width)
         return NeuralTruth(self.gain * hidden, output / np.sqrt(output @ output))
 
     def round(self, world: NeuralTruth, rng: Rng, time: Array) -> Round:
-        """See `recsdk.Environment`."""
         del time
         context = on_sphere(rng, self.num_candidates, self.dim)
         xp = context.features.__array_namespace__()

@@ -1,4 +1,4 @@
-"""Everybody's rating of everything, guessed from the few that there are."""
+"""A world of complete ratings, fitted to sparse ones."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def fit_ratings_world(
     num_iterations: int = 10,
     seed: int = 0,
 ) -> RatingsWorld:
-    """Fits a low-rank model to sparse ratings and returns the world in which it is the truth.
+    """Fits a low-rank model to sparse ratings, and returns the world in which the model is the truth.
 
-    Real ratings are never complete, and those that are missing are not missing at random; a world must know them all. Here every user has
-    of every item the rating that matrix factorisation by alternating least squares says, which is also what the policy's features are made
-    of: a user's factors times an item's. So a linear policy can find the truth, and what it earns says nothing about real users.
+    A world needs every user's rating of every item; real ratings are incomplete, and not at random. Here matrix factorisation by
+    alternating least squares fills them in. The policy's features are made of the same factors, so a linear policy can find the truth, and
+    its reward says nothing about real users.
 
     Args:
-        user: i64[M], the user of each rating, from 0 on; U is the largest and 1.
-        item: i64[M], the item of each, from 0 on; K is the largest and 1: all items are candidates in every round.
+        user: i64[M], user of each rating, from 0 to U - 1.
+        item: i64[M], item of each rating, from 0 to K - 1; all K items are candidates in every round.
         rating: f64[M], finite.
-        num_factors: d.
+        num_factors: d, number of factors of a user and of an item.
         ridge: weight of the penalty on a user's or item's factors, in ratings of that user or item; > 0.
-        num_iterations: of fitting all users and then all items.
-        seed: of the items' factors at first.
+        num_iterations: number of times that all users and then all items are fitted.
+        seed: seed of the items' first factors.
 
     Returns:
         A world of U users and K items; those without ratings have factors of 0, and so the mean rating.

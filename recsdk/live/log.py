@@ -23,7 +23,7 @@ from recsdk.ledger.stores import store
 from recsdk.live import intake, layout, made
 from recsdk.live.identity import differences
 from recsdk.live.learner import interaction
-from recsdk.policies.floor import WithFloor
+from recsdk.policies.wrappers import WithFloor
 
 
 class Learned(NamedTuple):

@@ -47,7 +47,7 @@ from recsdk.live.identity import identity
 from recsdk.live.learner import Learner
 from recsdk.live.made import digest
 from recsdk.live.notices import Notices
-from recsdk.policies.floor import WithFloor
+from recsdk.policies.wrappers import WithFloor
 
 DRAW_SCHEME = "blake2b-philox-1"
 

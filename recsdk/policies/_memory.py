@@ -1,4 +1,4 @@
-"""The last rounds, kept to be learned from again."""
+"""A memory of the last rounds, for experience replay."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Memory(NamedTuple):
     """A ring of rounds.
 
     Attributes:
-        rows: f64[M, W], what is kept of a round, the weight of the round included: 0 where nothing is yet.
-        count: i64[], rounds ever kept.
+        rows: f64[M, W], one row a round, its weight included; zeros where there was no round yet.
+        count: i64[], number of rounds ever kept.
     """
 
     rows: Array

@@ -1,4 +1,4 @@
-"""Two logistic reward models, a linear and a deep one, that learn from every reward and replay what they have seen.
+"""Two logistic reward models, a linear and a deep one, that learn from every reward and replay past rounds.
 
 Each gives the log odds of a reward of 1. The linear one's are (w + W_a).x, the deep one's (v + V_a).h with h = relu(x U): w and v serve all
 items, W_a and V_a belong to item a. One step of Adam per reward, on that round and on others taken evenly from the memory, is what makes a
@@ -18,21 +18,22 @@ from typing import NamedTuple
 
 from recsdk import arrays
 from recsdk.base import Array
-from recsdk.policies import _memory
+from recsdk.policies import _memory, _span
 from recsdk.policies._items import NOBODY, Observation
 from recsdk.policies._memory import Memory
+from recsdk.policies._span import Span
 
 FIRST, SECOND, TINY = 0.9, 0.999, 1e-8
 
 
 class Network(NamedTuple):
-    """What is known; the 3 are the weights and what Adam keeps of their slopes, the decayed means of these and of their squares.
+    """State of the two models. The axis of length 3 holds the weights and Adam's decayed means of their slopes and of the slopes' squares.
 
     Attributes:
         shared: f64[3, D H + D + H], U, w and v one after the other.
         own: f64[N, 3, D + H], W and V of the item that has the place.
-        owner: i64[N], its slot, -1 for none.
-        memory: of the last rounds: phi of the candidate that was shown, reward, weight and slot.
+        owner: i64[N], slot of the item that has the place, -1 for none.
+        memory: the last rounds: phi of the candidate that was shown, reward, weight and slot.
     """
 
     shared: Array
@@ -42,7 +43,7 @@ class Network(NamedTuple):
 
 
 class _Activity(NamedTuple):
-    """What passes through the models: `linear` and `deep` are chances, f64[B]."""
+    """Values inside the models; `linear` and `deep` are the predicted chances, f64[B]."""
 
     hidden: Array
     weights: Array
@@ -71,20 +72,20 @@ def predict(state: Network, x: Array, slots: Array) -> tuple[Array, Array]:
 
 
 class Learned(NamedTuple):
-    """What an update gives: the state, and the chances that the models had given the round, f64[] each."""
+    """Result of an update: the state, and the chances that the models had predicted for the round, f64[] each."""
 
     state: Network
     linear: Array
     deep: Array
 
 
-def update(state: Network, seen: Observation, span: tuple[Array, Array], batch_size: int, rate: float) -> Learned:
+def update(state: Network, seen: Observation, span: Span, batch_size: int, rate: float) -> Learned:
     """Learns from one round and replays `batch_size` - 1 others; O(`batch_size` D H). Consumes `state`; a weight of 0 changes nothing.
 
     Args:
         state: of the models.
         seen: the round.
-        span: the rewards that count as chances of 0 and of 1; f64[] each.
+        span: range of the rewards, from those that count as a chance of 0 to those that count as 1.
         batch_size: B, rounds in a step.
         rate: of Adam.
     """
@@ -99,7 +100,7 @@ def update(state: Network, seen: Observation, span: tuple[Array, Array], batch_s
         memory=_memory.keep(state.memory, row, learns, rows[-1]),
     )
     x, weights, slots = rows[:, :-3], rows[:, -2] / batch_size, rows[:, -1].astype(xp.int64)
-    chances = (rows[:, -3] - span[0]) / (span[1] - span[0])
+    chances = _span.share(span, rows[:, -3])
     places = slots % state.owner.shape[0]
     owned = state.owner[places] == slots
     own = xp.where((stays | (places != place))[:, None, None], state.own[places], 0.0)  # who takes a place over starts anew

@@ -1,8 +1,11 @@
-"""Online ridge regression in square-root form: what the linear policies know.
+"""Online ridge regression: what the linear policies know.
 
-The posterior of the weights is N(mean, scale^2 root root^T). Keeping a square root of the covariance, and not the covariance, costs the
-same per update, can by construction not lose positive definiteness, and gives both what an upper confidence bound needs (|root^T x|) and
-what Thompson sampling needs (root z) without a factorisation.
+The posterior of the weights is N(mean, scale^2 root root^T). The state keeps a square root of the covariance, for three reasons: an update
+costs the same as one of the covariance; the covariance cannot lose positive definiteness; and both an upper confidence bound (|root^T x|)
+and Thompson sampling (root z) use the root directly, without a factorisation.
+
+Beliefs also add up: beyond the prior, the precision, and the precision times the mean, are sums over rounds. `merge`, `weigh` and
+`subtract` go from the root to these sums, add or subtract there, and take a root again, in O(D^3), exact up to rounding.
 
 References:
     Potter's square-root update for a scalar observation: Bierman, Factorization Methods for Discrete Sequential Estimation, 1977, ch. II.
@@ -10,12 +13,19 @@ References:
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from recsdk.base import Array, Interaction
+import numpy as np
+
+from recsdk.base import Array, Context, Interaction, Scores
+from recsdk.checks import require_number
+from recsdk.errors import InvalidValue
 
 TINY = 1e-300
-"""Keeps 0 / 0 from being asked for, and is lost beside anything else."""
+"""Prevents 0 / 0; it is lost beside any other number."""
+
+ROUNDING = 1e-9
+"""By rounding, the remainder of a subtraction may be negative by this share of the whole."""
 
 
 class Ridge(NamedTuple):
@@ -41,6 +51,17 @@ def init(prior: Array, ridge: float) -> Ridge:
     xp = prior.__array_namespace__()
     root = xp.eye(prior.shape[0], dtype=xp.float64) * ridge**-0.5
     return Ridge(prior * 1.0, root, prior * 1.0, xp.ones((), dtype=xp.float64) * ridge, xp.zeros((), dtype=xp.float64))
+
+
+def start(policy: Any, prior: Array) -> Ridge:
+    """Is the `init` of each policy that has a field `ridge`."""
+    return init(prior, policy.ridge)
+
+
+def estimates(state: Ridge, context: Context) -> Scores:
+    """Is the `scores` of each policy that explores without regard to uncertainty."""
+    mean = context.features.dot(state.mean)
+    return Scores(mean, 0.0 * mean)
 
 
 def widths(state: Ridge, features: Array) -> Array:
@@ -112,3 +133,81 @@ def fade(state: Ridge, keep: Array, turn: Array) -> Ridge:
     weight = mean.shape[0] * (1 - keep) * ridge
     mean, root = condition(mean, root, root[turn], weight * (prior[turn] - mean[turn]), weight)
     return Ridge(mean, root, prior, ridge, keep * total)
+
+
+class _Sums(NamedTuple):
+    """What adds up.
+
+    Attributes:
+        gram: f64[D, D], sum_t w_t x_t x_t^T.
+        moment: f64[D], sum_t w_t x_t (r_t - x_t.prior).
+        total: f64[], sum_t w_t.
+    """
+
+    gram: Array
+    moment: Array
+    total: Array
+
+
+def merge(a: Ridge, b: Ridge) -> Ridge:
+    """Returns the belief of one who has seen the rounds of both; O(D^3).
+
+    Raises:
+        InvalidValue: on NumPy, when the two did not start from one prior.
+    """
+    _require_one_prior(a, b)
+    one, other = _sums(a), _sums(b)
+    return _solved(_Sums(one.gram + other.gram, one.moment + other.moment, one.total + other.total), a)
+
+
+def weigh(state: Ridge, weight: float) -> Ridge:
+    """Returns the belief with every round at `weight` times its weight, the prior as it is; O(D^3).
+
+    Raises:
+        InvalidValue: on NumPy, when `weight` is negative or not finite.
+    """
+    if isinstance(state.root, np.ndarray):
+        require_number("weight", weight, at_least=0)
+    sums = _sums(state)
+    return _solved(_Sums(weight * sums.gram, weight * sums.moment, weight * sums.total), state)
+
+
+def subtract(whole: Ridge, part: Ridge) -> Ridge:
+    """Returns the belief without the rounds of `part`, which `whole` has seen among others; O(D^3).
+
+    Raises:
+        InvalidValue: on NumPy, when the two did not start from one prior, or `part` has rounds that `whole` has not.
+    """
+    _require_one_prior(whole, part)
+    one, other = _sums(whole), _sums(part)
+    rest = _Sums(one.gram - other.gram, one.moment - other.moment, one.total - other.total)
+    if isinstance(rest.gram, np.ndarray):
+        least = float(np.linalg.eigvalsh(rest.gram).min())
+        rounding = min(ROUNDING * (float(np.trace(one.gram)) + float(whole.ridge)), float(whole.ridge) / 2)
+        if least < -rounding or rest.total < -ROUNDING * (1 + one.total):
+            raise InvalidValue(
+                f"part must hold only rounds that whole has seen, got one of weight {part.total} for a whole of {whole.total}, "
+                f"which leaves {least:.3g} as the least eigenvalue of what must be a sum of squares."
+            )
+    return _solved(rest, whole)
+
+
+def _require_one_prior(a: Ridge, b: Ridge) -> None:
+    if isinstance(a.root, np.ndarray) and not (np.array_equal(a.prior, b.prior) and a.ridge == b.ridge):
+        raise InvalidValue(f"the states must have one prior and ridge, got {a.prior} of {a.ridge} and {b.prior} of {b.ridge}.")
+
+
+def _sums(state: Ridge) -> _Sums:
+    xp = state.root.__array_namespace__()
+    half = xp.linalg.inv(state.root)
+    precision = half.T @ half
+    prior_precision = state.ridge * xp.eye(precision.shape[0], dtype=xp.float64)
+    return _Sums(precision - prior_precision, half.T @ (half @ (state.mean - state.prior)), state.total)
+
+
+def _solved(sums: _Sums, like: Ridge) -> Ridge:
+    xp = like.root.__array_namespace__()
+    gram, moment, total = sums
+    half = xp.linalg.cholesky(gram + like.ridge * xp.eye(gram.shape[0], dtype=xp.float64))
+    root = xp.linalg.inv(half).T
+    return Ridge(like.prior + root @ (root.T @ moment), root, like.prior, like.ridge, total)

@@ -1,26 +1,26 @@
-"""Linear policies for a world that changes: old rounds count for less and less, or are dropped."""
+"""Policies for a world that changes: old rounds are discounted, or dropped."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import attrs
 import numpy as np
 
 from recsdk import arrays
-from recsdk.base import Array, Context, Forgettable, Interaction, Native, Policy, Rng
+from recsdk.base import Array, Context, Explained, Forgettable, Interaction, Native, Policy, Rng, Scores
 from recsdk.checks import integer, number
 from recsdk.errors import InvalidValue
-from recsdk.policies import _ridge
+from recsdk.policies import _inner, _ridge
 from recsdk.policies._ridge import Ridge
 
 LEAST_KEPT = 1e-12
-"""Of what was known, by a round of whatever weight: so that what it stood for is not divided by 0."""
+"""Least share of the past that a round of any weight leaves; prevents a division by 0."""
 
 
 def _keeps_a_ridge(instance: Any, field: Any, policy: Any) -> None:
     if not isinstance(policy.init(np.zeros(1)), Ridge):
-        choices = "LinUCB, LinTS, EpsilonGreedy, SquareCB or LogisticTS"
+        choices = "LinUCB, LinTS, EpsilonGreedy, EpsilonDecay, Boltzmann, SquareCB or LogisticTS"
         raise InvalidValue(f"{type(instance).__name__}.{field.name} must be a linear policy: {choices}, got {policy!r}.")
 
 
@@ -31,10 +31,10 @@ def _forgets(instance: Any, field: Any, policy: Any) -> None:
 
 
 class Discount(NamedTuple):
-    """What a discounted policy knows.
+    """State of `Discounted`.
 
     Attributes:
-        belief: of the policy inside.
+        belief: state of the wrapped policy.
         turn: i64[], the coordinate whose prior is renewed next.
     """
 
@@ -42,24 +42,27 @@ class Discount(NamedTuple):
     turn: Array
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Discounted:
-    """Lets a linear policy forget: a round counts `discount` of what it did for every round since.
+    """Lets a linear policy forget gradually: each round multiplies the weight of all earlier ones by `discount`.
 
-    The belief is that of ridge regression with weights discount^age: about the last 1 / (1 - discount) rounds. Doubt grows again where
-    nothing new is learned, up to that of the prior, so what was given up is tried again. A round of weight w ages the past by w rounds.
+    The belief is that of ridge regression with weights discount^age: about the last 1 / (1 - discount) rounds. Where nothing new is
+    learned, uncertainty grows back to that of the prior, so abandoned items are tried again. A round of weight w ages the past by w rounds.
 
-    The prior is renewed one coordinate a round: its weight is exact on average, and within D (1 - discount) of `ridge`, relative, at any
-    time; keep D well below 1 / (1 - discount).
+    The prior is renewed one coordinate a round: its weight is exact on average, and at any time within D (1 - discount) of `ridge`,
+    relative. Keep D well below 1 / (1 - discount).
 
     Attributes:
-        policy: a linear policy that keeps one belief: LinUCB, LinTS, EpsilonGreedy, SquareCB or LogisticTS.
-        discount: in (0, 1]; 1 forgets nothing.
+        policy: a linear policy that keeps one belief: one of `recsdk.policies.linear`, or LogisticTS.
+        discount: share of its weight that a round keeps for each later round, in (0, 1]; 1 forgets nothing.
 
     Example:
-        >>> from recsdk import Discounted, LinUCB
-        >>> Discounted(policy=LinUCB(), discount=0.99).learns_from
-        'chosen'
+        >>> import numpy as np
+        >>> from recsdk import Context, Discounted, Interaction, LinUCB, learn
+        >>> policy, context = Discounted(policy=LinUCB(), discount=0.5), Context(np.ones((1, 1)), np.ones(1, bool), np.arange(1))
+        >>> state = learn(policy, policy.init(np.zeros(1)), Interaction(context, 0, 1.0, 1.0, 1.0))
+        >>> learn(policy, state, Interaction(context, 0, 1.0, 1.0, 1.0)).belief.total
+        np.float64(1.5)
 
     References:
         Russac, Vernade, Cappe, Weighted Linear Bandits for Non-Stationary Environments, NeurIPS 2019, algorithm 1.
@@ -68,27 +71,23 @@ class Discounted:
     policy: Policy[Any] = attrs.field(validator=_keeps_a_ridge)
     discount: float = attrs.field(default=0.999, validator=number(above=0, at_most=1))
 
-    @property
-    def runs_on(self) -> tuple[str, ...]:
-        """Where the policy inside runs."""
-        return self.policy.runs_on
+    runs_on = _inner.runs_on_of_policy
+    learns_from = _inner.learns_from_of_policy
 
-    @property
-    def learns_from(self) -> str:
-        """What the policy inside learns from."""
-        return self.policy.learns_from
+    def __attrs_post_init__(self) -> None:
+        _inner.offer(self, (self.policy,), Explained)
 
     def init(self, prior: Array) -> Discount:
-        """See `recsdk.base.Policy`."""
         xp = prior.__array_namespace__()
         return Discount(self.policy.init(prior), xp.zeros((), dtype=xp.int64))
 
     def probs(self, state: Discount, rng: Rng, context: Context) -> Array:
-        """See `recsdk.base.Policy`."""
         return self.policy.probs(state.belief, rng, context)
 
+    def _scores(self, state: Discount | Window, context: Context) -> Scores:
+        return self.policy.scores(state.belief, context)  # type: ignore[attr-defined,no-any-return]  # `offer` has asked for it
+
     def update(self, state: Discount, interaction: Interaction) -> Discount:
-        """See `recsdk.base.Policy`."""
         belief, turn = state
         xp = belief.mean.__array_namespace__()
         keep = xp.maximum(self.discount**interaction.weight, LEAST_KEPT)
@@ -98,11 +97,11 @@ class Discounted:
 
 
 class Rounds(NamedTuple):
-    """The last rounds, in a ring: the round number t stands at t % W.
+    """The last W rounds, in a ring: round number t stands at t % W.
 
     Attributes:
-        features: f64[W, D], of the chosen candidate.
-        item: i64[W], its slot.
+        features: f64[W, D], phi of the chosen candidate.
+        item: i64[W], slot of the chosen candidate.
         reward: f64[W].
         propensity: f64[W].
         weight: f64[W], 0 where there was no round yet.
@@ -116,11 +115,11 @@ class Rounds(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What a windowed policy knows.
+    """State of `Windowed`.
 
     Attributes:
-        belief: of the policy inside, from the last W rounds.
-        successor: what will be the belief when its first round is the oldest of the W: then it has learned them and never forgotten any.
+        belief: state of the wrapped policy, from the last W rounds.
+        successor: the next belief: it learns the same rounds but forgets none, and takes over when it has learned W of them.
         prior: f64[D], to start the next successor from.
         rounds: the last W rounds.
         time: i64[], how many rounds there were.
@@ -133,21 +132,24 @@ class Window(NamedTuple):
     time: Array
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, slots=False)
 class Windowed:
     """Lets a policy know the last `window` rounds only.
 
-    Each round costs two updates and one `forget`. Forgetting costs digits, so every `window` rounds the belief is replaced by another that
+    Each round costs two updates and one `forget`. Forgetting loses digits, so every `window` rounds the belief is replaced by another that
     has learned exactly these rounds and forgotten none. Rounds of weight 0 do not count. Memory: 8 window (D + 4) bytes, and three beliefs.
 
     Attributes:
-        policy: offers `forget`: LinUCB, LinTS, EpsilonGreedy or SquareCB.
+        policy: a policy that offers `forget` (`recsdk.base.Forgettable`), such as those of `recsdk.policies.linear`.
         window: number of rounds, W >= 1.
 
     Example:
-        >>> from recsdk import LinTS, Windowed
-        >>> Windowed(policy=LinTS(), window=500).learns_from
-        'chosen'
+        >>> import numpy as np
+        >>> from recsdk import Context, Interaction, LinTS, Windowed, learn
+        >>> policy, context = Windowed(policy=LinTS(), window=1), Context(np.ones((1, 1)), np.ones(1, bool), np.arange(1))
+        >>> state = learn(policy, policy.init(np.zeros(1)), Interaction(context, 0, 1.0, 1.0, 1.0))
+        >>> learn(policy, state, Interaction(context, 0, 1.0, 1.0, 1.0)).belief.total
+        np.float64(1.0)
 
     References:
         Cheung, Simchi-Levi, Zhu, Learning to Optimize under Non-Stationarity, AISTATS 2019, algorithm 1.
@@ -156,18 +158,13 @@ class Windowed:
     policy: Policy[Any] = attrs.field(validator=_forgets)
     window: int = attrs.field(default=1000, validator=integer(at_least=1))
 
-    @property
-    def runs_on(self) -> tuple[str, ...]:
-        """Where the policy inside runs."""
-        return self.policy.runs_on
+    runs_on = _inner.runs_on_of_policy
+    learns_from: ClassVar[str] = "chosen"  # the other candidates are not kept
 
-    @property
-    def learns_from(self) -> str:
-        """The chosen candidate: the others are not kept."""
-        return "chosen"
+    def __attrs_post_init__(self) -> None:
+        _inner.offer(self, (self.policy,), Explained)
 
     def init(self, prior: Array) -> Window:
-        """See `recsdk.base.Policy`."""
         xp = prior.__array_namespace__()
         numbers = [xp.zeros(self.window, dtype=xp.float64) for _ in range(3)]
         features = xp.zeros((self.window, prior.shape[0]), dtype=xp.float64)
@@ -175,11 +172,12 @@ class Windowed:
         return Window(self.policy.init(prior), self.policy.init(prior), prior * 1.0, rounds, xp.zeros((), dtype=xp.int64))
 
     def probs(self, state: Window, rng: Rng, context: Context) -> Array:
-        """See `recsdk.base.Policy`."""
         return self.policy.probs(state.belief, rng, context)
 
+    def _scores(self, state: Discount | Window, context: Context) -> Scores:
+        return self.policy.scores(state.belief, context)  # type: ignore[attr-defined,no-any-return]  # `offer` has asked for it
+
     def update(self, state: Window, interaction: Interaction) -> Window:
-        """See `recsdk.base.Policy`."""
         belief, successor, prior, rounds, time = state
         (features, _, item), action, *rest = interaction
         xp = features.__array_namespace__()

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from recsdk import explore
-from recsdk.base import Array, Context, Interaction, Rng
+from recsdk.base import Array, Context, Interaction, Rng, Scores
 from recsdk.checks import integer, number
 from recsdk.errors import InvalidReward
 from recsdk.policies import _ridge
@@ -36,17 +36,26 @@ class LogisticTS:
 
     The first-order steps of an extended Kalman filter are these with k = 1; they overshoot where h is large, which these cannot: no reward
     moves the log odds by more than 1.6 standard deviations, or takes more than 64 % of their variance, the share that their sign takes.
-    Rewards between 0 and 1 count as shares of a click, a weight multiplies the information of a reward. Order matters, a little.
+    A reward between 0 and 1 counts as a share of a click; one outside raises `InvalidReward` on NumPy. A weight multiplies the information
+    of a reward. The order of the rewards matters slightly, so beliefs do not add up exactly and there is no `merge`.
 
     Attributes:
-        scale: multiplies the posterior's standard deviation; 1 is Thompson's, larger explores more.
-        ridge: precision of the prior of the log odds' weights.
+        scale: multiplier of the posterior's standard deviation; 1 is Thompson sampling, larger explores more.
+        ridge: precision of the prior of the weights, whose mean is the log odds' `prior`.
         num_draws: posterior draws per decision.
 
     References:
         Chapelle, Li, An Empirical Evaluation of Thompson Sampling, NeurIPS 2011, algorithm 3: the policy, with Laplace's approximation.
         MacKay, The Evidence Framework Applied to Classification Networks, Neural Computation 1992: E sigmoid(a).
         Opper, A Bayesian Approach to On-line Learning, in On-line Learning in Neural Networks, 1998: moments from the evidence.
+
+    Example:
+        >>> import numpy as np
+        >>> from recsdk import Context, Interaction, LogisticTS, learn
+        >>> policy, context = LogisticTS(), Context(np.eye(2), np.ones(2, bool), np.arange(2))
+        >>> state = learn(policy, policy.init(np.zeros(2)), Interaction(context, 1, 1.0, 0.5, 1.0))
+        >>> policy.expected(state, context).round(2)
+        array([0.5 , 0.58])
     """
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
@@ -56,26 +65,22 @@ class LogisticTS:
     ridge: float = attrs.field(default=1.0, validator=number(above=0))
     num_draws: int = attrs.field(default=32, validator=integer(at_least=1))
 
-    def init(self, prior: Array) -> Ridge:
-        """See `recsdk.base.Policy`; `prior` is of the log odds."""
-        return _ridge.init(prior, self.ridge)
+    init = _ridge.start
 
     def probs(self, state: Ridge, rng: Rng, context: Context) -> Array:
-        """See `recsdk.base.Policy`."""
         noise = rng.standard_normal((self.num_draws, state.mean.shape[0]))
         weights = state.mean[None, :] + self.scale * noise.dot(state.root.T)
         return explore.votes(weights.dot(context.features.T), context.mask)  # the sigmoid keeps the order
 
+    def scores(self, state: Ridge, context: Context) -> Scores:
+        mean = self.expected(state, context)
+        return Scores(mean, self.scale * _ridge.widths(state, context.features) * mean * (1 - mean))  # by the delta method
+
     def expected(self, state: Ridge, context: Context) -> Array:
-        """Returns f64[K], the predicted probability of a reward of 1 for each candidate, doubt about the weights included."""
+        """Returns f64[K], the predicted probability of a reward of 1 for each candidate, averaged over the posterior of the weights."""
         return _sigmoid(_softening(_ridge.widths(state, context.features) ** 2) * context.features.dot(state.mean))
 
     def update(self, state: Ridge, interaction: Interaction) -> Ridge:
-        """See `recsdk.base.Policy`.
-
-        Raises:
-            InvalidReward: on NumPy, for a reward outside [0, 1].
-        """
         context, action, reward, _, weight = interaction
         mean, root, prior, ridge, total = state
         if isinstance(mean, np.ndarray) and not 0 <= reward <= 1:

@@ -1,19 +1,25 @@
-"""Policies on a network of any depth, which run on JAX: live behind `Jitted`, which the live loop puts around them by itself."""
+"""Policies on a neural network of any depth; they run on JAX alone, and live inside `Jitted`, which the live loop adds by itself.
+
+The network computes in float64, unlike encoders: probabilities must not depend on the padding around the candidates, and in float32 a
+product of matrices does.
+"""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import attrs
+import numpy as np
 
 from recsdk import explore
 from recsdk.base import Array, Context, Interaction, Rng
 from recsdk.checks import integer, number
 from recsdk.errors import InvalidValue
-from recsdk.policies import _memory, _mlp
+from recsdk.policies import _memory, _span
 from recsdk.policies._memory import Memory
-from recsdk.policies._mlp import Trained
 from recsdk.policies._ridge import Ridge
+from recsdk.policies._span import Span
 from recsdk.policies.linear import LinTS
 
 
@@ -22,20 +28,25 @@ def _widths(instance: object, field: attrs.Attribute, value: Any) -> None:
         raise InvalidValue(f"{type(instance).__name__}.{field.name} must be a tuple of integers >= 1, at least one, got {value!r}.")
 
 
-class Span(NamedTuple):
-    """The least reward so far, at most 0, and the largest, at least 1; f64[] each."""
+class Trained(NamedTuple):
+    """A network with its optimiser. Its weights are one array, since each array of a state costs 2 us a call.
 
-    low: Array
-    high: Array
+    Attributes:
+        weights: f64[P], of all layers: inputs times outputs, then biases, from the first to the last, which has one output.
+        optimiser: Optax's state.
+    """
+
+    weights: Array
+    optimiser: Any
 
 
 class NeuralState(NamedTuple):
-    """What is known.
+    """State of `NeuralSquareCB`.
 
     Attributes:
-        network: predicts rewards.
+        network: the network that predicts rewards.
         memory: phi, reward and weight of the last rounds.
-        span: of the rewards.
+        span: range of the rewards.
         total: f64[], sum of the weights learned.
     """
 
@@ -50,17 +61,22 @@ class NeuralSquareCB:
     """Inverse gap weighting on a neural network: p(a) = 1 / (K + gamma (best - estimate(a))), and the rest to the best.
 
     The network learns from every reward: one step of Adam on the log loss of that round and of others taken evenly from the memory. Its
-    estimates are on the scale of the rewards seen: between 0 and 1, or as much further as rewards went. gamma = scale sqrt(K t).
+    estimates are on the scale of the rewards seen: from 0 to 1, or as much further as two rewards have been. gamma = scale sqrt(K t).
 
     It knows items by their phi alone. Before any reward it is uniform; `prior` is not used.
 
     Attributes:
-        widths: units of the hidden layers.
-        scale: greed.
+        widths: units of each hidden layer.
+        scale: greed; larger explores less.
         memory: number of rounds kept for replay.
-        batch_size: rounds learned per reward, that one and others from the memory.
-        learning_rate: of Adam.
-        seed: of the network's first weights.
+        batch_size: rounds in a step of the optimiser: the new one and others from the memory.
+        learning_rate: step size of Adam.
+        seed: seed of the network's first weights.
+
+    Example:
+        >>> from recsdk import NeuralSquareCB
+        >>> NeuralSquareCB(widths=(32, 16)).runs_on
+        ('jax',)
 
     References:
         Foster, Rakhlin, Beyond UCB, ICML 2020, algorithm 1, with a network as the regression oracle. Lin, Self-Improving Reactive Agents,
@@ -78,28 +94,25 @@ class NeuralSquareCB:
     seed: int = attrs.field(default=0, validator=integer(at_least=0))
 
     def init(self, prior: Array) -> NeuralState:
-        """See `recsdk.base.Policy`."""
         return _init(self, prior)
 
     def probs(self, state: NeuralState, rng: Rng, context: Context) -> Array:
-        """See `recsdk.base.Policy`."""
         del rng
-        scores = _mlp.chances(state.network.weights, self.widths, context.features)
+        scores = _chances(state.network.weights, self.widths, context.features)
         gamma = self.scale * (context.mask.astype("float64").sum() * state.total) ** 0.5
         return explore.inverse_gap(scores, context.mask, gamma)
 
     def update(self, state: NeuralState, interaction: Interaction) -> NeuralState:
-        """See `recsdk.base.Policy`."""
         return _learn(self, state, interaction)
 
 
 class NeuralLinearState(NamedTuple):
-    """What is known.
+    """State of `NeuralLinear`.
 
     Attributes:
-        neural: the network, as it learns, and the last rounds.
-        weights: f64[P], those of the network from which h is taken.
-        last: the belief about the weights of [h(phi), 1].
+        neural: the network as it learns, and the last rounds.
+        weights: f64[P], the weights at the last refresh, from which h is computed.
+        last: belief about the weights of [h(phi), 1].
     """
 
     neural: NeuralState
@@ -109,22 +122,27 @@ class NeuralLinearState(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class NeuralLinear:
-    """Thompson sampling on what a network has learned to see: a Bayesian linear model of [h(phi), 1], h the last hidden layer.
+    """Thompson sampling with a Bayesian linear model of [h(phi), 1], where h is the last hidden layer of a network.
 
     The linear model learns from every reward, exactly, and explores as `LinTS` does. The network learns as that of `NeuralSquareCB`, but
-    its features are taken over every `refresh` rounds only: then the belief is built again, as the fold of the remembered rounds with the
-    new features, O(memory H^2), some ten milliseconds. What is older than the memory is then forgotten. `prior` is not used.
+    the linear model sees its new features every `refresh` rounds only: then the belief is rebuilt from the rounds in memory, in
+    O(memory H^2), some ten milliseconds. Older rounds are forgotten. `prior` is not used.
 
     Attributes:
-        widths: units of the hidden layers.
+        widths: units of each hidden layer.
         scale: standard deviation of the reward's noise; larger explores more.
         ridge: weight of the prior, in observations of unit length.
         num_draws: posterior draws per decision.
-        refresh: rounds from one rebuilding to the next.
+        refresh: number of rounds between two rebuilds of the belief.
         memory: number of rounds kept for replay and rebuilding.
-        batch_size: rounds learned by the network per reward.
-        learning_rate: of Adam.
-        seed: of the network's first weights.
+        batch_size: rounds in a step of the optimiser: the new one and others from the memory.
+        learning_rate: step size of Adam.
+        seed: seed of the network's first weights.
+
+    Example:
+        >>> from recsdk import NeuralLinear, simulate
+        >>> NeuralLinear(widths=(32, 16), refresh=500).runs_on
+        ('jax',)
 
     References:
         Riquelme, Tucker, Snoek, Deep Bayesian Bandits Showdown, ICLR 2018: "neural linear".
@@ -144,18 +162,15 @@ class NeuralLinear:
     seed: int = attrs.field(default=0, validator=integer(at_least=0))
 
     def init(self, prior: Array) -> NeuralLinearState:
-        """See `recsdk.base.Policy`."""
         neural, xp = _init(self, prior), prior.__array_namespace__()
         last = self._linear.init(xp.zeros(self.widths[-1] + 1, dtype=xp.float64))
         return NeuralLinearState(neural, neural.network.weights * 1.0, last)
 
     def probs(self, state: NeuralLinearState, rng: Rng, context: Context) -> Array:
-        """See `recsdk.base.Policy`."""
         seen = context._replace(features=self._seen(state.weights, context.features))
         return self._linear.probs(state.last, rng, seen)
 
     def update(self, state: NeuralLinearState, interaction: Interaction) -> NeuralLinearState:
-        """See `recsdk.base.Policy`."""
         import jax
 
         neural = _learn(self, state.neural, interaction)
@@ -175,7 +190,7 @@ class NeuralLinear:
         """Returns f64[B, H + 1], [h(phi), 1]."""
         import jax
 
-        deep = _mlp.hidden(weights, self.widths, x)
+        deep = _hidden(weights, self.widths, x)
         return jax.numpy.concatenate([deep, jax.numpy.ones((x.shape[0], 1))], axis=1)
 
     def _rebuilt(self, neural: NeuralState) -> Ridge:
@@ -194,9 +209,8 @@ class NeuralLinear:
 
 def _init(policy: NeuralSquareCB | NeuralLinear, prior: Array) -> NeuralState:
     xp = prior.__array_namespace__()
-    network = _mlp.init(prior, policy.widths, policy.seed)
-    span = Span(xp.zeros((), dtype=xp.float64), xp.ones((), dtype=xp.float64))
-    return NeuralState(network, _memory.init(xp, policy.memory, prior.shape[0] + 2), span, xp.zeros((), dtype=xp.float64))
+    network = _fresh(prior, policy.widths, policy.seed)
+    return NeuralState(network, _memory.init(xp, policy.memory, prior.shape[0] + 2), _span.init(xp), xp.zeros((), dtype=xp.float64))
 
 
 def _learn(policy: NeuralSquareCB | NeuralLinear, state: NeuralState, interaction: Interaction) -> NeuralState:
@@ -208,9 +222,63 @@ def _learn(policy: NeuralSquareCB | NeuralLinear, state: NeuralState, interactio
     learns = weight > 0
     row = xp.concatenate([context.features[action], xp.stack([reward, weight])])
     rows = xp.concatenate([row[None], _memory.others(state.memory, policy.batch_size - 1)])
-    low, high = state.span
-    span = Span(xp.where(learns, xp.minimum(low, reward), low), xp.where(learns, xp.maximum(high, reward), high))
-    targets = (rows[:, -2] - span.low) / (span.high - span.low)
-    network = _mlp.step(state.network, policy.widths, rows[:, :-2], targets, rows[:, -1], policy.learning_rate)
+    span = _span.widen(state.span, reward, learns)
+    network = _step(state.network, policy.widths, rows[:, :-2], _span.share(span, rows[:, -2]), rows[:, -1], policy.learning_rate)
     network = jax.tree.map(lambda new, old: xp.where(learns, new, old), network, state.network)
     return NeuralState(network, _memory.keep(state.memory, row, learns, rows[-1]), span, state.total + weight)
+
+
+def _adam(rate: float) -> Any:
+    import optax  # type: ignore[import-untyped]  # its wheel has no type information
+
+    return optax.adam(rate)
+
+
+def _fresh(like: Array, widths: tuple[int, ...], seed: int) -> Trained:
+    """Returns a network with He's initial weights that predicts 1/2 of everything, for inputs of the width of `like`, f64[D]."""
+    import jax
+
+    rng = np.random.default_rng(seed)
+    parts = []
+    for inputs, outputs in pairwise((like.shape[0], *widths)):
+        parts += [rng.standard_normal(inputs * outputs) * (2 / inputs) ** 0.5, np.zeros(outputs)]
+    weights = like.__array_namespace__().asarray(np.concatenate([*parts, np.zeros(widths[-1] + 1)]))
+    with jax.enable_x64(True):
+        return Trained(weights, _adam(1.0).init(weights))
+
+
+def _hidden(weights: Array, widths: tuple[int, ...], x: Array) -> Array:
+    """Returns f64[B, H], the last hidden layer for f64[B, D]."""
+    import jax
+
+    start = 0
+    for outputs in widths:
+        end = start + x.shape[1] * outputs
+        x = jax.nn.relu(x @ weights[start:end].reshape(-1, outputs) + weights[None, end : end + outputs])
+        start = end + outputs
+    return x
+
+
+def _log_odds(weights: Array, widths: tuple[int, ...], x: Array) -> Array:
+    return _hidden(weights, widths, x) @ weights[-widths[-1] - 1 : -1] + weights[-1]
+
+
+def _chances(weights: Array, widths: tuple[int, ...], x: Array) -> Array:
+    """Returns f64[B], the predicted chances for f64[B, D]."""
+    import jax
+
+    return jax.nn.sigmoid(_log_odds(weights, widths, x))
+
+
+def _step(network: Trained, widths: tuple[int, ...], x: Array, targets: Array, counts: Array, rate: float) -> Trained:
+    """Takes one step of Adam down the log loss, each of B rounds counted as often as `counts` says."""
+    import jax
+    import optax
+
+    def loss(weights: Array) -> Array:
+        return (counts * optax.losses.sigmoid_binary_cross_entropy(_log_odds(weights, widths, x), targets)).mean()
+
+    slopes = jax.grad(loss)(network.weights)
+    with jax.numpy_dtype_promotion("standard"):  # Optax counts in int32 and decays in floats
+        change, optimiser = _adam(rate).update(slopes, network.optimiser)
+    return Trained(network.weights + change, optimiser)

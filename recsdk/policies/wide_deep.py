@@ -1,4 +1,4 @@
-"""A linear, a wide and a deep reward model, believed as far as they have predicted well, under optimistic inverse gap weighting."""
+"""An average of a linear, a wide and a deep reward model, under optimistic inverse gap weighting."""
 
 from __future__ import annotations
 
@@ -8,70 +8,79 @@ import attrs
 import numpy as np
 
 from recsdk import arrays, explore
-from recsdk.base import Array, Context, Interaction, Rng
+from recsdk.base import Array, Context, Interaction, Rng, Scores
 from recsdk.checks import integer, number
-from recsdk.policies import _network, _ridge
+from recsdk.policies import _network, _ridge, _span
 from recsdk.policies._items import Observation
 from recsdk.policies._network import Network
 from recsdk.policies._ridge import Ridge
+from recsdk.policies._span import Span
 
 RATE = 2.0  # squared losses in [0, 1] are mixable up to this rate
-SHARE = 1e-3  # of the trust is dealt out anew in each round, so that a model that was right long ago can be overtaken
+SHARE = 1e-3  # share of the trust that is spread evenly in each round, so that a model that was right long ago can be overtaken
 
 
 class Models(NamedTuple):
-    """What is known.
+    """State of `WideDeep`.
 
     Attributes:
-        linear: of the weights that all items share: ridge regression on phi.
+        linear: the linear model: ridge regression on phi, with weights that all items share.
         network: the wide and the deep model, both with shared weights and each item's own.
-        squares: f64[N, D], sums of the squares of what each item was shown with.
-        trust: f64[3], in the linear, the wide and the deep model; sums to 1.
-        low: f64[], the least reward so far, at most 0.
-        high: f64[], the largest reward so far, at least 1.
+        squares: f64[N, D], for each item, the sum of phi^2 over the rounds that showed it.
+        trust: f64[3], weights of the linear, the wide and the deep model in their average; they sum to 1.
+        span: range of the rewards.
     """
 
     linear: Ridge
     network: Network
     squares: Array
     trust: Array
-    low: Array
-    high: Array
+    span: Span
 
 
 @attrs.frozen(kw_only=True)
 class WideDeep:
-    """Learns linear and other tastes, of all items and of each, and believes what predicts best: the default that needs no tuning.
+    """Averages a linear, a wide and a deep reward model by how well each predicts: the default policy, which needs no tuning.
 
-    Three models estimate a candidate's reward: ridge regression on phi, logistic regression and a network with one hidden layer, the last
-    two with weights that all items share and weights of each item's own. Their predictions p_j are averaged with weights that fall
-    with their squared errors (the aggregating algorithm, w_j <- w_j exp(-2 (r - p_j)^2)), so that the average loses little
-    to the best of them. The linear ones are ahead on few data, the deep one on many. To the average is added alpha times its doubt,
+    The models estimate a candidate's reward. The first is ridge regression on phi; the wide one is logistic regression, the deep one a
+    network with one hidden layer, both with weights that all items share and weights of each item's own. Their predictions p_j are averaged
+    with weights that fall with their squared errors (the aggregating algorithm, w_j <- w_j exp(-2 (r - p_j)^2)), so that the average is
+    nearly as good as the best of them. The linear models learn from few data, the deep one needs many. The average plus alpha times its
+    uncertainty,
 
         sum_j w_j width_j,    width_1 = |x|_{A^-1},    width_2 = width_3 = sqrt(sum_d x_d^2 / (ridge + sum_t x_{t,d}^2)),
 
-    the last sum over the rounds of the candidate's own item. Inverse gap weighting turns these optimistic scores into probabilities, with
-    gamma = scale sqrt(K t): nearly greedy, as optimism allows, and yet every candidate keeps a positive probability.
+    is an optimistic score; the last sum is over the rounds of the candidate's own item. Inverse gap weighting turns the scores into
+    probabilities, with gamma = scale sqrt(K t): nearly greedy, but every candidate keeps a positive probability.
 
-    Estimates are on the scale of the rewards seen: between 0 and 1, or as much further as rewards went. Memory:
-    24 num_items (D + width) + 8 num_items D + 8 memory (D + 3) bytes; 9 MB for D = 64.
+    Estimates are on the scale of the rewards seen: from 0 to 1, or as much further as two rewards have been. A single outlier counts as the
+    end of that range, so it does no lasting harm. Memory: 24 num_items (D + width) + 8 num_items D + 8 memory (D + 3) bytes; 9 MB for D =
+    64.
 
     Attributes:
-        alpha: how optimistic, > 0 explores more.
+        alpha: size of the optimism; larger explores more.
         scale: greed of the inverse gap weighting.
         ridge: weight of the prior, in observations of unit length.
         width: units of the hidden layer, H.
-        num_items: number of places for items' own weights, at least that of the slots in use, from the oldest to the newest; of items that
-            share a place the last that was rewarded has it, and the other is known by its phi alone.
+        num_items: number of places for items' own weights; at least that of the slots in use, from the oldest to the newest. Of items that
+            share a place the last that was rewarded has it; the others are known by their phi alone.
         memory: number of rounds kept for replay.
-        batch_size: rounds learned per reward, that one and others from the memory.
-        learning_rate: of Adam.
-        seed: of the hidden layer's first weights.
+        batch_size: rounds in a step of the optimiser: the new one and others from the memory.
+        learning_rate: step size of Adam.
+        seed: seed of the hidden layer's first weights.
 
     References:
         Cheng et al., Wide & Deep Learning for Recommender Systems, DLRS 2016. Vovk, A Game of Prediction with Expert Advice, JCSS 1998: the
         aggregating algorithm; Herbster, Warmuth, Tracking the Best Expert, Machine Learning 1998: the share. Foster, Rakhlin, Beyond UCB,
         ICML 2020: inverse gap weighting. Li, Chu, Langford, Schapire, WWW 2010: the widths.
+
+    Example:
+        >>> import numpy as np
+        >>> from recsdk import Context, Interaction, WideDeep, learn
+        >>> policy, context = WideDeep(num_items=2, memory=100), Context(np.eye(2), np.ones(2, bool), np.arange(2))
+        >>> state = learn(policy, policy.init(np.zeros(2)), Interaction(context, 1, 1.0, 0.5, 1.0))
+        >>> policy.scores(state, context).mean.round(2)
+        array([0.33, 0.5 ])
     """
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
@@ -88,7 +97,6 @@ class WideDeep:
     seed: int = attrs.field(default=0, validator=integer(at_least=0))
 
     def init(self, prior: Array) -> Models:
-        """See `recsdk.base.Policy`."""
         xp = prior.__array_namespace__()
         (dim,) = prior.shape
         hidden = np.random.default_rng(self.seed).standard_normal((dim, self.width)) * (2 / dim) ** 0.5
@@ -97,23 +105,21 @@ class WideDeep:
             network=_network.init(xp.asarray(hidden), self.num_items, self.memory),
             squares=xp.zeros((self.num_items, dim), dtype=xp.float64),
             trust=xp.ones(3, dtype=xp.float64) / 3,
-            low=xp.zeros((), dtype=xp.float64),
-            high=xp.ones((), dtype=xp.float64),
+            span=_span.init(xp),
         )
 
+    def scores(self, state: Models, context: Context) -> Scores:
+        low, high, *_ = state.span
+        mean, bonus = self._shares(state, context)
+        return Scores(low + (high - low) * mean, (high - low) * bonus)
+
     def probs(self, state: Models, rng: Rng, context: Context) -> Array:
-        """See `recsdk.base.Policy`."""
         del rng
-        x, mask, slots = context
-        xp = x.__array_namespace__()
-        guesses = xp.stack([_linear(state, x), *_network.predict(state.network, x, slots)])
-        linear = state.trust[0]
-        width = linear * _ridge.widths(state.linear, x) + (1 - linear) * self._own_widths(state, x, slots)
-        gamma = self.scale * (mask.astype(xp.float64).sum() * state.linear.total) ** 0.5
-        return explore.inverse_gap(state.trust.dot(guesses) + self.alpha * width, mask, gamma)
+        mean, bonus = self._shares(state, context)
+        gamma = self.scale * (context.mask.astype(mean.dtype).sum() * state.linear.total) ** 0.5
+        return explore.inverse_gap(mean + bonus, context.mask, gamma)
 
     def update(self, state: Models, interaction: Interaction) -> Models:
-        """See `recsdk.base.Policy`."""
         context, action, reward, _, weight = interaction
         x, slot = context.features[action], context.item[action]
         xp = x.__array_namespace__()
@@ -121,26 +127,28 @@ class WideDeep:
         place = slot % self.num_items
         known = xp.where(state.network.owner[place] == slot, state.squares[place], 0.0) + weight * x**2
         squares = arrays.put(state.squares, place, xp.where(learns, known, state.squares[place]))
-        low = xp.where(learns, xp.minimum(state.low, reward), state.low)
-        high = xp.where(learns, xp.maximum(state.high, reward), state.high)
-        state = state._replace(squares=squares, low=low, high=high)
-        linear = _linear(state, x)
-        network, wide, deep = _network.update(
-            state.network, Observation(slot, x, reward, weight), (low, high), self.batch_size, self.learning_rate
-        )
-        errors = xp.stack([linear, wide, deep]) - (reward - low) / (high - low)
+        span = _span.widen(state.span, reward, learns)
+        linear = _span.share(span, x.dot(state.linear.mean))
+        seen = Observation(slot, x, reward, weight)
+        network, wide, deep = _network.update(state.network, seen, span, self.batch_size, self.learning_rate)
+        errors = xp.stack([linear, wide, deep]) - _span.share(span, reward)
         trust = state.trust * xp.exp(-RATE * weight * errors**2)
         trust = (1 - SHARE) * trust / trust.sum() + SHARE / 3
         trust = xp.where(learns, trust, state.trust)
-        return state._replace(linear=_ridge.update(state.linear, interaction), network=network, trust=trust)
+        belief = _ridge.update(state.linear, interaction._replace(reward=xp.clip(reward, span.low, span.high)))
+        return Models(belief, network, squares, trust, span)
+
+    def _shares(self, state: Models, context: Context) -> Scores:
+        """Returns mean and bonus on the scale from 0 for the low end of the rewards' range to 1 for the high end."""
+        x, _, slots = context
+        xp = x.__array_namespace__()
+        guesses = xp.stack([_span.share(state.span, x.dot(state.linear.mean)), *_network.predict(state.network, x, slots)])
+        linear = state.trust[0]
+        width = linear * _ridge.widths(state.linear, x) + (1 - linear) * self._own_widths(state, x, slots)
+        return Scores(state.trust.dot(guesses), self.alpha * width)
 
     def _own_widths(self, state: Models, x: Array, slots: Array) -> Array:
         xp = x.__array_namespace__()
         places = slots % self.num_items
         owned = state.network.owner[places] == slots
         return xp.sqrt((x**2 / (self.ridge + xp.where(owned[:, None], state.squares[places], 0.0))).sum(1))
-
-
-def _linear(state: Models, x: Array) -> Array:
-    """Returns f64[K], or f64[] for one phi: what the linear model expects, from 0 for the least reward to 1 for the largest."""
-    return x.__array_namespace__().clip((x.dot(state.linear.mean) - state.low) / (state.high - state.low), 0.0, 1.0)

@@ -8,7 +8,7 @@ import pytest
 
 from recsdk import EpsilonGreedy, LinTS, LinUCB, Uniform, WithFloor, replay, simulate, sweep
 from recsdk.checks import number
-from recsdk.drivers import floats, walks
+from recsdk.drivers import loop, walks
 from recsdk.environments import GeometricDelay, LinearWorld
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue
 from recsdk.ope import average, delta, value
@@ -87,18 +87,18 @@ def test_a_sweep_with_a_delay_is_its_simulations_with_that_delay_one_by_one(poli
 
 def test_settings_that_differ_in_floats_only_are_compiled_once(log, monkeypatch):
     groups = []
-    original = walks.many.run_many
+    original = loop.run_many
 
     def run_many(begin, settings, *arguments, **options):
         groups.append(settings)
         return original(begin, settings, *arguments, **options)
 
-    monkeypatch.setattr(walks.many, "run_many", run_many)
+    monkeypatch.setattr(loop, "run_many", run_many)
     sweep([*LINEAR, *FLOORED, LinTS(scale=0.3, num_draws=9), Uniform()], log, num_rounds=20, engine="jax")
     assert groups == [[(0.1, 1.0), (1.0, 1.0)], [(0.3, 1.0, 0.1), (0.2, 2.0, 0.3)], [(0.3, 1.0)], [()]]
-    before = walks.many._compiled.cache_info().misses
+    before = loop._compiled_many.cache_info().misses
     sweep([LinUCB(alpha=0.7, ridge=3), LinUCB(alpha=0.8, ridge=3)], log, num_rounds=20, engine="jax")
-    assert walks.many._compiled.cache_info().misses == before
+    assert loop._compiled_many.cache_info().misses == before
 
 
 def test_settings_in_chunks_are_settings_in_one_go_and_the_prior_counts(log, monkeypatch):
@@ -204,16 +204,16 @@ class Several:
 
 def test_floats_are_found_in_tuples_and_nested_configs_and_are_put_back():
     config = Several(policies=(LinUCB(alpha=0.1), WithFloor(policy=LinTS(scale=2.0), floor=0.3)), share=0.4)
-    assert floats.values(config) == (0.1, 1.0, 2.0, 1.0, 0.3, 0.4, 1.0)
-    assert floats.replaced(config, floats.values(config)) == config
-    other = floats.replaced(config, range(7))
+    assert walks.values(config) == (0.1, 1.0, 2.0, 1.0, 0.3, 0.4, 1.0)
+    assert walks.replaced(config, walks.values(config)) == config
+    other = walks.replaced(config, range(7))
     assert (
         other.policies[1] == WithFloor(policy=LinTS(scale=2, ridge=3), floor=0.3).__class__(policy=LinTS(scale=2, ridge=3), floor=1.0)
         or True
     )
-    assert floats.values(other) == tuple(range(7))
+    assert walks.values(other) == tuple(range(7))
     assert (other.name, other.is_on, other.policies[1].policy.num_draws) == ("a", True, 32)
-    assert list(floats.named(config))[:3] == ["policies[0].alpha", "policies[0].ridge", "policies[1].policy.scale"]
+    assert list(walks.named(config))[:3] == ["policies[0].alpha", "policies[0].ridge", "policies[1].policy.scale"]
 
 
 @attrs.frozen
@@ -226,8 +226,8 @@ class Derived:
 
 
 def test_a_config_that_derives_fields_keeps_its_floats():
-    assert floats.values(Derived()) == ()
-    assert floats.replaced(Derived(), ()) == Derived()
+    assert walks.values(Derived()) == ()
+    assert walks.replaced(Derived(), ()) == Derived()
 
 
 @pytest.mark.parametrize(

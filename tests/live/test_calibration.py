@@ -13,7 +13,7 @@ from recsdk.ledger.sqlite import Sqlite
 from recsdk.live.features import prior
 from recsdk.live.learner import interaction
 from recsdk.live.recommender import Recommender
-from recsdk.policies.floor import WithFloor
+from recsdk.policies.wrappers import WithFloor
 from tests.live.shop import TOPICS, Clock, TopicTally, crash
 
 NUM_DECISIONS = 3000

@@ -5,9 +5,10 @@ import pytest
 
 from recsdk.policies import _memory, _network
 from recsdk.policies._items import Observation
+from recsdk.policies._span import Span
 
 DIM, WIDTH, BATCH, RATE = 3, 4, 5, 0.01
-SPAN = (np.float64(0), np.float64(1))
+SPAN = Span(*map(np.float64, (0, 1, 0, 1)))
 
 
 def rounds(num, num_items, seed=0):
@@ -82,7 +83,7 @@ def test_an_item_that_takes_a_place_over_starts_from_what_all_items_share():
 
 
 def test_rewards_count_by_where_they_lie_between_the_least_and_the_largest():
-    far = (np.float64(-2), np.float64(8))
+    far = Span(*map(np.float64, (-2, 8, -2, 8)))
     near, scaled = network(), network()
     for seen in rounds(20, 2):
         near = _network.update(near, seen, SPAN, BATCH, RATE).state

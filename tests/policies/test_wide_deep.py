@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recsdk import Context, DisjointLinUCB, Interaction, WideDeep, simulate, testing
+from recsdk import Context, DisjointLinUCB, Interaction, WideDeep, decide, learn, simulate, testing
 from recsdk.environments import ClassificationWorld, LinearWorld
 from recsdk.errors import InvalidValue
 
@@ -70,12 +70,37 @@ def test_every_candidate_keeps_a_probability():
     assert np.max(probs) > 0.9
 
 
-def test_rewards_on_another_scale_widen_its_own():
-    policy = WideDeep(num_items=2, memory=8)
+def after(policy, *rewards):
     state = policy.init(np.zeros(2))
-    for reward in (0.5, 20.0, -3.0):
+    for reward in rewards:
         state = policy.update(state, Interaction(context(2, np.ones(2)), 0, np.float64(reward), 0.5, np.float64(1)))
-    assert (state.low, state.high) == (-3, 20)
+    return state
+
+
+def test_an_end_of_the_range_moves_out_to_where_two_rewards_have_been():
+    span = after(WideDeep(num_items=2, memory=8), 0.5, 20.0, -3.0, 12.0, -5.0, 0.1).span
+    assert (span.low, span.high) == (-3, 12)
+
+
+@pytest.mark.parametrize("outlier", [1e6, -1e6])
+def test_one_outlier_among_clicks_changes_no_estimate_by_more_than_a_click_would(outlier):
+    policy = WideDeep(num_items=2, memory=8)
+    clicks = [1.0, 0.0, 1.0, 1.0, 0.0]
+    found = policy.scores(after(policy, *clicks, outlier), context(2, np.ones(2)))
+    np.testing.assert_array_equal(found, policy.scores(after(policy, *clicks, float(outlier > 0)), context(2, np.ones(2))))
+
+
+@pytest.mark.parametrize("outlier", [1e6, -1e6])
+def test_it_recovers_from_one_outlier_among_clicks(outlier):
+    policy, chances = WideDeep(num_items=3, memory=500), np.array([0.1, 0.4, 0.7])
+    shown, rng = Context(np.array([[0.0, 1.0], [0.5, 1.0], [1.0, 1.0]]), np.ones(3, bool), np.arange(3)), np.random.default_rng(0)
+    state, earned = policy.init(np.zeros(2)), []
+    for time in range(1_500):
+        action, propensity, probs = decide(policy, state, rng, shown)
+        reward = outlier if time == 300 else float(rng.random() < chances[action])
+        state = learn(policy, state, Interaction(shown, action, reward, propensity, 1.0))
+        earned.append(probs @ chances)
+    assert np.mean(earned[-500:]) > 0.65
 
 
 @pytest.mark.parametrize(("name", "value"), [("alpha", -1), ("scale", 0), ("width", 0), ("batch_size", 0), ("learning_rate", 0)])

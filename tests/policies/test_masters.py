@@ -20,7 +20,7 @@ from recsdk import (
 )
 from recsdk.environments import LinearWorld
 from recsdk.errors import InvalidValue
-from recsdk.policies import experts
+from recsdk.policies import masters
 from tests.live.shop import NativeTally
 from tests.worlds import ItemWorld
 
@@ -65,7 +65,7 @@ def test_tsallis_shares_by_hand():
 @given(losses=st.lists(st.floats(0, 1e6), min_size=1, max_size=50), rate=st.floats(1e-3, 2))
 def test_tsallis_shares_minimise_their_objective(losses, rate):
     losses = np.array(losses)
-    shares = experts.tsallis(losses, rate)
+    shares = masters.tsallis(losses, rate)
     assert shares.sum() == pytest.approx(1, abs=1e-12)
     gradient = losses - losses.min() - (2 / rate) / shares**0.5  # where all of these are equal, no shift of shares is for the better
     np.testing.assert_allclose(gradient, gradient[0], rtol=1e-6, atol=1e-6 * (1 + losses.max()))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from recsdk import Context, EpsilonGreedy, Forgettable, Interaction, LinTS, LinUCB, Mergeable, Uniform, replay
 from recsdk.errors import InvalidValue
-from recsdk.policies import _algebra, _ridge
+from recsdk.policies import _ridge
 
 POLICIES = [LinUCB(), LinTS(), EpsilonGreedy()]
 
@@ -53,33 +53,33 @@ def test_a_policy_without_sums_does_not_offer_it():
 def test_two_halves_merge_to_the_whole_and_come_apart_again(seed, dim, cut, scale):
     log, prior = rounds(30, dim, seed, scale), np.linspace(-1, 1, dim)
     one, other, whole = (fold(part(log, rows), prior) for rows in (slice(cut), slice(cut, None), slice(None)))
-    assert_same(_algebra.merge(one, other), whole)
-    assert_same(_algebra.subtract(_algebra.merge(one, other), other), one, rtol=1e-9 * max(1, scale**2))
+    assert_same(_ridge.merge(one, other), whole)
+    assert_same(_ridge.subtract(_ridge.merge(one, other), other), one, rtol=1e-9 * max(1, scale**2))
 
 
 def test_replicas_merge_in_any_grouping():
     log, prior = rounds(90, 6), np.ones(6)
     a, b, c = (fold(part(log, slice(start, start + 30)), prior) for start in (0, 30, 60))
-    assert_same(_algebra.merge(_algebra.merge(a, b), c), _algebra.merge(a, _algebra.merge(b, c)))
-    assert_same(_algebra.merge(_algebra.merge(c, a), b), fold(log, prior))
+    assert_same(_ridge.merge(_ridge.merge(a, b), c), _ridge.merge(a, _ridge.merge(b, c)))
+    assert_same(_ridge.merge(_ridge.merge(c, a), b), fold(log, prior))
 
 
 def test_the_state_before_any_data_is_the_neutral_element():
     state = fold(rounds(30, 5), np.ones(5))
-    assert_same(_algebra.merge(state, _ridge.init(np.ones(5), 2.0)), state)
-    assert_same(_algebra.subtract(state, state), _ridge.init(np.ones(5), 2.0))
+    assert_same(_ridge.merge(state, _ridge.init(np.ones(5), 2.0)), state)
+    assert_same(_ridge.subtract(state, state), _ridge.init(np.ones(5), 2.0))
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.3, 1.0, 7.0])
 def test_a_state_is_weighed_as_its_rounds_are(weight):
     log, prior = rounds(30, 5), np.ones(5)
-    assert_same(_algebra.weigh(fold(log, prior), weight), fold(log._replace(weight=weight * log.weight), prior))
+    assert_same(_ridge.weigh(fold(log, prior), weight), fold(log._replace(weight=weight * log.weight), prior))
 
 
 def test_a_users_share_is_taken_out_wherever_it_lies_in_the_log():
     log, prior = rounds(200, 8), np.zeros(8)
     users = np.random.default_rng(1).integers(0, 10, 200)
-    without = _algebra.subtract(fold(log, prior), fold(part(log, users == 3), prior))
+    without = _ridge.subtract(fold(log, prior), fold(part(log, users == 3), prior))
     assert_same(without, fold(part(log, users != 3), prior))
 
 
@@ -109,11 +109,11 @@ def test_the_algebra_compiles():
     log, prior = rounds(30, 5), np.ones(5)
     one, other = fold(part(log, slice(10)), prior), fold(part(log, slice(10, None)), prior)
     with jax.enable_x64(True):
-        merged = jax.jit(lambda a, b: _algebra.subtract(_algebra.merge(_algebra.weigh(a, 2.0), b), a))(one, other)
+        merged = jax.jit(lambda a, b: _ridge.subtract(_ridge.merge(_ridge.weigh(a, 2.0), b), a))(one, other)
     assert_same(_ridge.Ridge(*map(np.asarray, merged)), fold(log, prior))
 
 
-@pytest.mark.parametrize("combine", [_algebra.merge, _algebra.subtract])
+@pytest.mark.parametrize("combine", [_ridge.merge, _ridge.subtract])
 @pytest.mark.parametrize("other", [_ridge.init(np.ones(3), 1.0), _ridge.init(np.zeros(3), 2.0)])
 def test_states_of_two_priors_do_not_combine(combine, other):
     with pytest.raises(InvalidValue, match=r"the states must have one prior and ridge, got \[0. 0. 0.\] of 1.0 and \["):
@@ -124,7 +124,7 @@ def test_states_of_two_priors_do_not_combine(combine, other):
 def test_what_was_never_learned_cannot_be_taken_out(log):
     whole = fold(rounds(3, 5), np.zeros(5))
     with pytest.raises(InvalidValue, match=r"part must hold only rounds that whole has seen"):
-        _algebra.subtract(whole, fold(log, np.zeros(5)))
+        _ridge.subtract(whole, fold(log, np.zeros(5)))
 
 
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])

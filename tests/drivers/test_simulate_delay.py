@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsdk import LinTS, LinUCB, Uniform, WithFloor, arrays, simulate
-from recsdk.drivers.delay import schedule
+from recsdk.drivers.simulate import schedule
 from recsdk.environments import GeometricDelay, LinearWorld, LogisticWorld
 from recsdk.errors import InvalidValue
 
