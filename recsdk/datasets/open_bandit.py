@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recsdk.base import Context, Interaction
-from recsdk.checks import require_integer
+from recsdk.checks import given_chances, require_integer
 from recsdk.datasets.files import number, table_rows
 from recsdk.errors import InvalidLog, InvalidPropensity, one_of
 
@@ -51,6 +51,7 @@ class Raw(NamedTuple):
         affinity: f64[T, K], how often the user has taken each item before.
         item_number: f64[K], the items' one numeric feature.
         item_category: str[K, 3], anonymised values of the others.
+        item_id: i64[K], rising; None for 0 to K - 1. `item` and `affinity` have the items in this order.
     """
 
     item: np.ndarray
@@ -61,6 +62,7 @@ class Raw(NamedTuple):
     affinity: np.ndarray
     item_number: np.ndarray
     item_category: np.ndarray
+    item_id: np.ndarray | None = None
 
 
 def load_open_bandit(policy: str = "random", *, num_hashed: int = 16) -> OpenBandit:
@@ -114,11 +116,12 @@ def read_open_bandit(log: str | Path, items: str | Path, *, num_hashed: int = 16
 
     The features of a candidate are phi = [1, position is 1, position is 2, the item's number, the user's affinity to the item],
     and `num_hashed` columns into which each pair of a value of the round (any, the position, four of the user) and a value of
-    the item (its id, three categories) is hashed with a sign, so that a linear policy can learn who likes what.
+    the item (its id, three categories) is hashed with a sign, so that a linear policy can learn who likes what. A category is named by the
+    first item that has it, since every log of the data set anonymises them anew: an item's features agree between two logs.
 
     Args:
         log: `<campaign>.csv` of one policy. Its features take 8 K (5 + num_hashed) bytes a row: 13 kB with 80 items.
-        items: `item_context.csv` beside it; the number of its rows is the number of candidates.
+        items: `item_context.csv` beside it; its rows are the candidates, in the order of their ids, which are also their catalogue slots.
         num_hashed: number of hashed columns; 0 for the five plain ones only.
         num_rows: how many rows to read from the start; None for all.
 
@@ -133,13 +136,14 @@ def read_open_bandit(log: str | Path, items: str | Path, *, num_hashed: int = 16
 
 def read_raw(log: Path, items: Path, *, num_rows: int | None = None) -> Raw:
     """Reads the files' columns as they are, checked."""
-    item_rows = sorted(table_rows(items, required=ITEM_COLUMNS), key=lambda row: number(row[1], "item_id", items, row[0]))
-    names = tuple(f"user-item_affinity_{index}" for index in range(len(item_rows)))
+    item_rows = _item_rows(items)
+    place = {item_id: index for index, item_id in enumerate(item_rows)}
+    names = tuple(f"user-item_affinity_{item_id}" for item_id in item_rows)
     rows: list[tuple[list[float], list[str], np.ndarray]] = []
     for line, row in table_rows(log, required=(*COLUMNS, *names)):
         if len(rows) == num_rows:
             break
-        rows.append(_row(row, names, log, line))
+        rows.append(_row(row, place, names, log, line))
     numbers = np.array([head for head, _, _ in rows], np.float64).reshape(-1, 4)
     return Raw(
         item=numbers[:, 0].astype(np.int64),
@@ -148,22 +152,44 @@ def read_raw(log: Path, items: Path, *, num_rows: int | None = None) -> Raw:
         propensity=numbers[:, 3],
         user=np.array([user for _, user, _ in rows]).reshape(-1, NUM_USER_FEATURES),
         affinity=np.array([affinity for _, _, affinity in rows]).reshape(-1, len(names)),
-        item_number=np.array([number(row, "item_feature_0", items, line) for line, row in item_rows]),
-        item_category=np.array([[row[name] for name in ITEM_COLUMNS[2:]] for _, row in item_rows]),
+        item_number=np.array([number(row, "item_feature_0", items, line) for line, row in item_rows.values()]),
+        item_category=np.array([[row[name] for name in ITEM_COLUMNS[2:]] for _, row in item_rows.values()]),
+        item_id=np.array(list(item_rows)),
     )
 
 
-def _row(row: dict[str, str], names: tuple[str, ...], path: Path, line: int) -> tuple[list[float], list[str], np.ndarray]:
-    head = [number(row, name, path, line) for name in COLUMNS[:4]]
-    item, position, click, propensity = head
-    if item not in range(len(names)):
-        raise InvalidLog(f"{path}, line {line}: item_id must be one of the {len(names)} items from 0 on, got {row['item_id']}.")
+def _item_rows(path: Path) -> dict[int, tuple[int, dict[str, str]]]:
+    """Returns the line and row of each item by its id, in the order of the ids."""
+    found: dict[int, tuple[int, dict[str, str]]] = {}
+    for line, row in table_rows(path, required=ITEM_COLUMNS):
+        item_id = number(row, "item_id", path, line)
+        if not item_id.is_integer() or not 0 <= item_id < 2**53:
+            raise InvalidLog(f"{path}, line {line}: item_id must be a whole number >= 0, got {row['item_id']!r}.")
+        if item_id in found:
+            raise InvalidLog(
+                f"{path}, line {line}: item_id must be there once, got {int(item_id)}, which line {found[int(item_id)][0]} has."
+            )
+        found[int(item_id)] = line, row
+    if not found:
+        raise InvalidLog(f"{path} must have at least one item, got none.")
+    return dict(sorted(found.items()))
+
+
+def _row(
+    row: dict[str, str], place: dict[int, int], names: tuple[str, ...], path: Path, line: int
+) -> tuple[list[float], list[str], np.ndarray]:
+    item, position, click, propensity = (number(row, name, path, line) for name in COLUMNS[:4])
+    if item not in place:
+        raise InvalidLog(f"{path}, line {line}: item_id must be one of the {len(place)} ids in the table of items, got {row['item_id']}.")
     if position not in range(1, NUM_POSITIONS + 1):
         raise InvalidLog(f"{path}, line {line}: position must be 1, 2 or 3, got {row['position']}.")
     if click not in (0, 1):
         raise InvalidLog(f"{path}, line {line}: click must be 0 or 1, got {row['click']}.")
-    if not 0 < propensity <= 1:
-        raise InvalidPropensity(f"{path}, line {line}: propensity_score must be in (0, 1], got {row['propensity_score']}.")
+    try:
+        propensity = float(given_chances("propensity_score", propensity).values)
+    except InvalidPropensity as error:
+        raise InvalidPropensity(f"{path}, line {line}: {error}") from error
+    head: list[float] = [place[int(item)], position, click, propensity]
     return head, [row[name] for name in USER], np.array([number(row, name, path, line) for name in names])
 
 
@@ -178,13 +204,16 @@ def _log(raw: Raw, num_hashed: int) -> Interaction:
     features[:, :, 4] = raw.affinity
     if num_hashed:
         features[:, :, 5:] = _hashed(raw, num_hashed)
-    context = Context(features, np.ones(shape, np.bool_), np.tile(np.arange(shape[1]), (shape[0], 1)))
+    item_id = np.arange(shape[1]) if raw.item_id is None else raw.item_id
+    context = Context(features, np.ones(shape, np.bool_), np.tile(item_id, (shape[0], 1)))
     return Interaction(context, raw.item, raw.click, raw.propensity, np.ones(len(raw.item)))
 
 
 def _hashed(raw: Raw, num_hashed: int) -> np.ndarray:
     """Returns f64[T, K, num_hashed]: sums of signed pairs, scaled so that a row's length is about 1."""
-    of_items = [[f"id={index}", *row] for index, row in enumerate(raw.item_category.tolist())]
+    item_id = list(range(raw.affinity.shape[1])) if raw.item_id is None else raw.item_id.tolist()
+    categories = [_named_by_first(values, item_id) for values in raw.item_category.T.tolist()]
+    of_items = [[f"id={each}", *values] for each, *values in zip(item_id, *categories, strict=True)]
     of_rounds = [np.full(len(raw.item), "any"), np.char.add("position=", raw.position.astype(str)), *raw.user.T]
     total = np.zeros((*raw.affinity.shape, num_hashed))
     for column, values in enumerate(of_rounds):
@@ -198,3 +227,9 @@ def _hashed(raw: Raw, num_hashed: int) -> np.ndarray:
         total += table[code]
     scaled: np.ndarray = total / np.sqrt(len(of_rounds) * (1 + NUM_ITEM_CATEGORIES))
     return scaled
+
+
+def _named_by_first(values: list[str], item_id: list[int]) -> list[str]:
+    """Names each category by the first item that has it: each file has anonymised the categories in its own way."""
+    first: dict[str, int] = {}
+    return [f"of {first.setdefault(value, each)}" for value, each in zip(values, item_id, strict=True)]

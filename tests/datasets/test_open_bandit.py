@@ -68,8 +68,8 @@ def test_only_the_first_rows_are_read_if_so_asked(tmp_path):
         (",0.25,", ",1.25,", InvalidPropensity, r"line 2: propensity_score must be in \(0, 1\], got 1.25"),
         (",0.25,", ",0,", InvalidPropensity, r"line 2: propensity_score must be in \(0, 1\], got 0"),
         (",0.25,", ",nan,", InvalidLog, "line 2: propensity_score must be a finite number, got 'nan'"),
-        ("25,0,1,1,", "25,2,1,1,", InvalidLog, "line 3: item_id must be one of the 2 items from 0 on, got 2"),
-        ("25,0,1,1,", "25,0.5,1,1,", InvalidLog, r"line 3: item_id must be one of the 2 items from 0 on, got 0\.5"),
+        ("25,0,1,1,", "25,2,1,1,", InvalidLog, "line 3: item_id must be one of the 2 ids in the table of items, got 2"),
+        ("25,0,1,1,", "25,0.5,1,1,", InvalidLog, r"line 3: item_id must be one of the 2 ids in the table of items, got 0\.5"),
         ("25,0,1,1,", "25,0,4,1,", InvalidLog, "line 3: position must be 1, 2 or 3, got 4"),
         ("25,0,1,1,", "25,0,1,2,", InvalidLog, "line 3: click must be 0 or 1, got 2"),
         ("25,0,1,1,", "25,0,1,", InvalidLog, "line 3: must have 12 cells like the header, got 11"),
@@ -90,6 +90,54 @@ def test_settings_out_of_range_are_refused(tmp_path):
         datasets.read_open_bandit(*write(tmp_path), num_rows=0)
     with pytest.raises(InvalidValue, match="policy must be one of"):
         datasets.load_open_bandit("uniform")
+
+
+def test_items_are_found_by_their_ids_and_not_by_their_places(tmp_path):
+    log, _ = datasets.read_open_bandit(*write(tmp_path), num_hashed=8)
+    gaps = {"0": "3", "1": "7"}
+    text = LOG.replace("affinity_0", "affinity_3").replace("affinity_1", "affinity_7").replace("24,1,", "24,7,").replace("25,0,", "25,3,")
+    items = ITEMS.replace("1,1,0.5", f"1,{gaps['1']},0.5").replace("0,0,-1.5", f"0,{gaps['0']},-1.5")
+    renamed, _ = datasets.read_open_bandit(*write(tmp_path, text, items), num_hashed=0)
+    assert renamed.context.item.tolist() == [[3, 7], [3, 7]]
+    assert (renamed.action.tolist(), renamed.reward.tolist()) == (log.action.tolist(), log.reward.tolist())
+    assert np.array_equal(renamed.context.features, log.context.features[:, :, :5])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("0,0,-1.5", "0,1,-1.5", "line 3: item_id must be there once, got 1, which line 2 has"),
+        ("0,0,-1.5", "0,0.5,-1.5", "line 3: item_id must be a whole number >= 0, got '0.5'"),
+        ("0,0,-1.5", "0,-1,-1.5", "line 3: item_id must be a whole number >= 0, got '-1'"),
+        ("0,0,-1.5", "0,3,-1.5", r"\['user-item_affinity_3'\] are missing"),
+    ],
+)
+def test_a_bad_table_of_items_is_refused_by_its_line(tmp_path, old, new, message):
+    with pytest.raises(InvalidLog, match=message):
+        datasets.read_open_bandit(*write(tmp_path, items=ITEMS.replace(old, new)))
+
+
+def test_a_rounding_error_of_a_propensity_is_corrected(tmp_path):
+    log, _ = datasets.read_open_bandit(*write(tmp_path, LOG.replace(",0.25,", ",1.0000001,")))
+    assert log.propensity.tolist() == [1.0, 0.5]
+
+
+def test_how_a_category_is_anonymised_does_not_change_the_features(tmp_path):
+    log, _ = datasets.read_open_bandit(*write(tmp_path))
+    renamed = ITEMS.replace("x,", "q,").replace(",z", ",r").replace(",v,w", ",s,t")
+    other, _ = datasets.read_open_bandit(*write(tmp_path, items=renamed))
+    assert np.array_equal(log.context.features, other.context.features)
+
+
+def test_what_is_learnt_on_one_shipped_log_holds_on_the_other():
+    logs = [datasets.load_open_bandit(policy) for policy in ("random", "bts")]
+    users = [np.column_stack([found.position, found.log.context.features[:, :, 5:].sum(1).round(9)]) for found in logs]
+    rows = [np.flatnonzero((found.position == 0) & (found.log.context.features[:, :, 4].sum(1) == 0)) for found in logs]
+    known = {tuple(users[0][row]): row for row in rows[0]}
+    pairs = [(known[tuple(users[1][row])], row) for row in rows[1] if tuple(users[1][row]) in known]
+    assert len(pairs) > len(rows[1]) / 2
+    for one, other in pairs[::100]:
+        assert np.array_equal(logs[0].log.context.features[one], logs[1].log.context.features[other])
 
 
 @pytest.mark.parametrize(("policy", "clicks"), [("random", 38), ("bts", 42)])
