@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -214,3 +214,24 @@ class Store(Protocol):
 
     def read(self, folder: str | Path) -> Ledger:
         """Opens a folder as it is at this moment, also while a writer goes on; what writes raises `LedgerError`."""
+
+
+@runtime_checkable
+class Copies(Protocol):
+    """A `Store` that can also copy a ledger: for backups, and to restore them.
+
+    Example:
+        >>> from recsdk.ledger.sqlite import Sqlite
+        >>> Sqlite().open("shop").close()
+        >>> Sqlite().copy("shop", "backup")
+        >>> Sqlite().holds("backup")
+        True
+    """
+
+    def copy(self, folder: str | Path, destination: str | Path) -> None:
+        """Copies the ledger in a folder as it is at this moment, also while a writer goes on, into a folder that is empty or not there.
+
+        Raises:
+            LedgerError: no ledger in the folder, or a destination that holds something.
+            LedgerCorrupt: a ledger that is damaged.
+        """

@@ -16,9 +16,11 @@ import attrs
 import numpy as np
 
 from recsdk.errors import LedgerCorrupt, LedgerError, LedgerLocked, LedgerMismatch, one_of
-from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord
+from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord, _mark
+from recsdk.ledger._copy import copy
 
 FILE = "ledger.sqlite"
+LOCK = "lock.sqlite"
 HOLDER = "lock.pid"
 """The file with the number of the process that had the folder open last."""
 SCHEMA_VERSION = 3
@@ -86,6 +88,7 @@ class Sqlite:
         Raises:
             LedgerLocked: when another recommender, of this process or another, has it open.
             LedgerMismatch: when a newer version of recsdk wrote it.
+            LedgerCorrupt: when a `ledger.sqlite-wal` is there that belongs to another file, as after a backup was copied over it.
             LedgerError: when the folder cannot be used.
         """
         return _writing(Path(folder), "NORMAL" if self.durability == "process-crash" else "FULL")
@@ -98,6 +101,11 @@ class Sqlite:
             LedgerError: when there is no ledger, or it cannot be read.
         """
         return _reading(Path(folder))
+
+    def copy(self, folder: str | Path, destination: str | Path) -> None:
+        """See `recsdk.ledger.Copies`."""
+        with contextlib.closing(_reading(Path(folder))) as ledger, _translated(f"The ledger in {str(folder)!r} cannot be copied"):
+            ledger.copy(Path(destination))
 
 
 class SqliteLedger:
@@ -221,6 +229,9 @@ class SqliteLedger:
             raise LedgerCorrupt(f"The ledger has no item in slot {slot}, which decision {decision_id!r} has shown.")
         return _item(row)
 
+    def copy(self, folder: Path) -> None:
+        copy(self._db, folder, FILE)
+
     def close(self) -> None:
         self._opened.close()
 
@@ -233,12 +244,15 @@ def _writing(folder: Path, synchronous: str) -> SqliteLedger:
     with contextlib.ExitStack() as opened, _translated(f"The ledger in {str(folder)!r} cannot be opened"):
         folder.mkdir(parents=True, exist_ok=True)
         opened.enter_context(contextlib.closing(_lock(folder)))
+        _mark.check(folder / FILE)
+        _mark.clear(folder / FILE)
         db = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
         opened.enter_context(contextlib.closing(db))
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={synchronous}")
         db.execute("PRAGMA foreign_keys=ON")
         _upgrade(db)
+        _mark.put(db, folder / FILE)
         return SqliteLedger(db, opened.pop_all())
 
 
@@ -246,6 +260,7 @@ def _reading(folder: Path) -> SqliteLedger:
     if not (folder / FILE).is_file():
         raise LedgerError(f"There is no ledger in {str(folder)!r}.")
     with contextlib.ExitStack() as opened, _translated(f"The ledger in {str(folder)!r} cannot be read"):
+        _check_unless_open(folder)
         path = pathname2url(str((folder / FILE).resolve()))
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
         opened.enter_context(contextlib.closing(db))
@@ -346,7 +361,7 @@ def _translated(what: str) -> Iterator[None]:
 
 def _lock(folder: Path) -> sqlite3.Connection:
     """Holds an exclusive transaction on a file of its own: the lock goes with the process, and readers of the ledger are left alone."""
-    lock = sqlite3.connect(folder / "lock.sqlite", isolation_level=None, timeout=0, check_same_thread=False)
+    lock = sqlite3.connect(folder / LOCK, isolation_level=None, timeout=0, check_same_thread=False)
     try:
         lock.execute("BEGIN EXCLUSIVE")
         (folder / HOLDER).write_text(f"{os.getpid()}\n")
@@ -359,6 +374,18 @@ def _lock(folder: Path) -> sqlite3.Connection:
         lock.close()
         raise
     return lock
+
+
+def _check_unless_open(folder: Path) -> None:
+    """Checks the write-ahead log of a folder that no recommender has open: the one that has it open has checked it."""
+    if not ((folder / LOCK).is_file() and _mark.may_check(folder / FILE)):
+        return
+    with contextlib.closing(sqlite3.connect(folder / LOCK, isolation_level=None, timeout=0)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:  # it is open, or the folder may not be written to
+            return
+        _mark.check(folder / FILE)
 
 
 def _locked_by(folder: Path) -> str:
