@@ -192,16 +192,24 @@ def test_every_error_says_what_it_is():
     assert [name for name, error in ERRORS.items() if not vars(error).get("__doc__")] == []
 
 
+def commands_of(name):
+    """Yields the words and the function of a command, or of each one in a group."""
+    found = getattr(importlib.import_module(f"recsdk.cli.{name}"), name)
+    if inspect.isfunction(found):
+        yield name, found
+    else:
+        yield from ((f"{name} {each}", found[each].default_command) for each in found if not each.startswith("-"))
+
+
 def test_the_page_of_the_command_line_has_every_command_and_option():
     text = (REFERENCE / "cli.md").read_text()
     for command in COMMANDS:
-        assert f"$ recsdk {command} " in text
         assert f"## {command}\n" in text
-        function = getattr(importlib.import_module(f"recsdk.cli.{command}"), command)
-        line = re.search(rf"^\$ recsdk {command} (.*?) *#", text, re.MULTILINE).group(1)
-        options = {option.replace("-", "_") for option in re.findall(r"--([\w-]+)", line)}
-        parameters = inspect.signature(function).parameters.values()
-        assert options == {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+        for words, function in commands_of(command):
+            line = re.search(rf"^\$ recsdk {words} (.*?) *#", text, re.MULTILINE).group(1)
+            options = {option.replace("-", "_") for option in re.findall(r"--([\w-]+)", line)}
+            parameters = inspect.signature(function).parameters.values()
+            assert options == {parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 def test_what_is_imported_lazily_is_what_is_listed():

@@ -1,11 +1,13 @@
 """The `recsdk` command: one module for each subcommand, imported when it runs.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 the command's own finding
-(`doctor` found something broken), 2 a bad argument or a `RecsdkError`, which is told in one line.
+(`doctor` found something broken) or output that nobody reads on, 2 a bad argument, a `RecsdkError` or a file that cannot be read, told in
+one line.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -31,17 +33,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: without the program's name; None takes them from the command line.
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words in ([], ["--help"], ["-h"]):  # at once: what reads arguments takes a third of a second to load
+        print(_help())
+        sys.exit()
     from cyclopts import CycloptsError
 
     try:
-        _app()(sys.argv[1:] if arguments is None else arguments, exit_on_error=False)
+        _app()(words, exit_on_error=False)
+        sys.stdout.flush()
     except CycloptsError:  # already printed
         sys.exit(2)
-    except RecsdkError as error:
+    except BrokenPipeError:  # who reads has heard enough, as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (RecsdkError, OSError) as error:
         from recsdk.cli.output import print_error
 
         print_error(error)
         sys.exit(2)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items())
+    return (
+        "Usage: recsdk COMMAND\n\nRecommendation that learns from every reward.\n\n"
+        f"Commands:\n{commands}\n\nrecsdk COMMAND --help shows a command's options, recsdk --version the version."
+    )
 
 
 def _app() -> App:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from recsdk.cli.answers import as_dict, plain, printed
 from recsdk.cli.logs import Log, is_folder, names_of, read
-from recsdk.cli.output import JsonFlag, print_json, results
+from recsdk.cli.output import JsonFlag, notes, print_json, print_notes, results
 from recsdk.cli.sweep import _parsed, _policies
 from recsdk.drivers.replay import LearnFrom, replay
 from recsdk.errors import InvalidValue, Unknown, UnknownPlugin, nearest
-from recsdk.ope.answers import Answer, Answers, Target, answer
-from recsdk.ope.intervals.asked import name_of
+from recsdk.ope.answers import Target, answer
 from recsdk.ope.intervals.validity import Logger
 from recsdk.ope.options import LOGGER, Options
-from recsdk.ope.report import STYLES
-from recsdk.ope.terms import Estimate
 from recsdk.plugins import find
 
 NONE_ANSWERED = 3
@@ -34,7 +30,7 @@ def evaluate(
     *,
     target: Annotated[list[str], Parameter(negative=())],
     set: Annotated[list[str] | None, Parameter(negative=())] = None,
-    learn_from: LearnFrom = "none",
+    learn_from: LearnFrom | None = None,
     policy: str | None = None,
     floor: float = 0.05,
     estimator: Annotated[list[str] | None, Parameter(negative=())] = None,
@@ -45,7 +41,9 @@ def evaluate(
     against: str = LOGGER,
     logger: Logger | None = None,
     default_reward: float | None = None,
+    columns: str | None = None,
     position: int = 0,
+    max_bad: int = 0,
     draws: int = 1000,
     seed: int = 0,
     force: Annotated[bool, Parameter(negative=())] = False,
@@ -57,13 +55,14 @@ def evaluate(
     Exits with 3 when the log can answer for none of the targets.
 
     Args:
-        log: A recommender's folder, or a file: .jsonl, .jsonl.gz, .parquet or .dsjson; or several .jsonl or .parquet, the oldest first.
+        log: A recommender's folder, or a file: .jsonl, .csv, .parquet or .dsjson, all but Parquet also with .gz; or several tables, the
+            oldest first.
         target: An installed policy's name, a recommender's folder, or a column of the log with the probability of the logged action, or
             those of all candidates; may be given several times.
         set: A hyper-parameter and its values, as alpha=0.1,0.3,1, for each policy that has it; may be given several times.
-        learn_from: What of the log the policies learn from.
-        policy: What the recommender of a target folder was opened with; by default what it is opened with by default.
-        floor: What the recommender of a target folder was opened with.
+        learn_from: What of the log the policies learn from; by default all, but none for the policy of a folder, which has learned before.
+        policy: The policy passed to Recommender.open for a target folder; by default wide-deep.
+        floor: The floor passed to Recommender.open for a target folder.
         estimator: ips, snips, dm, dr, sndr or matched; may be given several times. By default ips, snips, and dr where it can be had.
         interval: delta, bootstrap or moving-block; or of ips alone empirical-likelihood, empirical-bernstein, clopper-pearson,
             confidence-sequence or drifting-sequence.
@@ -73,7 +72,10 @@ def evaluate(
         against: The target that the others are compared with; by default the policy that wrote the log.
         logger: Whether the logging policy learnt from this log; by default that of a recommender's folder did, and others did not.
         default_reward: What a decision is worth of which nothing was heard.
-        position: Of the slates in a recommender's folder, from 0.
+        columns: Which columns of a table are action, reward, propensity, weight and id, as reward=visit,propensity=0.5; a number holds for
+            every row. By default those with these names.
+        position: The slot of a page that is evaluated, from 0, of a recommender's folder or decision-service log.
+        max_bad: Lines of a decision-service log that may be unreadable; they are left out and counted.
         draws: Resampled logs for the bootstrap and the comparison.
         seed: Of all draws.
         force: Print values that are refused, too.
@@ -84,35 +86,42 @@ def evaluate(
         from recsdk.ope.report.page import require_charts
 
         require_charts()
-    columns = _columns(log, target)
-    source = read(log, list(columns), position=position, default_reward=default_reward)
-    targets = _policy_targets(source, target, set or [], columns, learn_from, seed)
-    targets |= {name: _folder_target(source, log, name, policy, floor, learn_from, seed) for name in target if is_folder(name)}
-    targets |= {name: Target(source.columns[name]) for name in columns}
-    options = Options(
-        estimators=None if estimator is None else tuple(estimator),
-        interval=interval.replace("-", "_"),
-        level=level,
-        reward_range=reward_range,
-        max_weight=max_weight,
-        against=against,
-        logger=logger or source.logger,
-        default_reward=default_reward or 0.0,
-        num_decisions=source.num_decisions,
-        num_draws=draws,
-        seed=seed,
-        force=force,
-    )
-    found = answer(source.interactions, targets, options, ids=source.ids)
+    named = _columns(log, target)
+    console = notes()
+    bars = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("Reading the log")
+        source = read(log, list(named), columns=columns, position=position, default_reward=default_reward, max_bad=max_bad)
+        progress.update(task, description="Replaying policies")
+        targets = _policy_targets(source, target, set or [], named, learn_from, seed)
+        targets |= {name: _folder_target(source, log, name, policy, floor, learn_from, seed) for name in target if is_folder(name)}
+        targets |= {name: Target(source.columns[name], None, source.caveat) for name in named}
+        progress.update(task, description="Evaluating")
+        options = Options(
+            estimators=None if estimator is None else tuple(estimator),
+            interval=interval.replace("-", "_"),
+            level=level,
+            reward_range=reward_range,
+            max_weight=max_weight,
+            against=against,
+            logger=logger or source.logger,
+            default_reward=default_reward or 0.0,
+            num_decisions=source.num_decisions,
+            num_draws=draws,
+            seed=seed,
+            force=force,
+        )
+        found = answer(source.interactions, targets, options, ids=source.ids)
+    print_notes(source.notes)
     if html is not None:
         from recsdk.ope.report.page import page
 
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(page(found, title=" + ".join(path.name for path in log)), encoding="utf-8")
     if json:
-        print_json(_plain({**as_dict(found), "html": None if html is None else str(html)}))
+        print_json(plain({**as_dict(found), "notes": list(source.notes), "html": None if html is None else str(html)}))
     else:
-        results().print(*_printed(found), *(() if html is None else (Text(f"Report: {html}"),)), sep="\n")
+        results().print(*printed(found), *(() if html is None else (Text(f"Report: {html}"),)), sep="\n")
     return 0 if any(each.estimates for each in found.targets.values()) else NONE_ANSWERED
 
 
@@ -139,100 +148,29 @@ def _columns(log: list[Path], targets: list[str]) -> dict[str, None]:
 
 
 def _policy_targets(
-    source: Log, targets: list[str], settings: list[str], columns: dict[str, None], learn_from: LearnFrom, seed: int
+    source: Log, targets: list[str], settings: list[str], columns: dict[str, None], learn_from: LearnFrom | None, seed: int
 ) -> dict[str, Target]:
     names = [name for name in targets if name not in columns and not is_folder(name)]
     folders = [name for name in targets if is_folder(name)]
-    if not (names or folders) and (settings or learn_from != "none"):
+    if not (names or folders) and (settings or learn_from is not None):
         raise InvalidValue("set and learn_from are for targets that are policies, got columns alone.")
     grid = dict(map(_parsed, settings))
     policies = _policies(names, grid) if names else []
     labels = [repr(policy) for policy in policies] if grid else names
-    return {label: _replayed(source, policy, None, learn_from, seed) for label, policy in zip(labels, policies, strict=True)}
+    return {label: _replayed(source, policy, None, learn_from or "all", seed) for label, policy in zip(labels, policies, strict=True)}
 
 
 def _replayed(source: Log, policy: Any, state: Any, learn_from: LearnFrom, seed: int, caveat: str = "") -> Target:
     played = replay(policy, source.interactions, learn_from=learn_from, state=state, seed=seed)
-    return Target(np.asarray(played.decision.probs), np.asarray(played.matched), caveat)
+    return Target(np.asarray(played.decision.probs), np.asarray(played.matched), "; ".join(filter(None, (caveat, source.caveat))))
 
 
-def _folder_target(source: Log, log: list[Path], name: str, policy: str | None, floor: float, learn_from: LearnFrom, seed: int) -> Target:
+def _folder_target(
+    source: Log, log: list[Path], name: str, policy: str | None, floor: float, learn_from: LearnFrom | None, seed: int
+) -> Target:
     from recsdk.live.log import read_policy
 
     learned = read_policy(name, floor=floor) if policy is None else read_policy(name, policy, floor=floor)
     own = any(path.resolve() == Path(name).resolve() for path in log)
     caveat = "target has learned from these very rounds, and looks better on them than it is: evaluate it on rounds that came later"
-    return _replayed(source, learned.policy, learned.state, learn_from, seed, caveat if own else "")
-
-
-def as_dict(found: Answers) -> dict[str, Any]:
-    """Returns all that is said, as plain values."""
-    return {
-        "interval": name_of(found.options),
-        "against": found.options.against,
-        "logged": found.logged._asdict(),
-        "targets": [
-            {
-                "target": name,
-                "verdict": each.verdict,
-                "reasons": list(each.reasons),
-                "notes": list(each.notes),
-                "estimates": {estimator: estimate._asdict() for estimator, estimate in each.estimates.items()},
-                "differences": {
-                    estimator: {**compared.difference._asdict(), "p_value": compared.p_value, "adjusted_p_value": compared.adjusted}
-                    for estimator, compared in each.differences.items()
-                },
-                "diagnostics": each.diagnostics._asdict(),
-                "clipped": [clipped._asdict() for clipped in each.clipped],
-            }
-            for name, each in found.targets.items()
-        ],
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Replaces what JSON has no number for by null."""
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _printed(found: Answers) -> list[Any]:
-    against = found.options.against
-    table = Table("target", title="Reward per round", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.columns[0].overflow = "fold"
-    for column in ("estimator", "value", f"{100 * found.options.level:g} % interval", "effective size", "verdict", f"minus {against}"):
-        table.add_column(Text(column), justify="left" if column in ("estimator", "verdict") else "right", overflow="fold")
-    num_rounds = len(next(iter(found.targets.values())).rounds.action)
-    table.add_row(LOGGER, "mean", *_value(found.logged), f"{num_rounds:,}", end_section=True)
-    for name, each in found.targets.items():
-        for row, cells in enumerate(_rows(each)):
-            table.add_row(Text(name if row == 0 else ""), *cells, end_section=row == max(len(each.estimates) - 1, 0))
-    notes = [
-        Text.assemble(f"{name}: ", (each.verdict, STYLES[each.verdict]), *(f"\n  - {reason}" for reason in each.reasons))
-        for name, each in found.targets.items()
-        if each.reasons
-    ]
-    return [table, *notes]
-
-
-def _rows(found: Answer) -> list[list[Any]]:
-    head = [f"{found.diagnostics.effective_size:,.0f}", Text(found.verdict, STYLES[found.verdict])]
-    if not found.estimates:
-        return [["-", "withheld", "", *head, ""]]
-    rows = []
-    for row, (name, estimate) in enumerate(found.estimates.items()):
-        compared = found.differences.get(name)
-        less = "" if compared is None else "{:+.2g} ({:+.2g} .. {:+.2g})".format(*_middle(compared.difference))
-        rows.append([name, *_value(estimate), *(head if row == 0 else ["", ""]), less])
-    return rows
-
-
-def _value(estimate: Estimate) -> tuple[str, str]:
-    return f"{estimate.value:.4g}", f"{estimate.low:.3g} .. {estimate.high:.3g}"
-
-
-def _middle(estimate: Estimate) -> tuple[float, float, float]:
-    return estimate.value, estimate.low, estimate.high
+    return _replayed(source, learned.policy, learned.state, learn_from or "none", seed, caveat if own else "")

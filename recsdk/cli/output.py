@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -30,3 +31,9 @@ def print_json(value: Any) -> None:
 def print_error(error: Exception) -> None:
     """Prints an error's message on one line of standard error, in red on a terminal."""
     notes().print(Text(" ".join(str(error).split()), style="red"), soft_wrap=True)
+
+
+def print_notes(lines: Iterable[str]) -> None:
+    """Prints what a user should know beside the results, on standard error."""
+    for line in lines:
+        notes().print(Text(line, style="yellow"), soft_wrap=True)

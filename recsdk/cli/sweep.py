@@ -13,7 +13,8 @@ from rich.text import Text
 
 from recsdk import environments, plugins
 from recsdk.checks import require_integer
-from recsdk.cli.output import JsonFlag, print_json, results
+from recsdk.cli.logs import Log, is_folder, read
+from recsdk.cli.output import JsonFlag, print_json, print_notes, results
 from recsdk.drivers.loop import Engine
 from recsdk.drivers.replay import LearnFrom
 from recsdk.drivers.sweep import sweep as run
@@ -39,24 +40,39 @@ def sweep(
     rounds: int | None = None,
     learn_from: LearnFrom = "all",
     engine: Engine = "auto",
+    columns: str | None = None,
+    position: int = 0,
+    default_reward: float | None = None,
+    max_bad: int = 0,
     each: Annotated[bool, Parameter(negative=())] = False,
     json: JsonFlag = False,
 ) -> None:
     """Try policies and settings on a log, or in a simulated world.
 
     Args:
-        source: A log (.jsonl, .jsonl.gz or .parquet), or a world: changing, drifting, heavy-tailed, linear, logistic or neural.
+        source: A log as `recsdk evaluate` reads it, or a world: changing, drifting, heavy-tailed, linear, logistic or neural.
         policy: An installed policy's name; may be given several times.
         set: A hyper-parameter and its values, as alpha=0.1,0.3,1, for each policy that has it; may be given several times.
         seeds: How many seeds, from 0 on.
         rounds: How many rounds: of a log its first (all by default), in a world 10,000 by default.
         learn_from: What of a log the policies learn from.
         engine: Where to run.
+        columns: As in evaluate.
+        position: As in evaluate.
+        default_reward: What a decision is worth of which nothing was heard.
+        max_bad: As in evaluate.
         each: Print a row for each seed, not the means over seeds.
         json: Print the results as JSON.
     """
     require_integer("seeds", seeds, at_least=1)
-    log_or_environment, num_rounds = _source(source, rounds)
+    log_or_environment: Any
+    num_rounds: int | None
+    if source in WORLDS:
+        log_or_environment, num_rounds = WORLDS[source](), 10_000 if rounds is None else rounds
+    else:
+        log = _log(source, columns=columns, position=position, default_reward=default_reward, max_bad=max_bad)
+        print_notes(log.notes)
+        log_or_environment, num_rounds = log.interactions, rounds
     policies = _policies(policy, dict(map(_parsed, set or [])))
     table = run(policies, log_or_environment, num_rounds=num_rounds, seeds=range(seeds), learn_from=learn_from, engine=engine)
     rows = table.rows() if each or seeds == 1 else table.over_seeds()
@@ -66,15 +82,12 @@ def sweep(
         results().print(_printed(rows))
 
 
-def _source(source: str, rounds: int | None) -> tuple[Any, int | None]:
-    if source in WORLDS:
-        return WORLDS[source](), 10_000 if rounds is None else rounds
-    path = Path(source)
-    if not path.is_file():
-        raise Unknown(f"No file and no world is named {source!r}.{nearest(source, WORLDS)} Worlds: {list(WORLDS)}.")
-    from recsdk.datasets import read_log
-
-    return read_log(path), rounds
+def _log(source: str, **options: Any) -> Log:
+    if not Path(source).is_file() and not is_folder(source):
+        raise Unknown(
+            f"No file, no recommender's folder and no world is named {source!r}.{nearest(source, WORLDS)} Worlds: {list(WORLDS)}."
+        )
+    return read([Path(source)], **options)
 
 
 def _policies(names: list[str], grid: dict[str, list[Any]]) -> list[Any]:

@@ -1,5 +1,7 @@
 import json
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -62,7 +64,7 @@ def bakery(tmp_path_factory):
     breads = [{"id": f"bread-{hour}", "baked": hour} for hour in range(4)]
     with Recommender.open(folder, items=breads, policy="lin-ts", log_features="all", floor=0.2) as shop:
         for _ in range(150):
-            shown = shop.recommend({"hour": rng.randrange(4)}, size=1)
+            shown = shop.recommend({}, size=1)
             if rng.random() < 0.9:
                 shop.reward_slate(shown.decision_id, {shown.ids[0]: float(rng.random() < 0.4)})
     return folder
@@ -228,8 +230,18 @@ def test_a_decision_service_log_is_read_with_its_ids(logged, tmp_path, capsys):
         (["--target", "new", "--against", "old"], "against must be one of"),
         (["--target", "new", "--learn-from", "all"], "set and learn_from are for targets that are policies"),
         (["--target", "new", "--set", "alpha=1"], "set and learn_from are for targets that are policies"),
-        (["--target", "new", "--position", "1"], "position must be 0 where the log is no recommender's folder, got 1."),
-        (["--target", "action"], "target["),
+        (
+            ["--target", "new", "--position", "1"],
+            "position must be 0 where the log is no recommender's folder and no decision-service log, got 1.",
+        ),
+        (["--target", "action"], "log.jsonl, line "),
+        (["--target", "new", "--max-bad", "1"], "max_bad must be 0 where the log is no decision-service log, got 1."),
+        (
+            ["--target", "new", "--columns", "reward=klick"],
+            "No column of the log is named 'klick', for reward. Columns: ['features', 'action'",
+        ),
+        (["--target", "new", "--columns", "reward"], "columns must be fields and their columns, such as reward=visit,propensity=0.5"),
+        (["--target", "new", "--columns", "rewrad=new"], "a log has no field 'rewrad'. Did you mean 'reward'?"),
     ],
 )
 def test_an_error_is_one_line(path, arguments, message, capsys):
@@ -249,7 +261,7 @@ def test_a_bad_row_is_named(path, tmp_path, capsys):
     file = tmp_path / "log.jsonl"
     file.write_text("".join(json.dumps(each) + "\n" for each in (row, {**row, "new": [0.5, 0.5]})))
     assert run("evaluate", file, "--target", "new") == 2
-    assert "new[1] must be 4 probabilities, one for each candidate, got [0.5, 0.5]." in capsys.readouterr().err
+    assert "log.jsonl, line 2: new must be 4 probabilities, one for each candidate, got [0.5, 0.5]." in capsys.readouterr().err
     del row["new"]
     file.write_text(path.read_text().splitlines()[0] + "\n" + json.dumps(row))
     assert run("evaluate", file, "--target", "new") == 2
@@ -267,3 +279,111 @@ def test_a_page_without_the_extra_is_refused_before_any_work(path, tmp_path, cap
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert run("evaluate", "nowhere.jsonl", "--target", "new", "--html", tmp_path / "page.html") == 2
     assert "pip install 'recsdk[report]'" in capsys.readouterr().err
+
+
+def rows(size=400, chance=0.5):
+    rng = random.Random(0)
+    for number in range(size):
+        action = rng.randrange(2)
+        yield {
+            "name": f"r{number}",
+            "shown": ("apple", "pear")[action],
+            "visit": int(rng.random() < (0.3, 0.6)[action]),
+            "p": chance,
+            "pi": (0.2, 0.8)[action],
+        }
+
+
+def write_csv(path, table):
+    table = list(table)
+    path.write_text("".join(",".join(map(str, row)) + "\n" for row in (table[0].keys(), *(row.values() for row in table))))
+    return path
+
+
+COLUMNS = ("--columns", "action=shown,reward=visit,propensity=p")
+
+
+def test_a_csv_file_has_the_columns_that_the_user_names(tmp_path, capsys):
+    path = write_csv(tmp_path / "log.csv", rows())
+    found, targets = answers(capsys, path, "--target", "pi", *COLUMNS)
+    rewards = np.array([row["visit"] for row in rows()])
+    chances = np.array([row["pi"] for row in rows()])
+    assert targets["pi"]["estimates"]["ips"]["value"] == pytest.approx((rewards * chances / 0.5).mean())
+    assert found["notes"] == ["action names are numbered: 0 = 'apple', 1 = 'pear'"]
+    _, same = answers(capsys, path, "--target", "pi", "--columns", "action=shown,reward=visit,propensity=0.5")
+    assert same["pi"]["estimates"] == targets["pi"]["estimates"]
+
+
+@pytest.mark.parametrize(
+    ("change", "columns", "message"),
+    [
+        ({"visit": ""}, COLUMNS, "log.csv, line 4: reward must be a number, got ''."),
+        ({"visit": "many"}, COLUMNS, "log.csv, line 4: reward must be a finite number, got 'many'."),
+        ({"visit": "nan"}, COLUMNS, "log.csv, line 4: reward must be a finite number, got 'nan'."),
+        ({"p": 1.5}, COLUMNS, "log.csv, line 4: propensity must be in (0, 1], got 1.5"),
+        ({"pi": "nan"}, COLUMNS, "log.csv, line 4: pi must be a finite number, got 'nan'."),
+        ({"pi": 1.5}, COLUMNS, "log.csv, line 4: pi must be in [0, 1], got 1.5"),
+        ({}, (), "a log must have action, but there is no such column. Name it: --columns action=COLUMN. Columns: ['name', 'shown'"),
+    ],
+)
+def test_a_bad_cell_is_told_with_its_file_and_line_and_its_column(tmp_path, capsys, change, columns, message):
+    table = [{**row, **(change if number == 2 else {})} for number, row in enumerate(rows(10))]
+    assert run("evaluate", write_csv(tmp_path / "log.csv", table), "--target", "pi", *columns) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_file_that_is_given_twice_is_refused_and_so_is_a_row_by_its_id(tmp_path, capsys):
+    whole = list(rows())
+    first, second = write_csv(tmp_path / "a.csv", whole[:300]), write_csv(tmp_path / "b.csv", whole[200:])
+    copy = write_csv(tmp_path / "copy.csv", whole[:300])
+    assert run("evaluate", first, copy, "--target", "pi", *COLUMNS) == 2
+    assert "copy.csv is the same to the last byte as" in capsys.readouterr().err
+    ids = (*COLUMNS[:1], f"{COLUMNS[1]},id=name")
+    assert run("evaluate", first, second, "--target", "pi", *ids) == 2
+    assert "ids must be unique, got 'r200'" in capsys.readouterr().err
+    answers(capsys, first, "--target", "pi", *ids)
+
+
+def test_an_id_column_is_found_by_its_name_and_may_be_left_out(tmp_path, capsys):
+    table = [{"id": "same", "action": 0, "reward": 1, "propensity": 0.5, "pi": 0.5}] * 20
+    path = write_csv(tmp_path / "log.csv", table)
+    assert run("evaluate", path, "--target", "pi") == 2
+    assert "ids must be unique, got 'same'" in capsys.readouterr().err
+    assert run("evaluate", path, "--target", "pi", "--columns", "id=") in (0, 3)
+
+
+def test_rounding_errors_are_corrected_and_said(tmp_path, capsys):
+    table = [{**row, "p": 1.0000001} for row in rows(50)]
+    found, _ = answers(capsys, write_csv(tmp_path / "log.csv", table), "--target", "pi", "--force", *COLUMNS)
+    assert "propensity had rounding errors of up to 1e-07 in 50 rows, which were corrected" in found["notes"]
+
+
+def test_one_slot_of_a_page_is_evaluated_and_never_trusted_as_if_it_stood_alone(tmp_path, capsys):
+    pytest.importorskip("recsdk_vw")
+    rng = random.Random(0)
+    lines = []
+    for number in range(3000):
+        top = rng.randrange(2)
+        slots = [
+            {"_label_cost": -int(rng.random() < 0.5), "_a": shown, "_p": probs}
+            for shown, probs in (([top, 1 - top], [0.5, 0.5]), ([1 - top], [1.0]))
+        ]
+        lines.append({"EventId": f"e{number}", "c": {"_multi": [{"_tag": "a"}, {"_tag": "b"}], "_slots": [{}, {}]}, "_outcomes": slots})
+    path = tmp_path / "log.dsjson"
+    path.write_text("[checkpoint]\n" + "".join(json.dumps(line) + "\n" for line in lines) + "not JSON\n")
+    assert run("evaluate", path, "--target", "uniform") == 2
+    assert "max_bad is 0" in capsys.readouterr().err
+    found, targets = answers(capsys, path, "--target", "uniform", "--estimator", "ips", "--max-bad", 1)
+    assert targets["uniform"]["diagnostics"]["num_rounds"] == 3000
+    assert targets["uniform"]["estimates"]["ips"]["value"] == pytest.approx(0.5, abs=0.05)
+    assert found["notes"] == [f"{path}: 1 lines left out: checkpoint", f"{path}: 1 lines left out: bad"]
+    _, below = answers(capsys, path, "--target", "uniform", "--estimator", "ips", "--max-bad", 1, "--position", 1)
+    assert below["uniform"]["verdict"] == "caution"
+    assert any("given what the logging policy showed above it" in reason for reason in below["uniform"]["reasons"])
+
+
+def test_what_a_pipe_no_longer_reads_is_no_error(path):
+    command = f"{sys.executable} -m recsdk evaluate {path} --target chance --json | head -n 1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602
+    assert done.stdout == "{\n"
+    assert done.stderr == ""

@@ -1,9 +1,10 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from recsdk import LinTS, LinUCB, Uniform, cli, simulate, sweep
+from recsdk import LinTS, LinUCB, Recommender, Uniform, cli, simulate, sweep
 from recsdk.environments import LogisticWorld
 
 
@@ -55,7 +56,10 @@ def test_a_table_has_the_columns_that_say_something(path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["logistik", "--policy", "uniform"], "No file and no world is named 'logistik'. Did you mean 'logistic'? Worlds: ["),
+        (
+            ["logistik", "--policy", "uniform"],
+            "No file, no recommender's folder and no world is named 'logistik'. Did you mean 'logistic'? Worlds: [",
+        ),
         (["linear", "--policy", "linucb"], "No policies plugin is named 'linucb'. Did you mean 'lin-ucb'?"),
         (["linear", "--policy", "lin-ucb", "--set", "alfa=1"], "none of ['lin-ucb'] has a hyper-parameter 'alfa'. Did you mean 'alpha'?"),
         (
@@ -80,3 +84,23 @@ def test_an_error_is_one_line(arguments, message, capsys):
 def test_a_policy_must_be_named(capsys):
     assert run("sweep", "linear") == 2
     assert "--policy" in capsys.readouterr().err
+
+
+def test_it_reads_what_evaluate_reads(path, log, tmp_path, capsys):
+    lines = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    more = tmp_path / "more.jsonl"
+    more.write_text("".join(json.dumps({**line, "note": "x"}) + "\n" for line in lines))
+    found = []
+    for source in (path, more):
+        assert run("sweep", str(source), "--policy", "lin-ucb", "--engine", "numpy", "--json") == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert found[0] == found[1]
+
+
+def test_a_recommenders_folder_is_a_log(tmp_path, capsys):
+    with Recommender.open(tmp_path / "shop", items=[{"id": "a"}, {"id": "b"}], policy="lin-ts", log_features="all") as shop:
+        for number in range(30):
+            shop.reward(shop.recommend({}).decision_id, float(number % 2))
+    assert run("sweep", str(tmp_path / "shop"), "--policy", "uniform", "--engine", "numpy", "--json") == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["reward"] == pytest.approx(0.5, abs=0.3)

@@ -42,6 +42,7 @@ class DecisionLog(NamedTuple):
         skipped: lines left out since they hold no decision that was shown, by reason: "_skipLearn", "_deferred", "checkpoint",
             "reward alone" (a reward without its decision).
         num_repeated: lines in which candidates have one `_tag`: they are one item at several places.
+        num_slates: lines whose slots share one reward.
     """
 
     log: Interaction
@@ -53,6 +54,7 @@ class DecisionLog(NamedTuple):
     num_bad: int
     skipped: Mapping[str, int] = {}
     num_repeated: int = 0
+    num_slates: int = 0
 
 
 def read_dsjson(
@@ -91,7 +93,7 @@ def read_dsjson(
     rows: list[Interaction] = []
     where: list[tuple[str, int, int]] = []
     names: dict[str, int] = {}
-    num_bad = num_repeated = 0
+    num_bad = num_repeated = num_slates = 0
     one_of("repeated", repeated, ("share", "refuse"))
     for line_number, line in _lines(path):
         if line.startswith(CHECKPOINT):
@@ -113,7 +115,8 @@ def read_dsjson(
             if num_bad > max_bad:
                 raise InvalidLog(f"{path}, line {line_number}: {error} Lines that are bad: {num_bad}, max_bad is {max_bad}.") from error
             continue
-        if position is None and is_slate(event):
+        num_slates += is_slate(event)
+        if position is None and num_slates:
             raise InvalidValue(f"position must be given for {path}, line {line_number}: the slots of a slate share one reward, got None.")
         num_repeated += bool(same)
         item = np.array([names.setdefault(name, len(names)) for name in tags])
@@ -123,7 +126,7 @@ def read_dsjson(
         raise EmptyLog(f"{path} must have at least one decision, got none ({_counted(skipped)}, {num_bad} bad).")
     event_ids, places, lines = (np.array(column) for column in zip(*where, strict=True))
     ids = event_ids.astype(object)
-    return DecisionLog(_stacked(rows), tuple(names), ids, places, lines, skipped.total(), num_bad, dict(skipped), num_repeated)
+    return DecisionLog(_stacked(rows), tuple(names), ids, places, lines, skipped.total(), num_bad, dict(skipped), num_repeated, num_slates)
 
 
 def write_dsjson(path: str | Path, log: Interaction, *, probs: Any = None, names: Sequence[str] | None = None) -> None:

@@ -1,0 +1,90 @@
+"""How answers to an evaluation are printed: a table with notes, or plain values for JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from recsdk.ope.answers import Answer, Answers
+from recsdk.ope.intervals.asked import name_of
+from recsdk.ope.options import LOGGER
+from recsdk.ope.report import STYLES
+from recsdk.ope.terms import Estimate
+
+
+def as_dict(found: Answers) -> dict[str, Any]:
+    """Returns all that is said, as plain values."""
+    return {
+        "interval": name_of(found.options),
+        "against": found.options.against,
+        "logged": found.logged._asdict(),
+        "targets": [
+            {
+                "target": name,
+                "verdict": each.verdict,
+                "reasons": list(each.reasons),
+                "notes": list(each.notes),
+                "estimates": {estimator: estimate._asdict() for estimator, estimate in each.estimates.items()},
+                "differences": {
+                    estimator: {**compared.difference._asdict(), "p_value": compared.p_value, "adjusted_p_value": compared.adjusted}
+                    for estimator, compared in each.differences.items()
+                },
+                "diagnostics": each.diagnostics._asdict(),
+                "clipped": [clipped._asdict() for clipped in each.clipped],
+            }
+            for name, each in found.targets.items()
+        ],
+    }
+
+
+def plain(value: Any) -> Any:
+    """Replaces what JSON has no number for by null."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def printed(found: Answers) -> list[Any]:
+    """Returns a table of all targets, and the reasons of their verdicts."""
+    against = found.options.against
+    table = Table("target", title="Reward per round", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.columns[0].overflow = "fold"
+    for column in ("estimator", "value", f"{100 * found.options.level:g} % interval", "effective size", "verdict", f"minus {against}"):
+        table.add_column(Text(column), justify="left" if column in ("estimator", "verdict") else "right", overflow="fold")
+    num_rounds = len(next(iter(found.targets.values())).rounds.action)
+    table.add_row(LOGGER, "mean", *_value(found.logged), f"{num_rounds:,}", end_section=True)
+    for name, each in found.targets.items():
+        for row, cells in enumerate(_rows(each)):
+            table.add_row(Text(name if row == 0 else ""), *cells, end_section=row == max(len(each.estimates) - 1, 0))
+    notes = [
+        Text.assemble(f"{name}: ", (each.verdict, STYLES[each.verdict]), *(f"\n  - {reason}" for reason in each.reasons))
+        for name, each in found.targets.items()
+        if each.reasons
+    ]
+    return [table, *notes]
+
+
+def _rows(found: Answer) -> list[list[Any]]:
+    head = [f"{found.diagnostics.effective_size:,.0f}", Text(found.verdict, STYLES[found.verdict])]
+    if not found.estimates:
+        return [["-", "withheld", "", *head, ""]]
+    rows = []
+    for row, (name, estimate) in enumerate(found.estimates.items()):
+        compared = found.differences.get(name)
+        less = "" if compared is None else "{:+.2g} ({:+.2g} .. {:+.2g})".format(*_middle(compared.difference))
+        rows.append([name, *_value(estimate), *(head if row == 0 else ["", ""]), less])
+    return rows
+
+
+def _value(estimate: Estimate) -> tuple[str, str]:
+    return f"{estimate.value:.4g}", f"{estimate.low:.3g} .. {estimate.high:.3g}"
+
+
+def _middle(estimate: Estimate) -> tuple[float, float, float]:
+    return estimate.value, estimate.low, estimate.high
