@@ -30,6 +30,12 @@ class Context(NamedTuple):
         features: f64[K, D], phi(x, a) of each candidate.
         mask: bool[K], true for a real candidate, false for padding.
         item: i64[K], catalogue slot of each candidate, for policies that keep something per item.
+
+    Example:
+        >>> import numpy as np
+        >>> context = Context(features=np.eye(3), mask=np.array([True, True, False]), item=np.array([7, 4, 0]))
+        >>> context.mask.sum()  # two candidates, and one place of padding
+        np.int64(2)
     """
 
     features: Array
@@ -44,6 +50,11 @@ class Decision(NamedTuple):
         action: i64[], index of the chosen candidate.
         propensity: f64[], `probs[action]`, the probability with which it was drawn, in (0, 1].
         probs: f64[K], the distribution it was drawn from.
+
+    Example:
+        >>> decision = Decision(action=np.int64(1), propensity=np.float64(0.75), probs=np.array([0.25, 0.75]))
+        >>> decision.probs[decision.action] == decision.propensity
+        np.True_
     """
 
     action: Array
@@ -60,6 +71,12 @@ class Interaction(NamedTuple):
         reward: f64[], finite.
         propensity: f64[], the logging policy's probability of `action`, in (0, 1].
         weight: f64[], how many rounds this one stands for: 1, or 1 / (1 - p_shed), or a discount; >= 0.
+
+    Example:
+        >>> context = Context(np.eye(2), np.array([True, True]), np.arange(2))
+        >>> clicked = Interaction(context, action=1, reward=1.0, propensity=0.5, weight=1.0)
+        >>> clicked.context.features[clicked.action]
+        array([0., 1.])
     """
 
     context: Context
@@ -75,6 +92,10 @@ class Request(NamedTuple):
     Attributes:
         features: plain values by name: str, float, int, bool, or a list of str.
         time: seconds since the epoch.
+
+    Example:
+        >>> Request(features={"device": "phone", "liked": ["tea", "books"]}, time=1_700_000_000.0).features["device"]
+        'phone'
     """
 
     features: Mapping[str, Any]
@@ -89,6 +110,12 @@ class Items(NamedTuple):
         features: columns of length N: numbers, str, or lists of str.
         slot: i64[N], the number that the catalogue gave each item for good.
         added: f64[N], seconds since the epoch at which each item entered the catalogue.
+
+    Example:
+        >>> from recsdk.data import items_from_rows
+        >>> items = items_from_rows([{"id": "tea", "price": 4.0}, {"id": "coffee", "price": 5.0}])
+        >>> items.ids.tolist(), items.features["price"]
+        (['tea', 'coffee'], array([4., 5.]))
     """
 
     ids: np.ndarray
@@ -106,6 +133,13 @@ class Events(NamedTuple):
         item: i64[T], index into `items` of the item shown or taken.
         reward: f64[T], finite.
         time: f64[T], seconds since the epoch, not decreasing.
+
+    Example:
+        >>> from recsdk.data import events_from_rows, items_from_rows
+        >>> items = items_from_rows([{"id": "tea"}, {"id": "coffee"}])
+        >>> log = events_from_rows(items, [{"item": "coffee", "time": 0.0, "device": "phone"}])
+        >>> log.item, log.requests["device"]
+        (array([1]), array(['phone'], dtype=object))
     """
 
     requests: Table
@@ -280,6 +314,12 @@ def decide(policy: Policy[S], state: S, rng: Rng, context: Context) -> Decision:
 
     Raises:
         InvalidProbs: on NumPy, when the policy's answer is not a distribution over the candidates.
+
+    Example:
+        >>> from recsdk import Uniform
+        >>> context = Context(np.zeros((4, 1)), np.ones(4, bool), np.arange(4))
+        >>> decide(Uniform(), Uniform().init(np.zeros(1)), np.random.default_rng(0), context).propensity
+        np.float64(0.25)
     """
     probs = policy.probs(state, rng, context)
     # Inverts the distribution function of exactly the probs that are logged; the last place is reached though cdf[-1] be 1 - 1e-16.
@@ -309,6 +349,13 @@ def decide_slate(policy: Policy[S], state: S, rng: Rng, context: Context, size: 
 
     Raises:
         TooFewCandidates: when `size` is below 1 or above the number of candidates.
+
+    Example:
+        >>> from recsdk import Uniform
+        >>> context = Context(np.zeros((4, 1)), np.ones(4, bool), np.arange(4))
+        >>> slate = decide_slate(Uniform(), Uniform().init(np.zeros(1)), np.random.default_rng(0), context, size=3)
+        >>> slate.propensity.round(3)  # of 4 candidates, then of the 3 that remain, then of 2
+        array([0.25 , 0.333, 0.5  ])
     """
     available = int(context.mask.sum()) if isinstance(context.mask, np.ndarray) else len(context.mask)
     if not 1 <= size <= available:
@@ -331,6 +378,14 @@ def learn(policy: Policy[S], state: S, interaction: Interaction) -> S:
         InvalidContext, InvalidReward, InvalidPropensity, InvalidValue: see `recsdk.checks.check_interaction`. InvalidValue also for a
             policy that runs on JAX alone.
         InvalidAnswer: when the policy's `update` returns nothing.
+
+    Example:
+        >>> from recsdk import LinUCB
+        >>> policy = LinUCB()
+        >>> context = Context(np.eye(2), np.ones(2, bool), np.arange(2))
+        >>> state = learn(policy, policy.init(np.zeros(2)), Interaction(context, 1, reward=1.0, propensity=0.5, weight=1.0))
+        >>> policy.probs(state, np.random.default_rng(0), context)  # the rewarded candidate is now the best
+        array([0., 1.])
     """
     if "numpy" not in policy.runs_on:
         raise InvalidValue(f"policy must run on NumPy to learn live, got {policy!r}: it goes live as recsdk.Jitted(policy=...).")

@@ -14,7 +14,17 @@ Validator = Callable[[Any, Any, Any], None]
 
 
 def number(*, above: float = -inf, at_least: float = -inf, at_most: float = inf) -> Validator:
-    """Returns an attrs validator for a finite number in the given range."""
+    """Returns an attrs validator for a finite number in the given range.
+
+    Example:
+        >>> import attrs
+        >>> @attrs.frozen(kw_only=True)
+        ... class Config:
+        ...     rate: float = attrs.field(validator=number(above=0, at_most=1))
+        >>> Config(rate=2.0)
+        Traceback (most recent call last):
+        recsdk.errors.InvalidValue: Config.rate must be a finite number > 0 <= 1, got 2.0.
+    """
 
     def validate(instance: Any, field: Any, value: Any) -> None:
         require_number(f"{type(instance).__name__}.{field.name}", value, above=above, at_least=at_least, at_most=at_most)
@@ -27,6 +37,12 @@ def require_number(name: str, value: Any, *, above: float = -inf, at_least: floa
 
     Raises:
         InvalidValue: naming the argument.
+
+    Example:
+        >>> require_number("level", 0.95, above=0, at_most=1)
+        >>> require_number("level", 95, above=0, at_most=1)
+        Traceback (most recent call last):
+        recsdk.errors.InvalidValue: level must be a finite number > 0 <= 1, got 95.
     """
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and _fits(value)
     if not (good and above < value and at_least <= value <= at_most):
@@ -35,7 +51,17 @@ def require_number(name: str, value: Any, *, above: float = -inf, at_least: floa
 
 
 def integer(*, at_least: int) -> Validator:
-    """Returns an attrs validator for a whole number from `at_least` on."""
+    """Returns an attrs validator for a whole number from `at_least` on.
+
+    Example:
+        >>> import attrs
+        >>> @attrs.frozen(kw_only=True)
+        ... class Config:
+        ...     size: int = attrs.field(validator=integer(at_least=1))
+        >>> Config(size=0)
+        Traceback (most recent call last):
+        recsdk.errors.InvalidValue: Config.size must be a whole number >= 1, got 0.
+    """
 
     def validate(instance: Any, field: Any, value: Any) -> None:
         require_integer(f"{type(instance).__name__}.{field.name}", value, at_least=at_least)
@@ -48,6 +74,12 @@ def require_integer(name: str, value: Any, *, at_least: int) -> None:
 
     Raises:
         InvalidValue: naming the argument.
+
+    Example:
+        >>> require_integer("size", 3, at_least=1)
+        >>> require_integer("size", 0, at_least=1)
+        Traceback (most recent call last):
+        recsdk.errors.InvalidValue: size must be a whole number >= 1, got 0.
     """
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < at_least:
         raise InvalidValue(f"{name} must be a whole number >= {at_least}, got {value!r}.")
@@ -58,6 +90,12 @@ def check_probs(probs: np.ndarray, total: float, mask: np.ndarray) -> None:
 
     Raises:
         InvalidProbs: naming what is wrong and by how much.
+
+    Example:
+        >>> probs = np.array([0.5, 0.7])
+        >>> check_probs(probs, probs.sum(), np.array([True, True]))
+        Traceback (most recent call last):
+        recsdk.errors.InvalidProbs: probs must be finite float64[2] >= 0 that sum to 1, got array([0.5, 0.7]) with sum 1.2.
     """
     # `not (...)` rather than the reverse comparisons, so that NaN is refused too.
     if not (-1e-9 <= total - 1 <= 1e-9 and probs[probs.argmin()] >= 0 and probs.dtype == np.float64 and probs.shape == mask.shape):
@@ -253,6 +291,12 @@ def check_context(context: Any) -> None:
 
     Raises:
         InvalidContext: naming the field, and what it must be.
+
+    Example:
+        >>> from recsdk import Context
+        >>> check_context(Context(np.array([[1.0], [np.nan]]), np.ones(2, bool), np.arange(2)))
+        Traceback (most recent call last):
+        recsdk.errors.InvalidContext: features must be finite, got features[1, 0] = nan.
     """
     _check_shapes(context)
     if not isfinite(context.features.sum()):  # one pass without a temporary: NaN and inf survive a sum
@@ -267,6 +311,13 @@ def check_interaction(interaction: Any) -> None:
         InvalidReward: not finite.
         InvalidPropensity: outside (0, 1].
         InvalidValue: a weight that is negative or not finite.
+
+    Example:
+        >>> from recsdk import Context, Interaction
+        >>> context = Context(np.eye(2), np.ones(2, bool), np.arange(2))
+        >>> check_interaction(Interaction(context, action=0, reward=1.0, propensity=0.0, weight=1.0))
+        Traceback (most recent call last):
+        recsdk.errors.InvalidPropensity: propensity must be in (0, 1], got 0.0.
     """
     context, action, reward, propensity, weight = interaction
     _check_shapes(context)
@@ -289,6 +340,13 @@ def check_log(log: Any) -> None:
     Raises:
         EmptyLog: when T is 0.
         InvalidLog: naming the first bad row, its field and value.
+
+    Example:
+        >>> from recsdk import Context, Interaction
+        >>> context = Context(np.ones((2, 3, 1)), np.ones((2, 3), bool), np.zeros((2, 3), int))
+        >>> check_log(Interaction(context, np.array([0, 2]), np.ones(2), np.array([0.5, 0.0]), np.ones(2)))
+        Traceback (most recent call last):
+        recsdk.errors.InvalidLog: propensity must be in (0, 1], got 0.0 in row 1 (1 of 2 rows are bad).
     """
     (features, mask, item), action, reward, propensity, weight = log
     for name, array in zip(("features", "mask", "item", *log._fields[1:]), (features, mask, item, *log[1:]), strict=True):

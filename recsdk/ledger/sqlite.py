@@ -74,6 +74,12 @@ class Sqlite:
     Attributes:
         durability: "process-crash": what was acknowledged survives the death of the process (SQLite's synchronous=NORMAL);
             "power-loss": it survives that of the machine too, for one fsync, some milliseconds, per call (FULL).
+
+    Example:
+        >>> import recsdk
+        >>> with recsdk.Recommender.open("safe", items=[{"id": "tea"}], ledger=Sqlite(durability="power-loss")) as safe:
+        ...     safe.num_learned
+        0
     """
 
     durability: Literal["process-crash", "power-loss"] = attrs.field(default="process-crash", validator=_known_durability)

@@ -45,6 +45,10 @@ def prior(num_columns: int, dim: int) -> np.ndarray:
     """Returns f64[D], the weights of phi before any reward: 1 on the deep score, 0 elsewhere.
 
     On day one the policy therefore ranks as the deep model does, and a scorer counts for nothing until it has earned it.
+
+    Example:
+        >>> prior(num_columns=2, dim=3)  # deep score, two columns, user * item, 1
+        array([1., 0., 0., 0., 0., 0., 0.])
     """
     weights = np.zeros(int(dim > 0) + num_columns + dim + 1)
     weights[:1] = dim > 0

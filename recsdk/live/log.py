@@ -32,6 +32,13 @@ class Learned(NamedTuple):
     Attributes:
         policy: with its floor, as it was live.
         state: consumed by `replay` and `recsdk.ope.evaluate`: read it again for another run.
+
+    Example:
+        >>> import recsdk
+        >>> with recsdk.Recommender.open("inn", items=[{"id": "tea"}, {"id": "coffee"}], policy="lin-ts") as inn:
+        ...     pass
+        >>> recsdk.read_policy("inn", "lin-ts").policy.floor
+        0.05
     """
 
     policy: Any
@@ -59,6 +66,15 @@ def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float 
         LedgerMismatch: when the ledger has kept the features of the shown candidates only.
         LedgerCorrupt: when a record is not what was written.
         LedgerError: when there is no ledger in the folder.
+
+    Example:
+        >>> import recsdk
+        >>> with recsdk.Recommender.open("cafe", items=[{"id": "tea"}, {"id": "coffee"}], log_features="all") as cafe:
+        ...     for reward in (0.0, 1.0):
+        ...         shown = cafe.recommend({})
+        ...         _ = cafe.reward(shown.decision_id, reward)
+        >>> recsdk.read_ledger("cafe").reward
+        array([0., 1.])
     """
     (log,) = _chunks(folder, position, default_reward, None, ledger)
     return log
@@ -78,6 +94,14 @@ def read_ledger_chunks(
 
     Raises:
         EmptyLog, LedgerMismatch, LedgerCorrupt, LedgerError: as `read_ledger`.
+
+    Example:
+        >>> import recsdk
+        >>> with recsdk.Recommender.open("kiosk", items=[{"id": "tea"}, {"id": "coffee"}], log_features="all") as kiosk:
+        ...     for _ in range(5):
+        ...         _ = kiosk.reward(kiosk.recommend({}).decision_id, 1.0)
+        >>> [len(chunk.reward) for chunk in read_ledger_chunks("kiosk", num_rows=2)]
+        [2, 2, 1]
     """
     require_integer("num_rows", num_rows, at_least=1)
     yield from _chunks(folder, position, default_reward, num_rows, ledger)
@@ -108,6 +132,14 @@ def count_decisions(folder: str | Path, *, position: int = 0, ledger: Any = None
     Raises:
         LedgerCorrupt: when a record is not what was written.
         LedgerError: when there is no ledger in the folder.
+
+    Example:
+        >>> import recsdk
+        >>> with recsdk.Recommender.open("bar", items=[{"id": "tea"}, {"id": "coffee"}]) as bar:
+        ...     for _ in range(3):
+        ...         _ = bar.recommend({})
+        >>> count_decisions("bar")
+        3
     """
     require_integer("position", position, at_least=0)
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
@@ -130,6 +162,14 @@ def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float =
         LedgerCorrupt: when a record or the snapshot is not what was written.
         LedgerError: when there is no ledger in the folder.
         PluginError, UnknownPlugin, InvalidValue: a policy that cannot be had.
+
+    Example:
+        >>> import recsdk
+        >>> with recsdk.Recommender.open("stall", items=[{"id": "tea"}, {"id": "coffee"}], policy="lin-ucb") as stall:
+        ...     _ = stall.reward(stall.recommend({}).decision_id, 1.0)
+        >>> learned = recsdk.read_policy("stall", "lin-ucb")
+        >>> learned.policy.policy
+        LinUCB(alpha=0.5, ridge=1.0)
     """
     require_number("floor", floor, at_least=0, at_most=1)
     chosen = intake.policy(policy)

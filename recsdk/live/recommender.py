@@ -73,6 +73,13 @@ class Slate(NamedTuple):
         decision_id: to be given back with the reward.
         ids: L item ids, from the top.
         propensities: L probabilities, of each item at its position given those above it.
+
+    Example:
+        >>> import recsdk
+        >>> with recsdk.Recommender.open("shop", items=[{"id": "tea"}, {"id": "coffee"}]) as shop:
+        ...     slate = shop.recommend({}, size=2, decision_id="visit-1")
+        >>> slate.decision_id, sorted(slate.ids), slate.propensities
+        ('visit-1', ['coffee', 'tea'], (0.5, 1.0))
     """
 
     decision_id: str
@@ -98,6 +105,15 @@ class Recommender:
 
     Made by `open`; threads may share it. What it has learned is a fold over the rewards in the ledger, so closing or killing the process
     and opening the folder again continues with the same state, to the last bit.
+
+    Example:
+        >>> import recsdk
+        >>> with recsdk.Recommender.open("cafe", items=[{"id": "tea"}, {"id": "coffee"}]) as cafe:
+        ...     shown = cafe.recommend({"guest": "ann"})
+        ...     _ = cafe.reward(shown.decision_id, 1.0)
+        >>> with recsdk.Recommender.open("cafe") as cafe:  # goes on where it stopped
+        ...     cafe.num_learned
+        1
     """
 
     def __init__(self, ledger: Ledger, learner: Learner, options: _Options) -> None:
