@@ -105,20 +105,12 @@ def test_every_public_name_says_what_it_is(name):
 
 
 WITHOUT_EXAMPLE = """
-    recsdk: Recommender
-    recsdk.base: Context Decision Events Interaction Items Request decide decide_slate learn
-    recsdk.checks: check_context check_interaction check_log check_probs integer number require_integer require_number
     recsdk.datasets: OpenBandit bernoulli_ts_probs read_events read_items read_jester read_log read_log_chunks read_movielens
         read_open_bandit read_pmlb
-    recsdk.ledger: DecisionRecord ItemRecord RewardRecord
-    recsdk.ledger.sqlite: Sqlite
-    recsdk.live.features: prior
-    recsdk.live.log: Learned count_decisions read_ledger read_ledger_chunks read_policy
-    recsdk.live.recommender: Slate
     recsdk.ope: Boosting Chosen Clip Clipped CrossFit Diagnostics Estimate Evaluation Judgement LinearSoftmax Logistic MLP Optimistic
         Partial RejectionReplay Ridge Rounds Selection SubGaussian Switch Terms accepted_mean accumulate add balanced delta diagnose dm
-        dr finish fit_reward_model importance influence ips judge matched_mean merge mips more_robust num_repeated
-        rejection_replay same_category select shrunk slope sndr snips split unshrunk value weighted
+        dr finish fit_reward_model importance influence ips judge matched_mean merge mips more_robust num_repeated rejection_replay
+        same_category select shrunk slope sndr snips split unshrunk value weighted
     recsdk.ope.comparison: Compared compare
     recsdk.ope.intervals: Bounded Resampled Sequence Validity adaptively_weighted bootstrap bounded caveats clopper_pearson
         confidence_sequence drifting_sequence empirical_bernstein empirical_likelihood join merge moving_block resample studentised
