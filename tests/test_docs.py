@@ -1,5 +1,6 @@
 """Every snippet of the README, the docs and the docstrings runs; what they name exists; the site builds without a warning."""
 
+import ast
 import doctest
 import importlib.util
 import os
@@ -24,7 +25,7 @@ PAGES = [README, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "plugin
 MODULES = [path for path in sorted([*ROOT.glob("recsdk/**/*.py"), *ROOT.glob("plugins/*/recsdk_*/**/*.py")]) if ">>>" in path.read_text()]
 NEEDS = {"docs/how-to/use-vowpal-wabbit.md": "recsdk_vw", "plugins/recsdk-vw/README.md": "recsdk_vw"}
 NEEDS |= {"plugins/recsdk-example/README.md": "recsdk_example"}
-MOST_LINES = 275  # "about 250"
+MOST_LINES = 275  # "about 250", docstrings not counted
 
 MARKDOWN = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS), SkipParser()])
 DOCSTRINGS = Sybil(parsers=[DocTestParser()], document_types={".py": PythonDocStringDocument})
@@ -83,8 +84,16 @@ def test_commands_and_files_that_a_page_names_exist(page):
     assert [link for link in links if link and not (page.parent / link).exists()] == []
 
 
+def num_lines(path):
+    """Returns the lines of a module without its docstrings: examples in them should not make a file too long."""
+    text = path.read_text()
+    nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    docstrings = [node.body[0] for node in nodes if ast.get_docstring(node, clean=False) is not None]
+    return len(text.splitlines()) - sum(found.end_lineno - found.lineno + 1 for found in docstrings)
+
+
 def test_a_file_well_over_250_lines_is_owned_up_to():
-    sizes = {relative(path): len(path.read_text().splitlines()) for path in (ROOT / "recsdk").rglob("*.py")}
+    sizes = {relative(path): num_lines(path) for path in (ROOT / "recsdk").rglob("*.py")}
     text = VIOLATIONS.read_text()
     assert [name for name, size in sizes.items() if size > MOST_LINES and name not in text] == []
 
