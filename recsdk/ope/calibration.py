@@ -19,6 +19,8 @@ import numpy as np
 STAKES = 0.5 * 0.25 ** np.arange(8)
 """Shares of the fortune that are bet in each round, on ratios above 1 and as many on ratios below. The fortune is split among them."""
 NUM_BETS = 2 * len(STAKES)
+GROUP, LARGEST = 8, 1e30
+"""Factors that are multiplied before their logarithm is taken, and the ratio up to which that cannot overflow."""
 SLACK = 2.0
 """Bets on ratios below 1 allow for unseen ratios up to this many times the largest seen; larger ones are a lack of exploration."""
 
@@ -32,6 +34,19 @@ def log_factors(ratio: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):
         factors: np.ndarray = np.log1p(np.maximum(gain, -1.0))
     return factors
+
+
+def total_log_factors(ratio: np.ndarray) -> np.ndarray:
+    """Returns f64[NUM_BETS], the sum of `log_factors` over rounds: the same within rounding, with fewer logarithms."""
+    if not ratio.size or ratio.max() > LARGEST:
+        one_by_one: np.ndarray = log_factors(ratio).sum(1)
+        return one_by_one
+    padded = np.ones(-(-len(ratio) // GROUP) * GROUP)  # a ratio of 1 wins nothing
+    padded[: len(ratio)] = ratio
+    factors: np.ndarray = np.maximum(1 + np.multiply.outer(np.concatenate([STAKES, -STAKES]), padded - 1), 0.0)
+    with np.errstate(divide="ignore"):
+        total: np.ndarray = np.log(factors.reshape(NUM_BETS, -1, GROUP).prod(2)).sum(1)
+    return total
 
 
 NOT_TAKEN = log_factors(np.zeros(1))[:, 0]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recsdk.ope.calibration import log_factors
+from recsdk.ope.calibration import total_log_factors
 from recsdk.ope.checked import Rounds
 from recsdk.ope.items import ItemSums, add_items, item_sums
 from recsdk.ope.terms import Moments
@@ -129,7 +129,7 @@ def tally(
         items=(item_sums(rounds),),
         least_propensity=float(rounds.propensity.min(initial=1.0, where=live)),
         floor=float(1 / of_uniform.max(initial=0.0, where=live)) if live.any() else 1.0,
-        uniform=log_factors(of_uniform) @ live,
+        uniform=total_log_factors(of_uniform[live]),
         num_rounded=0 if rounds.rounded is None else int(np.count_nonzero(rounds.rounded)),
         num_below=_num_below(rounds),
     )

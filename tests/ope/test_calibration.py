@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import recsdk
 from recsdk import ope
-from recsdk.ope.calibration import NOT_TAKEN, NUM_BETS, STAKES, log_factors, log_fortune, z_score
+from recsdk.ope.calibration import NOT_TAKEN, NUM_BETS, STAKES, log_factors, log_fortune, total_log_factors, z_score
 from tests.ope import adaptive_world
 
 SUSPICIONS = ("propensities", "mean weight")
@@ -56,6 +56,12 @@ def test_the_z_is_that_of_a_normal_test_of_the_same_chance():
         assert z_score(np.roll(wealth, len(STAKES)), 1.0) == pytest.approx(-z, abs=0.01)
         assert z_score(wealth + math.log(7), 1.0, num_tests=7) == pytest.approx(z, abs=0.01)
     assert z_score(np.zeros(NUM_BETS), 1.0) == 0
+
+
+@given(st.lists(st.floats(1e-3, 1e40), max_size=30))
+def test_sums_of_logarithms_are_logarithms_of_products(ratios):
+    ratio = np.array(ratios)
+    np.testing.assert_allclose(total_log_factors(ratio), log_factors(ratio).sum(1), rtol=1e-9, atol=1e-12)
 
 
 def accused(num_logs, size):
