@@ -24,7 +24,7 @@ S = TypeVar("S")
 
 
 class Context(NamedTuple):
-    """What a policy sees in one round.
+    """The candidates of one round, as a policy sees them.
 
     Attributes:
         features: f64[K, D], phi(x, a) of each candidate.
@@ -44,7 +44,7 @@ class Context(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What was chosen, and how likely that was. A slate is a decision with a leading L.
+    """The chosen candidate and its probability. A slate is a decision with a leading L.
 
     Attributes:
         action: i64[], index of the chosen candidate.
@@ -125,7 +125,7 @@ class Items(NamedTuple):
 
 
 class Events(NamedTuple):
-    """What happened before the loop, or a log in the application's own terms, oldest first.
+    """A log of past events in the application's own terms, oldest first.
 
     Attributes:
         requests: columns of length T, the requests' features.
@@ -172,7 +172,7 @@ class Policy(Protocol[S]):
     def learns_from(self) -> str: ...
 
     def init(self, prior: Array) -> S:
-        """Returns the state before any interaction; `prior` f64[D] is what phi's weights are believed to be."""
+        """Returns the state before any interaction; `prior` f64[D] is the prior mean of phi's weights."""
 
     def probs(self, state: S, rng: Rng, context: Context) -> Array:
         """Returns f64[K]: finite, >= 0, summing to 1, zero on padding; the truth given what `rng` yields."""

@@ -28,7 +28,7 @@ from recsdk.errors import (
 )
 
 KINDS = ("policies", "scorers", "encoders", "ledgers")
-"""What a plugin can be; the entry-point group of a kind is `recsdk.` and its name."""
+"""The kinds of plugin; the entry-point group of a kind is `recsdk.` and its name."""
 
 EXTRAS = {"jax": "deep", "flax": "deep", "optax": "deep", "altair": "report", "vl_convert": "report", "polars": "parquet"}
 """The extra of recsdk that brings each optional module."""
@@ -96,7 +96,7 @@ def installed(kind: str) -> tuple[Plugin, ...]:
 
 
 def listing() -> Listing:
-    """Lists everything that is installed; looks again, so that what was installed since the last look is found.
+    """Lists every installed plugin. It searches `sys.path` each time, so that it finds new ones.
 
     Example:
         >>> "popularity" in [plugin.name for plugin in listing().plugins]

@@ -126,7 +126,7 @@ def evaluate(
 
 
 def _columns(log: list[Path], targets: list[str]) -> dict[str, None]:
-    """Returns the targets that are columns of the log: what is neither a folder nor a policy."""
+    """Returns the targets that are columns of the log: those that are neither a folder nor a policy."""
     again = [name for name in targets if targets.count(name) > 1]
     if again:
         raise InvalidValue(f"target must be given once each, got {again[0]!r} {len(again)} times.")

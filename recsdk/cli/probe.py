@@ -1,4 +1,4 @@
-"""What `recsdk doctor` runs in a child process for each plugin: `python -m recsdk.cli.probe PLUGIN`.
+"""The check that `recsdk doctor` runs in a child process for each plugin: `python -m recsdk.cli.probe PLUGIN`.
 
 The plugin, and the answer on standard output, are JSON. The plugin's own output goes to standard error.
 """

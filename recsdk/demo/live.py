@@ -60,7 +60,7 @@ def serve(recommender: Recommender, shop: Shop, visits: Iterable[int], clock: Cl
 
 
 def play_most_popular(shop: Shop, done: Callable[[int], None]) -> np.ndarray:
-    """Shows every visitor the items that have earned most lately; for comparison, so without a ledger.
+    """Shows every visitor the items that have earned most lately. A baseline: it keeps no ledger.
 
     Returns:
         f64[visits], what the item at the top earned.

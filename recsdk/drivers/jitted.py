@@ -126,7 +126,7 @@ class Jitted:
 
     @property
     def learns_from(self) -> str:
-        """What the wrapped policy learns from."""
+        """As the wrapped policy's."""
         return self.policy.learns_from
 
     @property

@@ -1,4 +1,4 @@
-"""What the training reads: the rewarded events of a log, cut into batches of few shapes, so that few programs are compiled."""
+"""Batches for training: the rewarded events of a log, cut into batches of few shapes, so that few programs are compiled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEAST_WIDTH = 4
 
 
 class Examples(NamedTuple):
-    """What was taken, P times.
+    """P pairs of a request and the item it took.
 
     Attributes:
         users: P bags.
@@ -56,7 +56,7 @@ class Batch(NamedTuple):
 
 
 class Compact(NamedTuple):
-    """A tower with the rows of its table that some bags use, and no others: what a step costs does not depend on the rest.
+    """A tower with only those rows of its table that some bags use: the cost of a step does not depend on the size of the table.
 
     Attributes:
         tower: with the small table, padded with unused rows to a power of two.

@@ -31,7 +31,7 @@ class Settings(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What training gave.
+    """Result of training.
 
     Attributes:
         user: tower.

@@ -70,8 +70,8 @@ class TwoTower:
     Any features will do: str, numbers, lists of str, missing ones; all are hashed, so new users, items and columns need no new
     parameters. An item's id is one of its features. Training maximises the likelihood of the rewarded events, each weighted by its
     reward, against the catalogue (a sampled softmax). An event without a reward above 0 is an impression: it is no example, but tells
-    how often its item was offered, and what was offered often must also be taken often to score as high. The larger the share of
-    impressions, the more that counts; a log without any is one of free choice, and what is taken often scores high.
+    how often its item was offered, and what was offered often must also be taken often to score as high. The larger the share
+    of impressions, the stronger this correction; without any, items that are taken often score high.
 
     The score is the deviation from what the average item would earn: mean 0 over the catalogue for each user, standard deviation 1/4
     over the items for the average user, so that the best of many items score 0.5 to 0.75, as if a reward in [0, 1]. The mean reward

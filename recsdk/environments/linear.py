@@ -14,7 +14,7 @@ from recsdk.environments._candidates import on_sphere
 
 
 class LinearTruth(NamedTuple):
-    """What the policy is to find out.
+    """The hidden weights.
 
     Attributes:
         weights: f64[D], of unit length.

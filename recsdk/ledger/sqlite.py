@@ -32,7 +32,7 @@ CREATE TABLE signals (
 CREATE INDEX signals_of_decision ON signals (decision, number);
 """
 UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS}
-"""What makes a schema of each version one of the next."""
+"""The statements that turn a schema of each version into the next."""
 SCHEMA = (
     """
 CREATE TABLE blobs (name TEXT PRIMARY KEY, sha256 BLOB NOT NULL, data BLOB NOT NULL) STRICT;

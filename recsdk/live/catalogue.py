@@ -17,7 +17,7 @@ Rule = Callable[[Request, Items], np.ndarray]
 
 
 class Contents(NamedTuple):
-    """What a catalogue holds, row number `slot` of every array being that item's.
+    """The arrays of a catalogue; row `slot` of each belongs to the item with that slot.
 
     Attributes:
         items: N items.

@@ -1,4 +1,4 @@
-"""What the live loop has learned: a fold over the ledger's rewards."""
+"""The policy's state in the live loop: a fold over the ledger's rewards."""
 
 from __future__ import annotations
 

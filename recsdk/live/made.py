@@ -29,7 +29,7 @@ class Fitted(NamedTuple):
 
 
 class Made(NamedTuple):
-    """What a folder was made with, and what has come to it since.
+    """The parts that a folder was made with, and those it has gained since.
 
     Attributes:
         encoder: identity of the encoder that is kept; None for none.

@@ -1,4 +1,4 @@
-"""What the live loop says once: request features that no part reads, and requests that change nothing."""
+"""Warnings that the live loop gives once: request features that no part reads, and requests that change nothing."""
 
 from __future__ import annotations
 

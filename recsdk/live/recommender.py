@@ -67,7 +67,7 @@ R = TypeVar("R")
 
 
 class Slate(NamedTuple):
-    """What to show.
+    """The items to show, from the top, and the id of the decision.
 
     Attributes:
         decision_id: to be given back with the reward.

@@ -26,7 +26,7 @@ Aggregation = Literal["sum", "mean", "median", "earliest", "latest", "max", "min
 
 
 class Receipt(enum.StrEnum):
-    """What became of a signal.
+    """The outcome of a signal.
 
     Attributes:
         TAKEN: it is in the ledger, and will count when its decision's window closes.

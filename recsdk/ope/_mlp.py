@@ -15,7 +15,7 @@ Layers = list[tuple[jax.Array, jax.Array]]
 
 
 class Rows(NamedTuple):
-    """What is learnt from.
+    """Training data.
 
     Attributes:
         features: f32[N, D], standardised.

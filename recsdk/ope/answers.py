@@ -27,7 +27,7 @@ from recsdk.ope.weighting import ips
 
 
 class Target(NamedTuple):
-    """What a policy would have done on a log.
+    """A policy's probabilities on a log.
 
     Attributes:
         probs: f64[T, K], its distributions, or f64[T], its probability of the logged action.
@@ -41,7 +41,7 @@ class Target(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a log says of one target.
+    """Evaluation of one target on a log.
 
     Attributes:
         rounds: the log beside the target.
@@ -65,7 +65,7 @@ class Answer(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """What a log says of several targets, and of the policy that wrote it.
+    """Evaluations of several targets on a log, and of the policy that wrote it.
 
     Attributes:
         logged: mean reward of the log, with its normal interval.

@@ -1,4 +1,4 @@
-"""Target policies beside one another on the same log, where much of what is uncertain of each is common to all."""
+"""Comparison of target policies on the same log. Their errors are correlated, so a difference is often more certain than either value."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _statistics(moves: np.ndarray, num_draws: int, seed: int) -> np.ndarray:
 
 
 def _stepdown(found: np.ndarray, draws: np.ndarray) -> np.ndarray:
-    """Compares each |t| with the largest of its own and of all smaller ones, so that those already found do not count against the rest."""
+    """Step-down test: compares each |t| with the maximum over itself and all smaller ones, which finds more than one maximum for all."""
     order = np.argsort(-found)
     largest = np.maximum.accumulate(draws[:, order[::-1]], axis=1)[:, ::-1]
     adjusted = np.empty(len(found))

@@ -75,7 +75,7 @@ class Diagnostics(NamedTuple):
 
 
 class Clipped(NamedTuple):
-    """What IPS says when the largest weights are clipped.
+    """The IPS estimate with the largest weights clipped.
 
     Attributes:
         clip: the largest weight that is left.

@@ -1,4 +1,4 @@
-"""What another policy would have earned on a log, and how far to believe it."""
+"""The value that another policy would have had on a log, with an interval and a verdict."""
 
 from __future__ import annotations
 

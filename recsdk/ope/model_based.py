@@ -26,8 +26,8 @@ def dm(rounds: Rounds) -> Terms:
 def dr(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
     """Doubly robust, mean(sum_a pi(a) q(a) + rho (r - q)): the direct method plus the weighted error of its model on what was logged.
 
-    Unbiased with true propensities whatever the model says of rounds it has not seen; a good model takes the variance away. With
-    `Switch` it is Switch-DR, with `Optimistic` DRos; with a model fitted for it, `more_robust`, it is MRDR.
+    With true propensities it is unbiased whatever the model predicts, if the model has not seen the round; a good model reduces the
+    variance. With `Switch` it is Switch-DR, with `Optimistic` DRos; with a model fitted for it, `more_robust`, it is MRDR.
 
     Args:
         rounds: from `rounds`, with the target's whole distribution and q_hat.
@@ -69,7 +69,7 @@ def _residual(rounds: Rounds, estimator: str) -> np.ndarray:
 
 
 class CrossFit(NamedTuple):
-    """What a reward model says of every candidate, never having seen that round's reward.
+    """Cross-fitted predictions of a reward model for every candidate: the model has not seen that round's reward.
 
     Attributes:
         q_hat: f64[T, K], zero on padding.

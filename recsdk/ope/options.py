@@ -1,4 +1,4 @@
-"""What may be asked of an evaluation."""
+"""The options of an evaluation."""
 
 from __future__ import annotations
 

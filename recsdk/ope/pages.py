@@ -33,7 +33,7 @@ def page_numbers(page: Any, num_rounds: int) -> np.ndarray:
 
 
 def by_page(terms: Terms, page: np.ndarray) -> Terms:
-    """Adds up the terms of each page: the same estimate, with an error that does not take rows of one page for independent.
+    """Adds up the terms of each page: the same estimate, with a standard error that does not treat the rows of a page as independent.
 
     Args:
         terms: of T rows.

@@ -36,7 +36,7 @@ class Plan(NamedTuple):
 
 
 class Goal(NamedTuple):
-    """What a log shall show.
+    """The precision wanted of a future log.
 
     Attributes:
         lift: the difference in reward per round to be seen, > 0.

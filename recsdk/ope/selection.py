@@ -145,7 +145,7 @@ Kind = type[Clip] | type[Switch] | type[Optimistic] | type[SubGaussian]
 
 
 class Chosen(NamedTuple):
-    """What SLOPE chose.
+    """Result of SLOPE.
 
     Attributes:
         place: of the chosen one among the candidates, from 0.

@@ -1,4 +1,4 @@
-"""Slates: what several items shown at once would have earned together."""
+"""Off-policy evaluation of slates: several items shown at once."""
 
 from __future__ import annotations
 

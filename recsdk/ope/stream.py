@@ -48,7 +48,7 @@ class Layout(NamedTuple):
 
 
 class Partial(NamedTuple):
-    """What is kept of a log, or of a shard of it, beside one target.
+    """Sums over a log, or a shard of it, for one target.
 
     Attributes:
         layout: which columns of the tally are an estimator's numerators and denominators, by name.

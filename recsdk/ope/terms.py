@@ -140,7 +140,7 @@ def check_level(level: float) -> None:
 
 
 class Moments(NamedTuple):
-    """What is left of C columns over T rounds.
+    """Sums of C columns over T rounds.
 
     Attributes:
         sums: f64[C].

@@ -1,4 +1,4 @@
-"""What diagnostics mean, and what to do about them."""
+"""The verdict on an evaluation, from its diagnostics, with reasons and remedies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Verdict = Literal["trust", "caution", "refuse"]
 
 
 class Judgement(NamedTuple):
-    """What the diagnostics mean.
+    """Verdict on an evaluation, with its reasons.
 
     Attributes:
         verdict: "trust"; "caution", the estimates may be off by more than their intervals say; "refuse", they mean nothing.

@@ -17,7 +17,7 @@ NOBODY = -1
 
 
 class ItemBeliefs(NamedTuple):
-    """What is known of the items, each N(mean, scale^2 root root^T); 8 N (D^2 + D + 1) bytes.
+    """Posteriors of the items' weights, each N(mean, scale^2 root root^T); 8 N (D^2 + D + 1) bytes.
 
     Attributes:
         owner: i64[N], slot of the item that has the place, -1 for none.
@@ -31,7 +31,7 @@ class ItemBeliefs(NamedTuple):
 
 
 class Observation(NamedTuple):
-    """What one reward tells of one item.
+    """The update of one item by one reward.
 
     Attributes:
         slot: i64[], of the item.

@@ -136,7 +136,7 @@ def fade(state: Ridge, keep: Array, turn: Array) -> Ridge:
 
 
 class _Sums(NamedTuple):
-    """What adds up.
+    """Sums over interactions, of which a ridge regression is made.
 
     Attributes:
         gram: f64[D, D], sum_t w_t x_t x_t^T.

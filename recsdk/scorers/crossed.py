@@ -23,7 +23,7 @@ Hashed = tuple[list[int], list[float]]
 
 
 class Crossings(NamedTuple):
-    """What `Crossed` has learnt.
+    """State of `Crossed`.
 
     Attributes:
         weights: f32[num_buckets], of each hashed pair.

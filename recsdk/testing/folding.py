@@ -1,4 +1,4 @@
-"""Laws of learning as a fold over the log: the state is all there is, and only what a round says goes into it."""
+"""Laws of learning: the state is a fold over the log, and depends on nothing else."""
 
 from __future__ import annotations
 

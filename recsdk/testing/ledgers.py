@@ -46,7 +46,7 @@ def check_records(store: Store) -> None:
 
 
 def check_absence(store: Store) -> None:
-    """What is not there is None, or nothing, and no error."""
+    """A missing record reads as None, or as no rows, without an error."""
     with _opened(store) as ledger:
         found = [ledger.decision("d"), ledger.reward("r"), ledger.get("b")]
         _that(store, "absence", found == [None] * 3, f"must be None, got {found}")
@@ -146,7 +146,7 @@ def check_one_writer(store: Store) -> None:
 
 
 def check_readers(store: Store) -> None:
-    """A reader sees one moment, while the writer goes on; it can write nothing."""
+    """A reader sees a snapshot of the ledger while the writer continues, and cannot write."""
     with _folder() as folder, closing(store.open(folder)) as ledger:
         ledger.add_decision(_decision("before"))
         with closing(store.read(folder)) as reading:

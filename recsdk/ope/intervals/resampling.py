@@ -27,7 +27,7 @@ THRESHOLDS = (94, 189, 235, 251, 255)
 
 
 class Resampled(NamedTuple):
-    """What an estimate needs of a log to be bootstrapped: sums that add up over chunks and shards, see `merge`.
+    """Resampled sums of a log, from which an estimate is bootstrapped; they add up over chunks and shards, see `merge`.
 
     Columns are the residuals, numerator - centre * denominator, the denominators, and the products of each two of these.
 

@@ -1,9 +1,9 @@
 """Confidence sequences: intervals that hold at every look at once, so that a log may be looked at while it grows.
 
 Both hold whatever the logger did, as long as it chose by its true propensities: what they need of a round is that importance times reward
-has the target's value as its mean, given all that came before. The lower ends bet on a reward above them, the upper ends on a shortfall,
-1 - r for r, above theirs; each with half of what may be missed. Where a largest weight is known, half of the stakes of each are put on the
-other's coming out low, which is the better game where rewards are rare, or rarely missing.
+has the target's value as its mean, given all that came before. The lower end bets that the reward is above it, the upper end that the
+shortfall, 1 - r, is above its own; each has half of the error probability. Where a largest weight is known, half of each stake bets that
+the other quantity is low, which gives shorter intervals where rewards are rare, or rarely missing.
 """
 
 from __future__ import annotations

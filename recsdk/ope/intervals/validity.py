@@ -18,7 +18,7 @@ Rewards = Literal["independent", "dependent"]
 
 
 class Validity(NamedTuple):
-    """What an interval stands.
+    """The conditions under which an interval is valid.
 
     Attributes:
         least_size: effective size from which it holds.

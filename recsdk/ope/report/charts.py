@@ -35,7 +35,7 @@ def forest(points: Points, logged: float) -> Any:
 
 
 def weights(points: Points) -> Any:
-    """Draws histograms on a logarithmic scale, and how much of all weight is in each bin."""
+    """Draws histograms of the weights on a logarithmic scale, and the share of the total weight in each bin."""
     long = [{**point, "of": of, "share": point[key]} for point in points for of, key in (("rounds", "rounds"), ("all weight", "mass"))]
     bars = (
         alt.Chart()

@@ -1,4 +1,4 @@
-"""What the pictures of an evaluation show, as numbers: points that a chart draws and a table lists. Nothing here draws."""
+"""The numbers that the pictures of an evaluation show: points that a chart draws and a table lists. Nothing here draws."""
 
 from __future__ import annotations
 
