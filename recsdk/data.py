@@ -14,7 +14,7 @@ import numpy as np
 
 from recsdk import times
 from recsdk.base import Events, Items
-from recsdk.checks import is_number
+from recsdk.checks import is_number, require_number
 from recsdk.columns import NUMBER, check_text, column_kind, objects, requests_table
 from recsdk.errors import (
     DuplicateCandidates,
@@ -65,6 +65,7 @@ def items_from_rows(rows: Iterable[Mapping[str, Any]], *, time: float = 0.0, tim
         >>> items.ids.tolist(), items.features["price"].tolist(), items.features["tags"].tolist()
         (['a', 'b'], [3.0, nan], [None, ['new', 'red']])
     """
+    require_number("time", time)
     plain = plain_rows("rows", rows)
     added = [_time(row.pop("added", None), number, "added", InvalidRequest) for number, row in enumerate(plain)]
     given = [number for number, value in enumerate(added) if value is not None]

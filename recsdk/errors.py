@@ -207,5 +207,5 @@ def one_of(field: str, value: object, allowed: Iterable[object]) -> None:
         recsdk.errors.InvalidValue: colour must be one of ('red', 'green'), got 'blue'.
     """
     choices = tuple(allowed)
-    if value not in choices:
+    if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
         raise InvalidValue(f"{field} must be one of {choices}, got {value!r}.")

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 
 import numpy as np
 
+from recsdk.checks import require_number
 from recsdk.errors import InvalidValue, one_of
 
 UNITS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -52,6 +53,8 @@ def seconds(
         recsdk.errors.InvalidValue: 'time' in row 0 must not be in the future, got ... In ms it is 2023-11-14: declare time_unit='ms'.
     """
     one_of("time_unit", unit, UNITS)
+    if now is not None:
+        require_number("now", now)
     found, numbers = np.asarray(values, np.float64) / UNITS[unit], range(len(values)) if rows is None else rows
     latest = min(LAST, (time.time() if now is None else now) + DAY)
     late = found > latest

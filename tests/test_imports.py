@@ -74,7 +74,7 @@ MAY_IMPORT = {
     "states": ("errors", "checks", "base", "arrays"),
     "columns": ("errors", "checks"),
     "rows": ("errors",),
-    "times": ("errors",),
+    "times": ("errors", "checks"),
     "data": ("errors", "checks", "base", "columns", "rows", "times"),
     "plugins": ("errors", "checks", "base", "ledger"),
     "policies": CORE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,7 +63,7 @@ def scorers(given: Any) -> list[Any]:
     Raises:
         InvalidValue: something else than a sequence of scorers. Otherwise see `part`.
     """
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if isinstance(given, str) or not _iterates(given):
         raise InvalidValue(f"scorers must be a sequence of names, configs and functions, got {given!r}.")
     return [FunctionScorer(scorer) if isinstance(scorer, types.FunctionType) else part("scorers", scorer) for scorer in given]
 
@@ -74,7 +74,7 @@ def rules(given: Any) -> tuple[Any, ...]:
     Raises:
         InvalidValue: something else than a sequence of functions.
     """
-    found = tuple(given) if isinstance(given, Iterable) else (None,)
+    found = tuple(given) if _iterates(given) else (None,)
     if not all(callable(rule) for rule in found):
         raise InvalidValue(f"rules must be a sequence of functions (request, items) -> bool[N], got {given!r}.")
     return found
@@ -86,9 +86,13 @@ def folder(given: Any) -> Path:
     Raises:
         InvalidValue: no path, or an empty one, which would be the current folder.
     """
-    if not isinstance(given, (str, os.PathLike)) or not os.fspath(given):
+    try:
+        encoded = os.fsencode(given) if isinstance(given, (str, os.PathLike)) else b""
+    except UnicodeEncodeError:
+        encoded = b""
+    if not encoded or b"\0" in encoded:
         raise InvalidValue(f"folder must be a path that is not empty, got {given!r}.")
-    return Path(os.fsdecode(given))
+    return Path(os.fsdecode(encoded))
 
 
 def clock(given: Any) -> Callable[[], float]:
@@ -199,12 +203,9 @@ def ids(field: str, given: Any) -> list[str]:
     Raises:
         InvalidRequest: naming the argument.
     """
-    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Iterable):
+    if isinstance(given, (str, bytes, Mapping)) or not _iterates(given):
         raise InvalidRequest(f"{field} must be a sequence of item ids, got {given!r}.")
-    try:
-        found = list(given)
-    except TypeError as error:  # an array without an axis
-        raise InvalidRequest(f"{field} must be a sequence of item ids, got {given!r}.") from error
+    found = list(given)
     for item_id in found:
         if not isinstance(item_id, str):
             raise InvalidRequest(f"{field} must be item ids of type str, got {item_id!r}.")
@@ -252,6 +253,14 @@ def seconds(value: Any) -> float:
     if value > times.LAST:
         raise InvalidValue(f"clock must return seconds since the epoch, got {value!r}, as of milliseconds or a finer unit.")
     return float(value)
+
+
+def _iterates(given: Any) -> bool:
+    try:
+        iter(given)
+    except TypeError:  # also of an array without an axis
+        return False
+    return True
 
 
 def canonical(value: Any) -> str:
