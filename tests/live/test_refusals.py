@@ -267,17 +267,16 @@ def test_an_encoder_that_answers_garbage(tmp_path, answer):
         lambda mask: np.append(mask / mask.sum(), 0.0),
         lambda mask: (mask / mask.sum())[:, None],
         lambda mask: np.where(np.arange(len(mask)) == 0, 2.0, -1 / (len(mask) - 1)),
+        lambda mask: [1 / 12] * 12,
+        lambda mask: None,
+        lambda mask: (1 / 12 for _ in mask),
     ],
-    ids=["sum of .9", "nan", "float32", "one too many", "two-dimensional", "negative"],
+    ids=["sum of .9", "nan", "float32", "one too many", "two-dimensional", "negative", "list", "None", "generator"],
 )
 @pytest.mark.parametrize("floor", [0, 0.05])
 def test_a_policy_that_answers_garbage(tmp_path, answer, floor):
     with small_recommender(tmp_path, policy=Answers(answer), floor=floor) as shop:
-        if floor and answer(np.ones(12, bool)).shape != (12,):
-            with pytest.raises((errors.InvalidProbs, ValueError), match=r"probs must be|broadcast"):
-                shop.recommend({})
-        else:
-            assert_refused(shop, lambda shop: shop.recommend({}), errors.InvalidProbs, r"probs must be finite float64\[12\]")
+        assert_refused(shop, lambda shop: shop.recommend({}), errors.InvalidProbs, r"probs must be (finite )?(float64\[12\]|on NumPy)")
 
 
 def test_a_policy_that_gives_mass_to_padding(tmp_path):
