@@ -7,6 +7,7 @@ does not matter.
 from __future__ import annotations
 
 from recsdk.base import Array
+from recsdk.errors import InvalidProbs
 
 TIE = 1e-12
 """Scores that differ by less than this, relative to 1 + |best|, tie: the last bits of a matrix product depend on the position of a row."""
@@ -60,11 +61,16 @@ def votes(scores: Array, mask: Array) -> Array:
 def mix(probs: Array, mask: Array, share: float) -> Array:
     """Gives `share` of the probability to uniform exploration, and the rest to `probs`.
 
+    Raises:
+        InvalidProbs: `probs` that is no array of the mask's shape.
+
     Example:
         >>> import numpy as np
         >>> mix(np.array([1.0, 0.0]), np.ones(2, bool), 0.1)
         array([0.95, 0.05])
     """
+    if getattr(probs, "shape", None) != mask.shape:
+        raise InvalidProbs(f"probs must be float64{list(mask.shape)}, got {probs!r:.200}.")
     return (1 - share) * probs + share * uniform(mask)
 
 
