@@ -29,6 +29,12 @@ class Rounds(NamedTuple):
         q_hat: f64[T, K], a reward model's answer for each candidate, zero on padding, or None.
         matched: bool[T], where the target policy, when replayed, drew the logged action itself, or None.
         rounded: bool[T], where rounding errors of the propensity or of the target were corrected, or None.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> log = log_from_frame({"action": [0, 1], "reward": [0.0, 1.0], "propensity": [0.5, 0.5]})
+        >>> rounds(log, [[0.9, 0.1], [0.9, 0.1]]).target
+        array([0.9, 0.1])
     """
 
     action: np.ndarray
@@ -221,6 +227,11 @@ def num_repeated(log: Interaction) -> int:
 
     Raises:
         EmptyLog, InvalidLog: as in `rounds`.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> num_repeated(log_from_frame({"action": [0, 0, 1], "reward": [1.0, 1.0, 0.0], "propensity": [0.5] * 3}))
+        1
     """
     check_log(log)
     size = len(log.action)

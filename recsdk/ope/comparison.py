@@ -66,6 +66,13 @@ def compare(
         InvalidLog: terms of different lengths.
         InvalidValue: no target, or `level` or `num_draws` out of range.
 
+    Example:
+        >>> from recsdk.ope import average
+        >>> rng = np.random.default_rng(0)
+        >>> base, better = (average(rng.random(500) + lift, np.ones(500)) for lift in (0.0, 0.3))
+        >>> compare({"better": better}, base)["better"].adjusted < 0.01
+        True
+
     References:
         Romano and Wolf, "Exact and approximate stepdown methods for multiple hypothesis testing", JASA, 2005.
         Chernozhukov, Chetverikov and Kato, "Gaussian approximations and multiplier bootstrap for maxima of sums of high-dimensional

@@ -49,6 +49,11 @@ class Diagnostics(NamedTuple):
         floor: the largest share of uniform exploration that the propensities allow: the smallest K * propensity.
         below_share: share of rows that look like lower positions of a page, in [0, 1]: their candidates are those of the row before without
             the one that it took.
+
+    Example:
+        >>> found = Diagnostics(100, 50, 40.0, 2.0, 1.0, 0.0, 0.0)
+        >>> found.effective_size / found.num_rounds
+        0.4
     """
 
     num_rounds: int
@@ -81,6 +86,10 @@ class Clipped(NamedTuple):
         clip: the largest weight that is left.
         num_clipped: rounds whose weight was larger.
         value: the estimate.
+
+    Example:
+        >>> Clipped(clip=10.0, num_clipped=3, value=0.2).value
+        0.2
     """
 
     clip: float
@@ -95,6 +104,15 @@ def diagnose(rounds: Rounds, *, default_reward: float = 0.0, num_decisions: int 
         rounds: the log beside the target's probabilities.
         default_reward: what the log says of a decision of which nothing was heard.
         num_decisions: how many decisions were made, also those that the log leaves out since they got no reward.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 1.0, 0.0], "propensity": [0.5] * 4})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 4, q_hat=[[0.5, 0.5]] * 4)
+        >>> found = diagnose(beside)
+        >>> found.effective_size, found.max_weight
+        (3.2, 1.5)
     """
     found = tally(rounds, default_reward=default_reward)
     return diagnose_tally(found, default_reward=default_reward, num_decisions=num_decisions)

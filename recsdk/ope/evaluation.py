@@ -48,6 +48,13 @@ class Evaluation(NamedTuple):
         reasons: why the verdict is not "trust", the gravest first, and what to do.
         clipped: what IPS says when the largest weights are clipped.
         notes: what was left out or corrected.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> log = log_from_frame({"action": [0, 1] * 50, "reward": [0.0, 1.0] * 50, "propensity": [0.5] * 100})
+        >>> found = evaluate(log, np.full((100, 2), 0.5), estimators=["ips"])
+        >>> found.estimates["ips"].value, found.verdict
+        (0.5, 'caution')
     """
 
     estimates: dict[str, Estimate]
@@ -110,7 +117,7 @@ def evaluate(
         ...                       "propensity": np.full(4000, 0.5)})
         >>> found = evaluate(log, np.tile([0.1, 0.9], (4000, 1)))
         >>> found.verdict, found.estimates["snips"]
-        ('trust', Estimate(value=0.4664, stderr=0.01032, low=0.4462, high=0.4867, level=0.95))
+        ('trust', Estimate(value=0.4768, stderr=0.01009, low=0.457, high=0.4966, level=0.95))
         >>> found.notes
         ('dr is left out: the log has no features to fit a reward model to; give q_hat',)
     """
@@ -163,6 +170,14 @@ def finish(partial: Partial, *, options: Options | None = None, **changes: Any) 
     Raises:
         InsufficientOverlap: as `evaluate`.
         InvalidValue: an option out of its range, too few draws for the level, or fewer decisions than rows.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> log = log_from_frame({"action": [0, 1] * 50, "reward": [0.0, 1.0] * 50, "propensity": [0.5] * 100})
+        >>> from recsdk.ope import accumulate
+        >>> partial = accumulate([log], np.full((100, 2), 0.5))
+        >>> finish(partial, level=0.9).estimates["ips"].level
+        0.9
     """
     asked = changed(options, changes)
     if asked.num_decisions is not None:

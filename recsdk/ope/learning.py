@@ -112,6 +112,10 @@ class LinearSoftmax:
 
     Attributes:
         weights: of phi's features, D of them; by default the prior's, with which the deep model decides.
+
+    Example:
+        >>> LinearSoftmax(weights=(1.0, -0.5)).weights
+        (1.0, -0.5)
     """
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")

@@ -28,6 +28,15 @@ def balanced(rounds: Rounds, *, logger: Any, chances: Any) -> Rounds:
         InvalidLog: a bad `logger`.
         InvalidPropensity: `chances` that are no probabilities, or do not agree with the log.
 
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 1.0, 0.0], "propensity": [0.5] * 4})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 4, q_hat=[[0.5, 0.5]] * 4)
+        >>> chances = np.array([[0.5, 0.9]] * 4)  # of the logged action, by either logger
+        >>> balanced(beside, logger=np.zeros(4, np.int64), chances=chances).propensity
+        array([0.5, 0.5, 0.5, 0.5])
+
     References:
         Agarwal, Basu, Schnabel, Joachims, "Effective evaluation using logged bandit feedback from multiple loggers", KDD, 2017:
         balanced IPS.
@@ -64,6 +73,15 @@ def weighted(rounds: Rounds, *, logger: Any, estimator: Callable[[Rounds], Terms
 
     Raises:
         InvalidLog: a bad `logger`, or one whose rounds show no variance.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 1.0, 0.0], "propensity": [0.5] * 4})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 4, q_hat=[[0.5, 0.5]] * 4)
+        >>> beside = beside._replace(reward=np.array([1.0, 0.0, 0.0, 0.5]))
+        >>> weighted(beside, logger=np.array([0, 0, 1, 1])).weight.sum().round(9)
+        np.float64(4.0)
 
     References:
         Agarwal, Basu, Schnabel, Joachims, "Effective evaluation using logged bandit feedback from multiple loggers", KDD, 2017:

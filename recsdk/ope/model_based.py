@@ -19,6 +19,15 @@ def dm(rounds: Rounds) -> Terms:
 
     An interval of it is that of the average over contexts. It knows nothing of the model's own error, which no number of rounds
     removes: DM is here to be compared with DR, not to be believed alone.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 1.0, 0.0], "propensity": [0.5] * 4})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 4, q_hat=[[0.5, 0.5]] * 4)
+        >>> from recsdk.ope import value
+        >>> value(dm(beside))
+        0.5
     """
     return average(_expected(rounds, "dm"), rounds.weight)
 
@@ -33,6 +42,15 @@ def dr(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
         rounds: from `rounds`, with the target's whole distribution and q_hat.
         shrink: how to make weights smaller, for some bias.
 
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 1.0, 0.0], "propensity": [0.5] * 4})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 4, q_hat=[[0.5, 0.5]] * 4)
+        >>> from recsdk.ope import value
+        >>> value(dr(beside))
+        0.5
+
     References:
         Dudik, Langford, Li, "Doubly robust policy evaluation and learning", ICML, 2011.
     """
@@ -45,6 +63,15 @@ def sndr(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
     Args:
         rounds: as in `dr`.
         shrink: as in `dr`.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 1.0, 0.0], "propensity": [0.5] * 4})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 4, q_hat=[[0.5, 0.5]] * 4)
+        >>> from recsdk.ope import value
+        >>> value(sndr(beside))
+        0.5
 
     References:
         Thomas, Brunskill, "Data-efficient off-policy policy evaluation for reinforcement learning", ICML, 2016: their weighted doubly
@@ -74,6 +101,10 @@ class CrossFit(NamedTuple):
     Attributes:
         q_hat: f64[T, K], zero on padding.
         fold: i64[T], the part each round was in; its model has learnt from all others.
+
+    Example:
+        >>> CrossFit(q_hat=np.zeros((4, 2)), fold=np.array([0, 1, 0, 1])).q_hat.shape
+        (4, 2)
     """
 
     q_hat: np.ndarray
@@ -103,6 +134,15 @@ def fit_reward_model(
         InvalidContext: features without a column.
         InvalidValue: `num_folds` or `emphasis` out of range.
         EmptyLog, InvalidLog: as in `rounds`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> from recsdk.datasets import log_from_frame
+        >>> action = rng.integers(2, size=500)
+        >>> log = log_from_frame({"action": action, "reward": action.astype(float), "propensity": np.full(500, 0.5),
+        ...                       "features": np.tile(np.eye(2), (500, 1, 1)).tolist()})
+        >>> fit_reward_model(log).q_hat[0].round(1)
+        array([0., 1.])
     """
     checked = logged_rounds(log)
     size = len(checked.action)
@@ -135,6 +175,14 @@ def more_robust(rounds: Rounds) -> np.ndarray:
 
     Args:
         rounds: from `rounds`.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 1.0, 0.0], "propensity": [0.5] * 4})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 4, q_hat=[[0.5, 0.5]] * 4)
+        >>> more_robust(beside)
+        array([0.125, 1.125, 1.125, 0.125])
 
     References:
         Farajtabar, Chow, Ghavamzadeh, "More robust doubly robust off-policy evaluation", ICML, 2018.

@@ -28,6 +28,11 @@ class Ridge:
 
     Attributes:
         strength: of the pull towards 0, > 0; that of so many rounds along each feature.
+
+    Example:
+        >>> predict = Ridge().fit(np.array([[0.0], [1.0]] * 50), np.array([0.0, 1.0] * 50), np.ones(100), seed=0)
+        >>> predict(np.array([[0.5]])).round(3)
+        array([0.5])
     """
 
     strength: float = attrs.field(default=1.0, validator=number(above=0))
@@ -48,6 +53,11 @@ class Logistic:
 
     Attributes:
         strength: of the pull towards 0, > 0, as in `Ridge`.
+
+    Example:
+        >>> predict = Logistic().fit(np.array([[0.0], [1.0]] * 50), np.array([0.0, 1.0] * 50), np.ones(100), seed=0)
+        >>> predict(np.array([[0.5]])).round(3)
+        array([0.5])
     """
 
     strength: float = attrs.field(default=1.0, validator=number(above=0))
@@ -85,6 +95,12 @@ class Boosting:
         learning_rate: > 0, at most 1.
         max_leaves: of a tree, >= 2.
         min_rounds: in a leaf, >= 1.
+
+    Example:
+        >>> predict = Boosting(num_trees=5).fit(np.array([[0.0], [1.0]] * 50), np.array([0.0, 1.0] * 50), np.ones(100), seed=0)
+        >>> low, high = predict(np.array([[0.0], [1.0]]))
+        >>> bool(low < 0.5 < high)
+        True
     """
 
     num_trees: int = attrs.field(default=100, validator=integer(at_least=1))
@@ -123,6 +139,10 @@ class MLP:
         batch_size: rounds of a step, >= 1.
         learning_rate: > 0.
         decay: of the weights, >= 0.
+
+    Example:
+        >>> MLP(hidden=(64, 64)).num_steps
+        2000
     """
 
     hidden: tuple[int, ...] = attrs.field(default=(32,), converter=tuple, validator=attrs.validators.deep_iterable(integer(at_least=1)))

@@ -63,6 +63,13 @@ def split(log: Interaction, *, share: float = 0.5, by: By = "time", seed: int = 
     Raises:
         EmptyLog, InvalidLog: as in `rounds`.
         InvalidValue: `share` or `by` out of range, or a log too short for it.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> log = log_from_frame({"action": [0, 1, 0, 1], "reward": [1.0, 0.0, 1.0, 0.0], "propensity": [0.5] * 4})
+        >>> early, late = split(log)
+        >>> len(early.action), len(late.action)
+        (2, 2)
     """
     require_number("share", share, above=0)
     one_of("by", by, ("time", "random"))
@@ -151,6 +158,12 @@ class Chosen(NamedTuple):
         place: of the chosen one among the candidates, from 0.
         terms: its own; an interval of them knows nothing of the choice, nor of the bias that it put up with.
         estimates: of all, at the level that was asked for.
+
+    Example:
+        >>> from recsdk.ope import average
+        >>> terms = average(np.array([0.0, 1.0]), np.ones(2))
+        >>> slope([terms]).place
+        0
     """
 
     place: int
@@ -171,6 +184,13 @@ def slope(candidates: Sequence[Terms], *, level: float = 0.95) -> Chosen:
 
     Raises:
         InvalidValue: no candidates, or a `level` outside (0, 1).
+
+    Example:
+        >>> from recsdk.ope import average
+        >>> wide = average(np.array([0.0, 4.0, 0.0, 0.0]), np.ones(4))
+        >>> narrow = average(np.array([0.5, 1.0, 0.5, 1.0]), np.ones(4))
+        >>> slope([wide, narrow]).place
+        1
 
     References:
         Su, Srinath, Krishnamurthy, "Adaptive estimator selection for off-policy evaluation", ICML, 2020: SLOPE.
@@ -202,6 +222,15 @@ def shrunk(rounds: Rounds, *, estimator: Callable[..., Terms], kind: Kind, level
         estimator: `ips`, `snips`, `dr` or `sndr`.
         kind: `Clip`, `Switch`, `Optimistic` or `SubGaussian`.
         level: as in `slope`.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 1.0, 0.0], "propensity": [0.5] * 4})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 4, q_hat=[[0.5, 0.5]] * 4)
+        >>> from recsdk.ope import Clip, ips, value
+        >>> value(shrunk(beside, estimator=ips, kind=Clip))
+        0.375
     """
     steps = math.ceil(math.log2(max(float(importance(rounds).max()), 1.0)))
     limits = [2.0**step for step in range(steps, -1, -1)]

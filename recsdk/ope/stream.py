@@ -55,6 +55,12 @@ class Partial(NamedTuple):
         tally: sums, largest weights, and sums by item.
         default_reward: of a decision of which nothing was heard.
         draws: of each estimator, sums under the bootstrap's multiplicities; none unless asked for.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> log = log_from_frame({"action": [0, 1], "reward": [1.0, 0.0], "propensity": [0.5, 0.5]})
+        >>> list(accumulate([log], np.full((2, 2), 0.5)).layout)
+        ['ips', 'snips']
     """
 
     layout: dict[str, Layout]
@@ -97,6 +103,14 @@ def accumulate(
         EmptyLog: no rows.
         InvalidLog, InvalidProbs, InvalidPropensity, InvalidScores: a row that cannot be used, by its number in the whole log.
         InvalidValue: an argument out of its range.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import finish
+        >>> log = log_from_frame({"action": [0, 1], "reward": [1.0, 0.0], "propensity": [0.5, 0.5]})
+        >>> partial = accumulate([log, log], lambda context: np.full(context.mask.shape, 0.5))
+        >>> finish(partial, force=True).estimates["ips"].value
+        0.5
     """
     require_integer("num_draws", num_draws, at_least=0)
     require_integer("first_row", first_row, at_least=0)
@@ -181,6 +195,13 @@ def merge(a: Partial, b: Partial) -> Partial:
 
     Raises:
         InvalidValue: shards of other estimators, or with another number of draws.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> log = log_from_frame({"action": [0, 1], "reward": [1.0, 0.0], "propensity": [0.5, 0.5]})
+        >>> parts = [accumulate([log], np.full((2, 2), 0.5)) for _ in range(2)]
+        >>> merge(*parts).tally.num_rounds
+        4
     """
     sizes = [{len(draws.draws) for draws in part.draws} for part in (a, b)]
     if a.layout != b.layout or sizes[0] != sizes[1] or a.default_reward != b.default_reward:

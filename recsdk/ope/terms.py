@@ -21,6 +21,10 @@ class Terms(NamedTuple):
     Attributes:
         numerator: f64[T, J].
         denominator: f64[T, J], >= 0. J is 1 for IPS (w rho r, w), SNIPS (w rho r, w rho), DM and DR; 2 for SNDR.
+
+    Example:
+        >>> Terms(np.array([[1.0], [0.0]]), np.ones((2, 1))).numerator.shape
+        (2, 1)
     """
 
     numerator: np.ndarray
@@ -42,7 +46,13 @@ def average(values: np.ndarray, weights: np.ndarray) -> Terms:
 
 
 def add(*parts: Terms) -> Terms:
-    """Returns the terms of the sum of several estimates on the same rounds."""
+    """Returns the terms of the sum of several estimates on the same rounds.
+
+    Example:
+        >>> part = average(np.array([0.0, 1.0]), np.ones(2))
+        >>> value(add(part, part))
+        1.0
+    """
     # Each column lies in one piece, so that NumPy sums it pairwise.
     return Terms(*(np.concatenate([column.T for column in field]).T for field in zip(*parts, strict=True)))
 
@@ -52,6 +62,10 @@ def value(terms: Terms) -> float:
 
     Raises:
         InsufficientOverlap: when a denominator sums to 0.
+
+    Example:
+        >>> value(Terms(np.array([[1.0], [0.0]]), np.array([[2.0], [2.0]])))
+        0.25
     """
     return float(_ratios(terms).sum())
 
@@ -64,6 +78,10 @@ def influence(terms: Terms) -> np.ndarray:
 
     Raises:
         InsufficientOverlap: when a denominator sums to 0.
+
+    Example:
+        >>> float((influence(average(np.array([0.0, 1.0, 1.0, 0.0]), np.ones(4))) ** 2).sum() ** 0.5).__round__(4)
+        0.2887
     """
     residual = terms.numerator - _ratios(terms) * terms.denominator
     count = np.count_nonzero(terms.denominator, axis=0)
@@ -89,6 +107,10 @@ class Estimate(NamedTuple):
         low: lower end of the two-sided interval.
         high: upper end.
         level: nominal coverage of [low, high], in (0, 1).
+
+    Example:
+        >>> Estimate(value=0.123456, stderr=0.01, low=0.1, high=0.14, level=0.95)
+        Estimate(value=0.1235, stderr=0.01, low=0.1, high=0.14, level=0.95)
     """
 
     value: float
@@ -113,6 +135,10 @@ def delta(terms: Terms, *, level: float = 0.95) -> Estimate:
     Raises:
         InsufficientOverlap: when no round has weight.
         InvalidValue: `level` outside (0, 1).
+
+    Example:
+        >>> delta(average(np.array([0.0, 1.0, 1.0, 0.0]), np.ones(4)))
+        Estimate(value=0.5, stderr=0.2887, low=-0.06579, high=1.066, level=0.95)
     """
     check_level(level)
     return normal(value(terms), math.sqrt((influence(terms) ** 2).sum()), level=level)

@@ -32,6 +32,10 @@ class Judgement(NamedTuple):
     Attributes:
         verdict: "trust"; "caution", the estimates may be off by more than their intervals say; "refuse", they mean nothing.
         reasons: why, the gravest first; each says what was found, and after a colon what to do.
+
+    Example:
+        >>> Judgement("caution", ("effective size is 40.0 of 100 rounds: log more",)).verdict
+        'caution'
     """
 
     verdict: Verdict
@@ -39,7 +43,17 @@ class Judgement(NamedTuple):
 
 
 def judge(diagnostics: Diagnostics) -> Judgement:
-    """Says what the diagnostics mean, why, and what to do."""
+    """Says what the diagnostics mean, why, and what to do.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 1.0, 0.0], "propensity": [0.5] * 4})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 4, q_hat=[[0.5, 0.5]] * 4)
+        >>> from recsdk.ope import diagnose
+        >>> judge(diagnose(beside)).verdict
+        'refuse'
+    """
     if reasons := tuple(_refusals(diagnostics)):
         return Judgement("refuse", reasons)
     reasons = tuple(_cautions(diagnostics))

@@ -35,7 +35,18 @@ class Reported(Protocol):
 
 
 def report(evaluation: Reported) -> Group:
-    """Returns estimates, diagnostics and verdict for `rich.print`."""
+    """Returns estimates, diagnostics and verdict for `rich.print`.
+
+    Example:
+        >>> import numpy as np
+        >>> from recsdk.datasets import log_from_frame
+        >>> log = log_from_frame({"action": [0, 1] * 50, "reward": [0.0, 1.0] * 50, "propensity": [0.5] * 100})
+        >>> import rich
+        >>> from recsdk.ope import evaluate
+        >>> found = evaluate(log, np.full((100, 2), 0.5))
+        >>> rich.get_console().measure(report(found)).maximum > 20
+        True
+    """
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
