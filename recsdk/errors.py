@@ -143,6 +143,16 @@ class MissingExtra(PluginError):
     """An optional dependency that is not installed."""
 
 
+def install(extra: str) -> str:
+    """Returns the command that installs an extra, for messages. It is one for a checkout: recsdk is on no index yet.
+
+    Example:
+        >>> install("deep")
+        "pip install '.[deep]' in the folder of recsdk"
+    """
+    return f"pip install '.[{extra}]' in the folder of recsdk"
+
+
 class LedgerError(RecsdkError, OSError):
     """The ledger's folder cannot be used."""
 

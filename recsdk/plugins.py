@@ -23,6 +23,7 @@ from recsdk.errors import (
     PluginLoadError,
     RecsdkError,
     UnknownPlugin,
+    install,
     nearest,
     one_of,
 )
@@ -31,6 +32,7 @@ KINDS = ("policies", "scorers", "encoders", "ledgers")
 """The kinds of plugin; the entry-point group of a kind is `recsdk.` and its name."""
 
 EXTRAS = {"jax": "deep", "flax": "deep", "optax": "deep", "altair": "report", "vl_convert": "report", "polars": "parquet"}
+EXTRAS |= {"scipy": "ope", "sklearn": "ope"}
 """The extra of recsdk that brings each optional module."""
 
 
@@ -308,7 +310,7 @@ def _blaming(plugin: Plugin, moment: str, passing: tuple[type[Exception], ...] =
 def _failure(plugin: Plugin, moment: str, cause: BaseException) -> PluginError:
     module = (cause.name or "").partition(".")[0] if isinstance(cause, ModuleNotFoundError) else ""
     if module in EXTRAS:
-        return MissingExtra(f"The {plugin} needs {module}, which is not installed: pip install 'recsdk[{EXTRAS[module]}]'.")
+        return MissingExtra(f"The {plugin} needs {module}, which is not installed: {install(EXTRAS[module])}.")
     if isinstance(cause, SystemExit):
         return PluginLoadError(f"The {plugin} calls sys.exit({cause.code!r}) when {moment}: uninstall or upgrade it.")
     told = f"The {plugin} raises {type(cause).__name__} when {moment}: {cause}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from recsdk.errors import InvalidRequest, InvalidValue, MissingExtra, nearest
+from recsdk.errors import InvalidRequest, InvalidValue, MissingExtra, install, nearest
 
 
 def plain_rows(field: str, given: Any, *, error: type[InvalidValue] = InvalidRequest) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ def _of_stream(stream: Any) -> Any:
     try:
         import polars
     except ImportError as error:
-        raise MissingExtra("An Arrow stream needs polars: pip install 'recsdk[parquet]'.") from error
+        raise MissingExtra(f"An Arrow stream needs polars: {install('parquet')}.") from error
     return polars.DataFrame(stream).to_dicts()
 
 

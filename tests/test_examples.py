@@ -95,7 +95,7 @@ def test_an_email_beats_none_and_whom_it_suits_hardly_matters():
 
 def test_the_value_of_a_choice_of_headlines_covers_the_truth():
     if importlib.util.find_spec("polars") is None:
-        pytest.skip("polars is not installed: pip install 'recsdk[parquet]'")
+        pytest.skip("polars is not installed: pip install '.[parquet]'")
     text = printed("upworthy", shared("data/upworthy/upworthy_early.parquet"))
     truth, at_random = numbers(r"in truth ([\d.]+)%; a headline at random ([\d.]+)%", text)
     assert truth > at_random
@@ -107,7 +107,7 @@ def test_the_value_of_a_choice_of_headlines_covers_the_truth():
 @pytest.mark.parametrize(("name", "options"), [("hillstrom", ["--path"]), ("upworthy", [])])
 def test_an_example_on_real_data_says_what_is_missing(name, options, tmp_path):
     if name == "upworthy" and importlib.util.find_spec("polars") is None:
-        pytest.skip("polars is not installed: pip install 'recsdk[parquet]'")
+        pytest.skip("polars is not installed: pip install '.[parquet]'")
     done = run_example(name, *options, tmp_path / "absent")
     assert done.returncode == 1
     assert f"There is no {tmp_path / 'absent'}" in done.stderr

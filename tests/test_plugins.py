@@ -233,7 +233,7 @@ def test_a_plugin_that_states_this_interface_loads(site):
 def test_a_missing_optional_dependency_is_answered_with_what_to_install(site, monkeypatch, when):
     monkeypatch.setitem(sys.modules, "flax", None)
     acme(site, when)
-    with pytest.raises(MissingExtra, match=r"needs flax, which is not installed: pip install 'recsdk\[deep\]'"):
+    with pytest.raises(MissingExtra, match=r"needs flax, which is not installed: pip install '\.\[deep\]'"):
         plugins.load("policies", "coin")
 
 

@@ -22,7 +22,7 @@ from recsdk.cli.output import JsonFlag, notes, print_json, results
 from recsdk.errors import InvalidValue
 from recsdk.plugins import EXTRAS, Plugin, listing
 
-AT_ONCE = 2
+AT_ONCE = max(2, os.cpu_count() or 1)
 COLOURS = {"ok": "green", "missing-extra": "yellow", "broken": "red"}
 
 
@@ -77,7 +77,10 @@ def _extras() -> dict[str, list[str]]:
 
 async def _probe_all(plugins: tuple[Plugin, ...], timeout: float) -> list[dict[str, str]]:
     slots = asyncio.Semaphore(AT_ONCE)
-    with Progress(console=notes(), transient=True) as progress:
+    console = notes()
+    if not console.is_terminal:
+        console.print(f"Loading {len(plugins)} plugins, {AT_ONCE} at once, each in a process of its own ...", highlight=False)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Loading plugins", total=len(plugins))
 
         async def probe(plugin: Plugin) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from recsdk.errors import InvalidLog, MissingExtra
+from recsdk.errors import InvalidLog, MissingExtra, install
 
 Pairs = list[tuple[str, Any]]
 
@@ -97,7 +97,7 @@ def import_polars(what: str) -> Any:
     try:
         import polars
     except ImportError as error:
-        raise MissingExtra(f"{what} needs polars: pip install 'recsdk[parquet]'.") from error
+        raise MissingExtra(f"{what} needs polars: {install('parquet')}.") from error
     return polars
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from recsdk.demo.live import NUM_CANDIDATES
 from recsdk.demo.world import CLICK, EXAMINED
-from recsdk.errors import MissingExtra
+from recsdk.errors import MissingExtra, install
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,7 +37,7 @@ def require_plots() -> None:
     """
     missing = [name for name in ("jax", "flax", "optax", "altair", "vl_convert") if importlib.util.find_spec(name) is None]
     if missing:
-        raise MissingExtra(f"recsdk demo needs {', '.join(missing)}: pip install 'recsdk[deep,report]'.")
+        raise MissingExtra(f"recsdk demo needs {', '.join(missing)}: {install('deep,report')}.")
 
 
 Rows = tuple[str, list[str], list[list[str]]]

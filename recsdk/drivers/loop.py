@@ -15,7 +15,7 @@ import numpy as np
 from recsdk import arrays
 from recsdk.base import Array, Policy, Rng
 from recsdk.checks import plain_array, require_integer
-from recsdk.errors import InvalidValue, MissingExtra, one_of
+from recsdk.errors import InvalidValue, MissingExtra, install, one_of
 
 Step = Callable[[Any, Rng, Any], tuple[Any, Any]]
 Engine = Literal["auto", "numpy", "jax"]
@@ -88,7 +88,7 @@ def choose_engine(policy: Policy[Any], engine: Engine) -> Literal["numpy", "jax"
     if engine not in policy.runs_on:
         raise InvalidValue(f"engine must be one of {policy.runs_on} for {policy}, got {engine!r}.")
     if engine == "jax" and not has_jax:
-        raise MissingExtra("engine 'jax' needs JAX: pip install 'recsdk[deep]'.")
+        raise MissingExtra(f"engine 'jax' needs JAX: {install('deep')}.")
     return engine
 
 

@@ -15,7 +15,7 @@ from recsdk.data import take
 from recsdk.encoders._bags import Bags, bags, learn_columns, num_rows
 from recsdk.encoders._batches import Examples
 from recsdk.encoders._tower import Tower, forward, initial
-from recsdk.errors import InvalidRequest, InvalidValue, MissingExtra, nearest
+from recsdk.errors import InvalidRequest, InvalidValue, MissingExtra, install, nearest
 
 SPREAD = 0.25
 SMALLEST_SPREAD = 1e-6  # below it all items score alike, and scaling would blow up rounding errors
@@ -184,7 +184,7 @@ class TwoTower:
         try:
             from recsdk.encoders._train import Settings, train
         except ModuleNotFoundError as error:
-            raise MissingExtra(f"Training two-tower needs {error.name}, which is not installed: pip install 'recsdk[deep]'.") from error
+            raise MissingExtra(f"Training two-tower needs {error.name}, which is not installed: {install('deep')}.") from error
 
         rows, num_items = np.flatnonzero(log.reward > 0), len(log.items.ids)
         users = {name: column[rows] for name, column in log.requests.items()}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recsdk.checks import ROUNDING
 from recsdk.ope.calibration import log_fortune, z_score
 from recsdk.ope.checked import Rounds
 from recsdk.ope.items import MASS, NUM_TAKEN, OFFERED, ItemSums, all_items
@@ -199,8 +200,8 @@ def _effective_rewards(found: Tally, total: Moments, default_reward: float) -> f
 def _off_one(total: Moments, column: int) -> tuple[float, float]:
     mean, stderr = ratio(total, (column,), (WEIGHT,))
     error = mean - 1
-    # At a target equal to the logger both are rounding errors, and their ratio is noise.
-    return mean, 0.0 if abs(error) <= 1e-9 else error / stderr if stderr else math.copysign(math.inf, error)
+    # At a target equal to the logger both are rounding errors, also of printed propensities as .333333, and their ratio is noise.
+    return mean, 0.0 if abs(error) <= ROUNDING else error / stderr if stderr else math.copysign(math.inf, error)
 
 
 def _drift(found: Tally, column: int) -> float:

@@ -12,7 +12,7 @@ from recsdk import explore
 from recsdk.base import Array, Context, Interaction, Policy, Rng
 from recsdk.checks import check_log, require_integer, require_number
 from recsdk.drivers import loop
-from recsdk.errors import InvalidContext, InvalidValue, MissingExtra
+from recsdk.errors import InvalidContext, InvalidValue, MissingExtra, install
 from recsdk.ope.checked import Rounds, logged_rounds, rounds
 from recsdk.ope.terms import Terms, average
 
@@ -188,7 +188,7 @@ def learn_softmax(
     try:
         from recsdk.ope._poem import Tables, minimum
     except ImportError as error:
-        raise MissingExtra("learn_softmax needs JAX and Optax: pip install 'recsdk[deep]'.") from error
+        raise MissingExtra(f"learn_softmax needs JAX and Optax: {install('deep')}.") from error
     require_number("penalty", penalty, at_least=0)
     require_number("ridge", ridge, above=0)
     require_integer("num_steps", num_steps, at_least=1)

@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from recsdk.checks import integer, number
-from recsdk.errors import InvalidValue, MissingExtra
+from recsdk.errors import InvalidValue, MissingExtra, install
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """From features f64[N, D] to expected rewards f64[N]."""
@@ -160,7 +160,7 @@ class MLP:
         try:
             from recsdk.ope._mlp import train
         except ImportError as error:
-            raise MissingExtra("MLP needs JAX and Optax: pip install 'recsdk[deep]'.") from error
+            raise MissingExtra(f"MLP needs JAX and Optax: {install('deep')}.") from error
         centre, scale = features.mean(0), features.std(0)
         standard = np.where(scale > 0, scale, 1.0)
         middle = float(weight @ reward / weight.sum())
@@ -174,4 +174,4 @@ def _need_sklearn() -> None:
     try:
         import sklearn  # noqa: F401  (whether it is there)
     except ImportError as error:
-        raise MissingExtra("Logistic and Boosting need scikit-learn: pip install 'recsdk[ope]'.") from error
+        raise MissingExtra(f"Logistic and Boosting need scikit-learn: {install('ope')}.") from error

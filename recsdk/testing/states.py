@@ -16,7 +16,7 @@ from recsdk import arrays
 from recsdk import states as codec
 from recsdk.base import Array, Interaction, Policy
 from recsdk.drivers.jitted import Jitted
-from recsdk.errors import InvalidValue, LedgerCorrupt
+from recsdk.errors import InvalidValue, LedgerCorrupt, install
 from recsdk.testing import inputs
 
 TOLERANCE = 1e-9
@@ -40,7 +40,7 @@ def needs_jax(policy: Policy[Any]) -> None:
     try:
         import jax  # noqa: F401
     except ImportError:
-        raise unittest.SkipTest("JAX is not installed: pip install 'recsdk[deep]'") from None
+        raise unittest.SkipTest(f"JAX is not installed: {install('deep')}") from None
 
 
 def rebuilt(config: Any) -> Any:

@@ -278,7 +278,7 @@ def test_a_page_is_written_where_it_is_asked_for(path, tmp_path, capsys):
 def test_a_page_without_the_extra_is_refused_before_any_work(path, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert run("evaluate", "nowhere.jsonl", "--target", "new", "--html", tmp_path / "page.html") == 2
-    assert "pip install 'recsdk[report]'" in capsys.readouterr().err
+    assert "pip install '.[report]'" in capsys.readouterr().err
 
 
 def rows(size=400, chance=0.5):

@@ -147,7 +147,7 @@ def test_another_format_is_refused(tmp_path):
 def test_parquet_without_polars_says_what_to_install(tmp_path, monkeypatch):
     path = write(tmp_path, ROUNDS, "parquet")
     monkeypatch.setitem(sys.modules, "polars", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'recsdk\[parquet\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install '\.\[parquet\]'"):
         datasets.read_log(path)
 
 

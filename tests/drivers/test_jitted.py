@@ -244,7 +244,7 @@ def test_a_policy_that_does_not_run_on_jax_is_refused():
 
 def test_without_jax_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'recsdk\[deep\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install '\.\[deep\]'"):
         Jitted(policy=SgdLinear())
 
 

@@ -180,7 +180,7 @@ def test_a_policy_runs_where_it_says_it_does(played):
 @pytest.mark.parametrize(("policy", "engine"), [(LinUCB(), "jax"), (JaxOnly(), "auto")])
 def test_without_jax_what_needs_it_says_so(played, policy, engine, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"pip install 'recsdk\[deep\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install '\.\[deep\]'"):
         replay(policy, played.log, engine=engine)
 
 

@@ -225,7 +225,7 @@ def test_a_training_that_is_never_finite_is_refused(monkeypatch):
 def test_without_jax_training_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "recsdk.encoders._train", None)
     monkeypatch.setitem(sys.modules, "jax", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'recsdk\[deep\]'"):
+    with pytest.raises(MissingExtra, match=r"pip install '\.\[deep\]'"):
         SMALL.fit(TINY)
 
 

@@ -320,3 +320,9 @@ def test_drift_is_the_difference_of_the_halves_in_standard_errors():
     first, second = log.reward[:2048], log.reward[2048:]
     z = (second.mean() - first.mean()) / math.hypot(first.std() / math.sqrt(2048), second.std() / math.sqrt(2048))
     assert ope.diagnose(ope.rounds(log, target)).reward_drift_z == pytest.approx(z, rel=1e-3)
+
+
+def test_propensities_of_seven_decimals_are_not_called_wrong():
+    rng = np.random.default_rng(0)
+    log = log_of(rng.integers(3, size=600), rng.random(600), np.full(600, 0.3333333), num_candidates=3)
+    assert ope.diagnose(ope.rounds(log, np.full((600, 3), 1 / 3))).mean_weight_z == 0

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.errors import InvalidLog, InvalidReward, InvalidValue, MissingExtra
+from recsdk.errors import InvalidLog, InvalidReward, InvalidValue, MissingExtra, install
 from recsdk.ope.checked import Rounds
 from recsdk.ope.terms import Estimate, check_level
 from recsdk.ope.weighting import importance
@@ -236,5 +236,5 @@ def _special() -> Any:
     try:
         from scipy import special
     except ImportError as error:
-        raise MissingExtra("clopper_pearson and empirical_likelihood need SciPy: pip install 'recsdk[ope]'.") from error
+        raise MissingExtra(f"clopper_pearson and empirical_likelihood need SciPy: {install('ope')}.") from error
     return special

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, NamedTuple
 
-from recsdk.errors import MissingExtra
+from recsdk.errors import MissingExtra, install
 from recsdk.ope.answers import Answers
 from recsdk.ope.intervals.asked import name_of
 from recsdk.ope.options import LOGGER
@@ -50,7 +50,7 @@ def require_charts() -> None:
     """
     missing = [name for name in ("altair", "vl_convert") if importlib.util.find_spec(name) is None]
     if missing:
-        raise MissingExtra(f"The page of an evaluation needs {', '.join(missing)}: pip install 'recsdk[report]'.")
+        raise MissingExtra(f"The page of an evaluation needs {', '.join(missing)}: {install('report')}.")
 
 
 def page(found: Answers, *, title: str = "Evaluation") -> str:
