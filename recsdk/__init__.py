@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a tes
     from recsdk.base import Online as Online
     from recsdk.base import Policy as Policy
     from recsdk.base import Request as Request
+    from recsdk.base import Retriever as Retriever
     from recsdk.base import Rng as Rng
     from recsdk.base import Scorer as Scorer
     from recsdk.base import Scores as Scores
@@ -81,7 +82,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "base": "Composite Context Decision Encoder Events Explained Forgettable Interaction Items Mergeable Native Online Policy "
-    "Request Rng Scorer Scores decide decide_slate learn",
+    "Request Retriever Rng Scorer Scores decide decide_slate learn",
     "drivers.executors": "Executor InProcess Processes",
     "drivers.jitted": "Jitted",
     "drivers.loop": "JaxRandom",

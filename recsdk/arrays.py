@@ -141,3 +141,19 @@ def on_jax() -> Iterator[Any]:
         if not config.jax_threefry_partitionable:
             settings.enter_context(jax.threefry_partitionable(True))
         yield jax
+
+
+def largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Returns i64[count], where the largest values are, largest first; of equal ones the earlier first. Sorts no more than these.
+
+    Example:
+        >>> largest(np.array([1.0, 3.0, 2.0, 3.0]), 3).tolist()
+        [1, 3, 2]
+    """
+    places = np.arange(len(values))[:count]
+    if 0 < count < len(values):
+        least = np.partition(values, len(values) - count)[len(values) - count]
+        above = np.flatnonzero(values > least)
+        places = np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]])
+    largest: np.ndarray = places[np.lexsort((places, -values[places]))]
+    return largest

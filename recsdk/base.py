@@ -224,6 +224,34 @@ class Encoder(Protocol[S]):
         """Returns f32[N, dim]."""
 
 
+class Retriever(Protocol[S]):
+    """An index of the catalogue's vectors: it finds the candidates of a request.
+
+    Attributes:
+        uses_vectors: false where it needs no encoder.
+
+    Example:
+        >>> from recsdk.retrievers.exact import Exact
+        >>> retriever: Retriever = Exact()
+        >>> state = retriever.build(np.eye(3, dtype=np.float32))
+        >>> user, allowed = np.array([1, 3, 2], np.float32), np.ones(3, bool)
+        >>> retriever.search(state, np.random.default_rng(0), user, allowed, 2).tolist()
+        [1, 2]
+    """
+
+    @property
+    def uses_vectors(self) -> bool: ...
+
+    def build(self, vectors: Array) -> S:
+        """Returns an index of f32[N, dim]; row number `slot` is that item's for good."""
+
+    def add(self, state: S, slot: Array, vectors: Array) -> S:
+        """Returns an index of the table f32[N, dim] as it is now: its rows `slot` i64[M] are new or changed. Consumes `state`."""
+
+    def search(self, state: S, rng: Rng, user: Array, allowed: Array, size: int) -> Array:
+        """Returns i64[<= size], slots of `allowed` bool[N], each once, the best for the vector `user` f32[dim] first."""
+
+
 @runtime_checkable
 class Mergeable(Protocol[S]):
     """States that add up: `merge(fold(a), fold(b))` is `fold(a + b)`, and `weigh(state, 2)` is `merge(state, state)`."""

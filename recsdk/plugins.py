@@ -1,4 +1,4 @@
-"""Finds policies, scorers, encoders and ledgers by name, among the entry points of every installed distribution.
+"""Finds policies, scorers, encoders, retrievers and ledgers by name, among the entry points of every installed distribution.
 
 Listing imports nothing. A plugin that is broken, clashing or made for another interface spoils only its own use.
 """
@@ -28,7 +28,7 @@ from recsdk.errors import (
     one_of,
 )
 
-KINDS = ("policies", "scorers", "encoders", "ledgers")
+KINDS = ("policies", "scorers", "encoders", "retrievers", "ledgers")
 """The kinds of plugin; the entry-point group of a kind is `recsdk.` and its name."""
 
 EXTRAS = {"jax": "deep", "flax": "deep", "optax": "deep", "altair": "report", "vl_convert": "report", "polars": "parquet"}
@@ -227,7 +227,7 @@ def contract(kind: str) -> list[str]:
     from recsdk import base, ledger
 
     protocols: dict[str, Any] = {
-        "policies": base.Policy, "scorers": base.Scorer, "encoders": base.Encoder, "ledgers": ledger.Store,
+        "policies": base.Policy, "scorers": base.Scorer, "encoders": base.Encoder, "retrievers": base.Retriever, "ledgers": ledger.Store,
     }  # fmt: skip
     protocol = protocols[kind]
     return [name for name in (*inspect.get_annotations(protocol), *vars(protocol)) if not name.startswith("_")]

@@ -100,6 +100,8 @@ MAY_IMPORT = {
 """
 
 ALLOWED = {
+    ("recsdk.live.catalogue", "recsdk.retrievers.exact"): "the default with an encoder",
+    ("recsdk.live.catalogue", "recsdk.retrievers.sampled"): "the default without an encoder",
     ("recsdk.live.log", "recsdk.policies.wrappers"): "a folder's policy is read with its floor",
     ("recsdk.live.recommender", "recsdk.policies.wrappers"): "the floor is on by default",
     ("recsdk.plugins", "recsdk.scorers.function"): "a plain function named in an entry point is wrapped as a scorer",

@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.base import Items, Request
+from recsdk.arrays import largest
+from recsdk.base import Items, Request, Retriever, Rng
 from recsdk.data import column_kind, concatenate_items, items_from_rows, take
-from recsdk.errors import DuplicateCandidates, EmptyCandidates, InvalidScores, UnknownItem, nearest
+from recsdk.errors import DuplicateCandidates, EmptyCandidates, InvalidAnswer, InvalidScores, UnknownItem, nearest
 from recsdk.live.guard import frozen, frozen_items, only_reading
+from recsdk.retrievers.exact import Exact
+from recsdk.retrievers.sampled import Sampled
 
 Rule = Callable[[Request, Items], np.ndarray]
 """A business rule: `(request, items) -> bool[N]`, true where an item may be shown."""
@@ -23,11 +26,13 @@ class Contents(NamedTuple):
         items: N items.
         vectors: f32[N, dim].
         active: bool[N].
+        changed: i64[M], slots that are new, or hold another item or vector than before.
     """
 
     items: Items
     vectors: np.ndarray
     active: np.ndarray
+    changed: np.ndarray
 
 
 class Catalogue:
@@ -37,12 +42,15 @@ class Catalogue:
         items: all items there ever were.
         vectors: f32[N, dim], their embeddings.
         active: bool[N], whether an item can be shown.
+        retriever: finds the candidates of a request.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, retriever: Retriever[Any] | None = None) -> None:
         self.items: Items = items_from_rows([])
         self.vectors = np.zeros((0, dim), np.float32)
         self.active = np.zeros(0, bool)
+        self.retriever: Retriever[Any] = retriever or (Exact() if dim else Sampled())
+        self._index = self.retriever.build(self.vectors)
         self._slots: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -92,6 +100,7 @@ class Catalogue:
             _with_values(take(joined, order)),
             np.concatenate([self.vectors[kept], vectors])[order],
             np.concatenate([self.active[kept], active])[order],
+            items.slot,
         )
 
     def hold(self, contents: Contents) -> None:
@@ -99,6 +108,10 @@ class Catalogue:
         fresh = contents.items.ids[len(self.items.ids) :].tolist()
         self._slots.update(zip(fresh, range(len(self.items.ids), len(contents.items.ids)), strict=True))
         self.items, self.vectors, self.active = frozen_items(contents.items), frozen(contents.vectors), frozen(contents.active)
+        if len(contents.changed) < len(self.active):
+            self._index = self.retriever.add(self._index, contents.changed, self.vectors)
+        else:
+            self._index = self.retriever.build(self.vectors)
 
     def slots(self, ids: Iterable[str]) -> np.ndarray:
         """Returns i64[N], the slots of active items.
@@ -127,34 +140,10 @@ class Catalogue:
             raise DuplicateCandidates(f"candidates must name an item once, got {twice!r} twice.")
         return self.slots(ids)
 
-    def top(
-        self, user: np.ndarray, request: Request, num_candidates: int, num_new: int, *, seen: Iterable[str] = (), rules: Sequence[Rule] = ()
-    ) -> np.ndarray:
-        """Finds the candidates of a request: the items nearest to the user, and the newest ones besides.
-
-        Exact: every active item is scored by its inner product with the user.
-
-        Args:
-            user: f32[dim].
-            request: what the rules look at.
-            num_candidates: how many at most.
-            num_new: how many of these places are for the newest items, so that one without any feedback is not shut out.
-            seen: items not to show again; unknown ones are no error, since items go.
-            rules: business rules, all of which an item must pass.
-
-        Returns:
-            i64[K], slots, best first.
-
-        Raises:
-            EmptyCandidates: when no item passes.
-            InvalidScores: when a rule does not answer bool[N].
-        """
-        slots = self._allowed(request, seen, rules)
-        return self._candidates(slots, self.vectors[slots] @ user, num_candidates, num_new)
-
-    def sample(
+    def found(
         self,
-        rng: np.random.Generator,
+        rng: Rng,
+        user: np.ndarray,
         request: Request,
         num_candidates: int,
         num_new: int,
@@ -164,32 +153,45 @@ class Catalogue:
         num_scored: int = 0,
         score: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> np.ndarray:
-        """Finds the candidates of a request where no encoder says which items are near to the user.
+        """Finds the candidates of a request: those of the retriever, and the newest ones besides.
 
         Args:
-            rng: draws the order of items whose scores are equal, so that every item gets its chance.
+            rng: for retrievers that draw.
+            user: f32[dim].
             request: what the rules look at.
             num_candidates: how many at most.
-            num_new: how many of these places are for the newest items.
-            seen: items not to show again.
-            rules: business rules.
-            num_scored: how many items are scored at most; of more, so many are drawn.
-            score: `slots i64[M] -> f64[M]`, how promising items are; None for a random choice. It is not asked where all can be candidates.
+            num_new: how many of these places are for the newest items, so that one without any feedback is not shut out.
+            seen: items not to show again; unknown ones are no error, since items go.
+            rules: business rules, all of which an item must pass.
+            num_scored: where `score` is given, how many items the retriever finds for it, at least `num_candidates`.
+            score: `slots i64[M] -> f64[M]`, how promising items are; the most promising of what the retriever found are taken. None takes
+                the retriever's first. It is not asked where all can be candidates.
 
         Returns:
-            i64[K], slots.
+            i64[K], slots, those of the retriever first.
 
         Raises:
-            EmptyCandidates, InvalidScores: as `top`.
+            EmptyCandidates: when no item passes.
+            InvalidScores: when a rule does not answer bool[N].
+            InvalidAnswer: when the retriever answers other slots than it may.
         """
-        slots = self._allowed(request, seen, rules)
-        order = rng.random(len(slots))
-        if score is None or len(slots) <= num_candidates:
-            return self._candidates(slots, order, num_candidates, num_new)
-        drawn = slots[_largest(order, min(num_scored, len(slots)))]
-        best = drawn[_largest(score(drawn), num_candidates - num_new)]
-        rest = np.setdiff1d(slots, best)
-        return np.concatenate([best, rest[_largest(self.items.added[rest], num_new)]])
+        allowed = self._allowed(request, seen, rules)
+        num_allowed = int(allowed.sum())
+        size = num_candidates - num_new if num_allowed > num_candidates else num_allowed
+        if score is None or num_allowed <= num_candidates:
+            best = self._retrieved(rng, user, allowed, size)
+        else:
+            drawn = self._retrieved(rng, user, allowed, min(max(num_scored, num_candidates), num_allowed))
+            best = drawn[largest(score(drawn), size)]
+        allowed[best] = False
+        rest = np.flatnonzero(allowed)
+        newest = largest(self.items.added[rest], min(num_new, len(rest)))
+        return np.concatenate([best, rest[newest]])
+
+    def _retrieved(self, rng: Rng, user: np.ndarray, allowed: np.ndarray, size: int) -> np.ndarray:
+        with only_reading(self.retriever):
+            answer = self.retriever.search(self._index, rng, user, frozen(allowed), size)
+        return _slots(self.retriever, answer, allowed, size)
 
     def _allowed(self, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
         allowed = self.active.copy()
@@ -198,16 +200,20 @@ class Catalogue:
             with only_reading(rule):
                 answer = rule(request, self.items)
             allowed &= _passed(rule, answer, len(allowed))
-        slots = np.flatnonzero(allowed)
-        if len(slots) == 0:
+        if not allowed.any():
             raise EmptyCandidates(f"No item of the {len(self)} in the catalogue is unseen and allowed by the rules.")
-        return slots
+        return allowed
 
-    def _candidates(self, slots: np.ndarray, scores: np.ndarray, num_candidates: int, num_new: int) -> np.ndarray:
-        best = _largest(scores, num_candidates - num_new if len(slots) > num_candidates else len(slots))
-        rest = np.delete(slots, best)
-        newest = _largest(self.items.added[rest], min(num_new, len(rest)))
-        return np.concatenate([slots[best], rest[newest]])
+
+def _slots(retriever: Any, answer: Any, allowed: np.ndarray, size: int) -> np.ndarray:
+    wanted = f"{retriever!r} must answer at most {size} different slots of allowed items, i64[<= {size}]"
+    slots = np.asarray(answer)
+    if slots.ndim != 1 or slots.dtype.kind not in "iu" or len(slots) > size:
+        raise InvalidAnswer(f"{wanted}, got {slots.dtype}{list(slots.shape)}.")
+    inside = (slots >= 0) & (slots < len(allowed))
+    if not inside.all() or not allowed[slots].all() or len(np.unique(slots)) < len(slots):
+        raise InvalidAnswer(f"{wanted}, got {slots.tolist()!r:.200}.")
+    return slots.astype(np.int64)
 
 
 def _passed(rule: Rule, answer: Any, num_items: int) -> np.ndarray:
@@ -228,14 +234,3 @@ def _with_values(items: Items) -> Items:
 
 def _has_values(column: np.ndarray) -> bool:
     return not np.isnan(column).all() if column.dtype == np.float64 else column_kind(column) is not None
-
-
-def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    """Returns i64[count], where the largest values are, largest first; of equal ones the earlier first. Sorts no more than these."""
-    places = np.arange(len(values))[:count]
-    if 0 < count < len(values):
-        least = np.partition(values, len(values) - count)[len(values) - count]
-        above = np.flatnonzero(values > least)
-        places = np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]])
-    largest: np.ndarray = places[np.lexsort((places, -values[places]))]
-    return largest

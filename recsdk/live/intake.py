@@ -80,6 +80,29 @@ def rules(given: Any) -> tuple[Any, ...]:
     return found
 
 
+def retriever(given: Any, dim: int) -> Any:
+    """Returns a retriever that can do with vectors of width `dim`.
+
+    Raises:
+        InvalidValue: one that needs vectors where there is no encoder. Otherwise see `part`.
+    """
+    found = part("retrievers", given)
+    if found.uses_vectors and not dim:
+        raise InvalidValue(f"retriever must do without vectors where there is no encoder, got {found!r}: give an encoder, or 'sampled'.")
+    return found
+
+
+def observer(given: Any) -> Any:
+    """Returns an observer, or None.
+
+    Raises:
+        InvalidValue: what cannot be called.
+    """
+    if given is not None and not callable(given):
+        raise InvalidValue(f"observer must be a function of one record, such as recsdk.live.observe.LogObserver(), got {given!r}.")
+    return given
+
+
 def folder(given: Any) -> Path:
     """Returns the path of a folder.
 

@@ -17,7 +17,7 @@ from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
-from recsdk.base import Context, Encoder, Events, Items, Policy, Request, Scorer, decide_slate
+from recsdk.base import Context, Encoder, Events, Items, Policy, Request, Retriever, Scorer, decide_slate
 from recsdk.checks import require_integer, require_number
 from recsdk.data import concatenate_items, items_from_stored, rows_from_items, take
 from recsdk.errors import (
@@ -47,6 +47,7 @@ from recsdk.live.identity import identity
 from recsdk.live.learner import Learner
 from recsdk.live.made import digest
 from recsdk.live.notices import Notices
+from recsdk.live.observe import LOGGER, Decided, Notice, Observer, Recovered, Rewarded, Snapshotted
 from recsdk.policies.wrappers import WithFloor
 
 DRAW_SCHEME = "blake2b-philox-1"
@@ -60,6 +61,7 @@ class _Options(NamedTuple):
     logs_all: bool
     snapshot_every: int
     clock: Callable[[], float]
+    observer: Observer | None
 
 
 P = ParamSpec("P")
@@ -131,6 +133,7 @@ class Recommender:
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._open = True
+        self.num_observer_errors = 0
 
     @classmethod
     def open(
@@ -145,6 +148,7 @@ class Recommender:
         unknown_items: Literal["refuse", "skip"] = "refuse",
         reward_range: tuple[float, float] | None = None,
         rules: Sequence[Rule] = (),
+        retriever: str | Retriever[Any] | None = None,
         num_candidates: int = 100,
         num_new: int | None = None,
         num_scored: int = 1_000,
@@ -153,6 +157,7 @@ class Recommender:
         snapshot_every: int = 10_000,
         ledger: Any = "sqlite",
         clock: Callable[[], float] = time.time,
+        observer: Observer | None = None,
     ) -> Recommender:
         """Opens a recommender in a folder: makes it, or recovers it exactly where it stopped.
 
@@ -171,7 +176,9 @@ class Recommender:
             reward_range: the least and the largest reward, such as (0, 1); a reward outside of it is refused, since one outlier can spoil
                 what a policy has learned. It is kept in the folder; None takes the folder's, which at first has none.
             rules: business rules, `(request, items) -> bool[N]`.
-            num_candidates: how many candidates the catalogue offers to the policy: the items nearest to the user or, without an encoder,
+            retriever: finds the candidates in the catalogue, by name or as a config; None for "exact" with an encoder, which takes those
+                nearest to the user, and "sampled" without.
+            num_candidates: how many candidates the catalogue offers to the policy: the items nearest to the user or, of sampled ones,
                 those that the policy gives most probability; of equal ones, a random choice, so that every item gets its chance.
             num_new: how many of them are the newest items; None for a tenth.
             num_scored: without an encoder, how many items are scored at most to find the candidates. If there are more, so many are drawn
@@ -183,6 +190,7 @@ class Recommender:
             snapshot_every: rewards between snapshots; recovery folds at most so many.
             ledger: by name or as a config.
             clock: seconds since the epoch.
+            observer: a function that is told of every decision, reward, snapshot and recovery, see `recsdk.live.observe`.
 
         Raises:
             PluginError, UnknownPlugin: a part that cannot be had.
@@ -207,11 +215,13 @@ class Recommender:
         one_of("log_features", log_features, ("shown", "all"))
         chosen = intake.policy(policy)
         evidence = Evidence(None if encoder is None else intake.part("encoders", encoder), intake.scorers(scorers))
+        finding = None if retriever is None else intake.retriever(retriever, evidence.dim)
         logs_all = log_features == "all" or chosen.learns_from == "all"
-        options = _Options(intake.rules(rules), num_candidates, num_new, num_scored, logs_all, snapshot_every, intake.clock(clock))
+        sizes = (num_candidates, num_new, num_scored)
+        options = _Options(intake.rules(rules), *sizes, logs_all, snapshot_every, intake.clock(clock), intake.observer(observer))
         store = intake.part("ledgers", ledger).open(path)
         wrapped = WithFloor(policy=chosen, floor=floor) if floor else chosen
-        self = cls(store, Learner(wrapped, evidence, Catalogue(evidence.dim), store), options)
+        self = cls(store, Learner(wrapped, evidence, Catalogue(evidence.dim, finding), store), options)
         try:
             self._start(items, history, unknown_items, allowed)
         except BaseException:
@@ -254,6 +264,7 @@ class Recommender:
         Warns:
             IgnoredInput: once, request features that no part reads or that change nothing, or candidates without usable scores.
         """
+        began = time.perf_counter()
         require_integer("size", size, at_least=1)
         one_of("at_most", at_most, (False, True))
         self._notices.warn(stacklevel=4)
@@ -290,6 +301,7 @@ class Recommender:
         record = self._decide(decision_id, asked_now.time, shown, slots, phi, payload)._replace(user=key)
         self._ledger.add_decision(record)
         self._notices.observe(features)
+        self._tell(Decided(decision_id, key, len(slots), shown, time.perf_counter() - began))
         return self._slate(record)
 
     def _repeated(self, known: DecisionRecord, asked: Mapping[str, Any]) -> Slate:
@@ -308,11 +320,7 @@ class Recommender:
         """Returns i64[K], the slots of the candidates, and f64[K, D], their phi."""
         user = self._evidence.user(request)
         if candidates is None:
-            options = self._options
-            if self._evidence.dim:
-                slots = self.catalogue.top(user, request, options.num_candidates, options.num_new, seen=seen, rules=options.rules)
-            else:
-                slots = self._sampled(self._rng(decision_id, b"candidates"), request, seen)
+            slots = self._found(self._rng(decision_id, b"candidates"), user, request, seen)
         else:
             slots = self.catalogue.chosen(candidates)
         items, vectors = take(self.catalogue.items, slots), self.catalogue.vectors[slots]
@@ -328,23 +336,23 @@ class Recommender:
         self._notices.compare(self._evidence, request, items, vectors, phi)
         return slots, phi
 
-    def _sampled(self, rng: np.random.Generator, request: Request, seen: Sequence[str]) -> np.ndarray:
-        """Returns the slots of the candidates that the policy itself finds most promising; of equal ones, a random choice."""
+    def _found(self, rng: np.random.Generator, user: np.ndarray, request: Request, seen: Sequence[str]) -> np.ndarray:
+        """Returns the slots of the candidates: the nearest to the user or, of sampled items, those the policy finds most promising."""
         options = self._options
 
         def score(slots: np.ndarray) -> np.ndarray:
             try:
-                phi = self._evidence.phi(np.zeros(0, np.float32), request, take(self.catalogue.items, slots), self.catalogue.vectors[slots])
+                phi = self._evidence.phi(user, request, take(self.catalogue.items, slots), self.catalogue.vectors[slots])
             except InvalidScores:  # of some item; what is drawn then is looked at one by one
                 return rng.random(len(slots))
             with only_reading(self.policy):
                 return np.asarray(self.policy.probs(self._learner.state, rng, Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
 
+        if self.catalogue.retriever.uses_vectors:
+            return self.catalogue.found(rng, user, request, options.num_candidates, options.num_new, seen=seen, rules=options.rules)
         self._notices.outgrown(len(self.catalogue), options.num_scored)
         sizes = (options.num_candidates, options.num_new)
-        return self.catalogue.sample(
-            rng, request, *sizes, seen=seen, rules=options.rules, num_scored=max(options.num_scored, options.num_candidates), score=score
-        )
+        return self.catalogue.found(rng, user, request, *sizes, seen=seen, rules=options.rules, num_scored=options.num_scored, score=score)
 
     def _leave_out(self, ids: np.ndarray, error: InvalidScores) -> None:
         self.num_left_out += len(ids)
@@ -446,7 +454,9 @@ class Recommender:
     @_locked
     def snapshot(self) -> None:
         """Writes what has been learned, atomically, so that recovery folds only what comes after."""
+        began = time.perf_counter()
         self._learner.snapshot()
+        self._tell(Snapshotted(self.num_learned, time.perf_counter() - began))
 
     @_locked
     def audit(self) -> bool:
@@ -501,7 +511,7 @@ class Recommender:
                 "draw": DRAW_SCHEME,
             }
         )
-        self._learner.recover()
+        self._recover()
         self._settle_reward_range(reward_range)
         if found is not None and len(given.ids):
             self.add_items(given)
@@ -604,14 +614,29 @@ class Recommender:
             raise
         if self._learner.num_learned // self._options.snapshot_every > learned // self._options.snapshot_every:
             self.snapshot()
+        self._tell(Rewarded(record.decision_id, len(fresh), sum(reward.value for reward in fresh)))
         return bool(fresh)
 
     def _recover_or_release(self) -> None:
         try:
-            self._learner.recover()
+            self._recover()
         except BaseException:
             self._release()
             raise
+
+    def _recover(self) -> None:
+        began = time.perf_counter()
+        self._learner.recover()
+        self._tell(Recovered(self.num_learned, time.perf_counter() - began))
+
+    def _tell(self, notice: Notice) -> None:
+        if self._options.observer is None:
+            return
+        try:
+            self._options.observer(notice)
+        except Exception:  # who looks on must not stop the loop
+            self.num_observer_errors += 1
+            LOGGER.exception("The observer %r failed at %r.", self._options.observer, notice)
 
     def _is_new(self, reward: RewardRecord) -> bool:
         same = self._ledger.reward(reward.reward_id)

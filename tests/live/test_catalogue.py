@@ -13,6 +13,10 @@ from recsdk.live.catalogue import Catalogue
 NOBODY = Request({}, 0.0)
 
 
+def top(catalogue, *arguments, **options):
+    return catalogue.found(np.random.default_rng(0), *arguments, **options)
+
+
 def added(catalogue, rows, vectors=None, *, active=True):
     items = catalogue.place(items_from_rows(rows))
     vectors = (
@@ -47,7 +51,7 @@ def test_an_empty_catalogue_has_nothing_to_show():
     assert len(catalogue) == 0
     assert "a" not in catalogue
     with pytest.raises(EmptyCandidates, match="No item of the 0"):
-        catalogue.top(np.zeros(2, np.float32), NOBODY, 5, 1)
+        top(catalogue, np.zeros(2, np.float32), NOBODY, 5, 1)
     with pytest.raises(UnknownItem, match="No item 'a' is in the catalogue of 0"):
         catalogue.slots(["a"])
 
@@ -55,18 +59,18 @@ def test_an_empty_catalogue_has_nothing_to_show():
 def test_the_candidates_are_the_nearest_and_beside_them_the_newest():
     catalogue = line(10, times=[9, 1, 8, 0, 0, 0, 0, 0, 0, 0])
     user = np.ones(1, np.float32)
-    assert ids(catalogue, catalogue.top(user, NOBODY, 4, 0)) == ["i9", "i8", "i7", "i6"]
-    assert ids(catalogue, catalogue.top(user, NOBODY, 4, 2)) == ["i9", "i8", "i0", "i2"]
-    assert ids(catalogue, catalogue.top(user, NOBODY, 10, 2)) == [f"i{k}" for k in range(9, -1, -1)]
-    assert ids(catalogue, catalogue.top(-user, NOBODY, 3, 1)) == ["i0", "i1", "i2"]
+    assert ids(catalogue, top(catalogue, user, NOBODY, 4, 0)) == ["i9", "i8", "i7", "i6"]
+    assert ids(catalogue, top(catalogue, user, NOBODY, 4, 2)) == ["i9", "i8", "i0", "i2"]
+    assert ids(catalogue, top(catalogue, user, NOBODY, 10, 2)) == [f"i{k}" for k in range(9, -1, -1)]
+    assert ids(catalogue, top(catalogue, -user, NOBODY, 3, 1)) == ["i0", "i1", "i2"]
 
 
 def test_of_items_that_are_equally_near_or_new_the_earlier_are_candidates():
     catalogue = added(Catalogue(1), [{"id": f"i{k}"} for k in range(1000)], [[k % 2] for k in range(1000)])
     user = np.ones(1, np.float32)
-    assert catalogue.top(user, NOBODY, 5, 2).tolist() == [1, 3, 5, 0, 2]
-    assert catalogue.top(0 * user, NOBODY, 5, 2).tolist() == [0, 1, 2, 3, 4]
-    assert catalogue.top(user, NOBODY, 502, 0).tolist() == [*range(1, 1000, 2), 0, 2]
+    assert top(catalogue, user, NOBODY, 5, 2).tolist() == [1, 3, 5, 0, 2]
+    assert top(catalogue, 0 * user, NOBODY, 5, 2).tolist() == [0, 1, 2, 3, 4]
+    assert top(catalogue, user, NOBODY, 502, 0).tolist() == [*range(1, 1000, 2), 0, 2]
 
 
 def test_seen_removed_and_forbidden_items_are_no_candidates():
@@ -76,16 +80,16 @@ def test_seen_removed_and_forbidden_items_are_no_candidates():
         return items.features["n"] % 2 == 0
 
     user = np.ones(1, np.float32)
-    assert ids(catalogue, catalogue.top(user, NOBODY, 9, 0, seen=["i4", "nobody"])) == ["i3", "i2", "i1", "i0"]
-    assert ids(catalogue, catalogue.top(user, NOBODY, 9, 0, seen=["i4"], rules=[even])) == ["i2", "i0"]
+    assert ids(catalogue, top(catalogue, user, NOBODY, 9, 0, seen=["i4", "nobody"])) == ["i3", "i2", "i1", "i0"]
+    assert ids(catalogue, top(catalogue, user, NOBODY, 9, 0, seen=["i4"], rules=[even])) == ["i2", "i0"]
     with pytest.raises(EmptyCandidates):
-        catalogue.top(user, NOBODY, 9, 0, rules=[even, lambda request, items: ~even(request, items)])
+        top(catalogue, user, NOBODY, 9, 0, rules=[even, lambda request, items: ~even(request, items)])
 
 
 @pytest.mark.parametrize("answer", [np.ones(5, bool), np.ones(6), [1] * 6, None, [[True], [True, False]]], ids=repr)
 def test_a_rule_must_answer_a_bool_for_every_item(answer):
     with pytest.raises(InvalidScores, match=r"must answer bool\[6\]"):
-        line(6).top(np.ones(1, np.float32), NOBODY, 9, 0, rules=[lambda request, items: answer])
+        top(line(6), np.ones(1, np.float32), NOBODY, 9, 0, rules=[lambda request, items: answer])
 
 
 def test_named_candidates_come_in_the_order_of_the_application():

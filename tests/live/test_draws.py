@@ -111,4 +111,4 @@ def test_a_catalogue_that_is_not_scored_as_a_whole_is_said_once(tmp_path):
 
 def test_with_an_encoder_or_few_items_no_policy_is_asked_for_the_candidates(tmp_path):
     with small_recommender(tmp_path, num_candidates=12) as shop:
-        shop.catalogue.sample(np.random.default_rng(0), None, 12, 1, num_scored=5, score=pytest.fail)
+        shop.catalogue.found(np.random.default_rng(0), np.zeros(0), None, 12, 1, num_scored=5, score=pytest.fail)

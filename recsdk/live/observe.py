@@ -1,0 +1,141 @@
+"""Observers: functions that are told what the live loop has done.
+
+`Recommender.open(observer=...)` takes any function of one argument. It is called after the fact, with the records below, while the
+recommender's lock is held: keep it short. What it raises is caught, logged, and counted in `Recommender.num_observer_errors`;
+the loop goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import attrs
+
+LOGGER = logging.getLogger("recsdk")
+
+
+class Decided(NamedTuple):
+    """A decision that is in the ledger.
+
+    Attributes:
+        decision_id: its name.
+        user: the user's key, or None.
+        num_candidates: K, from which it was chosen.
+        size: L, how many items are shown.
+        seconds: how long it took.
+
+    Example:
+        >>> Decided("d1", "ann", num_candidates=100, size=5, seconds=0.001).size
+        5
+    """
+
+    decision_id: str
+    user: str | None
+    num_candidates: int
+    size: int
+    seconds: float
+
+
+class Rewarded(NamedTuple):
+    """Rewards of a decision that are in the ledger and learned, or were there before.
+
+    Attributes:
+        decision_id: whose rewards.
+        num_new: rewards that are new; 0 when all had been taken before.
+        total: sum of the new ones.
+
+    Example:
+        >>> Rewarded("d1", num_new=2, total=1.0).total
+        1.0
+    """
+
+    decision_id: str
+    num_new: int
+    total: float
+
+
+class Snapshotted(NamedTuple):
+    """A snapshot that is in the ledger.
+
+    Attributes:
+        num_learned: rewards that its state has been folded over.
+        seconds: how long it took.
+
+    Example:
+        >>> Snapshotted(num_learned=10_000, seconds=0.01).num_learned
+        10000
+    """
+
+    num_learned: int
+    seconds: float
+
+
+class Recovered(NamedTuple):
+    """A state that was made from the ledger: at opening, and after a failure.
+
+    Attributes:
+        num_learned: rewards that it has been folded over.
+        seconds: how long it took.
+
+    Example:
+        >>> Recovered(num_learned=10_000, seconds=0.5).seconds
+        0.5
+    """
+
+    num_learned: int
+    seconds: float
+
+
+Notice = Decided | Rewarded | Snapshotted | Recovered
+Observer = Callable[[Notice], Any]
+"""What `Recommender.open(observer=...)` takes."""
+
+
+@attrs.frozen(kw_only=True)
+class LogObserver:
+    """Writes every record to a logger: snapshots and recoveries at the level "info", the others at "debug".
+
+    Attributes:
+        logger: name of the logger.
+
+    Example:
+        >>> LogObserver()(Recovered(num_learned=3, seconds=0.5))  # "recovered: num_learned=3, seconds=0.5"
+    """
+
+    logger: str = "recsdk"
+
+    def __call__(self, notice: Notice) -> None:
+        """Writes one record."""
+        level = logging.INFO if isinstance(notice, (Snapshotted, Recovered)) else logging.DEBUG
+        fields = ", ".join(f"{name}={value!r}" for name, value in notice._asdict().items())
+        logging.getLogger(self.logger).log(level, "%s: %s", type(notice).__name__.lower(), fields)
+
+
+class CountObserver:
+    """Counts records by kind, and sums up their rewards and seconds; for tests, and to be read by a monitor.
+
+    Attributes:
+        counts: records of each kind.
+        sums: of `seconds` of each kind, and of `total` and `num_new` of rewards.
+
+    Example:
+        >>> observer = CountObserver()
+        >>> observer(Decided("d1", None, num_candidates=3, size=1, seconds=0.5))
+        >>> observer.counts["decided"], observer.sums["decided.seconds"]
+        (1, 0.5)
+    """
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.sums: Counter[str] = Counter()
+
+    def __call__(self, notice: Notice) -> None:
+        """Counts one record."""
+        kind = type(notice).__name__.lower()
+        self.counts[kind] += 1
+        for name, value in notice._asdict().items():
+            if name in ("seconds", "total", "num_new"):
+                self.sums[f"{kind}.{name}"] += value

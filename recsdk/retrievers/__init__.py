@@ -1,0 +1,1 @@
+"""Retrievers: which items of a catalogue are candidates for a request."""
