@@ -34,39 +34,61 @@ R = TypeVar("R")
 
 
 def read_items(path: str | Path) -> Items:
-    """Reads a catalogue.
+    r"""Reads a catalogue.
 
     Raises:
         InvalidLog, InvalidRequest, DuplicateCandidates: naming the line.
         MissingExtra: a Parquet file without polars.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("items.jsonl").write_text('{"id": "tea", "price": 4}\n{"id": "coffee", "price": 5}\n')
+        >>> read_items("items.jsonl").features["price"]
+        array([4., 5.])
     """
     return _naming_lines(Path(path), items_from_rows)
 
 
 def read_events(path: str | Path, items: Items) -> Events:
-    """Reads what happened to `items`, sorted by time; the reward is 1 where a row has none.
+    r"""Reads what happened to `items`, sorted by time; the reward is 1 where a row has none.
 
     Raises:
         InvalidLog, InvalidRequest, InvalidReward, UnknownItem: naming the line.
         MissingExtra: a Parquet file without polars.
+
+    Example:
+        >>> from pathlib import Path
+        >>> _ = Path("items.jsonl").write_text('{"id": "tea"}\n{"id": "coffee"}\n')
+        >>> _ = Path("events.jsonl").write_text('{"item": "coffee", "time": 10, "user_id": "ann"}\n')
+        >>> events = read_events("events.jsonl", read_items("items.jsonl"))
+        >>> events.item, events.reward
+        (array([1]), array([1.]))
     """
     return _naming_lines(Path(path), lambda rows: events_from_rows(items, rows))
 
 
 def read_log(path: str | Path) -> Interaction:
-    """Reads logged bandit feedback. Rows may differ in their number of candidates: the shorter are padded.
+    r"""Reads logged bandit feedback. Rows may differ in their number of candidates: the shorter are padded.
 
     Raises:
         EmptyLog: no rows.
         InvalidLog, InvalidContext, InvalidReward, InvalidPropensity, InvalidValue: naming the line.
         MissingExtra: a Parquet file without polars.
+
+    Example:
+        >>> from pathlib import Path
+        >>> row = '{"features": [[1.0], [0.5]], "action": 1, "reward": 1.0, "propensity": 0.5}\n'
+        >>> _ = Path("log.jsonl").write_text(row)
+        >>> log = read_log("log.jsonl")
+        >>> log.context.features.shape, log.reward
+        ((1, 2, 1), array([1.]))
     """
     path = Path(path)
     return _stacked(list(_interactions(path)))
 
 
 def read_log_chunks(path: str | Path, *, num_rows: int = 100_000, num_candidates: int | None = None) -> Iterator[Interaction]:
-    """Reads a log that memory does not hold, part by part, for `recsdk.ope.accumulate`.
+    r"""Reads a log that memory does not hold, part by part, for `recsdk.ope.accumulate`.
 
     A Parquet file is read column-wise here, as `log_from_frame` reads a table: much faster, it may lack `features`, and other columns are
     left alone. Chunks are padded to their own largest number of candidates.
@@ -80,6 +102,13 @@ def read_log_chunks(path: str | Path, *, num_rows: int = 100_000, num_candidates
         EmptyLog: no rows.
         InvalidLog, InvalidContext, InvalidReward, InvalidPropensity, InvalidValue: naming the line, or the row within a chunk.
         MissingExtra: a Parquet file without polars.
+
+    Example:
+        >>> from pathlib import Path
+        >>> row = '{"features": [[1.0], [0.5]], "action": 1, "reward": 1.0, "propensity": 0.5}\n'
+        >>> _ = Path("log.jsonl").write_text(3 * row)
+        >>> [len(chunk.reward) for chunk in read_log_chunks("log.jsonl", num_rows=2)]
+        [2, 1]
     """
     require_integer("num_rows", num_rows, at_least=1)
     path = Path(path)

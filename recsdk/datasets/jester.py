@@ -14,7 +14,7 @@ LARGEST_NUMBER = 1_000_000
 
 
 def read_jester(path: str | Path, *, num_jokes: int = 40) -> np.ndarray:
-    """Reads the ratings of the users who rated all of the most-rated jokes.
+    r"""Reads the ratings of the users who rated all of the most-rated jokes.
 
     Args:
         path: a CSV file, plain or gzipped, with the header `user,joke,rating`; users and jokes are numbered from 0.
@@ -27,6 +27,12 @@ def read_jester(path: str | Path, *, num_jokes: int = 40) -> np.ndarray:
         EmptyLog: no ratings.
         InvalidLog: a line that is not three numbers, or a joke that one user rates twice.
         InvalidValue: more jokes than there are.
+
+    Example:
+        >>> _ = Path("jester.csv").write_text("user,joke,rating\n0,0,5\n0,1,-2\n1,0,3\n1,1,9\n")
+        >>> read_jester("jester.csv", num_jokes=2)
+        array([[ 5., -2.],
+               [ 3.,  9.]])
 
     References:
         Goldberg, Roeder, Gupta and Perkins, "Eigentaste: a constant time collaborative filtering algorithm", Information

@@ -36,6 +36,12 @@ class OpenBandit(NamedTuple):
     Attributes:
         log: one interaction for each shown item, oldest first; the reward is 1 for a click, else 0.
         position: i64[T], where in the list of three the item stood: 0 left, 1 centre, 2 right. The propensity is given it.
+
+    Example:
+        >>> from recsdk.datasets import load_open_bandit
+        >>> log, position = load_open_bandit("random", num_hashed=0)
+        >>> int(log.reward.sum()), position[:5]
+        (38, array([2, 2, 2, 1, 1]))
     """
 
     log: Interaction
@@ -105,6 +111,12 @@ def bernoulli_ts_probs(position: np.ndarray) -> np.ndarray:
 
     Args:
         position: i64[T], from 0 to 2.
+
+    Example:
+        >>> from recsdk.datasets import bernoulli_ts_probs
+        >>> probs = bernoulli_ts_probs(np.array([0, 1, 2]))
+        >>> probs.shape, probs.sum(axis=1).round(6)
+        ((3, 80), array([1., 1., 1.]))
     """
     with resources.files("recsdk.datasets").joinpath("_data/open_bandit.npz").open("rb") as file, np.load(file) as stored:
         probs: np.ndarray = stored["target"][:, position].T

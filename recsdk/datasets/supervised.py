@@ -12,7 +12,7 @@ from recsdk.errors import EmptyLog, InvalidLog
 
 
 def read_pmlb(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a set in the encoding of the Penn Machine Learning Benchmarks: numbers, tab-separated, labels in the column `target`.
+    r"""Reads a set in the encoding of the Penn Machine Learning Benchmarks: numbers, tab-separated, labels in the column `target`.
 
     Args:
         path: `<name>.tsv` or `<name>.tsv.gz`.
@@ -22,6 +22,13 @@ def read_pmlb(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
 
     Raises:
         EmptyLog, InvalidLog: no rows, no labels, or a cell that is not a finite number.
+
+    Example:
+        >>> _ = Path("set.tsv").write_text("x\ty\ttarget\n1\t2\t7\n3\t4\t9\n")
+        >>> features, labels = read_pmlb("set.tsv")
+        >>> features, labels
+        (array([[1., 2.],
+               [3., 4.]]), array([0, 1]))
     """
     path = Path(path)
     lines = text_lines(path)
