@@ -8,6 +8,7 @@ from recsdk.testing.candidates import check_distribution, check_extremes, check_
 from recsdk.testing.costs import check_memory, check_speed
 from recsdk.testing.declarations import check_declaration
 from recsdk.testing.engines import check_batch, check_engines, check_settings, check_strictness
+from recsdk.testing.explaining import check_scores
 from recsdk.testing.folding import (
     check_chosen,
     check_commutes,
@@ -49,6 +50,7 @@ POLICY_CHECKS: tuple[Callable[..., None], ...] = (
     check_commutes,
     check_merge,
     check_forget,
+    check_scores,
     check_engines,
     check_batch,
     check_strictness,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
-from recsdk import LinUCB, Uniform, WithFloor, explore
+from recsdk import LinUCB, Scores, Uniform, WithFloor, explore
 
 FLOORED = WithFloor(policy=LinUCB(), floor=0.2)
 
@@ -577,6 +577,31 @@ class IsSlowAtManyCandidates(Sound):
         return self.policy.probs(state, rng, context)
 
 
+# scores
+
+
+@attrs.frozen(kw_only=True)
+class Explains(Sound):
+    """As sound as `Sound`, and says what it expects."""
+
+    def scores(self, state, context):
+        return self.policy.scores(state, context)
+
+
+@attrs.frozen(kw_only=True)
+class PromisesLess(Explains):
+    def scores(self, state, context):
+        mean, bonus = super().scores(state, context)
+        return Scores(mean + bonus, -bonus)
+
+
+@attrs.frozen(kw_only=True)
+class ComparesWithTheFirst(Explains):
+    def scores(self, state, context):
+        mean, bonus = super().scores(state, context)
+        return Scores(mean - mean[0], bonus)
+
+
 SOUND = (Sound(), Sums(), Differences(), OnBoth())
 
 ALONE = {
@@ -597,6 +622,7 @@ ALONE = {
     "snapshot": (CountsInAByte(),),
     "merge": (AddsThePriorTwice(), TakesTheLarger(), WeighsHalf()),
     "forget": (SubtractsTheMomentsOnly(), ForgetsWithoutWeight()),
+    "scores": (PromisesLess(), ComparesWithTheFirst()),
     "engines": (LearnsOtherwiseOnJax(),),
     "batch": (AnswersOtherwiseOnJax(),),
     "strictness": (ReliesOnPromotion(), ReliesOnRankPromotion()),
