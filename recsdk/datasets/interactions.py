@@ -16,13 +16,13 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from recsdk.base import Context, Events, Interaction, Items
 from recsdk.checks import check_context, check_interaction, given_chances, require_integer
-from recsdk.data import events_from_rows, items_from_rows
+from recsdk.data import Unit, events_from_rows, items_from_rows
 from recsdk.datasets.files import json_object, parquet, text_lines
 from recsdk.datasets.frames import log_from_frame
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError, nearest
@@ -49,12 +49,21 @@ def read_items(path: str | Path) -> Items:
     return _naming_lines(Path(path), items_from_rows)
 
 
-def read_events(path: str | Path, items: Items) -> Events:
+def read_events(path: str | Path, items: Items, *, time_unit: Unit = "s", unknown_items: Literal["refuse", "skip"] = "refuse") -> Events:
     r"""Reads what happened to `items`, sorted by time; the reward is 1 where a row has none.
+
+    Args:
+        path: the file.
+        items: the catalogue.
+        time_unit: of "time": "s", "ms", "us" or "ns" since the epoch.
+        unknown_items: "skip" leaves out events whose item is not in `items`, and warns with their number.
 
     Raises:
         InvalidLog, InvalidRequest, InvalidReward, UnknownItem: naming the line.
         MissingExtra: a Parquet file without polars.
+
+    Warns:
+        IgnoredInput: events were left out.
 
     Example:
         >>> from pathlib import Path
@@ -64,7 +73,7 @@ def read_events(path: str | Path, items: Items) -> Events:
         >>> events.item, events.reward
         (array([1]), array([1.]))
     """
-    return _naming_lines(Path(path), lambda rows: events_from_rows(items, rows))
+    return _naming_lines(Path(path), lambda rows: events_from_rows(items, rows, time_unit=time_unit, unknown_items=unknown_items))
 
 
 def read_log(path: str | Path) -> Interaction:

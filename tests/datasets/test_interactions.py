@@ -11,6 +11,7 @@ from recsdk.checks import check_log
 from recsdk.errors import (
     DuplicateCandidates,
     EmptyLog,
+    IgnoredInput,
     InvalidContext,
     InvalidLog,
     InvalidPropensity,
@@ -155,3 +156,17 @@ def test_what_was_read_is_float64_and_int64(tmp_path):
     log = datasets.read_log(write(tmp_path, [{"features": [[1, 2]], "action": 0, "reward": 1, "propensity": 1}]))
     assert {column.dtype for column in (log.context.features, log.reward, log.propensity, log.weight)} == {np.dtype(np.float64)}
     assert {column.dtype for column in (log.action, log.context.item)} == {np.dtype(np.int64)}
+
+
+def test_events_of_unknown_items_are_skipped_and_said_by_choice_and_times_have_a_unit(tmp_path):
+    items = datasets.read_items(write(tmp_path, ITEMS))
+    path = write(tmp_path, [{"item": "a", "time": 2000}, {"item": "gone", "time": 1000}])
+    with pytest.warns(IgnoredInput, match="1"):
+        events = datasets.read_events(path, items, time_unit="ms", unknown_items="skip")
+    assert (events.item.tolist(), events.time.tolist()) == ([0], [2.0])
+
+
+def test_a_missing_column_is_told_as_missing(tmp_path):
+    items = datasets.read_items(write(tmp_path, ITEMS))
+    with pytest.raises(InvalidLog, match=r"the row has only \['itemid', 'time'\]. Did you mean 'itemid'"):
+        datasets.read_events(write(tmp_path, [{"itemid": "a", "time": 1}]), items)
