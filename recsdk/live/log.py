@@ -23,6 +23,7 @@ from recsdk.ledger.stores import store
 from recsdk.live import intake, layout, made
 from recsdk.live.identity import differences
 from recsdk.live.learner import interaction
+from recsdk.live.rewards import num_settled
 from recsdk.policies.wrappers import WithFloor
 
 
@@ -113,7 +114,8 @@ def _chunks(folder: str | Path, position: int, default_reward: float | None, num
         require_number("default_reward", default_reward)
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
         rewards = {reward.decision_id: reward.value for reward in stored.rewards() if reward.position == position}
-        records = (record for record in stored.decisions() if len(record.action) > position)
+        settled = itertools.islice(stored.decisions(), num_settled(stored))
+        records = (record for record in settled if len(record.action) > position)
         wanted = (record for record in records if default_reward is not None or record.decision_id in rewards)
         chunk = list(itertools.islice(wanted, num_rows))
         if not chunk:
@@ -143,7 +145,8 @@ def count_decisions(folder: str | Path, *, position: int = 0, ledger: Any = None
     """
     require_integer("position", position, at_least=0)
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
-        return sum(len(record.action) > position for record in stored.decisions())
+        settled = itertools.islice(stored.decisions(), num_settled(stored))
+        return sum(len(record.action) > position for record in settled)
 
 
 def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float = 0.05, ledger: Any = None) -> Learned:

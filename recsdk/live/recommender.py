@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -11,7 +12,7 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
@@ -38,7 +39,7 @@ from recsdk.errors import (
     nearest,
     one_of,
 )
-from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord
+from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord
 from recsdk.live import intake, made
 from recsdk.live.catalogue import Catalogue, Contents, Rule
 from recsdk.live.evidence import Evidence
@@ -48,6 +49,7 @@ from recsdk.live.learner import Learner
 from recsdk.live.made import digest
 from recsdk.live.notices import Notices
 from recsdk.live.observe import LOGGER, Decided, Notice, Observer, Recovered, Rewarded, Snapshotted
+from recsdk.live.rewards import FEEDBACK, Feedback, Receipt, Settlement, stored_feedback
 from recsdk.policies.wrappers import WithFloor
 
 DRAW_SCHEME = "blake2b-philox-1"
@@ -130,6 +132,7 @@ class Recommender:
         self.num_left_out = 0
         self._left_out: set[str] = set()
         self._reward_range: tuple[float, float] | None = None
+        self._settlement: Settlement | None = None
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._open = True
@@ -147,6 +150,7 @@ class Recommender:
         history: Events | Iterable[Mapping[str, Any]] = (),
         unknown_items: Literal["refuse", "skip"] = "refuse",
         reward_range: tuple[float, float] | None = None,
+        feedback: Feedback | None = None,
         rules: Sequence[Rule] = (),
         retriever: str | Retriever[Any] | None = None,
         num_candidates: int = 100,
@@ -175,6 +179,9 @@ class Recommender:
             unknown_items: "skip" leaves out events of `history` about items that are not in `items`, and warns with their number.
             reward_range: the least and the largest reward, such as (0, 1); a reward outside of it is refused, since one outlier can spoil
                 what a policy has learned. It is kept in the folder; None takes the folder's, which at first has none.
+            feedback: how signals, such as clicks and purchases, become rewards when the window of a decision closes; see `signal`. None
+                for an application that gives each reward itself, by `reward`. It is kept in the folder as `reward_range` is, with which it
+                does not go: it has a `cap`.
             rules: business rules, `(request, items) -> bool[N]`.
             retriever: finds the candidates in the catalogue, by name or as a config; None for "exact" with an encoder, which takes those
                 nearest to the user, and "sampled" without.
@@ -199,7 +206,7 @@ class Recommender:
             InvalidValue: an argument out of its range, an item or an event that cannot be read.
 
         Warns:
-            ChangedSetting: another `reward_range` than before, which holds from now on.
+            ChangedSetting: another `reward_range` or `feedback` than before, which holds from now on.
             IgnoredInput: a `history` that nothing is fitted to, since the models were fitted to another one; or events that were skipped.
             Untrained: an encoder that is given no `history` when the folder is made.
         """
@@ -224,6 +231,7 @@ class Recommender:
         self = cls(store, Learner(wrapped, evidence, Catalogue(evidence.dim, finding), store), options)
         try:
             self._start(items, history, unknown_items, allowed)
+            self._take_feedback(feedback)
         except BaseException:
             self._release()
             raise
@@ -291,6 +299,7 @@ class Recommender:
         payload = intake.canonical(asked)
         features = Features(plain)
         asked_now = Request(features, self._now())
+        self._settle(asked_now.time)
         try:
             slots, phi = self._candidates(decision_id, asked_now, named, hidden)
         except EmptyCandidates:
@@ -300,6 +309,8 @@ class Recommender:
         shown = min(int(size), len(slots)) if at_most else int(size)
         record = self._decide(decision_id, asked_now.time, shown, slots, phi, payload)._replace(user=key)
         self._ledger.add_decision(record)
+        if self._settlement is not None:
+            self._settlement.opened(record)
         self._notices.observe(features)
         self._tell(Decided(decision_id, key, len(slots), shown, time.perf_counter() - began))
         return self._slate(record)
@@ -398,6 +409,7 @@ class Recommender:
             InvalidReward: not a finite number, outside of the folder's `reward_range`, or refused by the policy.
             RewardConflict: a `reward_id` used before for something else, or a second reward for one shown item.
         """
+        self._refuse_with_feedback()
         intake.reward(value, self._reward_range)
         record = self._known(decision_id)
         position = 0 if item is None and len(record.action) == 1 else self._position(record, item)
@@ -418,6 +430,7 @@ class Recommender:
         Raises:
             UnknownDecision, UnknownItem, InvalidReward, RewardConflict: as `reward`.
         """
+        self._refuse_with_feedback()
         if not isinstance(values, Mapping):
             raise InvalidReward(f"values must be a mapping of rewards by item id, got {values!r:.200}.")
         for value in (*values.values(), others):
@@ -426,6 +439,95 @@ class Recommender:
         by_position = {self._position(record, item): value for item, value in values.items()}
         rewards = [(position, by_position.get(position, others), None) for position in range(len(record.action))]
         return self._take(record, rewards)
+
+    @_locked
+    def signal(
+        self,
+        name: str,
+        *,
+        decision_id: str | None = None,
+        user: str | int | None = None,
+        item: str | None = None,
+        value: float = 1.0,
+        signal_id: str | None = None,
+    ) -> Receipt:
+        """Takes something that happened to a shown item; it is durable when this returns, and learned when the window closes.
+
+        The recommender must have a `feedback`. What came too late, or twice, or fits no decision, is told and not an error, since the
+        caller can do nothing about it.
+
+        Args:
+            name: which kind of signal, one of the names of `Feedback.signals`.
+            decision_id: the decision that it is about, or
+            user: whose newest decision it is about, of those that showed `item` and are open. Give one of the two.
+            item: which of the shown items; may be left out with a `decision_id` that showed one.
+            value: what it is worth before the weight of its name.
+            signal_id: a name for this signal, so that a repeated call counts once; by default one per decision, item and name.
+
+        Raises:
+            InvalidValue: no feedback; an unknown name; `decision_id` and `user` at once, or neither.
+            InvalidReward: a value that is not a finite number, or whose worth is beyond 1e15.
+            UnknownItem: the decision did not show this item.
+            RewardConflict: a `signal_id` used before for something else.
+
+        Example:
+            >>> feedback = Feedback(window=600, signals={"click": 1, "purchase": 5})
+            >>> with Recommender.open("shop", items=[{"id": "apple"}], feedback=feedback) as shop:
+            ...     shown = shop.recommend({"user_id": "ann"})
+            ...     shop.signal("click", decision_id=shown.decision_id)
+            <Receipt.TAKEN: 'taken'>
+        """
+        settlement = self._settlement
+        if settlement is None:
+            raise InvalidValue("signal needs a recommender with a feedback: open it with feedback=recsdk.Feedback(window=...).")
+        settlement.feedback.worth(name, value)
+        if (decision_id is None) == (user is None):
+            raise InvalidValue(f"signal must have a decision_id or a user, and not both, got {decision_id!r} and {user!r}.")
+        now = self._now()
+        self._settle(now)
+        if user is not None:
+            record = self._shown_to(intake.user(user, {}), item, now)
+        else:
+            record = self._ledger.decision(str(decision_id)) if intake.is_name(decision_id) else None
+        if record is None:
+            return Receipt.UNKNOWN
+        position = 0 if item is None and len(record.action) == 1 else self._position(record, item)
+        given_id = f"{record.decision_id}/{position}/{name}" if signal_id is None else intake.name("signal_id", signal_id)
+        return settlement.take(SignalRecord(given_id, record.decision_id, position, name, float(value) + 0.0, now), record)
+
+    def _shown_to(self, user: Any, item: Any, now: float) -> DecisionRecord | None:
+        """Returns the newest decision of a user that is open and showed an item."""
+        assert self._settlement is not None  # noqa: S101 -- `signal` has refused
+        for record in self._ledger.decisions_of(user):
+            if now > record.time + self._settlement.feedback.window:
+                return None
+            if item in self._slate(record).ids:
+                return record
+        return None
+
+    @_locked
+    def settle(self) -> int:
+        """Closes every window that has ended, and learns; `recommend` and `signal` do so too, so only an idle shop needs it.
+
+        Returns:
+            How many rewards were learned.
+        """
+        learned = self._learner.num_learned
+        self._settle(self._now())
+        return self._learner.num_learned - learned
+
+    def _settle(self, now: float) -> None:
+        if self._settlement is not None and self._settlement.is_due(now):
+            with self._learning():
+                settled = list(self._settlement.settle(now))
+                for decision, reward in settled:
+                    self._learner.learn(decision, reward)
+            for decision, reward in settled:
+                self._tell(Rewarded(decision.decision_id, 1, reward.value))
+
+    def _refuse_with_feedback(self) -> None:
+        if self._settlement is not None:
+            raise InvalidValue("This folder has a feedback, which makes the rewards: tell what happened by `signal`.")
 
     @_locked
     def add_items(self, rows: Items | Iterable[Mapping[str, Any]]) -> None:
@@ -567,6 +669,21 @@ class Recommender:
                 warnings.warn(f"{text}; what was learned before stays.", ChangedSetting, stacklevel=4)
             self._ledger.put("reward_range", json.dumps(given).encode())
 
+    def _take_feedback(self, given: Feedback | None) -> None:
+        """Takes the folder's feedback, or keeps another in its place."""
+        kept = stored_feedback(self._ledger)
+        feedback = given or kept
+        if feedback is None:
+            return
+        if self._reward_range is not None:
+            raise InvalidValue(f"reward_range goes with rewards, not with a feedback, which has a cap: got {self._reward_range}.")
+        if feedback != kept:
+            if kept is not None:
+                text = f"feedback was {kept} in this folder, and is {feedback} from now on, also for the decisions that are open"
+                warnings.warn(f"{text}.", ChangedSetting, stacklevel=3)
+            self._ledger.put(FEEDBACK, feedback.dumps())
+        self._settlement = Settlement(feedback, self._ledger)
+
     def _placed(self, items: Items) -> Items:
         """Returns items in their slots, as they will be when they are read back from the ledger."""
         return self.catalogue.place(items_from_stored(json.loads(intake.canonical(rows_from_items(items)))))
@@ -578,7 +695,8 @@ class Recommender:
         return contents
 
     def _now(self) -> float:
-        return intake.seconds(self._options.clock())
+        seconds = intake.seconds(self._options.clock())
+        return seconds if self._settlement is None else self._settlement.now(seconds)
 
     def _known(self, decision_id: str) -> DecisionRecord:
         record = self._ledger.decision(decision_id) if intake.is_name(decision_id) else None
@@ -601,21 +719,29 @@ class Recommender:
             reward = RewardRecord(name, record.decision_id, position, float(value) + 0.0, now)  # a ledger need not tell -0.0 from 0.0
             if self._is_new(reward):
                 fresh.append(reward)
+        with self._learning():
+            for reward in fresh:
+                self._ledger.add_reward(reward)
+                self._learner.learn(record, reward)
+        self._tell(Rewarded(record.decision_id, len(fresh), sum(reward.value for reward in fresh)))
+        return bool(fresh)
+
+    @contextlib.contextmanager
+    def _learning(self) -> Iterator[None]:
+        """Writes and learns all or nothing, and then a snapshot when one is due."""
         learned = self._learner.num_learned
         try:
             with self._ledger.transaction():
-                for reward in fresh:
-                    self._ledger.add_reward(reward)
-                    self._learner.learn(record, reward)
+                yield
         except BaseException as error:
             # A policy that refuses the first reward has changed nothing. After anything else the state may have run ahead of the ledger.
             if not (isinstance(error, RecsdkError) and self._learner.num_learned == learned):
                 self._recover_or_release()
+            if self._settlement is not None and self._open:
+                self._settlement = Settlement(self._settlement.feedback, self._ledger)
             raise
         if self._learner.num_learned // self._options.snapshot_every > learned // self._options.snapshot_every:
             self.snapshot()
-        self._tell(Rewarded(record.decision_id, len(fresh), sum(reward.value for reward in fresh)))
-        return bool(fresh)
 
     def _recover_or_release(self) -> None:
         try:

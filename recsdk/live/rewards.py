@@ -15,9 +15,13 @@ from typing import Any, Literal
 
 import attrs
 
-from recsdk.checks import number, require_number
-from recsdk.errors import InvalidValue, RewardConflict, one_of
+from recsdk.checks import check_reward, number, require_number
+from recsdk.errors import InvalidReward, InvalidValue, RewardConflict, one_of
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord, SignalRecord
+from recsdk.live.intake import LARGEST_REWARD
+
+FEEDBACK = "feedback"
+"""Where the ledger keeps the feedback."""
 
 SETTLED = "settled"
 """Where the ledger keeps how many decisions are settled, and until when."""
@@ -102,10 +106,27 @@ class Feedback:
         one_of("signal", name, tuple(weights))
         return weights[name]
 
+    def worth(self, name: str, value: float) -> float:
+        """Returns what a signal is worth: its value times the weight of its name.
+
+        Raises:
+            InvalidValue: a name that is not among `signals`.
+            InvalidReward: a value that is not a finite number, or whose worth is beyond 1e15.
+        """
+        check_reward(value)
+        worth = self.weight(name) * value
+        if not abs(worth) <= LARGEST_REWARD:
+            raise InvalidReward(f"value must be worth at most {LARGEST_REWARD:g} after its weight {self.weight(name)}, got {value!r}.")
+        return worth
+
+    def dumps(self) -> bytes:
+        """Returns the settings as JSON."""
+        return json.dumps(attrs.asdict(self) | {"signals": dict(self.signals)}).encode()
+
     def value(self, signals: Iterable[SignalRecord]) -> float:
         """Returns the reward that at least one signal of one item makes, whatever their order."""
         ordered = sorted(signals, key=lambda signal: (signal.time, signal.signal_id))
-        reward = AGGREGATIONS[self.aggregation]([self.weight(signal.name) * signal.value for signal in ordered])
+        reward = AGGREGATIONS[self.aggregation]([self.worth(signal.name, signal.value) for signal in ordered])
         return reward if self.cap is None else max(-self.cap, min(self.cap, reward))
 
     def outcomes(self, decision: DecisionRecord, signals: Iterable[SignalRecord]) -> list[RewardRecord]:
@@ -132,6 +153,19 @@ AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
     "max": max,
     "min": min,
 }
+
+
+def stored_feedback(ledger: Ledger) -> Feedback | None:
+    """Returns the feedback that a ledger keeps."""
+    stored = ledger.get(FEEDBACK)
+    return None if stored is None else Feedback(**json.loads(stored))
+
+
+def num_settled(ledger: Ledger) -> int | None:
+    """Returns how many decisions, from the first on, have all their rewards; None where no feedback says so."""
+    if ledger.get(FEEDBACK) is None:
+        return None
+    return int(json.loads(ledger.get(SETTLED) or '{"num_decisions": 0}')["num_decisions"])
 
 
 class Settlement:
@@ -165,10 +199,8 @@ class Settlement:
         """Puts a signal into the ledger, unless it is there or late.
 
         Raises:
-            InvalidValue: a name that the feedback does not know.
             RewardConflict: a `signal_id` used before for something else.
         """
-        self.feedback.weight(signal.name)
         before = self._ledger.signal(signal.signal_id)
         if before is not None:
             if before._replace(time=signal.time) != signal:
