@@ -49,6 +49,8 @@ if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a tes
     from recsdk.live.log import read_ledger as read_ledger
     from recsdk.live.log import read_policy as read_policy
     from recsdk.live.recommender import Recommender as Recommender
+    from recsdk.live.rewards import Feedback as Feedback
+    from recsdk.live.rewards import Receipt as Receipt
     from recsdk.policies.bag import Bag as Bag
     from recsdk.policies.conservative import Conservative as Conservative
     from recsdk.policies.drift import Discounted as Discounted
@@ -93,6 +95,7 @@ _PUBLIC = {
     "errors": "RecsdkError",
     "live.log": "read_ledger read_policy",
     "live.recommender": "Recommender",
+    "live.rewards": "Feedback Receipt",
     "policies.bag": "Bag",
     "policies.conservative": "Conservative",
     "policies.drift": "Discounted Windowed",

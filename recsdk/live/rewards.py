@@ -37,6 +37,10 @@ class Receipt(enum.StrEnum):
         DUPLICATE: a signal with its id had been taken before; nothing has changed.
         LATE: the window has closed; nothing has changed.
         UNKNOWN: no decision fits it; nothing has changed.
+
+    Example:
+        >>> Receipt("late") is Receipt.LATE, Receipt.LATE == "late"
+        (True, True)
     """
 
     TAKEN = "taken"

@@ -247,3 +247,16 @@ def test_a_wrong_signal_is_refused_and_changes_nothing(tmp_path, clock, wrong, e
         with pytest.raises(error, match=message):
             shop.signal(**{"name": "click", "decision_id": "d", **wrong})
         assert [signal.signal_id for signal in shop._ledger.signals_of("d")] == ["used"]
+
+
+def test_a_window_that_ends_now_is_open_also_while_another_closes(tmp_path, clock):
+    clock.now = 1_700_000_000.0
+    with shop_at(tmp_path, clock) as shop:
+        shop.recommend({}, decision_id="d")
+        clock.now += 10
+        shop.recommend({}, decision_id="e")
+        clock.now += 60
+        assert shop.signal("click", decision_id="e") is Receipt.TAKEN
+        clock.now += 1
+        shop.settle()
+        assert rewards(shop) == {("d", 0): 0.0, ("e", 0): 1.0}
