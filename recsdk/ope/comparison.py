@@ -20,6 +20,12 @@ class Compared(NamedTuple):
         difference: its value less the baseline's; the intervals of all targets compared hold at once, with probability `level`.
         p_value: two-sided, of no difference, as if this were the only one compared; at least 1 / (num_draws + 1).
         adjusted: the same for all compared: in at most 5 % of logs one below .05 is of a target that does not differ.
+
+    Example:
+        >>> from recsdk.ope import average
+        >>> terms = average(np.array([0.0, 1.0] * 50), np.ones(100))
+        >>> compare({"same": terms}, terms)["same"].difference.value
+        0.0
     """
 
     difference: Estimate

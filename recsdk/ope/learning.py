@@ -25,6 +25,10 @@ class RejectionReplay(NamedTuple):
         probs: f64[T, K], its distribution in each round, having learnt from the accepted rounds before: a target for `rounds`.
         accepted: bool[T], the rounds that it learnt from, which are distributed as if it had made them itself.
         capped: bool[T], where the chance to be accepted would have been above 1, so that its life is not quite its own; none by default.
+
+    Example:
+        >>> RejectionReplay(None, np.ones((2, 1)), np.array([True, False]), np.array([False, False])).accepted.sum()
+        np.int64(1)
     """
 
     state: Any

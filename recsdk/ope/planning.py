@@ -25,6 +25,10 @@ class Plan(NamedTuple):
         deviation: standard deviation of one round's term.
         effective_share: effective size over rounds, in (0, 1]; NaN when the overlap is not known.
         floor: share of uniform exploration of the logger; NaN when it is the pilot's own.
+
+    Example:
+        >>> plan_from_rates(Goal(lift=0.01), reward_rate=0.1, num_candidates=10, floor=0.1, agreement=0.5).floor
+        0.1
     """
 
     lift: float
@@ -43,6 +47,10 @@ class Goal(NamedTuple):
         level: that of the two-sided interval which shall leave out 0, in (0, 1).
         power: probability with which it does when the difference is `lift`, in (0, 1).
         rounds_per_day: > 0, or NaN when it is not known.
+
+    Example:
+        >>> Goal(lift=0.1).lift
+        0.1
     """
 
     lift: float
@@ -61,6 +69,13 @@ def plan(pilot: Terms, goal: Goal) -> Plan:
     Raises:
         InsufficientOverlap: when no round of the pilot has weight.
         InvalidValue: a goal out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from recsdk.ope import average
+        >>> pilot = average(np.array([0.0, 1.0] * 50), np.ones(100))
+        >>> plan(pilot, Goal(lift=0.1)).num_rounds > 100
+        True
     """
     return _plan(goal, delta(pilot).stderr ** 2 * len(pilot.numerator), math.nan, math.nan)
 
@@ -82,6 +97,15 @@ def plan_floors(pilot: Rounds, goal: Goal, *, floors: Iterable[float], pilot_flo
     Raises:
         InvalidLog: a propensity below what `pilot_floor` leaves to every candidate, by its row.
         InvalidValue: a floor or a goal out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1] * 50, "reward": [0.0, 1.0] * 50, "propensity": [0.5] * 100})
+        >>> pilot = rounds(log, np.tile([0.1, 0.9], (100, 1)))
+        >>> [plan.floor for plan in plan_floors(pilot, Goal(lift=0.1), floors=[0.1, 0.5], pilot_floor=0.5)]
+        [0.1, 0.5]
     """
     if not 0 <= pilot_floor < 1:
         raise InvalidValue(f"pilot_floor must be in [0, 1), got {pilot_floor!r}.")

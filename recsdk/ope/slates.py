@@ -27,6 +27,15 @@ class Slates(NamedTuple):
         ratio: f64[S, L], target probability over propensity of each position's item, both given the items above.
         expected: f64[S, L], what the reward model expects of the target at each position, or None.
         predicted: f64[S, L], what it says of the item that was shown, or None.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds, value
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 0.0, 1.0], "propensity": [0.5, 1.0, 0.5, 1.0]})
+        >>> slates = gather(rounds(log, [0.8, 1.0, 0.2, 1.0]), np.array([0, 1, 0, 1]))
+        >>> slates.ratio
+        array([[1.6, 1. ],
+               [0.4, 1. ]])
     """
 
     action: np.ndarray
@@ -48,6 +57,15 @@ def gather(rounds: Rounds, position: Any) -> Slates:
 
     Raises:
         InvalidLog: positions that do not run from 0 in steps of 1, or a slate's reward that was copied to each of its positions.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds, value
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 0.0, 1.0], "propensity": [0.5, 1.0, 0.5, 1.0]})
+        >>> slates = gather(rounds(log, [0.8, 1.0, 0.2, 1.0]), np.array([0, 1, 0, 1]))
+        >>> slates.reward
+        array([[1., 0.],
+               [0., 1.]])
     """
     position = np.asarray(position)
     if position.shape != rounds.action.shape or position.dtype != np.int64:
@@ -80,12 +98,30 @@ def gather(rounds: Rounds, position: Any) -> Slates:
 
 
 def slate_ips(slates: Slates) -> Terms:
-    """IPS of whole slates, mean(rho_1 ... rho_L sum_l r_l): unbiased however positions work on one another; weights multiply."""
+    """IPS of whole slates, mean(rho_1 ... rho_L sum_l r_l): unbiased however positions work on one another; weights multiply.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds, value
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 0.0, 1.0], "propensity": [0.5, 1.0, 0.5, 1.0]})
+        >>> slates = gather(rounds(log, [0.8, 1.0, 0.2, 1.0]), np.array([0, 1, 0, 1]))
+        >>> value(slate_ips(slates))
+        1.0
+    """
     return average(slates.ratio.prod(1) * slates.reward.sum(1), slates.weight)
 
 
 def slate_snips(slates: Slates) -> Terms:
-    """Self-normalised `slate_ips`."""
+    """Self-normalised `slate_ips`.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds, value
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 0.0, 1.0], "propensity": [0.5, 1.0, 0.5, 1.0]})
+        >>> slates = gather(rounds(log, [0.8, 1.0, 0.2, 1.0]), np.array([0, 1, 0, 1]))
+        >>> value(slate_snips(slates))
+        1.0
+    """
     return average(slates.reward.sum(1), slates.weight * slates.ratio.prod(1))
 
 
@@ -96,6 +132,14 @@ def independent_ips(slates: Slates, *, ratio: Any) -> Terms:
         slates: from `gather`.
         ratio: f64[S, L], the target's probability of showing that item at that position over the logger's, whatever stands above; the
             log has them given what stands above, which is something else: see `slate_moments`.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds, value
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 0.0, 1.0], "propensity": [0.5, 1.0, 0.5, 1.0]})
+        >>> slates = gather(rounds(log, [0.8, 1.0, 0.2, 1.0]), np.array([0, 1, 0, 1]))
+        >>> value(independent_ips(slates, ratio=[[1.6, 1.6], [0.4, 0.4]]))
+        1.0
 
     References:
         Li, Abbasi-Yadkori, Kveton, Muthukrishnan, Vinay, Wen, "Offline evaluation of ranking policies with click models", KDD, 2018: item-
@@ -110,6 +154,14 @@ def independent_ips(slates: Slates, *, ratio: Any) -> Terms:
 def interaction_ips(slates: Slates) -> Terms:
     """Reward-interaction IPS, mean(sum_l rho_1 ... rho_l r_l): unbiased where no position works on the ones above it.
 
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds, value
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 0.0, 1.0], "propensity": [0.5, 1.0, 0.5, 1.0]})
+        >>> slates = gather(rounds(log, [0.8, 1.0, 0.2, 1.0]), np.array([0, 1, 0, 1]))
+        >>> value(interaction_ips(slates))
+        1.0
+
     References:
         McInerney, Brost, Chandar, Mehrotra, Carterette, "Counterfactual evaluation of slate recommendations with sequential reward
         interactions", KDD, 2020: RIPS, before it is normalised.
@@ -118,13 +170,30 @@ def interaction_ips(slates: Slates) -> Terms:
 
 
 def interaction_snips(slates: Slates) -> Terms:
-    """Self-normalised RIPS, sum_l of sum(rho_1 ... rho_l r_l) / sum(rho_1 ... rho_l): a ratio for each position."""
+    """Self-normalised RIPS, sum_l of sum(rho_1 ... rho_l r_l) / sum(rho_1 ... rho_l): a ratio for each position.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds, value
+        >>> log = log_from_frame({"action": [0, 1, 1, 0], "reward": [1.0, 0.0, 0.0, 1.0], "propensity": [0.5, 1.0, 0.5, 1.0]})
+        >>> slates = gather(rounds(log, [0.8, 1.0, 0.2, 1.0]), np.array([0, 1, 0, 1]))
+        >>> round(value(interaction_snips(slates)), 6)
+        1.0
+    """
     weights = slates.weight[:, None] * slates.ratio.cumprod(1)
     return Terms(np.asfortranarray(weights * slates.reward), np.asfortranarray(weights))
 
 
 def cascade_dr(slates: Slates) -> Terms:
     """Cascade-DR, mean(sum_l rho_1 ... rho_l (r_l - q_l) + rho_1 ... rho_{l-1} sum_a pi(a) q_l(a)): unbiased as `interaction_ips`.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds, value
+        >>> log = log_from_frame({"action": [0, 1], "reward": [1.0, 0.0], "propensity": [0.5, 1.0]})
+        >>> beside = rounds(log, [[1.0, 0.0], [0.0, 1.0]], q_hat=[[0.5, 0.5], [0.0, 0.0]])
+        >>> value(cascade_dr(gather(beside, np.array([0, 1]))))
+        1.5
 
     References:
         Kiyohara, Saito, Matsuhiro, Narita, Shimizu, Yamamoto, "Doubly robust off-policy evaluation for ranking policies under the cascade
@@ -143,6 +212,11 @@ class SlateMoments(NamedTuple):
     Attributes:
         first: f64[..., L, K], the probability of each candidate at each position.
         second: f64[..., L * K, L * K], of each two of these together, E[1_s 1_s^T].
+
+    Example:
+        >>> shown, chance = plackett_luce(np.array([0.5, 0.5]), 1)
+        >>> slate_moments(shown, chance, 2).first
+        array([[0.5, 0.5]])
     """
 
     first: np.ndarray
@@ -156,6 +230,11 @@ def slate_moments(shown: np.ndarray, chance: np.ndarray, num_candidates: int) ->
         shown: i64[N, L], every slate.
         chance: f64[..., N], the probability of each.
         num_candidates: K.
+
+    Example:
+        >>> slate_moments(np.array([[0, 1], [1, 0]]), np.array([0.8, 0.2]), 2).first
+        array([[0.8, 0.2],
+               [0.2, 0.8]])
     """
     columns = np.arange(shown.shape[1]) * num_candidates + shown
     indicator = np.zeros((len(shown), shown.shape[1] * num_candidates))
@@ -176,6 +255,11 @@ def plackett_luce(probs: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]
 
     Raises:
         InvalidValue: more than 20,000 slates.
+
+    Example:
+        >>> shown, chance = plackett_luce(np.array([0.5, 0.3, 0.2]), 2)
+        >>> shown[0], chance[0].round(3)
+        (array([0, 1]), np.float64(0.3))
     """
     shown = _permutations(probs.shape[-1], size)
     chosen = probs[..., shown]
@@ -198,6 +282,12 @@ def every_slate(policy: Policy[Any], state: Any, context: Context, size: int) ->
 
     Raises:
         InvalidValue: more than 20,000 slates, or a policy that draws numbers.
+
+    Example:
+        >>> from recsdk import Uniform
+        >>> context = Context(np.ones((3, 1)), np.ones(3, np.bool_), np.arange(3))
+        >>> every_slate(Uniform(), Uniform().init(np.zeros(1)), context, 1)[1].round(3)
+        array([0.333, 0.333, 0.333])
     """
     shown, chance = _permutations(len(context.mask), size), {(): 1.0}
     for length in range(1, size + 1):
@@ -243,6 +333,15 @@ def pseudo_inverse(slates: Slates, *, target: np.ndarray, logging: np.ndarray) -
 
     Raises:
         InvalidValue: moments of another shape.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds, value
+        >>> log = log_from_frame({"action": [0, 1], "reward": [1.0, 0.0], "propensity": [0.5, 0.5]})
+        >>> slates = gather(rounds(log, [0.8, 0.2]), np.array([0, 0]))
+        >>> logging = slate_moments(*plackett_luce(np.array([0.5, 0.5]), 1), 2).second
+        >>> round(value(pseudo_inverse(slates, target=np.array([[0.8, 0.2]]), logging=logging)), 6)
+        0.8
 
     References:
         Swaminathan, Krishnamurthy, Agarwal, Dudik, Langford, Jose, Zitouni, "Off-policy evaluation for slate recommendation", NIPS, 2017.

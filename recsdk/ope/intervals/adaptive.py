@@ -25,6 +25,12 @@ def adaptively_weighted(terms: Terms, variance: np.ndarray, *, level: float = 0.
         InsufficientOverlap: when no round has weight.
         InvalidValue: `level` outside (0, 1), or a `variance` that is not finite and > 0, by its row.
 
+    Example:
+        >>> from recsdk.ope import average
+        >>> terms = average(np.array([0.0, 1.0] * 50), np.ones(100))
+        >>> adaptively_weighted(terms, np.linspace(1, 4, 100)).value.__round__(2)
+        0.5
+
     References:
         Hadad, Hirshberg, Zhan, Wager and Athey, "Confidence intervals for policy evaluation in adaptive experiments", PNAS, 2021.
         Zhan, Hadad, Hirshberg and Athey, "Off-policy evaluation via adaptive weighting with data from contextual bandits", KDD, 2021.
@@ -53,6 +59,10 @@ def trailing_variance(spread: np.ndarray, *, window: int = 1) -> np.ndarray:
 
     Raises:
         InvalidValue: `window` below 1, or `spread` of fewer than two rounds.
+
+    Example:
+        >>> trailing_variance(np.array([1.0, 2.0, 4.0]))
+        array([1., 1., 2.])
     """
     if window < 1 or len(spread) < 2:
         raise InvalidValue(f"window must be >= 1 and spread have 2 rounds or more, got window {window} and {len(spread)} rounds.")

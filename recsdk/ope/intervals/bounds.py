@@ -31,6 +31,15 @@ class Bounded(NamedTuple):
         reward: sum of rho r.
         cross: sum of rho^2 r.
         reward_square: sum of rho^2 r^2.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1] * 100, "reward": [0.0, 1.0] * 100, "propensity": [0.5] * 200})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 200)
+        >>> sums = bounded(beside, max_weight=2, reward_range=(0, 1))
+        >>> sums.num_rounds, sums.weight
+        (200, 200.0)
     """
 
     max_weight: float
@@ -56,6 +65,15 @@ def bounded(rounds: Rounds, *, max_weight: float, reward_range: tuple[float, flo
         InvalidValue: a `max_weight` below 1 or below the largest weight of the log, or a `reward_range` without extent.
         InvalidReward: a reward outside the range, by its row.
         InvalidLog: rounds that stand for different numbers of rounds, for which no such interval is known.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1] * 100, "reward": [0.0, 1.0] * 100, "propensity": [0.5] * 200})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 200)
+        >>> sums = bounded(beside, max_weight=2, reward_range=(0, 1))
+        >>> sums.reward
+        150.0
     """
     ratio, reward = bounded_rounds(rounds, reward_range)
     check_max_weight(max_weight, ratio)
@@ -111,6 +129,15 @@ def join(a: Bounded, b: Bounded) -> Bounded:
 
     Raises:
         InvalidValue: parts of different bounds.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1] * 100, "reward": [0.0, 1.0] * 100, "propensity": [0.5] * 200})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 200)
+        >>> sums = bounded(beside, max_weight=2, reward_range=(0, 1))
+        >>> join(sums, sums).num_rounds
+        400
     """
     if a[:2] != b[:2]:
         raise InvalidValue(f"parts must have the same max_weight and reward_range, got {a[:2]} and {b[:2]}.")
@@ -122,6 +149,16 @@ def empirical_bernstein(sums: Bounded, *, level: float = 0.95) -> Estimate:
     """IPS with an interval that holds at any number of rounds: wide, at least 20 times the largest weight over their number for 95 %.
 
     Rounds must be independent, and the log looked at once.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1] * 100, "reward": [0.0, 1.0] * 100, "propensity": [0.5] * 200})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 200)
+        >>> sums = bounded(beside, max_weight=2, reward_range=(0, 1))
+        >>> found = empirical_bernstein(sums)
+        >>> found.low < found.value < found.high
+        True
 
     References:
         Maurer and Pontil, "Empirical Bernstein bounds and sample-variance penalization", COLT, 2009, theorem 4.
@@ -142,6 +179,16 @@ def clopper_pearson(sums: Bounded, *, level: float = 0.95) -> Estimate:
     rho r / max_weight is in [0, 1]. The tail of a sum of such is at most e times that of as many tosses of a coin of the same mean, so that
     each end is Clopper's and Pearson's with a share e smaller. It holds for an adaptive logger too: what it needs of a round is its mean,
     given those before. The log is looked at once.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1] * 100, "reward": [0.0, 1.0] * 100, "propensity": [0.5] * 200})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 200)
+        >>> sums = bounded(beside, max_weight=2, reward_range=(0, 1))
+        >>> found = clopper_pearson(sums)
+        >>> 0.5 < found.low < found.value < found.high <= 1
+        True
 
     References:
         Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the case of the binomial", Biometrika, 1934.
@@ -165,6 +212,16 @@ def empirical_likelihood(sums: Bounded, *, level: float = 0.95) -> Estimate:
     large log, and wider in a small one, where that is too narrow. Rounds must be independent, and the log looked at once. It is asymptotic:
     where the weight that decides is so rare that it may not have come up, it covers no better than others, 44 % of the time in 60 rounds of
     which .6 should have had it. The mean weight, .5 there, tells.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1] * 100, "reward": [0.0, 1.0] * 100, "propensity": [0.5] * 200})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 200)
+        >>> sums = bounded(beside, max_weight=2, reward_range=(0, 1))
+        >>> found = empirical_likelihood(sums)
+        >>> 0.6 < found.low < found.high < 0.9
+        True
 
     References:
         Karampatziakis, Langford and Mineiro, "Empirical likelihood for contextual bandits", NeurIPS, 2020.

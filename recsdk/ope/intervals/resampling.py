@@ -36,6 +36,12 @@ class Resampled(NamedTuple):
         counts: i64[J], rows with a denominator.
         total: f64[C], sums over the log.
         draws: f64[B, C], sums over the log under each draw's multiplicities.
+
+    Example:
+        >>> from recsdk.ope import average
+        >>> terms = average(np.array([0.0, 1.0] * 50), np.ones(100))
+        >>> resample([terms], num_draws=50)[0].draws.shape[0]
+        50
     """
 
     centre: np.ndarray
@@ -60,6 +66,13 @@ def bootstrap(terms: Terms, *, level: float = 0.95, num_draws: int = 1000, seed:
     Raises:
         InsufficientOverlap: when no round has weight.
         InvalidValue: `level` or `num_draws` out of range.
+
+    Example:
+        >>> from recsdk.ope import average
+        >>> terms = average(np.array([0.0, 1.0] * 50), np.ones(100))
+        >>> found = bootstrap(terms, num_draws=199)
+        >>> found.low < 0.5 < found.high
+        True
 
     References:
         Hall, "On symmetric bootstrap confidence intervals", JRSS B, 1988.
@@ -92,6 +105,13 @@ def resample(
         InsufficientOverlap: when no round has weight and `centres` is not given.
         InvalidLog: estimates of different lengths.
         InvalidValue: `num_draws`, `seed` or `first_row` out of range.
+
+    Example:
+        >>> from recsdk.ope import average
+        >>> terms = average(np.array([0.0, 1.0] * 50), np.ones(100))
+        >>> (sums,) = resample([terms], num_draws=199)
+        >>> studentised(sums).value
+        0.5
     """
     for name, number, least in (("num_draws", num_draws, 1), ("seed", seed, 0), ("first_row", first_row, 0)):
         if number < least:
@@ -133,6 +153,13 @@ def merge(a: Resampled, b: Resampled) -> Resampled:
 
     Raises:
         InvalidValue: parts with other centres or numbers of draws.
+
+    Example:
+        >>> from recsdk.ope import average
+        >>> terms = average(np.array([0.0, 1.0] * 50), np.ones(100))
+        >>> (sums,) = resample([terms], num_draws=5)
+        >>> merge(sums, sums).counts
+        array([200])
     """
     if a.draws.shape != b.draws.shape or not np.array_equal(a.centre, b.centre):
         raise InvalidValue(f"parts must share centre and draws, got {a.centre} with {a.draws.shape} and {b.centre} with {b.draws.shape}.")
@@ -177,6 +204,13 @@ def studentised(sums: Resampled, *, level: float = 0.95) -> Estimate:
     Raises:
         InsufficientOverlap: when no round has weight.
         InvalidValue: `level` outside (0, 1), or too few draws for it.
+
+    Example:
+        >>> from recsdk.ope import average
+        >>> terms = average(np.array([0.0, 1.0] * 50), np.ones(100))
+        >>> (sums,) = resample([terms], num_draws=199)
+        >>> studentised(sums, level=0.9).level
+        0.9
     """
     check_level(level)
     rank = math.floor((len(sums.draws) + 1) * (1 - level) + 1e-9)  # 1 - .9 is not quite .1
@@ -243,6 +277,12 @@ def moving_block(
         InsufficientOverlap: when no round has weight.
         InvalidLog: `time` that goes back, is not finite, or is not one for each round.
         InvalidValue: `length`, `level` or `num_draws` out of range.
+
+    Example:
+        >>> from recsdk.ope import average
+        >>> terms = average(np.array([0.0, 1.0] * 50), np.ones(100))
+        >>> moving_block(terms, np.arange(100), length=5, num_draws=99).value
+        0.5
 
     References:
         Kuensch, "The jackknife and the bootstrap for general stationary observations", The Annals of Statistics, 1989.

@@ -38,6 +38,15 @@ class Sequence(NamedTuple):
         low: f64[L].
         high: f64[L].
         level: nominal coverage of all [low, high] together.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1] * 100, "reward": [0.0, 1.0] * 100, "propensity": [0.5] * 200})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 200)
+        >>> found = confidence_sequence(beside, reward_range=(0, 1), looks=[100, 200])
+        >>> len(found.low), len(found.high)
+        (2, 2)
     """
 
     num_rounds: np.ndarray
@@ -68,6 +77,15 @@ def confidence_sequence(
         InvalidReward: a reward outside `reward_range`, by its row.
         InvalidLog: rounds that stand for different numbers of rounds.
 
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1] * 100, "reward": [0.0, 1.0] * 100, "propensity": [0.5] * 200})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 200)
+        >>> found = confidence_sequence(beside, reward_range=(0, 1), max_weight=2, looks=[200])
+        >>> bool(found.low[0] < 0.75 < found.high[0])
+        True
+
     References:
         Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B, 2024.
         Karampatziakis, Mineiro and Ramdas, "Off-policy confidence sequences", ICML, 2021.
@@ -94,6 +112,15 @@ def drifting_sequence(
 
     Raises:
         InvalidValue, InvalidReward, InvalidLog: as in `confidence_sequence`.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import rounds
+        >>> log = log_from_frame({"action": [0, 1] * 100, "reward": [0.0, 1.0] * 100, "propensity": [0.5] * 200})
+        >>> beside = rounds(log, [[0.25, 0.75]] * 200)
+        >>> found = drifting_sequence(beside, reward_range=(0, 1), max_weight=2, looks=[200])
+        >>> bool(found.low[0] < 0.75 < found.high[0])
+        True
 
     References:
         Howard, Ramdas, McAuliffe and Sekhon, "Time-uniform, nonparametric, nonasymptotic confidence sequences", The Annals of

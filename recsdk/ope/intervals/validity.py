@@ -25,6 +25,10 @@ class Validity(NamedTuple):
         adaptive: holds when the logger learnt from the log.
         peeking: holds when the log was looked at before.
         dependence: holds when a round's reward depends on those just before.
+
+    Example:
+        >>> VALIDITY["confidence_sequence"].peeking
+        True
     """
 
     least_size: float = ENOUGH
@@ -63,6 +67,10 @@ def caveats(
 
     Raises:
         InvalidValue: an unknown name, or no look.
+
+    Example:
+        >>> caveats("delta", effective_size=5000, num_looks=3)
+        ('delta was looked at 3 times, and holds for one: use confidence_sequence',)
     """
     one_of("interval", interval, VALIDITY)
     one_of("logger", logger, ("fixed", "adaptive"))
