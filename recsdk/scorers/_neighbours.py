@@ -6,8 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recsdk.scorers._slots import at
+
 HISTORY_AT_FIT = 200
 """Latest distinct items of a user that count: the cost is quadratic in it, and who took more is likely no single person."""
+
+SLOTS_PER_CANDIDATE = 64
+"""Slots of the catalogue per candidate up to which it is quicker to score them all than to look up the candidates."""
 
 
 class Neighbours(NamedTuple):
@@ -54,12 +59,24 @@ def fit(users: np.ndarray, slots: np.ndarray, num_slots: int, num_neighbours: in
     return Neighbours(near, similarity)
 
 
-def similarity(state: Neighbours, recent: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """Returns f64[K], each candidate's similarity to the `recent` slots, summed over those that were there at the fit."""
-    recent = recent[recent < len(state.slot)]
+def similarity(state: Neighbours, recent: np.ndarray, candidates: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Returns f64[K], each candidate's similarity to the `recent` slots, summed over those that were there at the fit.
+
+    Args:
+        state: from `fit`.
+        recent: i64[H], slots.
+        candidates: i64[K], slots.
+        weights: f64[H], of the recent slots; None for 1 each.
+    """
+    known = recent < len(state.slot)
+    recent = recent[known]
     if not len(recent) or not len(candidates):
         return np.zeros(len(candidates))
-    near, weight = state.slot[recent].ravel(), state.similarity[recent].ravel()
+    near, weight = state.slot[recent].ravel(), state.similarity[recent]
+    weight = (weight if weights is None else weight * weights[known][:, None]).ravel()
+    if len(state.slot) <= SLOTS_PER_CANDIDATE * len(candidates):
+        totals = np.bincount(near, weight, minlength=len(state.slot))
+        return at(totals, candidates)
     order = candidates.argsort()
     place = candidates[order].searchsorted(near)
     place[place == len(candidates)] = 0

@@ -8,8 +8,8 @@ import attrs
 import numpy as np
 
 from recsdk.base import Array, Events, Items, Request
-from recsdk.checks import integer, number
-from recsdk.errors import InvalidRequest, InvalidValue
+from recsdk.checks import feature_name, integer, number
+from recsdk.errors import InvalidRequest
 from recsdk.scorers import _histories, _neighbours
 from recsdk.scorers._histories import Histories
 from recsdk.scorers._neighbours import Neighbours
@@ -25,11 +25,6 @@ class Taken(NamedTuple):
 
     neighbours: Neighbours
     histories: Histories
-
-
-def _has_a_name(instance: ItemKNN, field: attrs.Attribute, value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise InvalidValue(f"{type(instance).__name__}.{field.name} must be the name of a request's feature, got {value!r}.")
 
 
 @attrs.frozen(kw_only=True)
@@ -63,7 +58,7 @@ class ItemKNN:
 
     num_neighbours: int = attrs.field(default=50, validator=integer(at_least=1))
     shrinkage: float = attrs.field(default=10.0, validator=number(at_least=0))
-    user: str = attrs.field(default="user_id", validator=_has_a_name)
+    user: str = attrs.field(default="user_id", validator=feature_name)
     history: int = attrs.field(default=20, validator=integer(at_least=1))
     max_users: int = attrs.field(default=2**14, validator=integer(at_least=1))
 

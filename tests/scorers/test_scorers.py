@@ -6,10 +6,12 @@ import pytest
 from recsdk.base import Online, Request
 from recsdk.data import concatenate_items, events_from_rows, items_from_rows, take
 from recsdk.scorers.crossed import Crossed
+from recsdk.scorers.ease import EASE
 from recsdk.scorers.function import FunctionScorer
 from recsdk.scorers.item_knn import ItemKNN
 from recsdk.scorers.popularity import Popularity
 from recsdk.scorers.recency import Recency
+from recsdk.scorers.seq_item_knn import SeqItemKNN
 
 ITEMS = items_from_rows([{"id": f"i{n}"} for n in range(12)], time=50.0)
 REQUEST = Request({"user_id": "u1"}, 200.0)
@@ -19,7 +21,15 @@ def brevity(request, candidates):
     return [1 / len(name) for name in candidates.ids]
 
 
-SCORERS = [Popularity(), Recency(), ItemKNN(shrinkage=0.0, max_users=16), Crossed(num_buckets=2**14), FunctionScorer(brevity)]
+SCORERS = [
+    Popularity(),
+    Recency(),
+    ItemKNN(shrinkage=0.0, max_users=16),
+    Crossed(num_buckets=2**14),
+    SeqItemKNN(max_users=16),
+    EASE(max_users=16),
+    FunctionScorer(brevity),
+]
 ONLINE = [scorer for scorer in SCORERS if isinstance(scorer, Online)]
 
 
@@ -65,10 +75,10 @@ def test_scoring_leaves_the_state_as_it_was(scorer):
 @pytest.mark.parametrize("scorer", SCORERS)
 def test_a_state_is_plain_arrays_of_the_same_structure_for_any_log(scorer):
     def structure(state):
-        return state.dtype if isinstance(state, np.ndarray) else (type(state), [structure(part) for part in state])
+        return state.dtype.kind if isinstance(state, np.ndarray) else (type(state), [structure(part) for part in state])
 
     assert structure(scorer.fit(events(0, items_from_rows([])))) == structure(scorer.fit(events(60)))
-    assert all(leaf.dtype.kind in "if" for leaf in leaves(scorer.fit(events(60))))
+    assert all(leaf.dtype.kind in "ifU" for leaf in leaves(scorer.fit(events(60))))
 
 
 @pytest.mark.parametrize("scorer", ONLINE)
