@@ -30,6 +30,9 @@ RecsdkError
 |  |- LedgerMismatch                 the folder was written by other parts than the ones given
 |  `- LedgerCorrupt                  stored bytes that are not what was written
 |- ForkedProcess (RuntimeError)      JAX in a process forked after its parent had used JAX, where it never returns
+|- CheckpointError (OSError)         the file of a model cannot be used
+|  |- CheckpointMismatch             the file is of another format, or of a model of other sizes
+|  `- CheckpointCorrupt              a file that is not what was written
 `- InsufficientOverlap (ValueError)  a log that cannot answer for this target policy
 RecsdkWarning (UserWarning)
 |- IgnoredInput                      input that nothing reads, or that was left out; said once
@@ -171,6 +174,18 @@ class LedgerCorrupt(LedgerError):
 
 class ForkedProcess(RecsdkError, RuntimeError):
     """JAX in a process that was forked after its parent had used JAX, where it would never return."""
+
+
+class CheckpointError(RecsdkError, OSError):
+    """The file of a model cannot be used."""
+
+
+class CheckpointMismatch(CheckpointError):
+    """The file is of another format, or of a model of other sizes."""
+
+
+class CheckpointCorrupt(CheckpointError):
+    """A file that is not what was written."""
 
 
 class InsufficientOverlap(RecsdkError, ValueError):

@@ -64,7 +64,7 @@ FILES = {
 }
 OUTSIDE = [path for folder in ("plugins", "examples", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
-CORE = ("errors", "checks", "base", "explore", "arrays", "states", "data", "columns", "rows", "times")
+CORE = ("errors", "checks", "base", "explore", "arrays", "states", "data", "columns", "rows", "times", "vocabulary")
 MAY_IMPORT = {
     "errors": (),
     "checks": ("errors",),
@@ -75,6 +75,7 @@ MAY_IMPORT = {
     "columns": ("errors", "checks"),
     "rows": ("errors",),
     "times": ("errors", "checks"),
+    "vocabulary": ("errors",),
     "data": ("errors", "checks", "base", "columns", "rows", "times"),
     "plugins": ("errors", "checks", "base", "ledger"),
     "policies": CORE,

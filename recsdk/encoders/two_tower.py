@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 
 from recsdk.base import Array, Events, Items, Table
-from recsdk.checks import integer, number
+from recsdk.checks import feature_name, integer, number
 from recsdk.columns import CATEGORY, column_kind
 from recsdk.data import take
 from recsdk.encoders._bags import Bags, bags, learn_columns, num_rows
@@ -56,11 +56,6 @@ def _widths(instance: TwoTower, field: attrs.Attribute, value: object) -> None:
 def _names(instance: TwoTower, field: attrs.Attribute, value: object) -> None:
     if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
         raise InvalidValue(f"{type(instance).__name__}.{field.name} must be a tuple of names, got {value!r}.")
-
-
-def _has_a_name(instance: TwoTower, field: attrs.Attribute, value: object) -> None:
-    if not isinstance(value, str) or not value:
-        raise InvalidValue(f"{type(instance).__name__}.{field.name} must be the name of a request's feature, got {value!r}.")
 
 
 @attrs.frozen(kw_only=True)
@@ -114,7 +109,7 @@ class TwoTower:
     user_features: tuple[str, ...] | None = attrs.field(default=None, validator=attrs.validators.optional(_names))
     item_features: tuple[str, ...] | None = attrs.field(default=None, validator=attrs.validators.optional(_names))
     text_features: tuple[str, ...] = attrs.field(default=(), validator=_names)
-    user: str = attrs.field(default="user_id", validator=_has_a_name)
+    user: str = attrs.field(default="user_id", validator=feature_name)
     progress: bool | None = attrs.field(default=None, eq=False)
 
     def init(self) -> TwoTowerState:

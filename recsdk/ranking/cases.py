@@ -61,18 +61,20 @@ class Split(NamedTuple):
         train: the events to train on.
         validation: cases to choose settings by.
         test: cases to report.
+        refit: all events that precede the test, those of the validation too: to train on once settings are chosen.
         num_left_out: users who are in no case, since too little is known of them.
 
     Example:
         >>> from recsdk.testing import example_log
         >>> split = leave_one_out(example_log())
-        >>> len(split.train.item), len(split.validation.time), len(split.test.time), split.num_left_out
-        (184, 8, 8, 0)
+        >>> len(split.train.item), len(split.refit.item), len(split.test.time), split.num_left_out
+        (184, 192, 8, 0)
     """
 
     train: Events
     validation: Cases
     test: Cases
+    refit: Events
     num_left_out: int
 
 
@@ -107,10 +109,11 @@ def leave_one_out(log: Events, *, user: str = "user_id", history: str = "history
     if not long_enough.any():
         raise InvalidLog(f"log must have a user, by {user!r}, with three items that have a reward above 0.")
     starts, ends = starts[long_enough], ends[long_enough]
-    held = np.zeros(len(log.item), bool)
-    held[taken.row[ends]] = held[taken.row[ends - 1]] = True
+    tested, held = np.zeros(len(log.item), bool), np.zeros(len(log.item), bool)
+    tested[taken.row[ends]] = True
+    held[taken.row[ends - 1]] = True
     validation, test = (_cases(log, taken, history, starts, stop, stop + 1) for stop in (ends - 1, ends))
-    return Split(_events(log, ~held), validation, test, int((~long_enough).sum()))
+    return Split(_events(log, ~(held | tested)), validation, test, _events(log, ~tested), int((~long_enough).sum()))
 
 
 def split_at_time(log: Events, validation_time: float, test_time: float, *, user: str = "user_id", history: str = "history") -> Split:
@@ -157,7 +160,7 @@ def split_at_time(log: Events, validation_time: float, test_time: float, *, user
     later = np.unique(taken.user[time >= validation_time])
     left_out = np.setdiff1d(later, np.concatenate([part.user for part in parts]))
     validation, test = parts
-    return Split(_events(log, log.time < validation_time), validation, test, len(left_out))
+    return Split(_events(log, log.time < validation_time), validation, test, _events(log, log.time < test_time), len(left_out))
 
 
 class _Taken(NamedTuple):

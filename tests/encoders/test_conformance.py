@@ -1,9 +1,15 @@
-"""The built-in encoder under the conformance kit."""
+"""The built-in encoders under the conformance kit."""
 
 from recsdk import testing
+from recsdk.encoders.gru import GRU
+from recsdk.encoders.sasrec import SASRec
 from recsdk.encoders.two_tower import TwoTower
 
 
-@testing.parametrize_encoders(TwoTower(dim=8, num_buckets=512, epochs=1, progress=False))
+@testing.parametrize_encoders(
+    TwoTower(dim=8, num_buckets=512, epochs=1, progress=False),
+    SASRec(dim=8, num_layers=1, num_heads=2, max_length=8, epochs=1, progress=False),
+    GRU(dim=8, max_length=8, epochs=1, progress=False),
+)
 def test_conforms(encoder, check):
     check(encoder)

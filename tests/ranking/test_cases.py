@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsdk.data import events_from_rows, items_from_rows
@@ -32,6 +32,7 @@ def test_the_last_item_is_tested_and_the_one_before_validates():
     assert (lists(split.test.history), lists(split.test.target)) == (["abc"], ["d"])
     assert (lists(split.validation.history), lists(split.validation.target)) == (["ab"], ["c"])
     assert "".join(ITEMS.ids[split.train.item]) == "aebfh"
+    assert "".join(ITEMS.ids[split.refit.item]) == "aebfch"
     assert split.num_left_out == 2
     assert split.test.requests["history"].tolist() == [["a", "b", "c"]]
     assert split.test.requests["user_id"].tolist() == ["u"]
@@ -51,6 +52,7 @@ def test_what_was_not_taken_is_neither_history_nor_target():
     assert "".join(ITEMS.ids[split.train.item]) == "ahgd"
 
 
+@settings(deadline=None)
 @given(LOGS)
 def test_each_event_is_trained_on_or_the_target_of_one_case(rows):
     events = log([(f"u{user}", "abcdefgh"[item], time, float(reward)) for user, item, time, reward in rows])
@@ -63,6 +65,7 @@ def test_each_event_is_trained_on_or_the_target_of_one_case(rows):
     assert sorted(items) == sorted(events.item)
 
 
+@settings(deadline=None)
 @given(LOGS)
 def test_a_split_in_time_trains_on_nothing_from_then_on(rows):
     events = log([(f"u{user}", "abcdefgh"[item], time, float(reward)) for user, item, time, reward in rows])
@@ -71,6 +74,7 @@ def test_a_split_in_time_trains_on_nothing_from_then_on(rows):
     except InvalidLog:
         return
     assert (split.train.time < 3).all()
+    assert (split.refit.time < 6).all()
     assert ((split.validation.time >= 3) & (split.validation.time < 6)).all()
     assert (split.test.time >= 6).all()
     for row, user in enumerate(split.test.requests["user_id"]):

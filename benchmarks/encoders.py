@@ -1,0 +1,208 @@
+"""Ranks the whole catalogue by counting scorers and by deep encoders: leave-one-out, history masked, NDCG@10 and HR@10.
+
+python benchmarks/encoders.py --data FOLDER [--sets ml-1m beauty ml-100k] [--models ease sasrec ...] [--seconds 500] [--out FILE]
+
+FOLDER holds `ml-100k/ml-100k.inter`, `ml-1m/ratings.csv.gz` and `amazon-beauty/Beauty.txt.gz`, as shared/data does; by default it is
+the folder `data` in $RECSDK_SHARED. Everything but a user's last item is fitted on; a deep encoder holds the last of that back for
+some users, to stop early. Runs go from cheap to dear until `--seconds` are over; each prints its row at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsdk.base import Events
+from recsdk.data import events_from_rows, items_from_rows
+from recsdk.encoders.on_device import OnDevice
+from recsdk.encoders.sasrec import SASRec
+from recsdk.ranking import RankEvaluation, Split, by_encoder, by_scorer, compare_rankings, leave_one_out, rank_evaluate
+from recsdk.scorers.ease import EASE
+from recsdk.scorers.item_knn import ItemKNN
+from recsdk.scorers.popularity import Popularity
+from recsdk.scorers.seq_item_knn import SeqItemKNN
+
+Row = tuple[str, str, float]  # user, item, time
+
+
+def ml_100k(folder: Path) -> Iterator[Row]:
+    """Yields the ratings; those of one second in the order of the file."""
+    for line in (folder / "ml-100k/ml-100k.inter").read_text().splitlines()[1:]:
+        user, item, _, seconds = line.split("\t")
+        yield user, item, float(seconds)
+
+
+def ml_1m(folder: Path) -> Iterator[Row]:
+    """Yields the ratings with each one's place in its user's order as the time."""
+    with gzip.open(folder / "ml-1m/ratings.csv.gz", "rt") as lines:
+        next(lines)
+        for line in lines:
+            user, item, _, order = line.split(",")
+            yield user, item, float(order)
+
+
+def beauty(folder: Path) -> Iterator[Row]:
+    """Yields the purchases with each one's place in its user's order as the time."""
+    with gzip.open(folder / "amazon-beauty/Beauty.txt.gz", "rt") as lines:
+        for line in lines:
+            user, *items = line.split()
+            yield from ((user, item, float(place)) for place, item in enumerate(items))
+
+
+SETS: dict[str, Callable[[Path], Iterator[Row]]] = {"ml-1m": ml_1m, "beauty": beauty, "ml-100k": ml_100k}
+
+COUNTING: dict[str, dict[str, Any]] = {
+    "ml-100k": {"popularity": Popularity(half_life=1e12), "item-knn": ItemKNN(), "ease": EASE(), "seq-item-knn": SeqItemKNN()},
+    "ml-1m": {"popularity": Popularity(half_life=1e12), "item-knn": ItemKNN(), "ease": EASE(), "seq-item-knn": SeqItemKNN()},
+    "beauty": {"popularity": Popularity(half_life=1e12), "item-knn": ItemKNN(), "seq-item-knn": SeqItemKNN()},
+}
+
+
+def deep(name: str) -> dict[str, Any]:
+    """Returns the encoders of a data set, the most promising first."""
+    if name == "ml-1m":
+        wide = SASRec(dim=256, num_heads=4, max_length=200, dropout=0.3, epochs=60, patience=8, progress=False)
+        return {
+            "sasrec": wide,
+            "sasrec-windows": _with(wide, max_windows=4, epochs=40),
+            "sasrec-dropout": _with(wide, dropout=0.5, patience=12, epochs=100),
+            "sasrec-sampled": _with(wide, loss="sampled", num_negatives=2048),
+            "sasrec-cosine": _with(wide, similarity="cosine", temperature=0.06),
+            "sasrec-relu": _with(wide, activation="relu"),
+            "sasrec-untied": _with(wide, output="untied"),
+            "sasrec-128": _with(wide, dim=128, num_heads=2),
+            "sasrec-64": _with(wide, dim=64, num_heads=2, dropout=0.2),
+        }
+    if name == "beauty":
+        wide = SASRec(dim=128, num_heads=2, max_length=50, dropout=0.5, epochs=60, patience=8, batch_size=256, progress=False)
+        return {
+            "sasrec": wide,
+            "sasrec-cosine": _with(wide, similarity="cosine", temperature=0.06),
+            "sasrec-256": _with(wide, dim=256, num_heads=4),
+            "sasrec-64": _with(wide, dim=64),
+            "sasrec-sampled": _with(wide, loss="sampled", num_negatives=2048),
+            "sasrec-one-layer": _with(wide, num_layers=1),
+        }
+    narrow = SASRec(dim=64, num_heads=2, max_length=100, dropout=0.4, epochs=150, patience=15, max_windows=4, progress=False)
+    return {
+        "sasrec": narrow,
+        "sasrec-128": _with(narrow, dim=128),
+        "sasrec-cosine": _with(narrow, similarity="cosine", temperature=0.06),
+        "sasrec-slow": _with(narrow, learning_rate=3e-4, epochs=300),
+    }
+
+
+def _with(encoder: Any, **changes: Any) -> Any:
+    import attrs
+
+    return attrs.evolve(encoder, **changes)
+
+
+def read(name: str, folder: Path, most_users: int | None) -> Events:
+    """Returns a data set as events; of the users only the first so many."""
+    rows = list(SETS[name](folder))
+    if most_users is not None:
+        users = dict.fromkeys(user for user, _, _ in rows)
+        kept = set(list(users)[:most_users])
+        rows = [row for row in rows if row[0] in kept]
+    items = items_from_rows([{"id": item} for item in dict.fromkeys(item for _, item, _ in rows)])
+    return events_from_rows(items, ({"user_id": user, "item": item, "time": seconds} for user, item, seconds in rows))
+
+
+def run(name: str, model: str, part: Any, split: Split, seed: int) -> tuple[RankEvaluation, dict[str, Any]]:
+    """Fits and ranks one model; returns what was found, and its row."""
+    begun = time.perf_counter()
+    row: dict[str, Any] = {"set": name, "model": model, "seed": seed, "config": repr(part)}
+    if isinstance(part, SASRec):
+        state = part.fit(split.refit, seed=seed)
+        seconds = state.history[:, 2]
+        row |= {"epochs": len(seconds), "best_epoch": int(state.best_epoch), "first_epoch_s": seconds[0], "epoch_s": np.median(seconds[1:])}
+        row |= {"validation": state.history[:, 1].max(), "train_s": seconds.sum(), "to_best_s": seconds[: int(state.best_epoch)].sum()}
+        scores = by_encoder(OnDevice(encoder=part), state)
+    else:
+        scores = by_scorer(part, part.fit(split.refit))
+    row["fit_s"] = time.perf_counter() - begun
+    begun = time.perf_counter()
+    found = rank_evaluate(scores, split.test, at=10)
+    row |= {"rank_s": time.perf_counter() - begun, "ndcg": found.ndcg, "hr": found.hit_rate.value, "mrr": found.mrr.value}
+    return found, row
+
+
+def told(row: dict[str, Any]) -> str:
+    """Returns a row of the table."""
+    ndcg, low, high = row["ndcg"]
+    text = f"{row['set']:8} {row['model']:16} seed {row['seed']}  NDCG@10 {ndcg:.4f} [{low:.4f}, {high:.4f}]  HR@10 {row['hr']:.4f}"
+    text += f"  fit {row['fit_s']:6.1f} s, rank {row['rank_s']:5.1f} s"
+    if "epochs" in row:
+        text += f"  best of {row['epochs']} epochs: {row['best_epoch']}, validation {row['validation']:.4f}"
+        text += f", first {row['first_epoch_s']:.1f} s, others {row['epoch_s']:.3f} s, to the best {row['to_best_s']:.1f} s"
+    if "against" in row:
+        text += f"  against {row['against']}: {row['difference'][0]:+.4f} [{row['difference'][1]:+.4f}, {row['difference'][2]:+.4f}]"
+    return text
+
+
+def play(arguments: argparse.Namespace) -> Iterable[dict[str, Any]]:
+    """Yields the rows."""
+    end = time.perf_counter() + arguments.seconds
+    for name in arguments.sets:
+        begun = time.perf_counter()
+        log = read(name, arguments.data, arguments.users)
+        split = leave_one_out(log)
+        print(
+            f"# {name}: {len(split.test.time):,} users, {len(log.items.ids):,} items, {len(log.item):,} events,"
+            f" read in {time.perf_counter() - begun:.1f} s; counting and deep models are fitted on all but the last item of each user;"
+            " history masked; full ranking",
+            flush=True,
+        )
+        counted: dict[str, RankEvaluation] = {}
+        runs = [(model, part, 0) for model, part in COUNTING[name].items()]
+        runs += [(model, part, seed) for seed in range(arguments.seeds) for model, part in deep(name).items()]
+        for model, part, seed in runs:
+            if (arguments.models and model not in arguments.models) or time.perf_counter() > end:
+                continue
+            is_deep = isinstance(part, SASRec)
+            if is_deep and arguments.epochs:
+                part = _with(part, epochs=arguments.epochs)
+            found, row = run(name, model, part, split, seed)
+            if not is_deep:
+                counted[model] = found
+            elif counted:
+                against = max(counted, key=lambda other: counted[other].ndcg.value)
+                row |= {"against": against, "difference": compare_rankings(found, counted[against]).ndcg}
+            print(told(row), flush=True)
+            yield row
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Path(os.environ["RECSDK_SHARED"]) / "data" if "RECSDK_SHARED" in os.environ else None
+    parser.add_argument("--data", type=Path, default=default, required=default is None)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--models", nargs="+", help="only these; by default all")
+    parser.add_argument("--seeds", type=int, default=1, help="of the deep models")
+    parser.add_argument("--seconds", type=float, default=1e9, help="no run is begun after so many")
+    parser.add_argument("--users", type=int, help="only the first so many, for a try")
+    parser.add_argument("--epochs", type=int, help="at most, instead of each model's own, for a try")
+    parser.add_argument("--out", type=Path, help="a JSON file of all rows")
+    arguments = parser.parse_args()
+    import jax
+
+    print(f"# jax {jax.__version__} on {jax.devices()[0].device_kind}", flush=True)
+    rows = []
+    for row in play(arguments):
+        rows.append(row)
+        if arguments.out:
+            arguments.out.write_text(json.dumps(rows, indent=1, default=float) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""What sequence encoders share: their state, how they are fitted, and how they serve on NumPy alone."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from recsdk.arrays import leaves
+from recsdk.base import Array, Events, Items, Table
+from recsdk.encoders import _sequences
+from recsdk.encoders._sequences import Histories
+from recsdk.encoders.checkpoint import read, read_header, write
+from recsdk.errors import CheckpointMismatch, MissingExtra
+from recsdk.vocabulary import Vocabulary, numbers_of, vocabulary
+
+SPREAD = 0.25
+SMALLEST_SPREAD = 1e-6
+SMALLEST_SQUARE = 1e-12
+AT_ONCE = 64
+"""Requests that are encoded together: more would not be quicker on a CPU, and need more memory."""
+
+
+class SequenceState(NamedTuple):
+    """A fitted sequence model. The score of an item for a user is (scale * user vector) . (item vector - centre).
+
+    Attributes:
+        vocabulary: the items that have a vector.
+        params: of the network, with the tables of vectors.
+        centre: f32[dim], mean vector of the items at the fit.
+        scale: f32[], for a standard deviation of 1/4 over the items.
+        history: f64[epochs, 3], mean loss, validation NDCG@10 and seconds of each epoch of the last fit.
+        best_epoch: i64[], the epoch whose parameters these are, counted from 1.
+
+    Example:
+        >>> from recsdk.encoders.sasrec import SASRec
+        >>> SASRec(dim=8).init().vocabulary.ids.tolist()
+        []
+    """
+
+    vocabulary: Vocabulary
+    params: Any
+    centre: np.ndarray
+    scale: np.ndarray
+    history: np.ndarray
+    best_epoch: np.ndarray
+
+
+class Shape(Protocol):
+    """An architecture."""
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def max_length(self) -> int: ...
+
+    def init(self, rng: np.random.Generator, num_rows: int) -> Any:
+        """Returns parameters before training."""
+
+    def new_rows(self, rng: np.random.Generator, num_rows: int) -> np.ndarray:
+        """Returns vectors of items before training."""
+
+    def forward(self, params: Any, tokens: Array, dropout: Any = None, dtype: Any = np.float32) -> Array:
+        """Returns f32[B, T, D]."""
+
+
+class Sequential(Protocol):
+    """The settings that all sequence encoders have; see `SASRec`."""
+
+    @property
+    def shape(self) -> Shape: ...
+
+    loss: str
+    num_negatives: int
+    similarity: str
+    temperature: float
+    dropout: float
+    precision: str
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    clip_norm: float
+    patience: int
+    num_validation: int
+    max_windows: int
+    user: str
+    history: str
+    checkpoint: str | None
+    progress: bool | None
+
+
+def init(config: Any, seed: int = 0) -> SequenceState:
+    """Returns the untrained state of a model that knows no item."""
+    params = config.shape.init(np.random.default_rng(seed), 1)
+    zeros = np.zeros(config.shape.dim, np.float32)
+    return SequenceState(vocabulary([], np.zeros(0)), params, zeros, np.array(1, np.float32), np.zeros((0, 3)), np.array(0))
+
+
+def fit(config: Any, log: Events, state: SequenceState | None, seed: int) -> SequenceState:
+    """Trains from scratch, or on from `state` with rows for the items that are new."""
+    state = init(config, seed) if state is None else state
+    known = _sequences.learn(state.vocabulary, log.items)
+    histories = _sequences.from_log(known, log, config.user)
+    state = state._replace(vocabulary=known, params=_grown(config.shape, state.params, len(known.ids) + 1, seed))
+    if len(histories.row):
+        state = _trained(config, state, histories, seed)
+    return _calibrated(config, state, histories)
+
+
+def encode_items(config: Any, state: SequenceState, items: Items) -> Array:
+    """Returns f32[N, dim]; zeros, the average item, for an item that no fit has seen."""
+    rows = numbers_of(state.vocabulary, items.ids.tolist(), missing=_sequences.BEGIN)
+    vectors = _item_vectors(config, state)[rows] - state.centre
+    return np.where((rows == _sequences.BEGIN)[:, None], np.float32(0), vectors)
+
+
+def encode_requests(config: Any, state: SequenceState, requests: Table) -> Array:
+    """Returns f32[B, dim] on NumPy."""
+    size = next((len(column) for column in requests.values()), 1)
+    found = _sequences.from_requests(state.vocabulary, requests, config.history, size)
+    return _encoded(config, state.params, found) * state.scale
+
+
+def objective(config: Any) -> Any:
+    """Returns what to train. Imports JAX."""
+    try:
+        import jax
+
+        from recsdk.encoders._objective import NextItem
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"Training {type(config).__name__} needs {error.name}, which is not installed: pip install 'recsdk[deep]'."
+        ) from error
+    is_fast = jax.default_backend() in ("gpu", "tpu")
+    return NextItem(
+        shape=config.shape,
+        loss_name=config.loss,
+        num_negatives=config.num_negatives,
+        is_cosine=config.similarity == "cosine",
+        temperature=config.temperature,
+        dropout=config.dropout,
+        dtype={"auto": "bfloat16" if is_fast else "float32"}.get(config.precision, config.precision),
+    )
+
+
+def _trained(config: Any, state: SequenceState, histories: Histories, seed: int) -> SequenceState:
+    wanted = objective(config)
+    from recsdk.encoders.training import Settings, start, train
+
+    held = _held(histories, config.num_validation, seed)
+    rows = _sequences.windows(histories, held, config.shape.max_length, config.max_windows)
+    cases = _validation(config, histories, held, len(state.params.table))
+    settings = Settings(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup_steps,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+        patience=config.patience,
+        seed=seed,
+        progress=config.progress,
+        label=f"training {type(config).__name__}",
+    )
+    begun = start(state.params, settings)
+    if config.checkpoint is None:
+        trained = train(wanted, begun, rows, cases, settings)
+    else:
+        origin = _origin(config, state, rows, seed)
+        begun = _resumed(config.checkpoint, begun, origin)
+        trained = train(wanted, begun, rows, cases, settings, after_epoch=lambda now: write(config.checkpoint, now, {"origin": origin}))
+    return state._replace(params=trained.best, history=trained.history, best_epoch=trained.best_epoch)
+
+
+def _origin(config: Any, state: SequenceState, rows: np.ndarray, seed: int) -> str:
+    """Returns a digest of all that a training's result follows from."""
+    digest = hashlib.blake2b(f"{config!r} {seed}".encode(), digest_size=16)
+    for array in (rows, *leaves(state)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _resumed(path: str, begun: Any, origin: str) -> Any:
+    """Returns the state of an interrupted training, or where there is no file, `begun`."""
+    if not Path(path).exists():
+        return begun
+    found = read_header(path).get("origin")
+    if found != origin:
+        raise CheckpointMismatch(
+            f"checkpoint must be of this training, of the same settings, seed and log; {path!r} is of another: remove it, or name another."
+        )
+    return read(path, begun)
+
+
+def _held(histories: Histories, most: int, seed: int) -> np.ndarray:
+    """Chooses the users whose last item validates: at most half of those who took two; but one where there is only one."""
+    able = np.flatnonzero(np.diff(histories.start) >= 2)
+    held = np.zeros(len(histories.start) - 1, bool)
+    held[np.random.default_rng(seed).permutation(able)[: min(most, max(len(able) // 2, 1))]] = True
+    return held
+
+
+def _validation(config: Any, histories: Histories, held: np.ndarray, num_rows: int) -> Any:
+    from recsdk.encoders._objective import CASES_AT_ONCE, Validation
+
+    users = np.flatnonzero(held)
+    parts = [histories.row[histories.start[user] : histories.start[user + 1]] for user in users]
+    if not parts:  # nobody took two items: any case will do, and every epoch is as good as the next
+        parts = [np.array([1])]
+    size = min(CASES_AT_ONCE, len(parts))
+    num = -(-len(parts) // size) * size
+    tokens, last = _sequences.padded([part[:-1] for part in parts], config.shape.max_length)
+    seen = np.zeros((num, num_rows), bool)
+    for row, part in zip(seen, parts, strict=False):
+        row[part[:-1]] = True
+        row[part[-1]] = False
+
+    def filled(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array, np.zeros((num - len(array), *array.shape[1:]), array.dtype)])
+
+    target = np.array([part[-1] for part in parts], np.int32)
+    weight = np.full(len(parts), len(users) > 0, np.float32)
+    return Validation(filled(tokens), filled(last.astype(np.int32)), filled(target), seen, filled(np.maximum(weight, np.float32(1e-6))))
+
+
+def _grown(shape: Shape, params: Any, num_rows: int, seed: int) -> Any:
+    """Adds rows for new items; the others stay as they are."""
+    missing = num_rows - len(params.table)
+    if missing <= 0:
+        return params
+    rng = np.random.default_rng([seed, num_rows])
+    table = np.concatenate([params.table, shape.new_rows(rng, missing)])
+    output = np.concatenate([params.output, shape.new_rows(rng, missing)]) if len(params.output) else params.output
+    return params._replace(table=table, output=output)
+
+
+def _calibrated(config: Any, state: SequenceState, histories: Histories) -> SequenceState:
+    """Centres the items and scales the users, so that a user's scores have mean 0 and, on average, a standard deviation of 1/4."""
+    vectors = _item_vectors(config, state)[1:]
+    num_users = len(histories.start) - 1
+    if len(vectors) < 2:
+        return state
+    places = np.unique(np.linspace(0, num_users - 1, min(num_users, AT_ONCE)).astype(np.int64))
+    some = [histories.row[histories.start[user] : histories.start[user + 1]] for user in places]
+    users = _encoded(config, state.params, some or [np.zeros(0, np.int64)])
+    spread = (users @ vectors.T).std(axis=1).mean()
+    scale = SPREAD / spread if spread > SMALLEST_SPREAD else state.scale
+    return state._replace(centre=vectors.mean(axis=0), scale=np.array(scale, np.float32))
+
+
+def _item_vectors(config: Any, state: SequenceState) -> np.ndarray:
+    table: np.ndarray = state.params.output if len(state.params.output) else state.params.table
+    return _unit(table) if config.similarity == "cosine" else table
+
+
+def _encoded(config: Any, params: Any, histories: list[np.ndarray]) -> np.ndarray:
+    """Returns f32[B, D]; a history's vector does not depend on the others, but for rounding."""
+    found = np.zeros((len(histories), config.shape.dim), np.float32)
+    order = sorted(range(len(histories)), key=lambda place: len(histories[place]))  # alike lengths together: little padding
+    for first in range(0, len(order), AT_ONCE):
+        part = order[first : first + AT_ONCE]
+        tokens, last = _sequences.padded([histories[place] for place in part], config.shape.max_length)
+        found[part] = config.shape.forward(params, tokens)[np.arange(len(part)), last]
+    return _unit(found) if config.similarity == "cosine" else found
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    unit: np.ndarray = vectors / np.sqrt((vectors * vectors).sum(axis=1, keepdims=True) + np.float32(SMALLEST_SQUARE))
+    return unit

@@ -1,0 +1,162 @@
+"""A causal transformer over items, written once: on NumPy it serves, in a JAX trace it trains.
+
+References:
+    Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018; Xiong et al., On Layer Normalization in the Transformer
+    Architecture, ICML 2020 (norms before the blocks); Shazeer, GLU Variants Improve Transformer, 2020 (SwiGLU).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import attrs
+import numpy as np
+
+from recsdk.base import Array
+
+Dropout = Callable[[Array], Array]
+HIDDEN_PER_WIDTH = 4
+GATED_PER_WIDTH = 8 / 3  # as many parameters as without a gate
+SMALLEST_VARIANCE = 1e-6
+INITIAL = 0.02
+NEVER = -1e9
+
+
+class Norm(NamedTuple):
+    """Layer normalisation.
+
+    Attributes:
+        scale: f32[D].
+        bias: f32[D].
+    """
+
+    scale: Array
+    bias: Array
+
+
+class Block(NamedTuple):
+    """One layer: attention, then two dense layers, each after a norm and added to its input.
+
+    Attributes:
+        attention_norm: before the attention.
+        inward: f32[D, 3 D], queries, keys and values.
+        outward: f32[D, D].
+        dense_norm: before the dense layers.
+        up: f32[D, F], or f32[D, 2 F] with a gate.
+        down: f32[F, D].
+    """
+
+    attention_norm: Norm
+    inward: Array
+    outward: Array
+    dense_norm: Norm
+    up: Array
+    down: Array
+
+
+class Transformer(NamedTuple):
+    """The parameters.
+
+    Attributes:
+        table: f32[R, D], a vector per row of the vocabulary; row 0 begins every sequence.
+        output: f32[R, D], what a user's vector is multiplied with; f32[0, D] where it is `table`.
+        position: f32[L, D].
+        blocks: one per layer.
+        last_norm: after the last block.
+    """
+
+    table: Array
+    output: Array
+    position: Array
+    blocks: tuple[Block, ...]
+    last_norm: Norm
+
+
+@attrs.frozen(kw_only=True)
+class TransformerShape:
+    """The architecture: hashable, so that one shape is compiled once."""
+
+    dim: int
+    num_layers: int
+    num_heads: int
+    max_length: int
+    activation: str
+    is_tied: bool
+
+    def init(self, rng: np.random.Generator, num_rows: int) -> Transformer:
+        """Returns parameters before training."""
+        gated = self.activation == "swiglu"
+        hidden = int(self.dim * (GATED_PER_WIDTH if gated else HIDDEN_PER_WIDTH))
+        inner = INITIAL / np.sqrt(2 * self.num_layers)  # so that the sum over the layers keeps its size
+
+        def normal(*shape: int, deviation: float = INITIAL) -> np.ndarray:
+            return rng.standard_normal(shape, dtype=np.float32) * np.float32(deviation)
+
+        def norm() -> Norm:
+            return Norm(np.ones(self.dim, np.float32), np.zeros(self.dim, np.float32))
+
+        def block() -> Block:
+            inward, outward = normal(self.dim, 3 * self.dim), normal(self.dim, self.dim, deviation=inner)
+            up, down = normal(self.dim, hidden * (1 + gated)), normal(hidden, self.dim, deviation=inner)
+            return Block(norm(), inward, outward, norm(), up, down)
+
+        table, position = self.new_rows(rng, num_rows), normal(self.max_length, self.dim)
+        output = self.new_rows(rng, 0 if self.is_tied else num_rows)
+        return Transformer(table, output, position, tuple(block() for _ in range(self.num_layers)), norm())
+
+    def new_rows(self, rng: np.random.Generator, num_rows: int) -> np.ndarray:
+        """Returns f32[R, D], vectors of items before training."""
+        return rng.standard_normal((num_rows, self.dim), dtype=np.float32) * np.float32(INITIAL)
+
+    def forward(self, params: Transformer, tokens: Array, dropout: Dropout | None = None, dtype: Any = np.float32) -> Array:
+        """Returns f32[B, T, D]: at each place the vector of a user who has taken what stands up to there.
+
+        Args:
+            params: on NumPy or JAX, as `tokens`.
+            tokens: i32[B, T], rows of the table, T at most L; what follows a sequence's end does not reach back.
+            dropout: applied to each branch before it is added.
+            dtype: of the matrix products; sums and norms are float32.
+        """
+        xp = tokens.__array_namespace__()
+        keep = dropout or (lambda branch: branch)
+        length = tokens.shape[1]
+        # Gathered in float32: the gradient of a gather in bf16 is a scatter-add in bf16, which is many times slower.
+        hidden = keep(params.table[tokens] + params.position[None, :length])
+        ahead = xp.triu(xp.full((length, length), NEVER, dtype=np.float32), k=1)
+        for block in params.blocks:
+            hidden = hidden + keep(self._attention(block, _normed(block.attention_norm, hidden), ahead, dtype))
+            hidden = hidden + keep(self._dense(block, _normed(block.dense_norm, hidden), dtype))
+        return _normed(params.last_norm, hidden)
+
+    def _attention(self, block: Block, hidden: Array, ahead: Array, dtype: Any) -> Array:
+        xp = hidden.__array_namespace__()
+        size, length, dim = hidden.shape
+        heads = _product(hidden, block.inward, dtype).reshape(size, length, 3, self.num_heads, dim // self.num_heads)
+        query, key, value = (xp.moveaxis(heads[:, :, part], 1, 2) for part in range(3))
+        scores = (query @ xp.moveaxis(key, 2, 3)).astype(np.float32) / np.float32(np.sqrt(dim // self.num_heads)) + ahead[None, None]
+        weights = xp.exp(scores - scores.max(axis=3, keepdims=True))
+        weights = (weights / weights.sum(axis=3, keepdims=True)).astype(dtype)
+        mixed = xp.moveaxis(weights @ value, 1, 2).reshape(size, length, dim)
+        return _product(mixed, block.outward, dtype).astype(np.float32)
+
+    def _dense(self, block: Block, hidden: Array, dtype: Any) -> Array:
+        xp = hidden.__array_namespace__()
+        raised = _product(hidden, block.up, dtype)
+        if self.activation == "swiglu":
+            gate, raised = raised[..., : raised.shape[2] // 2], raised[..., raised.shape[2] // 2 :]
+            raised = raised * gate * (1 + xp.tanh(gate / 2)) / 2  # silu, without the overflow of exp
+        else:
+            raised = xp.maximum(raised, 0)
+        return _product(raised, block.down, dtype).astype(np.float32)
+
+
+def _product(hidden: Array, matrix: Array, dtype: Any) -> Array:
+    return hidden.astype(dtype) @ matrix.astype(dtype)
+
+
+def _normed(norm: Norm, hidden: Array) -> Array:
+    xp = hidden.__array_namespace__()
+    centred = hidden - hidden.mean(axis=2, keepdims=True)
+    variance = (centred * centred).mean(axis=2, keepdims=True)
+    return centred / xp.sqrt(variance + np.float32(SMALLEST_VARIANCE)) * norm.scale[None, None] + norm.bias[None, None]
