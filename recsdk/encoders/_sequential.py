@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from recsdk.arrays import leaves
+from recsdk.arrays import leaves, require_jax
 from recsdk.base import Array, Events, Items, Table
 from recsdk.encoders import _sequences
 from recsdk.encoders._sequences import Histories
 from recsdk.encoders.checkpoint import read, read_header, write
-from recsdk.errors import CheckpointMismatch, MissingExtra
+from recsdk.errors import CheckpointMismatch, MissingExtra, install
 from recsdk.vocabulary import Vocabulary, numbers_of, vocabulary
 
 SPREAD = 0.25
@@ -129,13 +129,10 @@ def encode_requests(config: Any, state: SequenceState, requests: Table) -> Array
 def objective(config: Any) -> Any:
     """Returns what to train. Imports JAX."""
     try:
-        import jax
-
+        jax = require_jax()
         from recsdk.encoders._objective import NextItem
     except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"Training {type(config).__name__} needs {error.name}, which is not installed: pip install 'recsdk[deep]'."
-        ) from error
+        raise MissingExtra(f"Training {type(config).__name__} needs {error.name}, which is not installed: {install('deep')}.") from error
     is_fast = jax.default_backend() in ("gpu", "tpu")
     return NextItem(
         shape=config.shape,

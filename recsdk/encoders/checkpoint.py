@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recsdk.arrays import tree_map
-from recsdk.errors import CheckpointCorrupt, CheckpointMismatch, InvalidValue, MissingExtra
+from recsdk.errors import CheckpointCorrupt, CheckpointMismatch, InvalidValue, MissingExtra, install
 
 FORMAT = 1
 LONGEST_HEADER = 2**24
@@ -201,5 +201,5 @@ def _library() -> Any:
         import safetensors
         from safetensors import numpy
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"Checkpoints need {error.name}, which is not installed: pip install 'recsdk[deep]'.") from error
+        raise MissingExtra(f"Checkpoints need {error.name}, which is not installed: {install('deep')}.") from error
     return _Library(numpy.save_file, safetensors.safe_open)

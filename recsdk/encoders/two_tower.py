@@ -8,6 +8,7 @@ from typing import NamedTuple
 import attrs
 import numpy as np
 
+from recsdk.arrays import require_jax
 from recsdk.base import Array, Events, Items, Table
 from recsdk.checks import feature_name, integer, number
 from recsdk.columns import CATEGORY, column_kind
@@ -177,6 +178,7 @@ class TwoTower:
 
     def _train(self, state: TwoTowerState, log: Events, seed: int) -> TwoTowerState:
         try:
+            require_jax()
             from recsdk.encoders._train import Settings, train
         except ModuleNotFoundError as error:
             raise MissingExtra(f"Training two-tower needs {error.name}, which is not installed: {install('deep')}.") from error

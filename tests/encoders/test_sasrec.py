@@ -216,7 +216,7 @@ sys.exit(any(name in sys.modules for name in ("jax", "flax", "optax", "rich")))
 def test_without_jax_training_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "recsdk.encoders._objective", None)
     monkeypatch.setitem(sys.modules, "jax", None)
-    with pytest.raises(MissingExtra, match=r"Training SASRec needs jax.*recsdk\[deep\]"):
+    with pytest.raises(MissingExtra, match=r"Training SASRec needs jax.*pip install '\.\[deep\]'"):
         SMALL.fit(LOG)
 
 
