@@ -612,7 +612,7 @@ ALONE = {
     "order": (FavoursEarlyPlaces(), FavoursEarlyPlacesAtRandom()),
     "padding": (MeasuresPadding(),),
     "ties": (TakesTheOldestOfTheBest(),),
-    "inputs": (WritesToPadding(), KeepsTheStateInThePrior()),
+    "inputs": (KeepsTheStateInThePrior(),),
     "randomness": (AdvancesTheGlobalGenerator(),),
     "spread": (IsCertainAtRandom(),),
     "draws": (LooksAheadUnlessWatched(),),
@@ -643,6 +643,7 @@ FIRST = {
     "shapes": (AnswersInFloat32(),),
     "distribution": (SpreadsOverPadding(), Rounds(), GoesBelowZero()),
     "order": (TakesTheFirstOfTheBest(),),
+    "inputs": (WritesToPadding(),),  # which the live loop refuses too
     "purity": (LearnsWhileAnswering(), ReusesABuffer()),
     "randomness": (ReadsTheGlobalGenerator(),),
     "draws": (LooksAhead(),),
