@@ -252,7 +252,7 @@ def _place(row: Mapping[str, Any], number: int, place: Mapping[str, int], *, ski
     name = value_of(row, number, "item", wanted, InvalidLog)
     if isinstance(name, str) and (skip or name in place):
         return place.get(name, -1)
-    hint = nearest(name, place) if isinstance(name, str) else " An id is a str."
+    hint = f"{nearest(name, place)} unknown_items='skip' leaves such rows out." if isinstance(name, str) else " An id is a str."
     raise UnknownItem(f"'item' in row {number} must be {wanted}, got {name!r}.{hint}")
 
 
