@@ -11,6 +11,9 @@ from recsdk.errors import LedgerCorrupt, LedgerError
 from recsdk.ledger.sqlite import Sqlite
 from tests.live.shop import serve, small_recommender, state
 
+# The small recommender has no part that reads its requests.
+pytestmark = pytest.mark.filterwarnings("ignore::recsdk.errors.IgnoredInput")
+
 
 @pytest.fixture
 def folders(tmp_path):
