@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from math import inf, isfinite
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,6 +125,25 @@ def require_integer(name: str, value: Any, *, at_least: int) -> None:
     """
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < at_least:
         raise InvalidValue(f"{name} must be a whole number >= {at_least}, got {value!r}.")
+
+
+def folder_path(given: Any) -> Path:
+    """Returns the path of a folder, which need not be there.
+
+    Raises:
+        InvalidValue: no path, or an empty one, which would be the current folder.
+
+    Example:
+        >>> folder_path("shop").name
+        'shop'
+    """
+    try:
+        encoded = os.fsencode(given) if isinstance(given, (str, os.PathLike)) else b""
+    except UnicodeEncodeError:
+        encoded = b""
+    if not encoded or b"\0" in encoded:
+        raise InvalidValue(f"folder must be a path that is not empty, got {given!r}.")
+    return Path(os.fsdecode(encoded))
 
 
 def check_probs(probs: np.ndarray, total: float, mask: np.ndarray) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from recsdk import plugins
+from recsdk.checks import folder_path
 from recsdk.errors import LedgerError, PluginError
 from recsdk.ledger import Store
 
@@ -40,6 +41,7 @@ def store(folder: str | Path, given: Any = None) -> Store:
     Raises:
         LedgerError: when no ledger is there, or several of different kinds.
         PluginError, UnknownPlugin: a name that cannot be had.
+        InvalidValue: no path.
 
     Example:
         >>> from recsdk.ledger.sqlite import Sqlite
@@ -47,6 +49,7 @@ def store(folder: str | Path, given: Any = None) -> Store:
         >>> store("shop")
         Sqlite(durability='process-crash')
     """
+    folder = folder_path(folder)
     if given is not None:
         chosen: Store = plugins.load("ledgers", given) if isinstance(given, str) else given
         if not chosen.holds(folder):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import types
 from collections.abc import Callable, Mapping, Sequence, Set
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -101,21 +99,6 @@ def observer(given: Any) -> Any:
     if given is not None and not callable(given):
         raise InvalidValue(f"observer must be a function of one record, such as recsdk.live.observe.LogObserver(), got {given!r}.")
     return given
-
-
-def folder(given: Any) -> Path:
-    """Returns the path of a folder.
-
-    Raises:
-        InvalidValue: no path, or an empty one, which would be the current folder.
-    """
-    try:
-        encoded = os.fsencode(given) if isinstance(given, (str, os.PathLike)) else b""
-    except UnicodeEncodeError:
-        encoded = b""
-    if not encoded or b"\0" in encoded:
-        raise InvalidValue(f"folder must be a path that is not empty, got {given!r}.")
-    return Path(os.fsdecode(encoded))
 
 
 def clock(given: Any) -> Callable[[], float]:

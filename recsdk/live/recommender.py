@@ -19,7 +19,7 @@ from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 import numpy as np
 
 from recsdk.base import Context, Encoder, Events, Items, Policy, Request, Retriever, Scorer, decide_slate
-from recsdk.checks import require_integer, require_number
+from recsdk.checks import folder_path, require_integer, require_number
 from recsdk.data import concatenate_items, items_from_stored, rows_from_items, take
 from recsdk.errors import (
     ChangedSetting,
@@ -210,7 +210,7 @@ class Recommender:
             IgnoredInput: a `history` that nothing is fitted to, since the models were fitted to another one; or events that were skipped.
             Untrained: an encoder that is given no `history` when the folder is made.
         """
-        path, allowed = intake.folder(folder), intake.reward_range(reward_range)
+        path, allowed = folder_path(folder), intake.reward_range(reward_range)
         require_integer("num_candidates", num_candidates, at_least=1)
         num_new = num_candidates // 10 if num_new is None else num_new
         require_integer("num_new", num_new, at_least=0)
@@ -671,6 +671,8 @@ class Recommender:
 
     def _take_feedback(self, given: Feedback | None) -> None:
         """Takes the folder's feedback, or keeps another in its place."""
+        if given is not None and not isinstance(given, Feedback):
+            raise InvalidValue(f"feedback must be a recsdk.Feedback, got {given!r}.")
         kept = stored_feedback(self._ledger)
         feedback = given or kept
         if feedback is None:

@@ -51,7 +51,7 @@ class Receipt(enum.StrEnum):
 
 def _checked_signals(instance: Any, field: Any, value: Any) -> None:
     del instance
-    if not isinstance(value, tuple) or not value:
+    if not isinstance(value, tuple) or not value or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
         raise InvalidValue(f"{field.name} must map at least one name of a signal to its weight, got {value!r}.")
     for name, weight in value:
         if not isinstance(name, str) or not name:

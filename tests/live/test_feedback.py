@@ -224,6 +224,8 @@ def test_each_kind_of_folder_has_its_own_verb(tmp_path, clock):
         shop.recommend({}, decision_id="d")
         with pytest.raises(InvalidValue, match=r"feedback=recsdk\.Feedback"):
             shop.signal("click", decision_id="d")
+    with pytest.raises(InvalidValue, match=r"feedback must be a recsdk.Feedback, got 60"):
+        shop_at(tmp_path / "neither", clock, feedback=60)
     with pytest.raises(InvalidValue, match="reward_range goes with rewards"):
         shop_at(tmp_path / "both", clock, reward_range=(0, 1))
 

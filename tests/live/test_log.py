@@ -178,3 +178,10 @@ def test_an_empty_ledger_has_no_chunks(shop, folder):
         next(read_ledger_chunks(folder))
     with pytest.raises(InvalidValue, match="num_rows must be a whole number >= 1"):
         next(read_ledger_chunks(folder, num_rows=0))
+
+
+@pytest.mark.parametrize("folder", [None, "", 5, b"shop"])
+@pytest.mark.parametrize("read", [read_ledger, read_policy, count_decisions])
+def test_what_is_no_path_is_refused(read, folder):
+    with pytest.raises(InvalidValue, match="folder must be a path that is not empty, got"):
+        read(folder)

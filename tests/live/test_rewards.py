@@ -59,6 +59,7 @@ def test_signals_weigh_by_their_name_and_a_sum_may_be_capped():
         ({"signals": {}}, r"signals must map at least one name"),
         ({"signals": {"click": math.inf}}, r"signals\['click'\] must be a finite number, got inf"),
         ({"signals": {3: 1.0}}, r"names that are texts, got 3"),
+        ({"signals": (("click", 1.0, 2.0),)}, r"signals must map at least one name"),
         ({"cap": -1}, r"Feedback.cap must be a finite number > 0"),
     ],
 )
