@@ -28,7 +28,8 @@ RecsdkError
 |- LedgerError (OSError)
 |  |- LedgerLocked                   another process has the folder open
 |  |- LedgerMismatch                 the folder was written by other parts than the ones given
-|  `- LedgerCorrupt                  stored bytes that are not what was written
+|  |- LedgerCorrupt                  stored bytes that are not what was written
+|  `- LedgerStopped                  an open ledger that can promise nothing any more: open the folder again
 |- ForkedProcess (RuntimeError)      JAX in a process forked after its parent had used JAX, where it never returns
 |- CheckpointError (OSError)         the file of a model cannot be used
 |  |- CheckpointMismatch             the file is of another format, or of a model of other sizes
@@ -170,6 +171,10 @@ class LedgerMismatch(LedgerError):
 
 class LedgerCorrupt(LedgerError):
     """Stored bytes that are not what was written."""
+
+
+class LedgerStopped(LedgerError):
+    """An open ledger that can promise nothing any more: its files were replaced, or the disk failed. Open the folder again."""
 
 
 class ForkedProcess(RecsdkError, RuntimeError):

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import sqlite3
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 from urllib.request import pathname2url
 
 import attrs
 import numpy as np
 
-from recsdk.errors import LedgerCorrupt, LedgerError, LedgerLocked, LedgerMismatch, one_of
+from recsdk.errors import LedgerCorrupt, LedgerError, LedgerMismatch, LedgerStopped, one_of
 from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord, _mark
 from recsdk.ledger._copy import copy
+from recsdk.ledger._files import Files
+from recsdk.ledger._lock import LOCK, FolderLock
 
 FILE = "ledger.sqlite"
-LOCK = "lock.sqlite"
-HOLDER = "lock.pid"
-"""The file with the number of the process that had the folder open last."""
+LOG = "ledger.sqlite-wal"
 SCHEMA_VERSION = 3
 SIGNALS = """
 CREATE INDEX decisions_of_user ON decisions (user, number);
@@ -115,11 +114,19 @@ class Sqlite:
 
 
 class SqliteLedger:
-    """The `recsdk.ledger.Ledger` of one connection."""
+    """The `recsdk.ledger.Ledger` of one connection.
 
-    def __init__(self, db: sqlite3.Connection, opened: contextlib.ExitStack) -> None:
+    Args:
+        db: in no transaction, unless it only reads.
+        opened: what `close` ends.
+        files: of a ledger that is written to: those that must stay in the folder.
+    """
+
+    def __init__(self, db: sqlite3.Connection, opened: contextlib.ExitStack, files: Files | None = None) -> None:
         self._db = db
         self._opened = opened
+        self._files = files
+        self._stopped = ""
         # A ledger of version 1 that is read, not opened, has no users.
         self._decision = DECISION if _version(db) >= 2 else DECISION.replace("d.user", "NULL")
 
@@ -131,11 +138,12 @@ class SqliteLedger:
             self._write("COMMIT")
         except BaseException:
             if self._db.in_transaction:
-                self._write("ROLLBACK")
+                with _translated("The ledger could not be written"):
+                    self._db.execute("ROLLBACK")
             raise
 
     def get(self, name: str) -> bytes | None:
-        row = _first(self._db, "SELECT sha256, data FROM blobs WHERE name = ?", name)
+        row = self._first("SELECT sha256, data FROM blobs WHERE name = ?", name)
         if row is None:
             return None
         if hashlib.sha256(row[1]).digest() != row[0]:
@@ -146,7 +154,7 @@ class SqliteLedger:
         self._write("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", name, hashlib.sha256(data).digest(), data)
 
     def add_decision(self, record: DecisionRecord) -> None:
-        parts = _first(self._db, "SELECT number FROM parts WHERE text = ?", record.parts)
+        parts = self._first("SELECT number FROM parts WHERE text = ?", record.parts)
         if parts is None:
             self._write("INSERT INTO parts (text) VALUES (?)", record.parts)
             return self.add_decision(record)
@@ -164,16 +172,16 @@ class SqliteLedger:
         )
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
-        row = _first(self._db, f"SELECT {self._decision} FROM {DECISIONS} WHERE d.id = ?", decision_id)  # noqa: S608 -- constants
+        row = self._first(f"SELECT {self._decision} FROM {DECISIONS} WHERE d.id = ?", decision_id)  # noqa: S608 -- constants
         return None if row is None else _decision(row)
 
     def decisions(self, start: int = 0) -> Iterator[DecisionRecord]:
         query = f"SELECT {self._decision} FROM {DECISIONS} WHERE d.number > ? ORDER BY d.number"  # noqa: S608 -- constants
-        return map(_decision, _rows(self._db, query, start))
+        return map(_decision, self._rows(query, start))
 
     def decisions_of(self, user: str) -> Iterator[DecisionRecord]:
         query = f"SELECT {self._decision} FROM {DECISIONS} WHERE d.user = ? ORDER BY d.number DESC"  # noqa: S608 -- constants
-        return map(_decision, _rows(self._db, query, user))
+        return map(_decision, self._rows(query, user))
 
     def add_signal(self, record: SignalRecord) -> None:
         values = (record.signal_id, record.decision_id, record.position, record.name, record.value + 0.0, record.time + 0.0)
@@ -184,12 +192,12 @@ class SqliteLedger:
         )
 
     def signal(self, signal_id: str) -> SignalRecord | None:
-        row = _first(self._db, f"SELECT {SIGNAL} FROM {SIGNALS_OF} WHERE s.id = ?", signal_id)  # noqa: S608 -- constants
+        row = self._first(f"SELECT {SIGNAL} FROM {SIGNALS_OF} WHERE s.id = ?", signal_id)  # noqa: S608 -- constants
         return None if row is None else _signal(row)
 
     def signals_of(self, decision_id: str) -> list[SignalRecord]:
         query = f"SELECT {SIGNAL} FROM {SIGNALS_OF} WHERE d.id = ? ORDER BY s.number"  # noqa: S608 -- constants
-        return [_signal(row) for row in _rows(self._db, query, decision_id)]
+        return [_signal(row) for row in self._rows(query, decision_id)]
 
     def add_reward(self, record: RewardRecord) -> None:
         values = (record.reward_id, record.decision_id, record.position, record.value + 0.0, record.time + 0.0)  # SQLite has one zero
@@ -200,24 +208,24 @@ class SqliteLedger:
         )
 
     def reward(self, reward_id: str) -> RewardRecord | None:
-        row = _first(self._db, f"SELECT {REWARD} FROM {REWARDS} WHERE r.id = ?", reward_id)  # noqa: S608 -- constants
+        row = self._first(f"SELECT {REWARD} FROM {REWARDS} WHERE r.id = ?", reward_id)  # noqa: S608 -- constants
         return None if row is None else _reward(row)
 
     def rewards(self, start: int = 0) -> Iterator[RewardRecord]:
         query = f"SELECT {REWARD} FROM {REWARDS} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
-        return map(_reward, _rows(self._db, query, start))
+        return map(_reward, self._rows(query, start))
 
     def rewards_of(self, decision_id: str) -> list[RewardRecord]:
         query = f"SELECT {REWARD} FROM {REWARDS} WHERE d.id = ? ORDER BY r.number"  # noqa: S608 -- constants
-        return [_reward(row) for row in _rows(self._db, query, decision_id)]
+        return [_reward(row) for row in self._rows(query, decision_id)]
 
     def outcomes(self, start: int = 0) -> Iterator[tuple[RewardRecord, DecisionRecord]]:
         query = f"SELECT {REWARD}, {self._decision} FROM {REWARDS} JOIN parts p ON p.number = d.parts WHERE r.number > ? ORDER BY r.number"  # noqa: S608
-        for row in _rows(self._db, query, start):
+        for row in self._rows(query, start):
             yield _reward(row[:6]), _decision(row[6:])
 
     def num_rewards(self) -> int:
-        (number,) = next(_rows(self._db, "SELECT COALESCE(MAX(number), 0) FROM rewards"))
+        (number,) = next(self._rows("SELECT COALESCE(MAX(number), 0) FROM rewards"))
         return int(number)
 
     def put_item(self, record: ItemRecord) -> None:
@@ -226,11 +234,11 @@ class SqliteLedger:
 
     def items(self) -> Iterator[ItemRecord]:
         latest = "SELECT MAX(number) FROM items GROUP BY slot"
-        return map(_item, _rows(self._db, f"SELECT {ITEM} FROM items i WHERE i.number IN ({latest}) ORDER BY i.slot"))  # noqa: S608
+        return map(_item, self._rows(f"SELECT {ITEM} FROM items i WHERE i.number IN ({latest}) ORDER BY i.slot"))  # noqa: S608
 
     def shown(self, decision_id: str, slot: int) -> ItemRecord:
         query = f"SELECT {ITEM} FROM decisions d, items i WHERE d.id = ? AND i.slot = ? AND i.number <= d.num_items ORDER BY i.number DESC"  # noqa: S608
-        row = _first(self._db, query, decision_id, slot)
+        row = self._first(query, decision_id, slot)
         if row is None:
             raise LedgerCorrupt(f"The ledger has no item in slot {slot}, which decision {decision_id!r} has shown.")
         return _item(row)
@@ -242,14 +250,42 @@ class SqliteLedger:
         self._opened.close()
 
     def _write(self, statement: str, *values: Any) -> None:
+        self._check_going()
         with _translated("The ledger could not be written"):
             self._db.execute(statement, values)
+        if not self._db.in_transaction:
+            self._check_files()
+
+    def _rows(self, query: str, *values: Any) -> Iterator[Row]:
+        self._check_going()
+        with _translated("The ledger could not be read"):
+            for row in self._db.execute(query, values):  # noqa: UP028 -- when left early, `yield from` would close the cursor of a closed connection
+                yield row
+
+    def _first(self, query: str, *values: Any) -> Row | None:
+        return next(self._rows(f"{query} LIMIT 1", *values), None)
+
+    def _check_going(self) -> None:
+        """Refuses everything once the ledger has stopped, reads too: the answer to what was sent twice is an acknowledgement."""
+        if self._stopped:
+            raise LedgerStopped(self._stopped)
+
+    def _check_files(self) -> None:
+        """Stops after a commit that did not reach the files in the folder."""
+        changed = () if self._files is None else self._files.changed()
+        if self._files is not None and changed:
+            kept = self._files.rescue(self.copy)
+            self._stop(f"In {str(self._files.folder)!r}, {' and '.join(changed)} was deleted or replaced while the ledger was open. {kept}")
+
+    def _stop(self, why: str) -> NoReturn:
+        self._stopped = f"{why} From here on nothing is acknowledged: open the folder again."
+        raise LedgerStopped(self._stopped)
 
 
 def _writing(folder: Path, synchronous: str) -> SqliteLedger:
     with contextlib.ExitStack() as opened, _translated(f"The ledger in {str(folder)!r} cannot be opened"):
         folder.mkdir(parents=True, exist_ok=True)
-        opened.enter_context(contextlib.closing(_lock(folder)))
+        opened.enter_context(contextlib.closing(FolderLock(folder)))
         _mark.check(folder / FILE)
         _mark.clear(folder / FILE)
         db = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
@@ -259,7 +295,7 @@ def _writing(folder: Path, synchronous: str) -> SqliteLedger:
         db.execute("PRAGMA foreign_keys=ON")
         _upgrade(db)
         _mark.put(db, folder / FILE)
-        return SqliteLedger(db, opened.pop_all())
+        return SqliteLedger(db, opened.pop_all(), Files(folder, (FILE, LOG, LOCK)))
 
 
 def _reading(folder: Path) -> SqliteLedger:
@@ -294,16 +330,6 @@ def _upgrade(db: sqlite3.Connection) -> None:
     steps = SCHEMA if version == 0 else "".join(UPGRADES[step] for step in range(version, SCHEMA_VERSION))
     if steps:
         db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
-
-
-def _rows(db: sqlite3.Connection, query: str, *values: Any) -> Iterator[Row]:
-    with _translated("The ledger could not be read"):
-        for row in db.execute(query, values):  # noqa: UP028 -- when left early, `yield from` would close the cursor of a closed connection
-            yield row
-
-
-def _first(db: sqlite3.Connection, query: str, *values: Any) -> Row | None:
-    return next(_rows(db, f"{query} LIMIT 1", *values), None)
 
 
 def _decision(row: Row) -> DecisionRecord:
@@ -365,42 +391,13 @@ def _translated(what: str) -> Iterator[None]:
         raise (LedgerCorrupt if damaged else LedgerError)(f"{what}: {error}.") from error
 
 
-def _lock(folder: Path) -> sqlite3.Connection:
-    """Holds an exclusive transaction on a file of its own: the lock goes with the process, and readers of the ledger are left alone."""
-    lock = sqlite3.connect(folder / LOCK, isolation_level=None, timeout=0, check_same_thread=False)
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-        (folder / HOLDER).write_text(f"{os.getpid()}\n")
-    except sqlite3.Error as error:
-        lock.close()
-        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-            raise LedgerLocked(_locked_by(folder)) from error
-        raise
-    except OSError:
-        lock.close()
-        raise
-    return lock
-
-
 def _check_unless_open(folder: Path) -> None:
     """Checks the write-ahead log of a folder that no recommender has open: the one that has it open has checked it."""
-    if not ((folder / LOCK).is_file() and _mark.may_check(folder / FILE)):
+    if not _mark.may_check(folder / FILE):
         return
-    with contextlib.closing(sqlite3.connect(folder / LOCK, isolation_level=None, timeout=0)) as lock:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:  # it is open, or the folder may not be written to
-            return
-        _mark.check(folder / FILE)
-
-
-def _locked_by(folder: Path) -> str:
     try:
-        holder = (folder / HOLDER).read_text().strip()
-    except OSError:
-        holder = ""
-    where = "in this process" if holder == str(os.getpid()) else f"in process {holder}" if holder else "elsewhere"
-    return (
-        f"The ledger in {str(folder)!r} is open {where}: close that recommender first. One process serves a folder, "
-        "so start a web server with one worker, or give each worker a folder of its own."
-    )
+        lock = FolderLock(folder)
+    except OSError:  # it is open, or the folder may not be written to
+        return
+    with contextlib.closing(lock):
+        _mark.check(folder / FILE)

@@ -213,7 +213,7 @@ def test_what_is_no_folder_is_refused(tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "ledger.sqlite").write_text("not a database, but long enough to be read as one" * 100)
     (tmp_path / "lock").mkdir()
-    (tmp_path / "lock" / "lock.sqlite").write_text("not a database, but long enough to be read as one" * 100)
+    (tmp_path / "lock" / "ledger.lock").mkdir()
     for name in ("file", "loop", "other", "lock", "file/below"):
         with pytest.raises(LedgerError, match="cannot be opened") as caught:
             Sqlite().open(tmp_path / name)

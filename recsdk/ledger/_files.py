@@ -1,0 +1,50 @@
+"""Notices that the files of an open ledger are not those in its folder any more."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from recsdk.errors import LedgerError
+
+RESCUED = "rescued"
+
+
+class Files:
+    """The files in a folder that a ledger has open. What is written to a file that was deleted or replaced is lost without an error.
+
+    Args:
+        folder: of the ledger.
+        names: of the files, which are there.
+    """
+
+    def __init__(self, folder: Path, names: tuple[str, ...]) -> None:
+        self.folder = folder
+        self._opened = [(name, os.fspath((folder / name).absolute()), os.stat(folder / name)) for name in names]
+
+    def changed(self) -> tuple[str, ...]:
+        """Returns the names of those that were deleted or replaced; it takes some microseconds, and opens nothing."""
+        return tuple(name for name, path, opened in self._opened if not _is(path, opened))
+
+    def rescue(self, copy: Callable[[Path], None]) -> str:
+        """Copies what the open ledger holds into a folder in the folder, and returns a sentence that says where, or why not."""
+        number = 1
+        while (destination := self.folder / f"{RESCUED}-{number}").exists():
+            number += 1
+        try:
+            copy(destination)
+        except (LedgerError, OSError) as error:
+            return f"What it held could not be copied to {str(destination)!r}: {error}"
+        return (
+            f"All that it held is copied to {str(destination)!r}: compare, and if the folder has less, "
+            f"restore into another folder: recsdk ledger restore {destination} FOLDER."
+        )
+
+
+def _is(path: str, opened: os.stat_result) -> bool:
+    try:
+        now = os.stat(path)
+    except OSError:
+        return False
+    return now.st_ino == opened.st_ino and now.st_dev == opened.st_dev
