@@ -30,15 +30,15 @@ class Diagnostics(NamedTuple):
         effective_size: Kish's effective sample size of the importance weights, in [0, T].
         max_weight: the largest importance weight.
         mean_weight: 1 in expectation, when the propensities are true and the log covers the target.
-        mean_weight_z: how far `mean_weight` is off 1.
+        mean_weight_z: evidence that its expectation is not 1, as the z of a normal test would be; by bets, which hold for policies that
+            learn and for rare actions, see `recsdk.ope.calibration`. 0 for none.
         unsupported_mass: the target's mass on items that the log never took, averaged over the rounds; NaN when only the
             target's probabilities of the logged actions are known.
         mean_candidates: K, averaged over the rounds.
         pareto_k: shape of the generalised Pareto distribution that the largest weights look drawn from; above 0.7 averages of them
             converge too slowly to go by, from 1 on not at all. NaN where they are too few, or of too few values, to tell.
         uniform_weight: mean importance weight of the uniform policy, whatever the target is.
-        uniform_weight_z: evidence that its expectation is not 1, as the z of a normal test would be; by bets, which hold for policies that
-            learn and for rare actions, see `recsdk.ope.calibration`. 0 for none.
+        uniform_weight_z: the same evidence for the uniform policy.
         item: slot of the item whose propensities look most wrong, by the importance weights of always taking it. -1 for none.
         item_weight_z: the same evidence for that item, after a correction for the number of items.
         default_share: share of rows that have the default reward, in [0, 1].
@@ -122,7 +122,8 @@ def diagnose(rounds: Rounds, *, default_reward: float = 0.0, num_decisions: int 
 def diagnose_tally(found: Tally, *, default_reward: float = 0.0, num_decisions: int | None = None) -> Diagnostics:
     """Says the same of a log whose rounds are summed up."""
     total, by_item = moments(found), all_items(found.items)
-    mean_weight, mean_weight_z = _off_one(total, IMPORTANCE)
+    mean_weight = float(total.sums[IMPORTANCE] / total.sums[WEIGHT])
+    is_rounding = abs(mean_weight - 1) <= ROUNDING  # as of printed propensities, for the logger's own policy
     item, item_weight_z = _worst_item(by_item, 1 / found.least_propensity)
     return Diagnostics(
         num_rounds=found.num_rounds,
@@ -130,12 +131,12 @@ def diagnose_tally(found: Tally, *, default_reward: float = 0.0, num_decisions: 
         effective_size=_kish(total.sums[IMPORTANCE], total.products[IMPORTANCE, IMPORTANCE]),
         max_weight=float(found.tail[0].max(initial=0.0)),
         mean_weight=mean_weight,
-        mean_weight_z=mean_weight_z,
+        mean_weight_z=0.0 if is_rounding else z_score(found.bets[0], found.largest_chance / found.least_propensity),
         unsupported_mass=_unsupported_mass(by_item) if found.is_whole else math.nan,
         mean_candidates=float(by_item.sums[:, OFFERED].sum() / total.sums[WEIGHT]),
         pareto_k=_pareto_k(found),
         uniform_weight=float(total.sums[UNIFORM] / total.sums[WEIGHT]),
-        uniform_weight_z=z_score(found.uniform, 1 / found.floor),
+        uniform_weight_z=z_score(found.bets[1], 1 / found.floor),
         item=item,
         item_weight_z=item_weight_z,
         default_share=found.num_default / found.num_rounds,
@@ -195,13 +196,6 @@ def _effective_rewards(found: Tally, total: Moments, default_reward: float) -> f
     apart = np.array([1.0, -default_reward])
     squares = apart @ total.products[np.ix_([VALUE, IMPORTANCE], [VALUE, IMPORTANCE])] @ apart
     return _kish(found.spread, squares)
-
-
-def _off_one(total: Moments, column: int) -> tuple[float, float]:
-    mean, stderr = ratio(total, (column,), (WEIGHT,))
-    error = mean - 1
-    # At a target equal to the logger both are rounding errors, also of printed propensities as .333333, and their ratio is noise.
-    return mean, 0.0 if abs(error) <= ROUNDING else error / stderr if stderr else math.copysign(math.inf, error)
 
 
 def _drift(found: Tally, column: int) -> float:

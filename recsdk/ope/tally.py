@@ -54,8 +54,9 @@ class Tally(NamedTuple):
         tail: f64[3, M], importance, weight and reward of the rounds with the largest importance, M at most twice `TAIL`.
         items: sums by item, in runs that get shorter, so that a block of new items need not be sorted into all that there are.
         least_propensity: the smallest of a row of positive weight.
+        largest_chance: the target's largest probability of any candidate, 1 where its whole distribution is not known.
         floor: the smallest number of candidates * propensity: the largest share of uniform exploration that the log may have had.
-        uniform: f64[NUM_BETS], logarithms of the fortunes of bets on the uniform policy's weights.
+        bets: f64[2, NUM_BETS], logarithms of the fortunes of bets on the weights of the target, then of the uniform policy.
         num_rounded: rows in which rounding errors of given probabilities were corrected.
         num_below: rows that look like lower positions of a page: the candidates of the row before without the one that it took.
     """
@@ -71,8 +72,9 @@ class Tally(NamedTuple):
     tail: np.ndarray
     items: tuple[ItemSums, ...]
     least_propensity: float
+    largest_chance: float
     floor: float
-    uniform: np.ndarray
+    bets: np.ndarray
     num_rounded: int = 0
     num_below: int = 0
 
@@ -128,8 +130,9 @@ def tally(
         tail=np.stack([importance[large], rounds.weight[large], rounds.reward[large]]),
         items=(item_sums(rounds),),
         least_propensity=float(rounds.propensity.min(initial=1.0, where=live)),
+        largest_chance=1.0 if rounds.probs is None else float(rounds.probs.max()),
         floor=float(1 / of_uniform.max(initial=0.0, where=live)) if live.any() else 1.0,
-        uniform=total_log_factors(of_uniform[live]),
+        bets=np.stack([total_log_factors(ratio[live]) for ratio in (importance, of_uniform)]),
         num_rounded=0 if rounds.rounded is None else int(np.count_nonzero(rounds.rounded)),
         num_below=_num_below(rounds),
     )
@@ -149,8 +152,9 @@ def add(a: Tally, b: Tally) -> Tally:
         _largest(np.concatenate([a.tail, b.tail], axis=1)) if b.tail.size else a.tail,
         add_items(a.items, b.items),
         min(a.least_propensity, b.least_propensity),
+        max(a.largest_chance, b.largest_chance),
         min(a.floor, b.floor),
-        a.uniform + b.uniform,
+        a.bets + b.bets,
         a.num_rounded + b.num_rounded,
         a.num_below + b.num_below,
     )

@@ -14,8 +14,8 @@ REFUSE_SIZE = 10
 # The target's mass on actions that the log never took: every point of it can be wrong by the whole range of the reward.
 CAUTION_UNSUPPORTED = 0.01
 REFUSE_UNSUPPORTED = 0.1
-REFUSE_Z = 4.0  # by chance once in 16,000
-ITEM_Z = 4.5  # by chance once in 150,000
+REFUSE_Z = 4.0  # by chance at most once in 16,000
+ITEM_Z = 4.5  # by chance at most once in 150,000
 CAUTION_SHARE = 0.1  # of all rounds, that one may weigh as much as
 CAUTION_REWARDS = 100
 CAUTION_K = 0.7  # Vehtari et al., "Pareto smoothed importance sampling", JMLR, 2024
@@ -67,11 +67,10 @@ def _refusals(found: Diagnostics) -> Iterator[str]:
         yield f"{_unsupported(found)}, above {REFUSE_UNSUPPORTED:.0%}: {_explore(found)}, or leave them out of the target"
     if found.effective_size < REFUSE_SIZE:
         yield f"{_size(found)}, below {REFUSE_SIZE}: {_log_more(found, found.effective_size, CAUTION_SIZE)}"
-    if abs(found.mean_weight_z) > REFUSE_Z:
-        yield (
-            f"mean weight is {found.mean_weight:.4g}, {found.mean_weight_z:+.1f} standard errors off 1, so propensities are likely "
-            f"wrong, or the log does not cover what the target policy does: {_CHECK}"
-        )
+    if found.mean_weight_z > REFUSE_Z:
+        yield f"{_weight(found)}, so propensities are likely wrong: {_CHECK}"
+    if found.mean_weight_z < -REFUSE_Z:
+        yield f"{_weight(found)}, so the log does not cover what the target policy does, or propensities are likely wrong: {_CHECK}"
     # Too high is a lie. Too low may be one, or a chance so small that it has never come up.
     if found.uniform_weight_z > REFUSE_Z:
         yield f"{_uniform(found)}: {_CHECK}"
@@ -140,6 +139,10 @@ _CHECK = "log the propensity of the draw itself, after every floor and unrounded
 
 def _size(found: Diagnostics) -> str:
     return f"effective size is {found.effective_size:.1f} of {found.num_rounds} rounds"
+
+
+def _weight(found: Diagnostics) -> str:
+    return f"mean weight is {found.mean_weight:.4g}, where 1 is expected (z = {found.mean_weight_z:+.1f})"
 
 
 def _unsupported(found: Diagnostics) -> str:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recsdk import LinTS, WithFloor
-from recsdk.base import Context, Interaction, decide
+from recsdk.base import Context, Interaction, Policy, decide
 from tests.ope.logs import log_of
 
 NUM_TOPICS = 4
@@ -19,10 +19,9 @@ class Played(NamedTuple):
     before_floor: np.ndarray
 
 
-def play(seed: int, size: int, *, num_items: int = 20, floor: float = 0.05) -> Played:
-    """Returns a log of Thompson sampling with a floor: 40 % of what is liked is clicked, 5 % of the rest."""
+def play(seed: int, size: int, *, num_items: int = 20, floor: float = 0.05, inner: Policy = LinTS()) -> Played:  # noqa: B008 (it is frozen)
+    """Returns a log of a policy with a floor, by default Thompson sampling: 40 % of what is liked is clicked, 5 % of the rest."""
     rng = np.random.default_rng(seed)
-    inner = LinTS()
     policy = WithFloor(policy=inner, floor=floor)
     state = policy.init(np.zeros(2))
     topic = np.arange(num_items) * NUM_TOPICS // num_items

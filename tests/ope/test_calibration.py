@@ -68,6 +68,26 @@ def accused(num_logs, size):
     return [seed for seed in range(num_logs) if suspicions(adaptive_world.play(seed, size).log)]
 
 
+def accused_of_greed(num_logs, size, num_items=6):
+    """Returns the true logs of a greedy policy that are suspected beside targets whose mass is on items that it rarely takes."""
+    found = []
+    for seed in range(num_logs):
+        log = adaptive_world.play(seed, size, num_items=num_items, inner=recsdk.EpsilonGreedy(epsilon=0.01)).log
+        shares = np.random.default_rng(seed).dirichlet(np.full(num_items, 0.2))
+        always_first = np.eye(num_items)[0]
+        found += [seed for probs in (always_first, shares) if suspicions(log, np.tile(probs, (size, 1)))]
+    return found
+
+
+def test_true_logs_of_a_greedy_policy_are_not_suspected_for_a_target_that_differs():
+    assert accused_of_greed(20, 300) == []
+
+
+@pytest.mark.slow
+def test_of_400_true_logs_of_a_greedy_policy_none_is_suspected():
+    assert accused_of_greed(400, 1000) == []  # 800 targets, each by chance at most once in 7,000
+
+
 def test_true_logs_of_a_policy_that_learns_are_not_suspected():
     assert accused(8, 1000) == []
 
@@ -114,6 +134,6 @@ def test_each_false_propensity_in_the_log_of_a_policy_that_learns_is_suspected()
 def test_rounds_of_weight_0_are_no_evidence():
     log = adaptive_world.play(2, 2000, num_items=8).log
     absent = np.arange(2000) % 2 == 1
-    half = log._replace(weight=np.where(absent, 0.0, 1.0), propensity=np.where(absent, 0.9, log.propensity))
+    half = log._replace(weight=np.where(absent, 0.0, 1.0), propensity=np.where(absent, 0.01, log.propensity))
     assert suspicions(half) == []
     assert suspicions(half._replace(weight=np.ones(2000)))
