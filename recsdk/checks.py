@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.errors import EmptyLog, InvalidContext, InvalidLog, InvalidProbs, InvalidPropensity, InvalidReward, InvalidValue, one_of
+from recsdk.errors import EmptyLog, InvalidContext, InvalidLog, InvalidProbs, InvalidPropensity, InvalidReward, InvalidValue
 
 Validator = Callable[[Any, Any, Any], None]
 
@@ -69,46 +69,6 @@ def integer(*, at_least: int) -> Validator:
         require_integer(f"{type(instance).__name__}.{field.name}", value, at_least=at_least)
 
     return validate
-
-
-def choice(*allowed: str) -> Validator:
-    """Returns an attrs validator for one of some names."""
-
-    def validate(instance: Any, field: Any, value: Any) -> None:
-        one_of(f"{type(instance).__name__}.{field.name}", value, allowed)
-
-    return validate
-
-
-def share(instance: Any, field: Any, value: Any) -> None:
-    """Refuses, as an attrs validator, what is not in [0, 1).
-
-    Raises:
-        InvalidValue: naming the field.
-    """
-    require_number(f"{type(instance).__name__}.{field.name}", value, at_least=0)
-    if value >= 1:
-        raise InvalidValue(f"{type(instance).__name__}.{field.name} must be below 1, got {value!r}.")
-
-
-def file_name(instance: Any, field: Any, value: Any) -> None:
-    """Refuses, as an attrs validator, what is not the name of a file, as a str.
-
-    Raises:
-        InvalidValue: naming the field.
-    """
-    if not isinstance(value, str) or not value:
-        raise InvalidValue(f"{type(instance).__name__}.{field.name} must be the name of a file, a str, got {value!r}.")
-
-
-def feature_name(instance: Any, field: Any, value: Any) -> None:
-    """Refuses, as an attrs validator, what is not the name of a request's feature.
-
-    Raises:
-        InvalidValue: naming the field.
-    """
-    if not isinstance(value, str) or not value:
-        raise InvalidValue(f"{type(instance).__name__}.{field.name} must be the name of a request's feature, got {value!r}.")
 
 
 def require_integer(name: str, value: Any, *, at_least: int) -> None:

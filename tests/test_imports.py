@@ -64,7 +64,7 @@ FILES = {
 }
 OUTSIDE = [path for folder in ("plugins", "examples", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
-CORE = ("errors", "checks", "base", "explore", "arrays", "states", "data", "columns", "rows", "times", "vocabulary")
+CORE = ("errors", "checks", "base", "explore", "arrays", "states", "data", "columns", "rows", "times", "vocabulary", "validators")
 MAY_IMPORT = {
     "errors": (),
     "checks": ("errors",),
@@ -76,6 +76,7 @@ MAY_IMPORT = {
     "rows": ("errors",),
     "times": ("errors", "checks"),
     "vocabulary": ("errors",),
+    "validators": ("errors", "checks"),
     "data": ("errors", "checks", "base", "columns", "rows", "times"),
     "plugins": ("errors", "checks", "base", "ledger"),
     "policies": CORE,

@@ -6,10 +6,11 @@ import attrs
 import numpy as np
 
 from recsdk.base import Array, Events, Items, Table
-from recsdk.checks import choice, feature_name, file_name, integer, number, share
+from recsdk.checks import integer, number
 from recsdk.encoders import _sequential
 from recsdk.encoders._recurrent import RecurrentShape
 from recsdk.encoders._sequential import SequenceState
+from recsdk.validators import choice, feature_name, file_name, share
 
 
 @attrs.frozen(kw_only=True)

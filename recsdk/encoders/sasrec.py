@@ -6,11 +6,12 @@ import attrs
 import numpy as np
 
 from recsdk.base import Array, Events, Items, Table
-from recsdk.checks import choice, feature_name, file_name, integer, number, share
+from recsdk.checks import integer, number
 from recsdk.encoders import _sequential
 from recsdk.encoders._sequential import SequenceState
 from recsdk.encoders._transformer import TransformerShape
 from recsdk.errors import InvalidValue
+from recsdk.validators import choice, feature_name, file_name, share
 
 
 @attrs.frozen(kw_only=True)

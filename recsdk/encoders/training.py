@@ -92,7 +92,7 @@ def train(
     *,
     after_epoch: Callable[[TrainerState], None] | None = None,
 ) -> TrainerState:
-    """Trains until the metric stops rising, several steps per compiled call, on rows that lie on the device.
+    """Trains until the metric has fallen for long, several steps per compiled call, on rows that lie on the device.
 
     The order of rows and the dropout of an epoch follow from the seed and the epoch's number. So training that was interrupted after
     an epoch goes on to the very parameters that it would have reached.
@@ -145,7 +145,8 @@ def _after(state: TrainerState, losses: np.ndarray, metric: float, seconds: floa
     if np.isnan(losses).all():
         raise InvalidValue(f"learning_rate must be smaller: no step of an epoch was finite, got {settings.learning_rate}.")
     history = np.concatenate([state.history, [[np.nanmean(losses), metric, seconds]]])
-    if len(state.history) and not metric > state.history[:, 1].max():
+    # Of epochs that are alike the later is the better trained one: a small validation soon says 1, or always 0.
+    if len(state.history) and not metric >= state.history[:, 1].max():
         return state._replace(history=history)
     return state._replace(best=jax.tree.map(jnp.copy, state.params), best_epoch=np.array(len(history)), history=history)
 

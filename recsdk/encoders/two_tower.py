@@ -10,13 +10,14 @@ import numpy as np
 
 from recsdk.arrays import require_jax
 from recsdk.base import Array, Events, Items, Table
-from recsdk.checks import feature_name, integer, number
+from recsdk.checks import integer, number
 from recsdk.columns import CATEGORY, column_kind
 from recsdk.data import take
 from recsdk.encoders._bags import Bags, bags, learn_columns, num_rows
 from recsdk.encoders._batches import Examples
 from recsdk.encoders._tower import Tower, forward, initial
 from recsdk.errors import InvalidRequest, InvalidValue, MissingExtra, install, nearest
+from recsdk.validators import feature_name
 
 SPREAD = 0.25
 SMALLEST_SPREAD = 1e-6  # below it all items score alike, and scaling would blow up rounding errors
@@ -131,7 +132,7 @@ class TwoTower:
             return state
         users = log.requests.get(self.user)
         if users is not None and column_kind(users) not in (CATEGORY, None):
-            raise InvalidRequest(f"{self.user!r} says who the user is and must be a str, got {users[0]!r}.")
+            raise InvalidRequest(f"{self.user!r} says who the user is and must be a str, got {users.tolist()[0]!r}.")
         state = self._initial(seed) if state is None else state
         catalogue = self._columns_of(log.items)
         if len(log.item):

@@ -8,11 +8,12 @@ import attrs
 import numpy as np
 
 from recsdk.base import Array, Events, Items, Request
-from recsdk.checks import feature_name, integer, number
+from recsdk.checks import integer, number
 from recsdk.errors import InvalidRequest
 from recsdk.scorers import _histories, _neighbours
 from recsdk.scorers._histories import Histories
 from recsdk.scorers._neighbours import Neighbours
+from recsdk.validators import feature_name
 
 
 class Taken(NamedTuple):

@@ -8,10 +8,11 @@ import attrs
 import numpy as np
 
 from recsdk.base import Array, Events, Items, Request
-from recsdk.checks import feature_name, integer, number
+from recsdk.checks import integer, number
 from recsdk.scorers import _neighbours, _queries
 from recsdk.scorers._neighbours import Neighbours
 from recsdk.scorers._queries import Memory, Sequences
+from recsdk.validators import feature_name
 
 
 class Followed(NamedTuple):

@@ -98,6 +98,20 @@ def test_it_stops_when_the_metric_has_not_risen_for_long_and_keeps_the_best():
     np.testing.assert_array_equal(layer(state.best), layer(once.params))
 
 
+@attrs.frozen
+class Alike(Regression):
+    """A metric that tells nothing."""
+
+    def metric(self, params, cases):
+        return jnp.zeros(())
+
+
+def test_of_epochs_that_are_alike_the_last_is_kept():
+    state = fitted(Alike(), SETTINGS._replace(patience=2))
+    assert int(state.best_epoch) == len(state.history) == SETTINGS.epochs
+    np.testing.assert_array_equal(layer(state.best), layer(state.params))
+
+
 def test_several_calls_an_epoch_train_on_all_rows(monkeypatch):
     monkeypatch.setattr(training, "STEPS_PER_DISPATCH", 2)
     state = fitted(settings=SETTINGS._replace(epochs=60))
