@@ -69,7 +69,6 @@ def _first_hit(case: np.ndarray, above: np.ndarray, tied: np.ndarray, num_cases:
     step = np.arange(at)
     # The chance that none of the first j of the tied items is a target: without replacement.
     left = np.clip(size[:, None] - targets[:, None] - step, 0, None) / np.maximum(size[:, None] - step, 1)
-    left[targets == 0] = 1
     none = np.concatenate([np.ones((num_cases, 1)), np.cumprod(left, axis=1)], axis=1)
     rank = np.minimum(best, at)[:, None] + step + 1
     chance = np.where(rank <= at, none[:, :-1] - none[:, 1:], 0)
