@@ -109,7 +109,7 @@ def test_an_absurd_size_is_refused_at_once_and_in_little_memory(data, place):
         place.write_bytes(damaged)
         tracemalloc.start()
         begun = time.perf_counter()
-        with pytest.raises(CheckpointCorrupt, match=r"1,?0?9?9?|header that fits"):
+        with pytest.raises(CheckpointCorrupt, match=r"cannot be read|header that fits"):
             load(place, ENCODER)
         assert time.perf_counter() - begun < 1
         assert tracemalloc.get_traced_memory()[1] < 10e6
