@@ -155,5 +155,5 @@ def largest(values: np.ndarray, count: int) -> np.ndarray:
         least = np.partition(values, len(values) - count)[len(values) - count]
         above = np.flatnonzero(values > least)
         places = np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]])
-    largest: np.ndarray = places[np.lexsort((places, -values[places]))]
+    largest: np.ndarray = places[np.argsort(-values[places], kind="stable")]  # equal values stand in rising order of their places
     return largest

@@ -38,6 +38,7 @@ RecsdkError
 RecsdkWarning (UserWarning)
 |- IgnoredInput                      input that nothing reads, or that was left out; said once
 |- Untrained                         an encoder that was given no history
+|- OpenDecisions                     decisions that may still be rewarded, counted as unrewarded
 `- ChangedSetting                    a folder opened with another setting than before
 """
 
@@ -207,6 +208,10 @@ class IgnoredInput(RecsdkWarning):
 
 class Untrained(RecsdkWarning):
     """An encoder that was given no history, so that it knows nothing."""
+
+
+class OpenDecisions(RecsdkWarning):
+    """Decisions that may still be rewarded, counted as unrewarded."""
 
 
 class ChangedSetting(RecsdkWarning):

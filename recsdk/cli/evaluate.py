@@ -41,6 +41,7 @@ def evaluate(
     against: str = LOGGER,
     logger: Logger | None = None,
     default_reward: float | None = None,
+    window: float | None = None,
     columns: str | None = None,
     position: int = 0,
     max_bad: int = 0,
@@ -72,6 +73,7 @@ def evaluate(
         against: The target that the others are compared with; by default the policy that wrote the log.
         logger: Whether the logging policy learnt from this log; by default that of a recommender's folder did, and others did not.
         default_reward: What a decision is worth of which nothing was heard.
+        window: Seconds that a reward may take, for a recommender's folder: younger decisions are left out; 0 leaves out none.
         columns: Which columns of a table are action, reward, propensity, weight and id, as reward=visit,propensity=0.5; a number holds for
             every row. By default those with these names.
         position: The slot of a page that is evaluated, from 0, of a recommender's folder or decision-service log.
@@ -91,7 +93,7 @@ def evaluate(
     bars = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*bars, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("Reading the log")
-        source = read(log, list(named), columns=columns, position=position, default_reward=default_reward, max_bad=max_bad)
+        source = read(log, list(named), columns=columns, position=position, default_reward=default_reward, window=window, max_bad=max_bad)
         progress.update(task, description="Replaying policies")
         targets = _policy_targets(source, target, set or [], named, learn_from, seed)
         targets |= {name: _folder_target(source, log, name, policy, floor, learn_from, seed) for name in target if is_folder(name)}

@@ -57,6 +57,7 @@ def read(
     columns: str | None = None,
     position: int = 0,
     default_reward: float | None = None,
+    window: float | None = None,
     max_bad: int = 0,
 ) -> Log:
     """Reads a log with some of its columns.
@@ -76,8 +77,10 @@ def read(
         raise InvalidValue(f"columns are for a table, a .jsonl, .csv or .parquet file, got {str(paths[0])!r}.")
     if position and not alone:
         raise InvalidValue(f"position must be 0 where the log is no recommender's folder and no decision-service log, got {position}.")
+    if window is not None and not folder:
+        raise InvalidValue(f"window must be None where the log is no recommender's folder, got {window}.")
     if folder:
-        return _ledger(paths[0], position, default_reward)
+        return _ledger(paths[0], position, default_reward, window)
     if alone:
         return _dsjson(paths[0], position, max_bad)
     found = tables.read(paths, wanted, mapping)
@@ -85,11 +88,11 @@ def read(
     return Log(found.interactions, found.columns, ids, notes=found.notes)
 
 
-def _ledger(folder: Path, position: int, default_reward: float | None) -> Log:
+def _ledger(folder: Path, position: int, default_reward: float | None, window: float | None) -> Log:
     from recsdk.live.log import count_decisions, read_ledger
 
-    log = read_ledger(folder, position=position, default_reward=default_reward)
-    return Log(log, num_decisions=count_decisions(folder, position=position), logger="adaptive", caveat=_below(position))
+    log = read_ledger(folder, position=position, default_reward=default_reward, window=window)
+    return Log(log, num_decisions=count_decisions(folder, position=position, window=window), logger="adaptive", caveat=_below(position))
 
 
 def _below(position: int) -> str:

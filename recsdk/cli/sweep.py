@@ -43,6 +43,7 @@ def sweep(
     columns: str | None = None,
     position: int = 0,
     default_reward: float | None = None,
+    window: float | None = None,
     max_bad: int = 0,
     each: Annotated[bool, Parameter(negative=())] = False,
     json: JsonFlag = False,
@@ -60,6 +61,7 @@ def sweep(
         columns: As in evaluate.
         position: As in evaluate.
         default_reward: What a decision is worth of which nothing was heard.
+        window: Seconds that a reward may take, for a recommender's folder: younger decisions are left out; 0 leaves out none.
         max_bad: As in evaluate.
         each: Print a row for each seed, not the means over seeds.
         json: Print the results as JSON.
@@ -70,7 +72,7 @@ def sweep(
     if source in WORLDS:
         log_or_environment, num_rounds = WORLDS[source](), 10_000 if rounds is None else rounds
     else:
-        log = _log(source, columns=columns, position=position, default_reward=default_reward, max_bad=max_bad)
+        log = _log(source, columns=columns, position=position, default_reward=default_reward, window=window, max_bad=max_bad)
         print_notes(log.notes)
         log_or_environment, num_rounds = log.interactions, rounds
     policies = _policies(policy, dict(map(_parsed, set or [])))

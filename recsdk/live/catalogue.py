@@ -119,13 +119,14 @@ class Catalogue:
         Raises:
             UnknownItem: an item that is not in the catalogue, with the nearest that is.
         """
-        slots = []
-        for item_id in ids:
-            if item_id not in self:
-                active = self.items.ids[self.active].tolist()
-                raise UnknownItem(f"No item {item_id!r} is in the catalogue of {len(self)}.{nearest(item_id, active)}")
-            slots.append(self._slots[item_id])
-        return np.array(slots, np.int64)
+        named = list(ids)
+        slots = np.array([self._slots.get(item_id, -1) for item_id in named], np.int64)
+        known = np.append(self.active, False)[slots]  # -1 is the last place
+        if not known.all():
+            item_id = named[int(known.argmin())]
+            active = self.items.ids[self.active].tolist()
+            raise UnknownItem(f"No item {item_id!r} is in the catalogue of {len(self)}.{nearest(item_id, active)}")
+        return slots
 
     def chosen(self, ids: Sequence[str]) -> np.ndarray:
         """Returns i64[K], the slots of candidates that the application names, in its order.
@@ -211,7 +212,7 @@ def _slots(retriever: Any, answer: Any, allowed: np.ndarray, size: int) -> np.nd
     if slots.ndim != 1 or slots.dtype.kind not in "iu" or len(slots) > size:
         raise InvalidAnswer(f"{wanted}, got {slots.dtype}{list(slots.shape)}.")
     inside = (slots >= 0) & (slots < len(allowed))
-    if not inside.all() or not allowed[slots].all() or len(np.unique(slots)) < len(slots):
+    if not inside.all() or not allowed[slots].all() or np.bincount(slots.astype(np.int64), minlength=1).max() > 1:
         raise InvalidAnswer(f"{wanted}, got {slots.tolist()!r:.200}.")
     return slots.astype(np.int64)
 

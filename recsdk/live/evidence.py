@@ -217,11 +217,13 @@ def _stored(ledger: Ledger, name: str) -> bytes:
 
 
 def _checked(component: Any, answer: Any, shape: tuple[int, ...], largest: float) -> np.ndarray:
-    wanted = f"{component!r} must answer finite float32{list(shape)} within ±{largest:g}"
+    def wanted() -> str:
+        return f"{component!r} must answer finite float32{list(shape)} within ±{largest:g}"
+
     try:
-        array = plain_array(repr(component), answer, error=InvalidScores)
+        array = plain_array("answer", answer, error=InvalidScores)
     except (TypeError, ValueError) as error:
-        raise InvalidScores(f"{wanted}, got {answer!r:.200}.") from error
+        raise InvalidScores(f"{wanted()}, got {answer!r:.200}.") from error
     if array.shape != shape or array.dtype != np.float32 or not abs(array).max(initial=0) <= largest:  # NaN fails the comparison too
-        raise InvalidScores(f"{wanted}, got {array.dtype}{list(array.shape)}: {array}.")
+        raise InvalidScores(f"{wanted()}, got {array.dtype}{list(array.shape)}: {array}.")
     return array

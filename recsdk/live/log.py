@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ import numpy as np
 from recsdk import states
 from recsdk.base import Context, Interaction, learn
 from recsdk.checks import require_integer, require_number
-from recsdk.errors import EmptyLog, LedgerMismatch
+from recsdk.errors import EmptyLog, InvalidValue, LedgerMismatch, OpenDecisions
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.ledger.stores import store
 from recsdk.live import intake, layout, made
@@ -46,7 +47,9 @@ class Learned(NamedTuple):
     state: Any
 
 
-def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float | None = None, ledger: Any = None) -> Interaction:
+def read_ledger(
+    folder: str | Path, *, position: int = 0, default_reward: float | None = None, window: float | None = None, ledger: Any = None
+) -> Interaction:
     """Reads what was decided at one position of every slate, and what it earned, from a recommender's folder.
 
     The recommender must have been opened with `log_features="all"`. Every row has its own true propensity: at the first position that of
@@ -56,17 +59,23 @@ def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float 
     Args:
         folder: the recommender's; it may be open.
         position: from 0, the top; decisions with shorter slates are left out.
-        default_reward: what a decision without a reward is worth; None leaves such decisions out.
+        default_reward: what a decision without a reward is worth; None leaves such decisions out. Give a `window` with it.
+        window: seconds that a reward may take to arrive. Decisions that were younger at the last event of the ledger are left out, since
+            they may still be rewarded; 0 keeps all. A folder with a `feedback` has its own window.
         ledger: the kind of ledger, by name or as a config; None looks which installed one the folder holds.
 
     Returns:
         A log of T rounds, oldest first, padded to the largest number of candidates.
 
     Raises:
+        InvalidValue: a window below 0, or for a folder that has a `feedback`.
         EmptyLog: when no decision is left.
         LedgerMismatch: when the ledger has kept the features of the shown candidates only.
         LedgerCorrupt: when a record is not what was written.
         LedgerError: when there is no ledger in the folder.
+
+    Warns:
+        OpenDecisions: a `default_reward` without a `window` in a folder without a `feedback`: rewards on their way count as missing.
 
     Example:
         >>> import recsdk
@@ -77,12 +86,18 @@ def read_ledger(folder: str | Path, *, position: int = 0, default_reward: float 
         >>> recsdk.read_ledger("cafe").reward
         array([0., 1.])
     """
-    (log,) = _chunks(folder, position, default_reward, None, ledger)
+    (log,) = _chunks(folder, position, default_reward, window, None, ledger)
     return log
 
 
 def read_ledger_chunks(
-    folder: str | Path, *, position: int = 0, default_reward: float | None = None, num_rows: int = 10_000, ledger: Any = None
+    folder: str | Path,
+    *,
+    position: int = 0,
+    default_reward: float | None = None,
+    window: float | None = None,
+    num_rows: int = 10_000,
+    ledger: Any = None,
 ) -> Iterator[Interaction]:
     """Reads the same log part by part, for `recsdk.ope.accumulate`, where memory does not hold it: of that only the rewards.
 
@@ -90,11 +105,15 @@ def read_ledger_chunks(
         folder: as for `read_ledger`; what is decided meanwhile is left out.
         position: as for `read_ledger`.
         default_reward: as for `read_ledger`.
+        window: as for `read_ledger`.
         num_rows: rounds of a chunk, which is padded to its own largest number of candidates.
         ledger: as for `read_ledger`.
 
     Raises:
-        EmptyLog, LedgerMismatch, LedgerCorrupt, LedgerError: as `read_ledger`.
+        InvalidValue, EmptyLog, LedgerMismatch, LedgerCorrupt, LedgerError: as `read_ledger`.
+
+    Warns:
+        OpenDecisions: as `read_ledger`.
 
     Example:
         >>> import recsdk
@@ -105,17 +124,21 @@ def read_ledger_chunks(
         [2, 2, 1]
     """
     require_integer("num_rows", num_rows, at_least=1)
-    yield from _chunks(folder, position, default_reward, num_rows, ledger)
+    yield from _chunks(folder, position, default_reward, window, num_rows, ledger)
 
 
-def _chunks(folder: str | Path, position: int, default_reward: float | None, num_rows: int | None, ledger: Any) -> Iterator[Interaction]:
+def _chunks(
+    folder: str | Path, position: int, default_reward: float | None, window: float | None, num_rows: int | None, ledger: Any
+) -> Iterator[Interaction]:
     require_integer("position", position, at_least=0)
     if default_reward is not None:
         require_number("default_reward", default_reward)
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
         rewards = {reward.decision_id: reward.value for reward in stored.rewards() if reward.position == position}
-        settled = itertools.islice(stored.decisions(), num_settled(stored))
-        records = (record for record in settled if len(record.action) > position)
+        if default_reward is not None and window is None and num_settled(stored) is None:
+            text = f"default_reward={default_reward} counts every reward that is still on its way as missing: say by window=... how many"
+            warnings.warn(f"{text} seconds a reward may take, 0 if none can arrive any more.", OpenDecisions, stacklevel=3)
+        records = (record for record in _settled(stored, window) if len(record.action) > position)
         wanted = (record for record in records if default_reward is not None or record.decision_id in rewards)
         chunk = list(itertools.islice(wanted, num_rows))
         if not chunk:
@@ -128,8 +151,23 @@ def _chunks(folder: str | Path, position: int, default_reward: float | None, num
             chunk = list(itertools.islice(wanted, num_rows))
 
 
-def count_decisions(folder: str | Path, *, position: int = 0, ledger: Any = None) -> int:
+def _settled(stored: Ledger, window: float | None) -> Iterator[DecisionRecord]:
+    """Yields the decisions that get no more rewards."""
+    settled = num_settled(stored)
+    if window is None:
+        return itertools.islice(stored.decisions(), settled)
+    require_number("window", window, at_least=0)
+    if settled is not None:
+        raise InvalidValue(f"window must be None for a folder with a feedback, which says when its decisions are settled, got {window}.")
+    decided, rewarded = (record.time for record in stored.decisions()), (record.time for record in stored.rewards())
+    last = max(itertools.chain(decided, rewarded), default=0.0)
+    return (record for record in stored.decisions() if record.time + window <= last)
+
+
+def count_decisions(folder: str | Path, *, position: int = 0, window: float | None = None, ledger: Any = None) -> int:
     """Returns how many decisions have such a position, with a reward or without: what `recsdk.ope.evaluate` compares a log with.
+
+    Arguments are those of `read_ledger`.
 
     Raises:
         LedgerCorrupt: when a record is not what was written.
@@ -145,8 +183,7 @@ def count_decisions(folder: str | Path, *, position: int = 0, ledger: Any = None
     """
     require_integer("position", position, at_least=0)
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
-        settled = itertools.islice(stored.decisions(), num_settled(stored))
-        return sum(len(record.action) > position for record in settled)
+        return sum(len(record.action) > position for record in _settled(stored, window))
 
 
 def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float = 0.05, ledger: Any = None) -> Learned:

@@ -33,6 +33,7 @@ from recsdk.errors import (
     LedgerError,
     RecsdkError,
     RewardConflict,
+    TooFewCandidates,
     UnknownDecision,
     UnknownItem,
     Untrained,
@@ -53,6 +54,8 @@ from recsdk.live.rewards import FEEDBACK, Feedback, Receipt, Settlement, stored_
 from recsdk.policies.wrappers import WithFloor
 
 DRAW_SCHEME = "blake2b-philox-1"
+
+SEVERAL = "To join several signals about one item, such as a click and a purchase, open a folder with feedback=recsdk.Feedback(window=...)."
 
 
 class _Options(NamedTuple):
@@ -89,6 +92,17 @@ class Slate(NamedTuple):
     decision_id: str
     ids: tuple[str, ...]
     propensities: tuple[float, ...]
+
+
+class _Key(np.random.bit_generator.ISeedSequence):
+    """A key of Philox; given by name, NumPy would ask the system for randomness first, which takes four times as long."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
+        del n_words, dtype  # two words of 64 bits, as Philox asks for
+        return np.frombuffer(self.key, "<u8")
 
 
 def _locked(method: Callable[Concatenate[Recommender, P], R]) -> Callable[Concatenate[Recommender, P], R]:
@@ -307,6 +321,8 @@ class Recommender:
                 return Slate(decision_id, (), ())
             raise
         shown = min(int(size), len(slots)) if at_most else int(size)
+        if shown > len(slots):
+            raise TooFewCandidates(f"size must be in [1, {len(slots)}], the number of candidates, got {size}; at_most=True shows fewer.")
         record = self._decide(decision_id, asked_now.time, shown, slots, phi, payload)._replace(user=key)
         self._ledger.add_decision(record)
         if self._settlement is not None:
@@ -771,11 +787,11 @@ class Recommender:
         if same is not None:
             if same._replace(time=reward.time) == reward:
                 return False
-            raise RewardConflict(f"reward_id {reward.reward_id!r} was used before for {_told(same)}, got {_told(reward)}.")
+            raise RewardConflict(f"reward_id {reward.reward_id!r} was used before for {_told(same)}, got {_told(reward)}. {SEVERAL}")
         for other in self._ledger.rewards_of(reward.decision_id):
             if other.position == reward.position:
                 raise RewardConflict(
-                    f"One shown item has one reward, {_told(other)} by reward_id {other.reward_id!r}, got {_told(reward)} too."
+                    f"One shown item has one reward, {_told(other)} by reward_id {other.reward_id!r}, got {_told(reward)} too. {SEVERAL}"
                 )
         return True
 
@@ -787,7 +803,7 @@ class Recommender:
     def _rng(self, decision_id: str, purpose: bytes = b"") -> np.random.Generator:
         """Makes the draw a function of the folder's secret and the decision's name: repeatable by us, not to be steered by a caller."""
         key = hashlib.blake2b(decision_id.encode(), key=self._salt, digest_size=16, person=purpose).digest()
-        return np.random.Generator(np.random.Philox(key=np.frombuffer(key, "<u8")))
+        return np.random.Generator(np.random.Philox(_Key(key)))  # type: ignore[arg-type]  # its stub forgets `ISeedSequence`
 
     def _release(self) -> None:
         self._open = False

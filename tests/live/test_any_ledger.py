@@ -46,7 +46,7 @@ def test_it_is_found_by_the_folder_and_read_as_log_policy_and_by_the_command_lin
     lived(tmp_path / "memory", ledger="memory")
     lived(tmp_path / "sqlite")
     for position in (0, 1):
-        one, other = (read_ledger(tmp_path / name, position=position, default_reward=0.0) for name in ("memory", "sqlite"))
+        one, other = (read_ledger(tmp_path / name, position=position, default_reward=0.0, window=0) for name in ("memory", "sqlite"))
         assert all(np.array_equal(a, b) for a, b in zip(arrays.leaves(one), arrays.leaves(other), strict=True))
     assert len(list(read_ledger_chunks(tmp_path / "memory", num_rows=6))) == 4
     assert count_decisions(tmp_path / "memory") == 20

@@ -154,7 +154,7 @@ def test_a_folder_of_an_older_version_is_read_opened_and_goes_on(tmp_path):
     with Recommender.open(tmp_path / "shop", **options | {"scorers": [cheap]}) as shop:
         assert shop.num_learned == 21
         assert shop.audit()
-    assert len(read_ledger(tmp_path / "shop", default_reward=0.0).reward) == 21
+    assert len(read_ledger(tmp_path / "shop", default_reward=0.0, window=0).reward) == 21
 
 
 def test_a_folder_of_an_older_version_must_be_opened_once_with_its_own_scorers(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import recsdk
 from recsdk import arrays, ope
 from recsdk.checks import check_log
-from recsdk.errors import EmptyLog, InvalidValue, LedgerCorrupt, LedgerError, LedgerMismatch
+from recsdk.errors import EmptyLog, InvalidValue, LedgerCorrupt, LedgerError, LedgerMismatch, OpenDecisions
 from recsdk.live.log import count_decisions, read_ledger, read_ledger_chunks, read_policy
 from tests.live.shop import alter, crash, open_recommender, request, serve, small_recommender
 
@@ -39,7 +39,7 @@ def test_every_row_is_what_was_decided_and_earned(shop, folder, position, defaul
     mixed(shop)
     shop.recommend({}, size=3, decision_id="last")
     shop.reward("last", 7.0, item=shop.recommend({}, size=3, decision_id="last").ids[2])
-    log = read_ledger(folder, position=position, default_reward=default_reward)
+    log = read_ledger(folder, position=position, default_reward=default_reward, window=0)
     check_log(log)
     records = [record for record in shop._ledger.decisions() if len(record.action) > position]
     rewards = {record.decision_id: {r.position: r.value for r in shop._ledger.rewards_of(record.decision_id)} for record in records}
@@ -90,9 +90,9 @@ def test_a_ledger_without_rows_says_what_is_missing(shop, folder):
     shop.recommend({})
     with pytest.raises(EmptyLog, match="no rewarded decision"):
         read_ledger(folder)
-    assert read_ledger(folder, default_reward=0.0).reward.tolist() == [0.0]
+    assert read_ledger(folder, default_reward=0.0, window=0).reward.tolist() == [0.0]
     with pytest.raises(EmptyLog, match="no decision with a position 1"):
-        read_ledger(folder, position=1, default_reward=0.0)
+        read_ledger(folder, position=1, default_reward=0.0, window=0)
 
 
 def test_what_cannot_be_read_is_refused(tmp_path):
@@ -159,9 +159,9 @@ def test_a_policy_without_a_snapshot_is_refused(shop, folder):
 @pytest.mark.parametrize("default_reward", [None, -3])
 def test_chunks_are_the_log_cut_up(shop, folder, default_reward):
     mixed(shop)
-    log = read_ledger(folder, default_reward=default_reward)
+    log = read_ledger(folder, default_reward=default_reward, window=0)
     for num_rows in (1, 4, 100):
-        chunks = list(read_ledger_chunks(folder, default_reward=default_reward, num_rows=num_rows))
+        chunks = list(read_ledger_chunks(folder, default_reward=default_reward, window=0, num_rows=num_rows))
         assert max(len(chunk.action) for chunk in chunks) == min(num_rows, len(log.action))
         for field in range(1, 5):
             assert np.array_equal(np.concatenate([chunk[field] for chunk in chunks]), log[field])
@@ -185,3 +185,55 @@ def test_an_empty_ledger_has_no_chunks(shop, folder):
 def test_what_is_no_path_is_refused(read, folder):
     with pytest.raises(InvalidValue, match="folder must be a path that is not empty, got"):
         read(folder)
+
+
+class Ticking:
+    """A clock that is set by hand."""
+
+    now = 1_700_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def delayed(tmp_path):
+    """Returns a folder of 100 visits, ten seconds apart, each of which earns 1 after 300 seconds: the last 30 are on their way."""
+    clock = Ticking()
+    with small_recommender(tmp_path / "delayed", clock=clock, log_features="all") as recommender:
+        for number in range(100):
+            clock.now += 10
+            recommender.recommend({}, decision_id=f"d{number}")
+            if number >= 30:
+                recommender.reward(f"d{number - 30}", 1.0)
+    return tmp_path / "delayed"
+
+
+def test_a_window_leaves_out_the_decisions_whose_rewards_are_on_their_way(delayed):
+    assert read_ledger(delayed, default_reward=0.0, window=300).reward.tolist() == [1.0] * 70
+    assert read_ledger(delayed, default_reward=0.0, window=290).reward.tolist() == [1.0] * 70 + [0.0]
+    assert read_ledger(delayed, default_reward=0.0, window=0).reward.tolist() == [1.0] * 70 + [0.0] * 30
+    assert read_ledger(delayed, window=500).reward.tolist() == [1.0] * 50
+    assert [len(chunk.reward) for chunk in read_ledger_chunks(delayed, default_reward=0.0, window=300, num_rows=40)] == [40, 30]
+    assert [count_decisions(delayed, window=seconds) for seconds in (None, 300)] == [100, 70]
+
+
+def test_a_default_reward_without_a_window_is_said(delayed):
+    with pytest.warns(OpenDecisions, match=r"default_reward=0.0 counts every reward that is still on its way as missing") as caught:
+        assert read_ledger(delayed, default_reward=0.0).reward.mean() == 0.7
+    assert caught[0].filename == __file__
+    with pytest.warns(OpenDecisions) as caught:
+        assert len(list(read_ledger_chunks(delayed, default_reward=0.0))) == 1
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("window", [-1, float("nan"), "1"])
+def test_a_window_that_is_no_span_of_time_is_refused(delayed, window):
+    with pytest.raises(InvalidValue, match="window must be"):
+        read_ledger(delayed, default_reward=0.0, window=window)
+
+
+def test_a_folder_with_a_feedback_has_its_own_window(tmp_path):
+    small_recommender(tmp_path, feedback=recsdk.Feedback(window=60)).close()
+    with pytest.raises(InvalidValue, match="window must be None for a folder with a feedback"):
+        read_ledger(tmp_path, window=60)
