@@ -18,7 +18,7 @@ KINDS = "biufcUS"
 """NumPy's letters for the arrays that can be kept: bool, numbers and text; objects could only be pickled."""
 
 FORMER = {b"recsdk two-tower 1\n": "recsdk.encoders.former"}
-"""How states in forms that are no longer written begin, and the modules whose `read(template, data)` still reads them."""
+"""How states in forms that are no longer written begin, and the modules whose `read(component, template, data)` still reads them."""
 
 
 def dumps(component: Any, state: Any) -> bytes:
@@ -53,7 +53,7 @@ def loads(component: Any, template: Any, data: bytes) -> Any:
         return component.loads(data)
     for beginning, module in FORMER.items():
         if data.startswith(beginning):
-            return import_module(module).read(template, data)
+            return import_module(module).read(component, template, data)
     try:
         _refuse_bomb(component, data)
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:

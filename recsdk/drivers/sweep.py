@@ -39,7 +39,7 @@ class Sweep(NamedTuple):
         >>> from recsdk.environments import LinearWorld
         >>> table = sweep([LinUCB(), Uniform()], LinearWorld(), num_rounds=200, seeds=(0, 1), engine="numpy", num_processes=1)
         >>> best, blind = table.over_seeds()
-        >>> best["regret"] < blind["regret"]
+        >>> bool(best["regret"] < blind["regret"])
         True
     """
 

@@ -18,10 +18,11 @@ MAGIC = b"recsdk two-tower 1\n"
 DIGEST_SIZE = 16
 
 
-def read(template: Any, data: bytes) -> Any:
+def read(component: Any, template: Any, data: bytes) -> Any:
     """Reads a model: after `MAGIC` a digest, the length of a JSON header, the header, and float32 arrays in a fixed order.
 
     Args:
+        component: the encoder, for messages.
         template: a `TwoTowerState` of the same sizes.
         data: the stored bytes.
 
@@ -32,7 +33,8 @@ def read(template: Any, data: bytes) -> Any:
     begin = len(MAGIC) + DIGEST_SIZE
     body = data[begin:]
     if data[len(MAGIC) : begin] != hashlib.blake2b(body, digest_size=DIGEST_SIZE).digest():
-        raise LedgerCorrupt(f"The {len(data)} bytes of a two-tower model must match the digest that follows {MAGIC!r}.")
+        reason = f"its {len(data)} bytes must match the digest that follows {MAGIC!r}"
+        raise LedgerCorrupt(f"The stored state of {component!r} cannot be read: {reason}.")
     length = int.from_bytes(body[:4], "little")
     header = json.loads(body[4 : 4 + length])  # the digest has shown that it is what was written
     wanted = [array.shape for tower in template[:2] for array in (tower.table, *tower.weights, *tower.biases)]

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # its wheel has no type information
 
+from recsdk.arrays import require_jax
+
 Layers = list[tuple[jax.Array, jax.Array]]
 
 
@@ -41,6 +43,7 @@ def train(
     decay: float,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Fits the network to standardised features and rewards; the last five are fields of `MLP`."""
+    require_jax()
     rng = np.random.default_rng(seed)
     size = min(batch_size, len(reward))
     num_rows = num_steps * size
@@ -50,7 +53,12 @@ def train(
     first = _layers(rng, (features.shape[1], *hidden, 1))
     with jax.numpy_dtype_promotion("standard"):  # Optax adds numbers of different types
         layers = _fit(first, rows, batches, jnp.float32(learning_rate), jnp.float32(decay))
-    return lambda asked: np.asarray(_forward(layers, jnp.asarray(asked, jnp.float32)), np.float64)
+
+    def predict(asked: np.ndarray) -> np.ndarray:
+        require_jax()
+        return np.asarray(_forward(layers, jnp.asarray(asked, jnp.float32)), np.float64)
+
+    return predict
 
 
 def _layers(rng: np.random.Generator, widths: tuple[int, ...]) -> Layers:

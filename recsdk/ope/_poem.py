@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # its wheel has no type information
 
+from recsdk.arrays import require_jax
 from recsdk.base import Array
 
 TINY = 1e-30
@@ -44,6 +45,7 @@ def loss(weights: Array, log: Tables, penalty: Array, ridge: Array) -> Array:
 
 def minimum(log: Tables, penalty: float, ridge: float, num_steps: int) -> np.ndarray:
     """Returns f64[D], where L-BFGS leads from weights of 0."""
+    require_jax()
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):  # Optax adds numbers of different types
         return np.asarray(_minimum(Tables(*map(jnp.asarray, log)), float(penalty), float(ridge), num_steps))
 

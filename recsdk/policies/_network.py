@@ -51,11 +51,11 @@ class _Activity(NamedTuple):
     deep: Array
 
 
-def init(hidden: Array, num_items: int, num_rounds: int) -> Network:
-    """Returns models that predict 1/2 of everything; `hidden` f64[D, H] is U to begin with."""
+def init(hidden: Array, linear: Array, num_items: int, num_rounds: int) -> Network:
+    """Returns models of which the deep one predicts 1/2 of everything; U begins at `hidden`, f64[D, H], and w at `linear`, f64[D]."""
     xp = hidden.__array_namespace__()
     dim, width = hidden.shape
-    values = xp.concat([xp.reshape(hidden, (-1,)), xp.zeros(dim + width, dtype=xp.float64)])
+    values = xp.concat([xp.reshape(hidden, (-1,)), linear, xp.zeros(width, dtype=xp.float64)])
     return Network(
         shared=xp.stack([values, xp.zeros_like(values), xp.zeros_like(values)]),
         own=xp.zeros((num_items, 3, dim + width), dtype=xp.float64),

@@ -18,6 +18,7 @@ from recsdk.policies._span import Span
 
 RATE = 2.0  # squared losses in [0, 1] are mixable up to this rate
 SHARE = 1e-3  # share of the trust that is spread evenly in each round, so that a model that was right long ago can be overtaken
+CHANCE_SLOPE = 4.0  # log odds change by this much where a chance near 1/2 changes by 1
 
 
 class Models(NamedTuple):
@@ -52,6 +53,10 @@ class WideDeep:
 
     is an optimistic score; the last sum is over the rounds of the candidate's own item. Inverse gap weighting turns the scores into
     probabilities, with gamma = scale sqrt(K t): nearly greedy, but every candidate keeps a positive probability.
+
+    A prior mean b of the weights is where the linear and the wide model begin: at the reward x.b, and at the log odds 4 x.b, which is the
+    chance 1/2 + x.b to first order. It counts as ridge |b|^2 rounds in t. So the policy ranks by a prior from the first decision on;
+    without one, b = 0, the first decision is uniform.
 
     Estimates are on the scale of the rewards seen: from 0 to 1, or as much further as two rewards have been. A single outlier counts as the
     end of that range, so it does no lasting harm. Memory: 24 num_items (D + width) + 8 num_items D + 8 memory (D + 3) bytes; 9 MB for D =
@@ -102,7 +107,7 @@ class WideDeep:
         hidden = np.random.default_rng(self.seed).standard_normal((dim, self.width)) * (2 / dim) ** 0.5
         return Models(
             linear=_ridge.init(prior, self.ridge),
-            network=_network.init(xp.asarray(hidden), self.num_items, self.memory),
+            network=_network.init(xp.asarray(hidden), CHANCE_SLOPE * prior, self.num_items, self.memory),
             squares=xp.zeros((self.num_items, dim), dtype=xp.float64),
             trust=xp.ones(3, dtype=xp.float64) / 3,
             span=_span.init(xp),
@@ -116,7 +121,9 @@ class WideDeep:
     def probs(self, state: Models, rng: Rng, context: Context) -> Array:
         del rng
         mean, bonus = self._shares(state, context)
-        gamma = self.scale * (context.mask.astype(mean.dtype).sum() * state.linear.total) ** 0.5
+        prior = state.linear.prior
+        num_rounds = state.linear.total + self.ridge * prior.dot(prior)
+        gamma = self.scale * (context.mask.astype(mean.dtype).sum() * num_rounds) ** 0.5
         return explore.inverse_gap(mean + bonus, context.mask, gamma)
 
     def update(self, state: Models, interaction: Interaction) -> Models:

@@ -17,6 +17,9 @@ from tests.drivers.jax_only import SgdLinear, learned, open_shop
 from tests.live.shop import Centred, crash, forget_snapshots, serve, state
 from tests.processes import run_python
 
+# No part of the shops here reads the features of their requests.
+pytestmark = pytest.mark.filterwarnings("ignore::recsdk.errors.IgnoredInput")
+
 DIM = 5
 
 

@@ -70,6 +70,12 @@ if child == 0:
     try:
         if sys.argv[2] == "simulate":
             simulate(LinUCB(), LinearWorld(), 3, engine="jax")
+        elif sys.argv[2] == "mlp":
+            from recsdk.ope._mlp import train
+            train(np.ones((4, 2)), np.ones(4), np.ones(4), seed=0, hidden=(2,), num_steps=2, batch_size=2, learning_rate=0.1, decay=0.0)
+        elif sys.argv[2] == "poem":
+            from recsdk.ope._poem import Tables, minimum
+            minimum(Tables(np.ones((4, 2, 2)), np.ones((4, 2), bool), np.ones((4, 2)), np.ones((4, 2))), 0.1, 0.1, 3)
         else:
             Jitted(policy=LinUCB()).init(np.zeros(2))
     except ForkedProcess as error:
@@ -82,7 +88,14 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.parametrize(
-    ("before", "after", "status"), [("used", "simulate", 7), ("used by the application", "init", 7), ("imported", "simulate", 0)]
+    ("before", "after", "status"),
+    [
+        ("used", "simulate", 7),
+        ("used by the application", "init", 7),
+        ("used by the application", "mlp", 7),
+        ("used by the application", "poem", 7),
+        ("imported", "simulate", 0),
+    ],
 )
 def test_a_forked_child_is_refused_jax_only_after_its_parent_has_used_it(before, after, status):
     done = run_python("-W", "ignore", "-c", FORK, before, after)

@@ -18,7 +18,7 @@ def rounds(num, num_items, seed=0):
 
 
 def network(num_items=2, num_rounds=50):
-    return _network.init(np.random.default_rng(1).standard_normal((DIM, WIDTH)), num_items, num_rounds)
+    return _network.init(np.random.default_rng(1).standard_normal((DIM, WIDTH)), np.zeros(DIM), num_items, num_rounds)
 
 
 def learned(observations, **sizes):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from recsdk import Context, DisjointLinUCB, Interaction, WideDeep, decide, learn, simulate, testing
+from recsdk import Context, DisjointLinUCB, Interaction, WideDeep, decide, explore, learn, simulate, testing
 from recsdk.environments import ClassificationWorld, LinearWorld
 from recsdk.errors import InvalidValue
 
@@ -58,9 +58,55 @@ def test_doubt_about_an_item_shrinks_with_its_own_rounds_only():
     np.testing.assert_allclose(widths, np.sqrt([(x**2 / 2).sum(), (x**2 / (2 + 3 * x**2)).sum(), (x**2 / 2).sum()]), rtol=1e-12)
 
 
-def test_before_any_reward_it_explores_uniformly():
-    policy = WideDeep(num_items=5, memory=8)
-    np.testing.assert_allclose(policy.probs(policy.init(np.ones(2)), None, context(5, np.ones(2))), np.full(5, 0.2), rtol=1e-12)
+def on_offer(num_items=20, seed=0):
+    """Makes candidates of an encoder: a deep score with a spread of 1/4, the products that it is the sum of, and 1."""
+    products = np.random.default_rng(seed).standard_normal((num_items, 8)) / 4 / 8**0.5
+    features = np.hstack([products.sum(axis=1)[:, None], products, np.ones((num_items, 1))])
+    return Context(features, np.ones(num_items, bool), np.arange(num_items))
+
+
+def test_before_any_reward_and_without_a_prior_it_explores_uniformly():
+    policy = WideDeep(num_items=20, memory=8)
+    np.testing.assert_allclose(policy.probs(policy.init(np.zeros(10)), None, on_offer()), np.full(20, 0.05), rtol=1e-12)
+
+
+def test_before_any_reward_it_shows_the_ranking_of_the_prior():
+    policy = WideDeep(num_items=20, memory=8, alpha=0.0)  # without doubt, which depends on the other features
+    for seed in range(20):
+        shown = on_offer(seed=seed)
+        probs = policy.probs(policy.init(np.eye(10)[0]), None, shown)
+        np.testing.assert_array_equal(np.argsort(-probs), np.argsort(-shown.features[:, 0]))
+        opposed = policy.probs(policy.init(-np.eye(10)[0]), None, shown)
+        np.testing.assert_array_equal(np.argsort(-opposed), np.argsort(shown.features[:, 0]))
+
+
+def test_the_default_settings_put_most_probability_on_the_first_of_the_prior():
+    policy = WideDeep(memory=8)
+    offers = [on_offer(seed=seed) for seed in range(50)]
+    of_first = [policy.probs(policy.init(np.eye(10)[0]), None, shown)[shown.features[:, 0].argmax()] for shown in offers]
+    assert np.mean(of_first) > 0.7
+    assert np.mean(np.array(of_first) > 0.5) > 0.85
+
+
+def test_a_prior_counts_as_its_weight_in_rounds():
+    policy = WideDeep(num_items=20, memory=8, ridge=4.0, scale=10.0)
+    prior = np.eye(10)[0] / 2
+    mean, bonus = policy.scores(policy.init(prior), on_offer())
+    np.testing.assert_allclose(
+        policy.probs(policy.init(prior), None, on_offer()), explore.inverse_gap(mean + bonus, np.ones(20, bool), 10 * 20**0.5), rtol=1e-12
+    )
+
+
+def test_a_wrong_prior_is_unlearned():
+    policy, rng, earned = WideDeep(num_items=3, memory=500), np.random.default_rng(0), []
+    shown = Context(np.array([[0.3, 1.0], [0.0, 1.0], [-0.3, 1.0]]), np.ones(3, bool), np.arange(3))
+    state, chances = policy.init(np.array([1.0, 0.0])), np.array([0.1, 0.4, 0.7])
+    for _ in range(1_000):
+        action, propensity, probs = decide(policy, state, rng, shown)
+        state = learn(policy, state, Interaction(shown, action, float(rng.random() < chances[action]), propensity, 1.0))
+        earned.append(probs @ chances)
+    assert earned[0] < 0.25
+    assert np.mean(earned[-300:]) > 0.6
 
 
 def test_every_candidate_keeps_a_probability():
