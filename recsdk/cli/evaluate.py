@@ -109,6 +109,7 @@ def evaluate(
             logger=logger or source.logger,
             default_reward=default_reward or 0.0,
             num_decisions=source.num_decisions,
+            position=position,
             num_draws=draws,
             seed=seed,
             force=force,

@@ -92,13 +92,7 @@ def _ledger(folder: Path, position: int, default_reward: float | None, window: f
     from recsdk.live.log import count_decisions, read_ledger
 
     log = read_ledger(folder, position=position, default_reward=default_reward, window=window)
-    return Log(log, num_decisions=count_decisions(folder, position=position, window=window), logger="adaptive", caveat=_below(position))
-
-
-def _below(position: int) -> str:
-    if not position:
-        return ""
-    return f"position {position} is judged given what the logging policy showed above it, and not what the target would have shown there"
+    return Log(log, num_decisions=count_decisions(folder, position=position, window=window), logger="adaptive")
 
 
 def _is_dsjson(path: Path) -> bool:
@@ -113,8 +107,8 @@ def _dsjson(path: Path, position: int, max_bad: int) -> Log:
         raise MissingExtra("A decision-service log needs recsdk-vw: pip install ./plugins/recsdk-vw in recsdk's folder.") from error
     found = reader.read_dsjson(path, position=position, max_bad=max_bad)
     names = [f"{event}, slot {place}" for event, place in zip(found.event_id, found.position, strict=True)]
-    caveat = _below(position)
-    if not caveat and found.num_slates:
+    caveat = ""
+    if not position and found.num_slates:
         caveat = "the reward is that of the whole page: a slot is judged given what the logging policy showed in the other slots"
     counts = [*found.skipped.items(), ("bad", found.num_bad)]
     notes = [f"{path}: {number} lines left out: {reason}" for reason, number in counts if number]

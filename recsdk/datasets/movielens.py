@@ -13,7 +13,7 @@ from recsdk.errors import InvalidLog
 
 
 def read_movielens(folder: str | Path) -> tuple[Items, Events]:
-    """Reads the data set from RecBole's atomic files `ml-100k.item`, `.user` and `.inter`.
+    r"""Reads the data set from RecBole's atomic files `ml-100k.item`, `.user` and `.inter`.
 
     The data may be used for research and not be redistributed; see GroupLens' terms.
 
@@ -26,6 +26,18 @@ def read_movielens(folder: str | Path) -> tuple[Items, Events]:
 
     Raises:
         InvalidLog, UnknownItem: a line that cannot be used, by its number.
+
+    Example:
+        >>> folder = Path("ml-100k")
+        >>> folder.mkdir()
+        >>> def write(kind, *rows):
+        ...     _ = (folder / f"ml-100k.{kind}").write_text("\n".join("\t".join(row.split("|")) for row in rows))
+        >>> write("item", "item_id:token|movie_title:token_seq|release_year:token|class:token_seq", "7|Heat|1995|Crime Drama")
+        >>> write("user", "user_id:token|age:token|gender:token|occupation:token|zip_code:token", "1|24|F|writer|12345")
+        >>> write("inter", "user_id:token|item_id:token|rating:float|timestamp:float", "1|7|4|880000000")
+        >>> items, events = read_movielens(folder)
+        >>> items.features["genres"][0], events.reward
+        (['Crime', 'Drama'], array([4.]))
 
     References:
         Harper and Konstan, "The MovieLens datasets: history and context", ACM TiiS, 2015.

@@ -124,7 +124,7 @@ def bernoulli_ts_probs(position: np.ndarray) -> np.ndarray:
 
 
 def read_open_bandit(log: str | Path, items: str | Path, *, num_hashed: int = 16, num_rows: int | None = None) -> OpenBandit:
-    """Reads a log of the data set from its CSV files, plain or gzipped.
+    r"""Reads a log of the data set from its CSV files, plain or gzipped.
 
     The features of a candidate are phi = [1, position is 1, position is 2, the item's number, the user's affinity to the item],
     and `num_hashed` columns into which each pair of a value of the round (any, the position, four of the user) and a value of
@@ -139,6 +139,16 @@ def read_open_bandit(log: str | Path, items: str | Path, *, num_hashed: int = 16
 
     Raises:
         InvalidLog, InvalidPropensity: a line that cannot be used, by its number.
+
+    Example:
+        >>> of_users = ",".join(f"user_feature_{number}" for number in range(4))
+        >>> names = f"item_id,position,click,propensity_score,{of_users},user-item_affinity_0,user-item_affinity_1"
+        >>> _ = Path("men.csv").write_text(f"{names}\n1,2,0,0.25,a,b,c,d,0,3\n0,1,1,0.5,a,b,c,e,0,0")
+        >>> names = "item_id,item_feature_0,item_feature_1,item_feature_2,item_feature_3"
+        >>> _ = Path("item_context.csv").write_text(f"{names}\n0,-1.5,x,v,w\n1,0.5,x,y,z")
+        >>> found = read_open_bandit("men.csv", "item_context.csv", num_hashed=0)
+        >>> found.log.propensity, found.position
+        (array([0.25, 0.5 ]), array([1, 0]))
     """
     if num_rows is not None:
         require_integer("num_rows", num_rows, at_least=1)

@@ -58,7 +58,8 @@ def read_ledger(
 
     Args:
         folder: the recommender's; it may be open.
-        position: from 0, the top; decisions with shorter slates are left out.
+        position: from 0, the top; decisions with shorter slates are left out. Give it to `recsdk.ope.evaluate`, too, which cannot see it in
+            the log.
         default_reward: what a decision without a reward is worth; None leaves such decisions out. Give a `window` with it.
         window: seconds that a reward may take to arrive. Decisions that were younger at the last event of the ledger are left out, since
             they may still be rewarded; 0 keeps all. A folder with a `feedback` has its own window.

@@ -20,9 +20,10 @@ from recsdk.ope.intervals.asked import intervals_of, name_of, num_draws, require
 from recsdk.ope.intervals.validity import caveats
 from recsdk.ope.model_based import fit_reward_model
 from recsdk.ope.options import LOGGER, NUM_DRAWS, Options
+from recsdk.ope.pages import CONDITIONAL
 from recsdk.ope.stream import accumulate
 from recsdk.ope.terms import Estimate, Terms, delta
-from recsdk.ope.verdict import Verdict, judge
+from recsdk.ope.verdict import Judgement, Verdict, doubted, judge
 from recsdk.ope.weighting import ips
 
 
@@ -112,9 +113,8 @@ def answer(log: Interaction, targets: Mapping[str, Target], options: Options | N
 
 def _judged(beside: Rounds, target: Target, asked: Options) -> Answer:
     diagnostics = diagnose(beside, default_reward=asked.default_reward, num_decisions=asked.num_decisions)
-    verdict, reasons = judge(diagnostics)
-    if target.caveat:
-        verdict, reasons = "caution" if verdict == "trust" else verdict, (*reasons, target.caveat)
+    doubts = (CONDITIONAL if asked.position else "", target.caveat)
+    verdict, reasons = doubted(judge(diagnostics), filter(None, doubts))
     return Answer(beside, diagnostics, verdict, reasons, {}, {}, ())
 
 
@@ -135,12 +135,12 @@ def _estimated(found: Answer, functions: Mapping[str, Estimator], asked: Options
     estimates = summed.estimates if in_blocks else intervals_of(found.rounds, functions, asked)
     # Of the effective size the verdict speaks already.
     doubts = caveats(name_of(asked), effective_size=math.inf, logger=asked.logger, rewards=asked.rewards, num_looks=asked.num_looks)
-    verdict: Verdict = "caution" if doubts and found.verdict == "trust" else found.verdict
+    verdict, reasons = doubted(Judgement(found.verdict, found.reasons), doubts)
     return found._replace(
         estimates=estimates,
         clipped=summed.clipped,
         verdict=verdict,
-        reasons=(*found.reasons, *doubts),
+        reasons=reasons,
         notes=(*found.notes, *summed.notes),
     )
 

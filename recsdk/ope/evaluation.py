@@ -25,7 +25,7 @@ from recsdk.ope.pages import CONDITIONAL, page_numbers, refuse_copies
 from recsdk.ope.stream import Partial, fold, is_policy
 from recsdk.ope.tally import moments
 from recsdk.ope.terms import Estimate, normal, ratio
-from recsdk.ope.verdict import Verdict, judge
+from recsdk.ope.verdict import Judgement, Verdict, doubted, judge
 
 if TYPE_CHECKING:
     from recsdk.drivers.loop import Engine
@@ -152,9 +152,10 @@ def evaluate(
         return found
     whole = rounds(log, target, q_hat=q_hat, matched=matched)
     found = found._replace(estimates=intervals_of(whole, functions, asked, pages))
-    if pages is None or pages.max() + 1 == len(pages):
+    if pages is None or pages.max() + 1 == len(pages) or asked.position:
         return found
-    return found._replace(verdict="caution" if found.verdict == "trust" else found.verdict, reasons=(*found.reasons, CONDITIONAL))
+    verdict, reasons = doubted(Judgement(found.verdict, found.reasons), (CONDITIONAL,))
+    return found._replace(verdict=verdict, reasons=reasons)
 
 
 def finish(partial: Partial, *, options: Options | None = None, **changes: Any) -> Evaluation:
@@ -183,13 +184,13 @@ def finish(partial: Partial, *, options: Options | None = None, **changes: Any) 
     if asked.num_decisions is not None:
         require_integer("num_decisions", asked.num_decisions, at_least=partial.tally.num_rounds)
     diagnostics = diagnose_tally(partial.tally, default_reward=partial.default_reward, num_decisions=asked.num_decisions)
-    verdict, reasons = judge(diagnostics)
+    verdict, reasons = doubted(judge(diagnostics), (CONDITIONAL,) if asked.position else ())
     if verdict == "refuse" and not asked.force:
         raise InsufficientOverlap(f"The log cannot answer for this target: {'; '.join(reasons)}. `force=True` answers all the same.")
     name = name_of(asked) if asked.interval else "bootstrap" if partial.draws else "delta"
     if name in VALIDITY:  # nothing is known of a function of the caller's own; the verdict speaks of the effective size already
         doubts = caveats(name, effective_size=math.inf, logger=asked.logger, rewards=asked.rewards, num_looks=asked.num_looks)
-        verdict, reasons = "caution" if doubts and verdict == "trust" else verdict, (*reasons, *doubts)
+        verdict, reasons = doubted(Judgement(verdict, reasons), doubts)
     if diagnostics.effective_size == 0:
         raise InsufficientOverlap(f"None of {diagnostics.num_rounds} rounds has an action that the target policy could have taken.")
     if partial.draws:

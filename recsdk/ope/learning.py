@@ -66,6 +66,14 @@ def rejection_replay(
         InvalidValue: `scale` is not above 0.
         EmptyLog, InvalidLog: as in `recsdk.replay`.
 
+    Example:
+        >>> from recsdk import LinUCB, Uniform, simulate
+        >>> from recsdk.environments import LinearWorld
+        >>> log = simulate(Uniform(), LinearWorld(), 500, engine="numpy").log
+        >>> found = rejection_replay(LinUCB(), log, engine="numpy")
+        >>> bool(found.accepted.mean() < 0.3), bool(found.capped.any())  # LinUCB takes one candidate of ten, as the log did by chance
+        (True, False)
+
     References:
         Dudik, Erhan, Langford, Li, "Sample-efficient nonstationary policy evaluation for contextual bandits", UAI, 2012: DR-ns, with one c
         throughout.
@@ -83,7 +91,19 @@ def rejection_replay(
 
 
 def accepted_mean(log: Interaction, found: RejectionReplay) -> Terms:
-    """The mean reward of the accepted rounds: what the policy earned in its life on the log.
+    """Averages the reward of the accepted rounds: what the policy earned in its life on the log.
+
+    Args:
+        log: the log that was replayed.
+        found: from `rejection_replay`.
+
+    Example:
+        >>> from recsdk.datasets import log_from_frame
+        >>> from recsdk.ope import value
+        >>> log = log_from_frame({"action": [0, 1, 1], "reward": [1.0, 0.0, 0.5], "propensity": [0.5] * 3})
+        >>> accepted = np.array([True, False, True])
+        >>> value(accepted_mean(log, RejectionReplay(None, np.ones((3, 2)), accepted, ~accepted)))
+        0.75
 
     References:
         Li, Chu, Langford, Wang, "Unbiased offline evaluation of contextual-bandit-based news article recommendation algorithms", WSDM,

@@ -57,6 +57,7 @@ class Options:
         max_weight: the largest importance weight possible, known beforehand.
         default_reward: reward of a decision of which nothing was heard.
         num_decisions: how many decisions were made, also those that the log leaves out because they got no reward.
+        position: the position on a page of all rows, from 0, as given to `read_ledger`. Below the top one the verdict is at best "caution".
         logger: "adaptive" if the logging policy learned from the rounds of this log.
         rewards: "dependent" if a round's reward depends on the rounds before it: by the hour, a campaign, or the visits of one user.
         num_looks: how often the log was looked at as it grew in order to decide when to stop, this time included.
@@ -80,6 +81,7 @@ class Options:
     max_weight: float | None = attrs.field(default=None, validator=attrs.validators.optional(number(above=0)))
     default_reward: float = attrs.field(default=0.0, validator=number())
     num_decisions: int | None = None
+    position: int = attrs.field(default=0, validator=integer(at_least=0))
     logger: Logger = attrs.field(default="fixed", validator=lambda _instance, _field, value: one_of("logger", value, ("fixed", "adaptive")))
     rewards: Rewards = attrs.field(
         default="independent", validator=lambda _instance, _field, value: one_of("rewards", value, ("independent", "dependent"))

@@ -41,6 +41,14 @@ class Selection(NamedTuple):
         tried: all policies on the part of the log that they were chosen on. The winner's `reward` there is too high: the best of many is
             also the luckiest.
         state: what the winner has learnt from the whole log: go on from there.
+
+    Example:
+        >>> from recsdk import LinUCB, Uniform, simulate
+        >>> from recsdk.environments import LinearWorld
+        >>> log = simulate(Uniform(), LinearWorld(), 400, engine="numpy").log
+        >>> found = select([Uniform(), LinUCB()], log, estimator="snips", engine="numpy", num_processes=1)
+        >>> bool(found.gain.value == found.evaluation.estimates["snips"].value - log.reward[200:].mean())
+        True
     """
 
     policy: Policy[Any]
@@ -117,6 +125,13 @@ def select(
     Raises:
         InsufficientOverlap: when the log can answer for none of the policies, or not for the winner.
         EmptyLog, InvalidLog, InvalidValue: as in `split`, `sweep` and `evaluate`.
+
+    Example:
+        >>> from recsdk import LinUCB, Uniform, simulate
+        >>> from recsdk.environments import LinearWorld
+        >>> log = simulate(Uniform(), LinearWorld(), 400, engine="numpy").log
+        >>> select([Uniform(), LinUCB()], log, estimator="snips", engine="numpy", num_processes=1).policy
+        LinUCB(alpha=0.5, ridge=1.0)
 
     References:
         Kuzborskij, Vernade, Gyorgy, Szepesvari, "Confident off-policy evaluation and selection through self-normalized importance

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from recsdk.ope.diagnostics import Diagnostics
@@ -58,6 +58,12 @@ def judge(diagnostics: Diagnostics) -> Judgement:
         return Judgement("refuse", reasons)
     reasons = tuple(_cautions(diagnostics))
     return Judgement("caution" if reasons else "trust", reasons)
+
+
+def doubted(judgement: Judgement, doubts: Iterable[str]) -> Judgement:
+    """Adds reasons for caution to a verdict."""
+    reasons = tuple(doubts)
+    return Judgement("caution" if reasons and judgement.verdict == "trust" else judgement.verdict, (*judgement.reasons, *reasons))
 
 
 def _refusals(found: Diagnostics) -> Iterator[str]:

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from recsdk import ope
+from recsdk.arrays import tree_map
 from recsdk.errors import InvalidLog
 from recsdk.ope import slates
+from recsdk.ope.answers import Target, answer
 from tests.ope.logs import log_of
 
 
@@ -35,6 +37,19 @@ def test_rows_that_look_like_positions_of_a_page_are_never_trusted():
     assert "50% of the rows look like lower positions of a page" in found.reasons[0]
     first = log_of(log.action[::2], log.reward[::2], log.propensity[::2], num_candidates=4)
     assert ope.evaluate(first, uniform, estimators=("ips",)).verdict == "trust"
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_a_lower_position_by_itself_is_not_trusted_once_evaluate_is_told(below):
+    log, _ = paged_log(0, 4000)
+    second = tree_map(lambda column: column[1::2], log)
+    options = {"estimators": ("ips",), "position": int(below)}
+    found = ope.evaluate(second, uniform, **options)
+    probs = uniform(second.context)
+    told = answer(second, {"uniform": Target(probs)}, ope.Options(**options)).targets["uniform"]
+    summed = ope.finish(ope.accumulate([second], probs, estimators=("ips",)), **options)
+    for each in (found, told, summed):
+        assert (each.verdict, "slates" in "".join(each.reasons)) == (("caution", True) if below else ("trust", False))
 
 
 def test_candidates_that_come_and_go_do_not_look_like_a_page():
