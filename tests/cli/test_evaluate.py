@@ -381,7 +381,7 @@ def test_one_slot_of_a_page_is_evaluated_and_never_trusted_as_if_it_stood_alone(
     assert found["notes"] == [f"{path}: 1 lines left out: checkpoint", f"{path}: 1 lines left out: bad"]
     _, below = answers(capsys, path, "--target", "uniform", "--estimator", "ips", "--max-bad", 1, "--position", 1)
     assert below["uniform"]["verdict"] == "caution"
-    assert any("given what the logging policy showed above it" in reason for reason in below["uniform"]["reasons"])
+    assert any("given what the logging policy put above it" in reason for reason in below["uniform"]["reasons"])
 
 
 def test_what_a_pipe_no_longer_reads_is_no_error(path):
