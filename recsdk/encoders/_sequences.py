@@ -1,4 +1,4 @@
-"""Histories as rows of a vocabulary: what sequence models read."""
+"""Histories as rows of a vocabulary, the input of sequence models."""
 
 from __future__ import annotations
 

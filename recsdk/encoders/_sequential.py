@@ -1,4 +1,4 @@
-"""What sequence encoders share: their state, how they are fitted, and how they serve on NumPy alone."""
+"""Common parts of the sequence encoders: the state, the fit, and serving on NumPy alone."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ ADAM = optax.scale_by_adam()
 
 
 class Settings(NamedTuple):
-    """How to train; see `TwoTower`."""
+    """Settings of the training; see `TwoTower`."""
 
     epochs: int
     batch_size: int

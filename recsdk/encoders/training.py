@@ -22,7 +22,7 @@ STEPS_PER_DISPATCH = 64
 
 
 class Objective(Protocol):
-    """What is trained. It is hashable by value: equal objectives share one compiled program."""
+    """A loss and a metric. It is hashable by value: equal objectives share one compiled program."""
 
     def loss(self, params: Any, batch: Any, key: jax.Array) -> jax.Array:
         """Returns f32[], the mean loss of a batch, to be minimised."""
@@ -32,7 +32,7 @@ class Objective(Protocol):
 
 
 class Settings(NamedTuple):
-    """How to train.
+    """Settings of the trainer.
 
     Attributes:
         epochs: at most.

@@ -39,7 +39,7 @@ class Interval(NamedTuple):
 
 
 class RankEvaluation(NamedTuple):
-    """How well a model ranked.
+    """The ranking quality of one model.
 
     Attributes:
         hit_rate: share of the cases with a target among the first `at` items.
@@ -83,8 +83,7 @@ class RankDifference(NamedTuple):
         mrr: likewise.
 
     Example:
-        >>> same = Interval(0.0, -0.1, 0.1)
-        >>> RankDifference(same, same, same, same).ndcg.low
+        >>> RankDifference(*[Interval(0.0, -0.1, 0.1)] * 4).ndcg.low
         -0.1
     """
 
@@ -113,8 +112,7 @@ def rank_evaluate(
         scores: from `by_encoder` or `by_scorer`, or a function of your own: `(cases, rows) -> f32[B, N]`.
         cases: from `leave_one_out` or `split_at_time`.
         at: k, the number of places that count.
-        mask_history: whether a case's ranking leaves out the items of its history. Figures with and without are not comparable; the
-            result says which it is.
+        mask_history: whether a case's ranking leaves out the items of its history; figures with and without are not comparable.
         level: of the intervals.
         num_resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -240,8 +238,8 @@ def _request(cases: Cases, row: int) -> Request:
 
 def _places(scores: Scores, cases: Cases, rows: np.ndarray, mask_history: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns i64[T] each: the case of each target, the items above it, and the items that tie with it."""
-    wanted = (len(rows), len(cases.items.ids))
     table: np.ndarray = np.array(scores(cases, rows))
+    wanted = (len(rows), len(cases.items.ids))
     if table.shape != wanted or table.dtype != np.float32 or not np.isfinite(table).all():
         raise InvalidScores(f"scores must return finite float32{list(wanted)}, got {table.dtype}{list(table.shape)}: {table}.")
     case, target = _pairs(cases.target, rows)

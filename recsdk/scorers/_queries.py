@@ -1,4 +1,4 @@
-"""What a user took lately: from the request's own history, or else as remembered here."""
+"""The latest items of a user, from the request's own history or from memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNKNOWN = -1
 
 
 class Sequences(NamedTuple):
-    """What users took, one after the other.
+    """Items by user, in the order of the log.
 
     Attributes:
         user: i64[T], hash of the user; sorted, so that a user's items stand together, oldest first.
@@ -31,7 +31,7 @@ class Sequences(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Who took what.
+    """The catalogue's slots by id, and the latest items of each user.
 
     Attributes:
         slots: of the items at the fit, by id.

@@ -76,6 +76,21 @@ def test_an_interrupted_training_goes_on_to_the_same_parameters():
     np.testing.assert_array_equal(resumed.history[:, :2], whole.history[:, :2])
 
 
+def test_each_epoch_has_all_rows_in_an_order_of_its_own(monkeypatch):
+    seen = []
+
+    def record(objective, settings, params, moments, rows, batches, first):
+        seen.append((batches.ravel().tolist(), int(first)))
+        return params, moments, np.zeros(len(batches))
+
+    monkeypatch.setattr(training, "_steps", record)
+    fitted(settings=SETTINGS._replace(epochs=2))
+    (one, first), (other, second) = seen
+    assert set(one) == set(other) == set(range(50))
+    assert one != other
+    assert (first, second) == (0, 7)  # steps are numbered on, so that dropout differs
+
+
 def test_what_is_kept_after_an_epoch_is_not_overwritten_by_the_next():
     kept = []
     fitted(after_epoch=lambda state: kept.append((state, layer(state.params).copy())))
