@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -9,8 +10,10 @@ import numpy as np
 
 from recsdk.arrays import largest
 from recsdk.base import Items, Request, Retriever, Rng
-from recsdk.data import column_kind, concatenate_items, items_from_rows, take
+from recsdk.data import column_kind, concatenate_items, items_from_rows, items_from_stored, rows_from_items, take
 from recsdk.errors import DuplicateCandidates, EmptyCandidates, InvalidAnswer, InvalidScores, UnknownItem, nearest
+from recsdk.ledger import ItemRecord, Ledger
+from recsdk.live import intake
 from recsdk.live.guard import frozen, frozen_items, only_reading
 from recsdk.retrievers.exact import Exact
 from recsdk.retrievers.sampled import Sampled
@@ -67,11 +70,12 @@ class Catalogue:
         return item_id in self._slots
 
     def place(self, items: Items) -> Items:
-        """Returns items with the slots they are to have; one that was removed before gets its old slot.
+        """Returns items as they are read back from a ledger, with the slots they are to have: one that was removed gets its old slot.
 
         Raises:
             DuplicateCandidates: an item that is in the catalogue.
         """
+        items = items_from_stored(json.loads(intake.canonical(rows_from_items(items))))
         slots, free = [], len(self.items.ids)
         for item_id in items.ids:
             if item_id in self:
@@ -102,6 +106,13 @@ class Catalogue:
             np.concatenate([self.active[kept], active])[order],
             items.slot,
         )
+
+    def kept(self, ledger: Ledger, items: Items, vectors: np.ndarray, *, active: bool) -> Contents:
+        """Writes items to a ledger, and returns what `joined` does."""
+        contents = self.joined(items, vectors, np.full(len(items.ids), active))
+        for slot, row, vector in zip(items.slot.tolist(), rows_from_items(items), vectors, strict=True):
+            ledger.put_item(ItemRecord(slot, intake.canonical(row), vector, active))
+        return contents
 
     def hold(self, contents: Contents) -> None:
         """Takes what `joined` returned."""

@@ -16,8 +16,10 @@ from typing import Any, Literal
 import attrs
 
 from recsdk.checks import check_reward, number, require_number
-from recsdk.errors import InvalidReward, InvalidValue, RewardConflict, one_of
+from recsdk.errors import InvalidReward, InvalidValue, RewardConflict, UnknownDecision, UnknownItem, nearest, one_of
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord, SignalRecord
+from recsdk.live import intake
+from recsdk.live.deciding import Slate
 from recsdk.live.intake import LARGEST_REWARD
 
 FEEDBACK = "feedback"
@@ -25,6 +27,8 @@ FEEDBACK = "feedback"
 
 SETTLED = "settled"
 """Where the ledger keeps how many decisions are settled, and until when."""
+
+SEVERAL = "To join several signals about one item, such as a click and a purchase, open a folder with feedback=recsdk.Feedback(window=...)."
 
 Aggregation = Literal["sum", "mean", "median", "earliest", "latest", "max", "min"]
 
@@ -231,3 +235,50 @@ class Settlement:
     def _oldest_due(self) -> float:
         oldest = next(iter(self._ledger.decisions(self.num_settled)), None)
         return math.inf if oldest is None else oldest.time + self.feedback.window
+
+
+def known(ledger: Ledger, decision_id: Any) -> DecisionRecord:
+    """Returns the decision of a name.
+
+    Raises:
+        UnknownDecision: a name that is not in the ledger.
+    """
+    record = ledger.decision(decision_id) if intake.is_name(decision_id) else None
+    if record is None:
+        raise UnknownDecision(f"No decision {decision_id!r:.200} is in the ledger: give the decision_id that recommend returned.")
+    return record
+
+
+def position(slate: Slate, item: Any) -> int:
+    """Returns where an item stands in a slate.
+
+    Raises:
+        UnknownItem: an item that it does not show.
+    """
+    if not isinstance(item, str) or item not in slate.ids:
+        told = f"item must be one of {slate.ids}, shown in decision {slate.decision_id!r}, got {item!r}"
+        raise UnknownItem(f"{told}.{nearest(str(item), slate.ids)}")
+    return slate.ids.index(item)
+
+
+def is_new(ledger: Ledger, reward: RewardRecord) -> bool:
+    """Tells whether a reward is not in the ledger yet.
+
+    Raises:
+        RewardConflict: its name was used for another reward, or its item has one by another name.
+    """
+    same = ledger.reward(reward.reward_id)
+    if same is not None:
+        if same._replace(time=reward.time) == reward:
+            return False
+        raise RewardConflict(f"reward_id {reward.reward_id!r} was used before for {_told(same)}, got {_told(reward)}. {SEVERAL}")
+    for other in ledger.rewards_of(reward.decision_id):
+        if other.position == reward.position:
+            raise RewardConflict(
+                f"One shown item has one reward, {_told(other)} by reward_id {other.reward_id!r}, got {_told(reward)} too. {SEVERAL}"
+            )
+    return True
+
+
+def _told(reward: RewardRecord) -> str:
+    return f"{reward.value} at position {reward.position} of decision {reward.decision_id!r}"

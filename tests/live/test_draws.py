@@ -60,8 +60,8 @@ def test_every_item_is_shown_as_often_as_the_log_says(records):
 
 def test_candidates_and_the_draw_among_them_have_streams_of_their_own(tmp_path):
     with small_recommender(tmp_path) as shop:
-        assert shop._rng("d", b"candidates").random() != shop._rng("d").random()
-        assert shop._rng("d").random() == shop._rng("d").random()
+        assert shop._decider.rng("d", b"candidates").random() != shop._decider.rng("d").random()
+        assert shop._decider.rng("d").random() == shop._decider.rng("d").random()
 
 
 def test_a_snapshot_is_written_after_the_rewards_in_it_are_durable(tmp_path, monkeypatch):

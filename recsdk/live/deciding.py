@@ -1,0 +1,199 @@
+"""From a request to a decision: candidates, evidence, and the draw."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recsdk.base import Context, Policy, Request, decide_slate
+from recsdk.checks import require_integer
+from recsdk.data import take
+from recsdk.errors import IgnoredInput, InvalidScores, InvalidValue, LedgerCorrupt, one_of
+from recsdk.ledger import DecisionRecord, Ledger
+from recsdk.live import intake
+from recsdk.live.catalogue import Rule
+from recsdk.live.guard import frozen, only_reading
+from recsdk.live.identity import identity
+from recsdk.live.learner import Learner
+from recsdk.live.notices import Notices
+
+DRAW_SCHEME = "blake2b-philox-1"
+
+
+class Slate(NamedTuple):
+    """The items to show, from the top, and the id of the decision.
+
+    Attributes:
+        decision_id: to be given back with the reward.
+        ids: L item ids, from the top.
+        propensities: L probabilities, of each item at its position given those above it.
+
+    Example:
+        >>> import recsdk
+        >>> with recsdk.Recommender.open("shop", items=[{"id": "tea"}, {"id": "coffee"}]) as shop:
+        ...     slate = shop.recommend({}, size=2, decision_id="visit-1")
+        >>> slate.decision_id, sorted(slate.ids), slate.propensities
+        ('visit-1', ['coffee', 'tea'], (0.5, 1.0))
+    """
+
+    decision_id: str
+    ids: tuple[str, ...]
+    propensities: tuple[float, ...]
+
+
+class Choice(NamedTuple):
+    """How candidates are found and decisions logged, see `Recommender.open`.
+
+    Attributes:
+        rules: business rules.
+        num_candidates: K at most.
+        num_new: how many of them are the newest items.
+        num_scored: how many items are scored where no vectors tell which are near.
+        logs_all: whether the features of all candidates are kept.
+    """
+
+    rules: tuple[Rule, ...]
+    num_candidates: int
+    num_new: int
+    num_scored: int
+    logs_all: bool
+
+    @classmethod
+    def checked(cls, rules: Any, num_candidates: Any, num_new: Any, num_scored: Any, log_features: Any, policy: Policy[Any]) -> Choice:
+        """Returns the arguments of `Recommender.open` as a record.
+
+        Raises:
+            InvalidValue: one that is out of its range.
+        """
+        require_integer("num_candidates", num_candidates, at_least=1)
+        num_new = num_candidates // 10 if num_new is None else num_new
+        require_integer("num_new", num_new, at_least=0)
+        require_integer("num_scored", num_scored, at_least=1)
+        if num_new >= num_candidates:
+            raise InvalidValue(f"num_new must be below num_candidates = {num_candidates}, got {num_new}.")
+        one_of("log_features", log_features, ("shown", "all"))
+        logs_all = log_features == "all" or policy.learns_from == "all"
+        return cls(intake.rules(rules), num_candidates, num_new, num_scored, logs_all)
+
+
+class Decider:
+    """Finds the candidates of a request and draws a slate from them.
+
+    Attributes:
+        notices: what is ignored is said through them.
+        num_left_out: candidates that were left out since their scores were unusable, over all requests.
+    """
+
+    def __init__(self, learner: Learner, choice: Choice) -> None:
+        self.notices = Notices()
+        self.num_left_out = 0
+        self._left_out: set[str] = set()
+        self._learner = learner
+        self._policy = learner.policy
+        self._evidence = learner.evidence
+        self._catalogue = learner.catalogue
+        self._choice = choice
+        self._salt = b""
+        self._parts = ""
+
+    def start(self, ledger: Ledger) -> None:
+        """Reads the secret of the draws, and notes the parts that decisions are made with.
+
+        Raises:
+            LedgerCorrupt: when the secret is lost.
+        """
+        salt = ledger.get("salt")
+        if salt is None:
+            raise LedgerCorrupt("The ledger has lost its 'salt', without which its decisions cannot be repeated.")
+        models = {"encoder": self._evidence.version, "scorers": self._evidence.described()}
+        self._salt, self._parts = salt, intake.canonical({"policy": identity(self._policy), **models, "draw": DRAW_SCHEME})
+
+    def candidates(
+        self, decision_id: str, request: Request, named: Sequence[str] | None, seen: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns i64[K], the slots of the candidates, and f64[K, D], their phi."""
+        user = self._evidence.user(request)
+        slots = self._found(self.rng(decision_id, b"candidates"), user, request, seen) if named is None else self._catalogue.chosen(named)
+        items, vectors = take(self._catalogue.items, slots), self._catalogue.vectors[slots]
+        try:
+            phi = self._evidence.phi(user, request, items, vectors)
+        except InvalidScores as error:
+            usable = self._evidence.usable(request, items)
+            if named is not None or usable.all() or not usable.any():
+                raise
+            self._leave_out(items.ids[~usable], error)
+            slots, items, vectors = slots[usable], take(items, usable), vectors[usable]
+            phi = self._evidence.phi(user, request, items, vectors)
+        self.notices.compare(self._evidence, request, items, vectors, phi)
+        return slots, phi
+
+    def decide(self, decision_id: str, time: float, size: int, slots: np.ndarray, phi: np.ndarray, payload: str) -> DecisionRecord:
+        """Draws a slate of `size` from candidates."""
+        context = Context(frozen(phi), frozen(np.ones(len(slots), bool)), frozen(slots))
+        with only_reading(self._policy):
+            decision = decide_slate(self._policy, self._learner.state, self.rng(decision_id), context, size)
+        logs_all = self._choice.logs_all or size == len(slots)  # as many rows as candidates are the candidates, in their order
+        logged = (phi if logs_all else phi[decision.action]).astype(np.float32)  # lossless: phi is float32 by construction
+        return DecisionRecord(
+            decision_id,
+            time,
+            payload,
+            self._parts,
+            self._learner.num_learned,
+            slots.astype(np.int32),
+            decision.action.astype(np.int32),
+            decision.probs,
+            logged,
+        )
+
+    def slate(self, record: DecisionRecord) -> Slate:
+        """Returns what a decision shows."""
+        ids = self._catalogue.items.ids[record.slots[record.action]]
+        return Slate(record.decision_id, tuple(ids.tolist()), tuple(record.probs[np.arange(len(ids)), record.action].tolist()))
+
+    def rng(self, decision_id: str, purpose: bytes = b"") -> np.random.Generator:
+        """Makes the draw a function of the folder's secret and the decision's name: repeatable by us, not to be steered by a caller."""
+        key = hashlib.blake2b(decision_id.encode(), key=self._salt, digest_size=16, person=purpose).digest()
+        return np.random.Generator(np.random.Philox(_Key(key)))  # type: ignore[arg-type]  # its stub forgets `ISeedSequence`
+
+    def _found(self, rng: np.random.Generator, user: np.ndarray, request: Request, seen: Sequence[str]) -> np.ndarray:
+        """Returns the slots of the candidates: the nearest to the user or, of sampled items, those the policy finds most promising."""
+        choice = self._choice
+
+        def score(slots: np.ndarray) -> np.ndarray:
+            try:
+                phi = self._evidence.phi(user, request, take(self._catalogue.items, slots), self._catalogue.vectors[slots])
+            except InvalidScores:  # of some item; what is drawn then is looked at one by one
+                return rng.random(len(slots))
+            with only_reading(self._policy):
+                return np.asarray(self._policy.probs(self._learner.state, rng, Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
+
+        sizes = (choice.num_candidates, choice.num_new)
+        limits: dict[str, Any] = {"seen": seen, "rules": choice.rules}
+        if self._catalogue.retriever.uses_vectors:
+            return self._catalogue.found(rng, user, request, *sizes, **limits)
+        self.notices.outgrown(len(self._catalogue), choice.num_scored)
+        return self._catalogue.found(rng, user, request, *sizes, **limits, num_scored=choice.num_scored, score=score)
+
+    def _leave_out(self, ids: np.ndarray, error: InvalidScores) -> None:
+        self.num_left_out += len(ids)
+        fresh = [item_id for item_id in ids.tolist() if item_id not in self._left_out]
+        self._left_out.update(fresh)
+        if fresh:
+            text = f"The candidates {fresh} are left out of requests as long as their scores are unusable"
+            warnings.warn(f"{text}: {error}", IgnoredInput, stacklevel=5)
+
+
+class _Key(np.random.bit_generator.ISeedSequence):
+    """A key of Philox; given by name, NumPy would ask the system for randomness first, which takes four times as long."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
+        del n_words, dtype  # two words of 64 bits, as Philox asks for
+        return np.frombuffer(self.key, "<u8")
