@@ -19,7 +19,14 @@ from recsdk.retrievers.exact import Exact
 from recsdk.retrievers.sampled import Sampled
 
 Rule = Callable[[Request, Items], np.ndarray]
-"""A business rule: `(request, items) -> bool[N]`, true where an item may be shown."""
+"""A business rule: `(request, items) -> bool[N]`, true where an item may be shown.
+
+Example:
+    >>> def is_in_stock(request, items):
+    ...     return items.features["stock"] > 0
+    >>> is_in_stock(Request({}, 0.0), items_from_rows([{"id": "tea", "stock": 3}, {"id": "ice", "stock": 0}])).tolist()
+    [True, False]
+"""
 
 
 class Contents(NamedTuple):

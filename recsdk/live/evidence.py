@@ -1,4 +1,4 @@
-"""The fitted models of the live loop, encoder and scorers, and what they say of candidates."""
+"""The fitted models of the live loop: an encoder and scorers, which make the features of candidates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read-only input for plugins: what a plugin writes to its input must not change what is logged and shown."""
+"""Read-only input for plugins, so that a plugin cannot change what is logged and shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The identity of a part: by which plugin, of which schema and with which settings a folder was made.
+"""The identity of a part: its plugin, schema version and settings, by which a folder recognises it.
 
 A part is the same part as long as its plugin's name, its `schema_version` and its settings are the same. Settings are the fields of its
 attrs class that are compared and shown; a field that an older version did not have counts as its default. Where the class stands, how it

@@ -1,4 +1,4 @@
-"""The layout of phi by names: what each column of a logged phi was, and where it belongs in today's.
+"""The layout of phi: the name of each column of a logged phi, and its place in today's.
 
 Scorers and the encoder may change while a folder lives. The log keeps phi as it was; the fold puts each column in its present place by
 its name. A column that is new is 0 in what was logged before it, and one that is gone is dropped.

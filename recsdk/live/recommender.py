@@ -122,6 +122,9 @@ class Recommender:
     ) -> Recommender:
         """Opens a recommender in a folder: makes it, or recovers it exactly where it stopped.
 
+        Most applications set `items`, `scorers` or an `encoder` with its `history`, and `reward_range` or `feedback`. The folder keeps its
+        items, fitted models, range and feedback; what it does not keep is given on every opening.
+
         Args:
             folder: where the ledger is.
             items: the catalogue, as rows with an "id" and features. When the folder is recovered, its own catalogue stands; of
@@ -166,6 +169,13 @@ class Recommender:
             ChangedSetting: another `reward_range` or `feedback` than before, which holds from now on.
             IgnoredInput: a `history` that nothing is fitted to, since the models were fitted to another one; or events that were skipped.
             Untrained: an encoder that is given no `history` when the folder is made.
+
+        Example:
+            >>> teas = [{"id": "sencha", "price": 4.0}, {"id": "assam", "price": 3.0}]
+            >>> sales = [{"item": "assam", "time": 1_700_000_000.0}, {"item": "sencha", "time": 1_700_000_060.0}]
+            >>> with Recommender.open("teas", items=teas, scorers=["popularity"], history=sales, reward_range=(0, 1)) as shop:
+            ...     len(shop.catalogue)
+            2
         """
         path, terms = folder_path(folder), Terms(intake.reward_range(reward_range), feedback)
         require_integer("snapshot_every", snapshot_every, at_least=1)
@@ -220,6 +230,12 @@ class Recommender:
 
         Warns:
             IgnoredInput: once, request features that no part reads or that change nothing, or candidates without usable scores.
+
+        Example:
+            >>> with Recommender.open("books", items=[{"id": "emma"}, {"id": "dune"}, {"id": "ulysses"}]) as shop:
+            ...     slate = shop.recommend({}, size=5, at_most=True, seen=["dune"], user="ann")
+            >>> sorted(slate.ids), slate.propensities
+            (['emma', 'ulysses'], (0.5, 1.0))
         """
         began = time.perf_counter()
         require_integer("size", size, at_least=1)
@@ -293,6 +309,12 @@ class Recommender:
             UnknownDecision, UnknownItem: no such decision, or one that did not show this item.
             InvalidReward: not a finite number, outside of the folder's `reward_range`, or refused by the policy.
             RewardConflict: a `reward_id` used before for something else, or a second reward for one shown item.
+
+        Example:
+            >>> with Recommender.open("films", items=[{"id": "alien"}, {"id": "heat"}]) as shop:
+            ...     shown = shop.recommend({})
+            ...     shop.reward(shown.decision_id, 1.0), shop.reward(shown.decision_id, 1.0)
+            (True, False)
         """
         self._refuse_with_feedback()
         intake.reward(value, self._reward_range)
@@ -314,6 +336,13 @@ class Recommender:
 
         Raises:
             UnknownDecision, UnknownItem, InvalidReward, RewardConflict: as `reward`.
+
+        Example:
+            >>> with Recommender.open("songs", items=[{"id": "help"}, {"id": "hurt"}, {"id": "hey"}]) as shop:
+            ...     shown = shop.recommend({}, size=3)
+            ...     _ = shop.reward_slate(shown.decision_id, {"hurt": 1.0})  # the other two earned 0
+            ...     shop.num_learned
+            3
         """
         self._refuse_with_feedback()
         if not isinstance(values, Mapping):
@@ -395,6 +424,14 @@ class Recommender:
 
         Returns:
             How many rewards were learned.
+
+        Example:
+            >>> now = 1_700_000_000.0
+            >>> with Recommender.open("bikes", items=[{"id": "bmx"}], feedback=Feedback(window=600), clock=lambda: now) as shop:
+            ...     _ = shop.recommend({})
+            ...     now += 601
+            ...     shop.settle()
+            1
         """
         learned = self._learner.num_learned
         self._settle(self._now())
@@ -419,6 +456,12 @@ class Recommender:
 
         Raises:
             InvalidRequest, DuplicateCandidates: a row that is no item, or an item that is there. Nothing is added then.
+
+        Example:
+            >>> with Recommender.open("plants", items=[{"id": "fern"}]) as shop:
+            ...     shop.add_items([{"id": "ivy", "price": 5.0}])
+            ...     len(shop.catalogue)
+            2
         """
         items = self.catalogue.place(intake.items(rows, self._now()))
         with self._ledger.transaction():
@@ -431,6 +474,12 @@ class Recommender:
 
         Raises:
             UnknownItem, DuplicateCandidates: an item that is not there, or twice. Nothing is removed then.
+
+        Example:
+            >>> with Recommender.open("games", items=[{"id": "go"}, {"id": "chess"}]) as shop:
+            ...     shop.remove_items(["go"])
+            ...     shop.recommend({}).ids
+            ('chess',)
         """
         slots = self.catalogue.slots(intake.ids("ids", ids))
         with self._ledger.transaction():
@@ -440,7 +489,17 @@ class Recommender:
 
     @_locked
     def snapshot(self) -> None:
-        """Writes what has been learned, atomically, so that recovery folds only what comes after."""
+        """Writes what has been learned, all or nothing, so that recovery folds only what comes after.
+
+        The recommender does so by itself, after every `snapshot_every` rewards and when it is closed.
+
+        Example:
+            >>> import recsdk
+            >>> with Recommender.open("maps", items=[{"id": "rome"}], policy="lin-ucb") as shop:
+            ...     shop.snapshot()
+            ...     recsdk.read_policy("maps", "lin-ucb").policy.floor
+            0.05
+        """
         began = time.perf_counter()
         self._learner.snapshot()
         self._tell(Snapshotted(self.num_learned, time.perf_counter() - began))
@@ -451,11 +510,22 @@ class Recommender:
 
         Raises:
             InvalidValue: for a native policy or scorer, which does not write the same state in the same bytes.
+
+        Example:
+            >>> with Recommender.open("pens", items=[{"id": "quill"}], policy="lin-ts") as shop:
+            ...     _ = shop.reward(shop.recommend({}).decision_id, 1.0)
+            ...     shop.audit()
+            True
         """
         return self._learner.audit()
 
     def close(self) -> None:
-        """Writes a snapshot and releases the folder. Closing twice is no error."""
+        """Writes a snapshot and releases the folder. Closing twice is no error.
+
+        Example:
+            >>> shop = Recommender.open("hats", items=[{"id": "fez"}])
+            >>> shop.close()
+        """
         if os.getpid() != self._process:
             return  # a forked copy: the folder is not its to release
         with self._lock:

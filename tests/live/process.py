@@ -1,6 +1,6 @@
 """A shop in a process of its own, to be killed: at any moment, or at a statement that it writes.
 
-Run as `python live_process.py serve FOLDER` or `python live_process.py sweep FOLDER`. Every call that was acknowledged is told in a file.
+Run as `python -m tests.live.process serve|sweep|settle FOLDER`. Every call that was acknowledged is told in a file.
 """
 
 import json
@@ -8,18 +8,27 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
+from recsdk import Feedback
 from recsdk.ledger.sqlite import SqliteLedger
 from recsdk.live.recommender import Recommender
-from tests.live.shop import CATALOGUE, TopicTally, open_recommender, request
+from tests.live.shop import CATALOGUE, TopicTally, crash, open_recommender, request
 
 NUM_STEPS = 6
+START, WINDOW = 1_700_000_000.0, 60.0
 
 
-def open_shop(folder: Path) -> Recommender:
+def open_shop(folder: Path, **options: object) -> Recommender:
     """Opens the shop, which takes a snapshot after every fifth reward."""
-    return open_recommender(folder, items=CATALOGUE[:4], encoder=None, scorers=["popularity", TopicTally()], snapshot_every=5)
+    parts = {"items": CATALOGUE[:4], "encoder": None, "scorers": ["popularity", TopicTally()], "snapshot_every": 5}
+    return open_recommender(folder, **parts, **options)
+
+
+def open_waiting_shop(folder: Path, now: float) -> Recommender:
+    """Opens a shop in which silence earns -0.5 and a click 1, at a time that stands still."""
+    return open_shop(folder, feedback=Feedback(window=WINDOW, default=-0.5, signals={"click": 1}), clock=lambda: now)
 
 
 def step(shop: Recommender, number: int, tell: Callable[..., None]) -> None:
@@ -83,16 +92,33 @@ def die_at(place: int, *, after: bool) -> None:
     SqliteLedger._write = dying  # type: ignore[method-assign]
 
 
-def sweep(folder: Path) -> None:
-    """Makes a shop and takes some steps, in one process after the other, each killed at the next statement, until one is not."""
+def take_steps(folder: Path, dying: Callable[[], None]) -> None:
+    """Makes a shop and takes some steps; any statement may be the last."""
+    dying()
+    serve(folder, range(NUM_STEPS))
+
+
+def settle(folder: Path, dying: Callable[[], None]) -> None:
+    """Shows three slates of two and hears of one click; then all windows close, and any statement may be the last."""
+    shop = open_waiting_shop(folder, START)
+    slates = [shop.recommend(request(number), size=2, decision_id=f"d{number}") for number in range(3)]
+    shop.signal("click", decision_id="d1", item=slates[1].ids[1])
+    crash(shop)
+    shop = open_waiting_shop(folder, START + WINDOW + 1)
+    dying()
+    shop.settle()
+    shop.close()
+
+
+def sweep(folder: Path, live: Callable[[Path, Callable[[], None]], None]) -> None:
+    """Lives in one process after the other, each killed at the next statement, until one is not."""
     for after in (False, True):
         for place in range(1_000_000):
             shop = folder / f"{'after' if after else 'before'}-{place}"
             shop.mkdir()
             child = os.fork()
             if child == 0:
-                die_at(place, after=after)
-                serve(shop, range(NUM_STEPS))
+                live(shop, partial(die_at, place, after=after))
                 os._exit(0)
             if os.waitpid(child, 0)[1] == 0:
                 break
@@ -100,4 +126,7 @@ def sweep(folder: Path) -> None:
 
 if __name__ == "__main__":
     what, where = sys.argv[1], Path(sys.argv[2])
-    sweep(where) if what == "sweep" else serve(where, range(next_step(where), 1_000_000))
+    if what == "serve":
+        serve(where, range(next_step(where), 1_000_000))
+    else:
+        sweep(where, settle if what == "settle" else take_steps)

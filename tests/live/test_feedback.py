@@ -228,6 +228,7 @@ def test_each_kind_of_folder_has_its_own_verb(tmp_path, clock):
         shop_at(tmp_path / "neither", clock, feedback=60)
     with pytest.raises(InvalidValue, match="reward_range goes with rewards"):
         shop_at(tmp_path / "both", clock, reward_range=(0, 1))
+    shop_at(tmp_path / "both", clock).close()  # the refused range is not kept
 
 
 @pytest.mark.parametrize(

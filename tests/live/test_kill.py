@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recsdk.errors import LedgerLocked
-from tests.live.process import NUM_STEPS, next_step, open_shop, step, told
+from tests.live.process import NUM_STEPS, START, WINDOW, next_step, open_shop, open_waiting_shop, step, told
 from tests.live.shop import catalogue, crash, forget_snapshots, request, state, tables
 from tests.processes import ROOT
 
@@ -115,6 +115,29 @@ def test_killed_at_any_statement_a_shop_loses_and_repeats_nothing(killed):
         assert shop.audit()
         crash(shop)
     assert begun >= set(range(2 * NUM_STEPS + 3))
+
+
+def test_killed_at_any_statement_while_windows_close_every_reward_comes_once(tmp_path):
+    subprocess.run([*PROCESS, "settle", str(tmp_path)], cwd=ROOT, check=True)  # noqa: S603 - our own code
+    earned, places = [(f"d{number}", position) for number in range(3) for position in range(2)], sorted(tmp_path.iterdir())
+    begun = set()
+    for folder in places:
+        begun.add(len(tables(folder)["rewards"]))
+        for _ in range(2):  # the second time nothing is left to settle
+            shop = open_waiting_shop(folder, START + WINDOW + 1)
+            shop.settle()
+            rewards = {(reward.decision_id, reward.position): reward.value for reward in shop._ledger.rewards()}
+            assert rewards == {place: 1.0 if place == ("d1", 1) else -0.5 for place in earned}
+            assert shop.num_learned == len(tables(folder)["rewards"]) == len(earned)
+            assert shop.audit()
+            learned = state(shop)
+            crash(shop)
+        forget_snapshots(folder)
+        again = open_waiting_shop(folder, START + WINDOW + 1)
+        assert state(again) == learned
+        crash(again)
+    assert len(places) > 20
+    assert begun == {0, len(earned)}  # all of a settlement or nothing
 
 
 def test_killed_in_the_middle_of_a_recovery_the_next_one_is_the_same(tmp_path, monkeypatch):

@@ -500,7 +500,9 @@ class TurnsOn64Bits(OnBoth):
 
 @attrs.frozen(kw_only=True, repr=False)
 class TellsItsAddress(Sound):
-    __repr__ = object.__repr__
+    """Has a setting that another process cannot tell apart from others."""
+
+    source: object = attrs.field(factory=object)
 
 
 @attrs.frozen(kw_only=True)
