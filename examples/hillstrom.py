@@ -1,4 +1,4 @@
-"""Which e-mail to whom? A policy is learnt on one half of a real experiment and valued on the other, which it has never seen.
+"""Which e-mail to whom? A policy is learned on one half of a real experiment and valued on the other, which it has never seen.
 
 Kevin Hillstrom's test of 2008: 64,000 customers got an e-mail with men's clothes, one with women's, or none, a third each at random. The
 reward is a visit within two weeks.
@@ -42,10 +42,10 @@ def main() -> None:
         sys.exit(f"There is no {path}: give the table of Hillstrom's test by --path.")
     first, second = ope.split(read(path), by="random")
     policy = recsdk.LinUCB(alpha=0.0)  # shows what a ridge regression says is best
-    learnt = recsdk.replay(policy, first, engine="numpy").state
+    learned = recsdk.replay(policy, first, engine="numpy").state
     to_all = np.broadcast_to(np.eye(3), (len(second.reward), 3, 3))
     targets = {f"{email} to all": to_all[:, number] for number, email in enumerate(EMAILS)}
-    targets["as learnt"] = recsdk.replay(policy, second, learn_from="none", state=learnt, engine="numpy").decision.probs
+    targets["as learned"] = recsdk.replay(policy, second, learn_from="none", state=learned, engine="numpy").decision.probs
     q_hat, terms = ope.fit_reward_model(second).q_hat, {}
     for name, target in targets.items():
         found = ope.evaluate(second, target, q_hat=q_hat)

@@ -44,11 +44,11 @@ def main() -> None:
     clicked = np.repeat([1.0, 0.0], len(test) // 2)
     early = log_of(test, action, clicked, np.where(clicked, clicks[test, action], (readers - clicks)[test, action]))
     policy = recsdk.LinUCB(alpha=0.0, ridge=10_000.0)  # a prior worth as many readers, of millions
-    learnt, random = recsdk.replay(policy, early, engine="numpy").state, np.random.default_rng(0)
+    learned, random = recsdk.replay(policy, early, engine="numpy").state, np.random.default_rng(0)
     test = random.integers(half, len(phi), size=50_000)
     action = random.integers(num_candidates[test])
     late = log_of(test, action, (random.random(len(test)) < rate[test, action]).astype(float), np.ones(len(test)))
-    probs = recsdk.replay(policy, late, learn_from="none", state=learnt, engine="numpy").decision.probs
+    probs = recsdk.replay(policy, late, learn_from="none", state=learned, engine="numpy").decision.probs
     found = recsdk.ope.evaluate(late, probs)
     for name, each in found.estimates.items():
         print(f"{name:6} {each.value:.2%} clicks, in [{each.low:.2%}, {each.high:.2%}] ({found.verdict})")

@@ -1,6 +1,6 @@
-"""The contract: what passes between the parts of recsdk, and what each part must do.
+"""The contract of recsdk: the records that its parts exchange, and the protocols that its parts implement.
 
-A plugin author needs this page only; it imports nothing of the package but its refusals.
+A plugin author needs this page only.
 Shapes: T rounds, B batch, K candidates, N items, D features, L slate. A leading T on an `Interaction` makes it a log.
 """
 
@@ -34,7 +34,7 @@ class Context(NamedTuple):
     Example:
         >>> import numpy as np
         >>> context = Context(features=np.eye(3), mask=np.array([True, True, False]), item=np.array([7, 4, 0]))
-        >>> context.mask.sum()  # two candidates, and one place of padding
+        >>> context.mask.sum()  # two candidates and one row of padding
         np.int64(2)
     """
 
@@ -66,7 +66,7 @@ class Interaction(NamedTuple):
     """One round with its outcome, (x, a, r, p); with a leading T, a log.
 
     Attributes:
-        context: what the policy saw.
+        context: the candidates, as the policy saw them.
         action: i64[], index of the shown candidate.
         reward: f64[], finite.
         propensity: f64[], the logging policy's probability of `action`, in (0, 1].
@@ -150,7 +150,7 @@ class Events(NamedTuple):
 
 
 class Rng(Protocol):
-    """Where randomness comes from: `numpy.random.Generator`, or `recsdk.JaxRandom` inside a trace."""
+    """A source of random numbers: `numpy.random.Generator`, or `recsdk.JaxRandom` inside a trace."""
 
     def standard_normal(self, shape: Any = None) -> Array: ...
 
@@ -162,7 +162,7 @@ class Policy(Protocol[S]):
 
     Attributes:
         runs_on: ("numpy", "jax") for array-API code, ("jax",), or ("numpy",) for native code.
-        learns_from: "chosen" when `update` reads only the chosen candidate's row, else "all".
+        learns_from: "chosen" if `update` reads only the chosen candidate's row of `features`, else "all".
     """
 
     @property
@@ -175,14 +175,14 @@ class Policy(Protocol[S]):
         """Returns the state before any interaction; `prior` f64[D] is the prior mean of phi's weights."""
 
     def probs(self, state: S, rng: Rng, context: Context) -> Array:
-        """Returns f64[K]: finite, >= 0, summing to 1, zero on padding; the truth given what `rng` yields."""
+        """Returns f64[K], the probability of each candidate: >= 0, zero on padding, with sum 1. `decide` draws from exactly these."""
 
     def update(self, state: S, interaction: Interaction) -> S:
         """Returns the state after one interaction. Consumes `state`: the caller must not use it again."""
 
 
 class Scorer(Protocol[S]):
-    """Evidence about candidates: the plugin most people write.
+    """A source of evidence about candidates. Most plugins are scorers.
 
     Attributes:
         columns: names of the columns that `score` returns.
@@ -192,7 +192,7 @@ class Scorer(Protocol[S]):
     def columns(self) -> tuple[str, ...]: ...
 
     def init(self) -> S:
-        """Returns the state before any event; also the template by which stored states are read, so its records are those of `fit`."""
+        """Returns the state before any event. Stored states are read into its structure, so `fit` must return the same records."""
 
     def fit(self, log: Events) -> S:
         """Learns from scratch, offline; `log` may be of length 0."""
@@ -202,7 +202,7 @@ class Scorer(Protocol[S]):
 
 
 class Encoder(Protocol[S]):
-    """The deep model: requests and items into one space, where the inner product is the score.
+    """A model that maps requests and items to vectors of one space, where the inner product is the score.
 
     Attributes:
         dim: width of the embeddings.
@@ -212,23 +212,23 @@ class Encoder(Protocol[S]):
     def dim(self) -> int: ...
 
     def init(self) -> S:
-        """Returns the untrained state; also the template by which stored states are read, so its records are those of `fit`."""
+        """Returns the untrained state. Stored states are read into its structure, so `fit` must return the same records."""
 
     def fit(self, log: Events, *, state: S | None = None, seed: int = 0) -> S:
         """Trains from scratch, or on from `state`; `log` may be of length 0."""
 
     def encode_requests(self, state: S, requests: Table) -> Array:
-        """Returns f32[B, dim]; a table without columns is one request of which nothing is known."""
+        """Returns f32[B, dim], a vector for each request. A table without columns stands for one request without features."""
 
     def encode_items(self, state: S, items: Items) -> Array:
-        """Returns f32[N, dim]."""
+        """Returns f32[N, dim], a vector for each item."""
 
 
 class Retriever(Protocol[S]):
     """An index of the catalogue's vectors: it finds the candidates of a request.
 
     Attributes:
-        uses_vectors: false where it needs no encoder.
+        uses_vectors: false if it works without an encoder.
 
     Example:
         >>> from recsdk.retrievers.exact import Exact
@@ -243,13 +243,13 @@ class Retriever(Protocol[S]):
     def uses_vectors(self) -> bool: ...
 
     def build(self, vectors: Array) -> S:
-        """Returns an index of f32[N, dim]; row number `slot` is that item's for good."""
+        """Returns an index of `vectors` f32[N, dim]; row s belongs to the item in slot s."""
 
     def add(self, state: S, slot: Array, vectors: Array) -> S:
-        """Returns an index of the table f32[N, dim] as it is now: its rows `slot` i64[M] are new or changed. Consumes `state`."""
+        """Returns the index after the rows `slot` i64[M] of `vectors` f32[N, dim] were added or changed. Consumes `state`."""
 
     def search(self, state: S, rng: Rng, user: Array, allowed: Array, size: int) -> Array:
-        """Returns i64[<= size], slots of `allowed` bool[N], each once, the best for the vector `user` f32[dim] first."""
+        """Returns i64[<= size], distinct slots where `allowed` bool[N] is true, the best for the vector `user` f32[dim] first."""
 
 
 @runtime_checkable
@@ -274,9 +274,9 @@ class Scores(NamedTuple):
     """A policy's opinion of K candidates, in units of the reward.
 
     Attributes:
-        mean: f64[K], the reward that it expects.
+        mean: f64[K], the expected reward.
         bonus: f64[K], >= 0, the exploration due to uncertainty: the optimism of an upper confidence bound, or the posterior standard
-            deviation in Thompson sampling; 0 for a policy that explores without regard to what it knows.
+            deviation in Thompson sampling; 0 for a policy whose exploration does not depend on its uncertainty.
 
     Example:
         >>> Scores(mean=np.array([0.2, 0.5]), bonus=np.array([0.3, 0.1])).bonus.argmax()
@@ -289,7 +289,7 @@ class Scores(NamedTuple):
 
 @runtime_checkable
 class Explained(Protocol):
-    """A policy that can explain its probabilities: `scores` tells what it expects of each candidate. Consumes nothing.
+    """A policy that can explain its probabilities: `scores` returns its estimate for each candidate. `state` is not consumed.
 
     Example:
         >>> from recsdk import Explained, LinUCB, Uniform, WithFloor
@@ -302,7 +302,7 @@ class Explained(Protocol):
 
 @runtime_checkable
 class Native(Protocol[S]):
-    """A component whose state is not a record of arrays and so writes and reads itself."""
+    """A component whose state is not a record of arrays, and which therefore writes, reads and frees it itself."""
 
     def dumps(self, state: S) -> bytes: ...
 
@@ -313,9 +313,9 @@ class Native(Protocol[S]):
 
 @runtime_checkable
 class Composite(Protocol):
-    """A policy made of others: says where in its state theirs are, so that native ones among them are written and freed.
+    """A policy made of other policies. `map_parts` gives access to their states, so that native ones can be written and freed.
 
-    `map_parts(function, state)` returns `state` with `function(part, part_state)` in the place of the state of each of `parts`.
+    `map_parts(function, state)` returns `state` with the state of each of `parts` replaced by `function(part, part_state)`.
     """
 
     @property
@@ -326,7 +326,10 @@ class Composite(Protocol):
 
 @runtime_checkable
 class Online(Protocol[S]):
-    """A scorer that also learns from every reward of the live loop: `item` is the one item, as it was when shown. Consumes `state`."""
+    """A scorer that also learns from every reward of the live loop. `item` is the shown item, with its features of that time.
+
+    `update` consumes `state`.
+    """
 
     def update(self, state: S, request: Request, item: Items, reward: float) -> S: ...
 
@@ -337,8 +340,8 @@ def decide(policy: Policy[S], state: S, rng: Rng, context: Context) -> Decision:
     Args:
         policy: gives the distribution.
         state: from `policy.init` or `policy.update`; not consumed.
-        rng: consumed first by the policy, then by the draw.
-        context: one round, on NumPy; or on JAX inside a trace.
+        rng: used by the policy first, then by the draw.
+        context: one round, in NumPy arrays; inside a trace, in JAX arrays.
 
     Raises:
         InvalidProbs: on NumPy, when the policy's answer is not a distribution over the candidates.
@@ -370,10 +373,10 @@ def decide(policy: Policy[S], state: S, rng: Rng, context: Context) -> Decision:
 
 
 def decide_slate(policy: Policy[S], state: S, rng: Rng, context: Context, size: int) -> Decision:
-    """Fills a slate from the top, each position by `decide` over the candidates that remain.
+    """Fills a slate from the top: draws each position by `decide` from the candidates that remain.
 
     Returns:
-        A decision with a leading L = `size`: the propensity of a position is exact and conditional on the positions above it.
+        A decision with a leading L = `size`. The propensity of a position is conditional on the items above it.
 
     Raises:
         TooFewCandidates: when `size` is below 1 or above the number of candidates.
@@ -400,7 +403,7 @@ def decide_slate(policy: Policy[S], state: S, rng: Rng, context: Context, size: 
 
 
 def learn(policy: Policy[S], state: S, interaction: Interaction) -> S:
-    """Checks an interaction and updates the policy with it; what is refused leaves `state` as it was.
+    """Checks an interaction and updates the policy with it. If it is refused, `state` is unchanged.
 
     Raises:
         InvalidContext, InvalidReward, InvalidPropensity, InvalidValue: see `recsdk.checks.check_interaction`. InvalidValue also for a

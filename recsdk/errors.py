@@ -9,7 +9,7 @@ RecsdkError
 |  |  |- InvalidProbs                a policy's answer that is not a distribution
 |  |  `- InvalidScores               a scorer's, encoder's or rule's answer of a wrong shape or type, not finite, or too large
 |  |- InvalidRequest                 a request or item that cannot be stored or encoded
-|  |- InvalidLog                     a log with a bad row, by its number
+|  |- InvalidLog                     a log with a bad row; the message has its number
 |  |- EmptyLog                       a log without rows
 |  |- EmptyCandidates                nothing to choose from
 |  |- TooFewCandidates               fewer candidates than positions
@@ -27,10 +27,10 @@ RecsdkError
 |  `- MissingExtra                   an optional dependency that is not installed
 |- LedgerError (OSError)
 |  |- LedgerLocked                   another process has the folder open
-|  |- LedgerMismatch                 the folder was written by other parts than the ones given
+|  |- LedgerMismatch                 the folder was made with other parts than those given
 |  |- LedgerCorrupt                  stored bytes that are not what was written
 |  `- LedgerStopped                  an open ledger that can promise nothing any more: open the folder again
-|- ForkedProcess (RuntimeError)      JAX in a process forked after its parent had used JAX, where it never returns
+|- ForkedProcess (RuntimeError)      JAX in a process forked after its parent had used JAX: the call would never return
 |- CheckpointError (OSError)         the file of a model cannot be used
 |  |- CheckpointMismatch             the file is of another format, or of a model of other sizes
 |  `- CheckpointCorrupt              a file that is not what was written
@@ -69,7 +69,7 @@ class InvalidPropensity(InvalidValue):
 
 
 class InvalidAnswer(InvalidValue):
-    """A plugin's answer that breaks its contract, or a plugin that writes to its input: the server's fault, not the caller's."""
+    """A plugin's answer breaks its contract, or the plugin writes to its input. This is the server's fault, not the caller's."""
 
 
 class InvalidProbs(InvalidAnswer):
@@ -167,7 +167,7 @@ class LedgerLocked(LedgerError):
 
 
 class LedgerMismatch(LedgerError):
-    """The folder was written by other parts than the ones given."""
+    """The folder was made with other parts than those given."""
 
 
 class LedgerCorrupt(LedgerError):
@@ -179,7 +179,7 @@ class LedgerStopped(LedgerError):
 
 
 class ForkedProcess(RecsdkError, RuntimeError):
-    """JAX in a process that was forked after its parent had used JAX, where it would never return."""
+    """JAX is used in a process that was forked after its parent had used JAX. Such a call would never return."""
 
 
 class CheckpointError(RecsdkError, OSError):
@@ -195,7 +195,7 @@ class CheckpointCorrupt(CheckpointError):
 
 
 class InsufficientOverlap(RecsdkError, ValueError):
-    """A log that cannot answer for this target policy."""
+    """The log cannot answer for this target policy."""
 
 
 class RecsdkWarning(UserWarning):
@@ -207,7 +207,7 @@ class IgnoredInput(RecsdkWarning):
 
 
 class Untrained(RecsdkWarning):
-    """An encoder that was given no history, so that it knows nothing."""
+    """An encoder was given no history, so it has learned nothing."""
 
 
 class OpenDecisions(RecsdkWarning):

@@ -87,9 +87,9 @@ def test_only_unbiased_estimators_hold_the_truth_of_a_classification_set():
 def test_an_email_beats_none_and_whom_it_suits_hardly_matters():
     text = printed("hillstrom", "--path", shared("data/hillstrom/hillstrom.csv.gz"))
     assert text.count("(trust)") == 4
-    (none,), (learnt,) = (numbers(rf"{name} +([\d.]+) visits", text) for name in ("No E-Mail to all", "as learnt"))
-    assert learnt > none + 0.05
-    low, high = numbers(r"as learnt +\S+ beside the men's, in \[(\S+), (\S+)\]", text)
+    (none,), (learned,) = (numbers(rf"{name} +([\d.]+) visits", text) for name in ("No E-Mail to all", "as learned"))
+    assert learned > none + 0.05
+    low, high = numbers(r"as learned +\S+ beside the men's, in \[(\S+), (\S+)\]", text)
     assert low < 0 < high
 
 

@@ -71,7 +71,7 @@ def evaluate(
         reward_range: The least and the greatest reward possible, as 0 1.
         max_weight: The largest importance weight that the policies allow.
         against: The target that the others are compared with; by default the policy that wrote the log.
-        logger: Whether the logging policy learnt from this log; by default that of a recommender's folder did, and others did not.
+        logger: Whether the logging policy learned from this log; by default that of a recommender's folder did, and others did not.
         default_reward: What a decision is worth of which nothing was heard.
         window: Seconds that a reward may take, for a recommender's folder: younger decisions are left out; 0 leaves out none.
         columns: Which columns of a table are action, reward, propensity, weight and id, as reward=visit,propensity=0.5; a number holds for

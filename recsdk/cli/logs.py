@@ -23,7 +23,7 @@ class Log(NamedTuple):
         columns: those that were asked for, f64[T] or f64[T, K].
         ids: what each row's decision is called, or None.
         num_decisions: that were made, also those the log leaves out, or None.
-        logger: whether the logging policy learnt from this log.
+        logger: whether the logging policy learned from this log.
         caveat: why a value found on it may be taken for more than it is, or "".
         notes: what was left out or corrected.
     """

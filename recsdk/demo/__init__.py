@@ -117,7 +117,7 @@ def _evaluation(log: Interaction, shop: Shop) -> list[dict[str, Any]]:
         "epsilon-greedy": EpsilonGreedy(),
         "lin-ucb": LinUCB(),
         "the deep score alone": ByColumn(column=0),
-        "most popular": ByColumn(column=1),
+        "most popular candidate": ByColumn(column=1),
     }
     rows = []
     for name, policy in targets.items():

@@ -21,7 +21,7 @@ ESTIMATORS = ("ips", "snips", "dr")
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
-caption { text-align: left; font-weight: 600; padding: .25rem .5rem }
+caption { text-align: left; font-weight: 600; padding: .25rem .5rem; min-width: 20rem }
 th, td { padding: .25rem .5rem; text-align: right; vertical-align: top; border-bottom: 1px solid #ddd; white-space: pre-line }
 th:first-child, td:first-child { text-align: left }
 svg { max-width: 100%; height: auto } .note { color: #555 } .wide { overflow-x: auto }
@@ -113,8 +113,9 @@ that sold before are no longer in demand, and others are. There the learner's pr
 <h2>What would other policies have earned?</h2>{_svg(_forest(evaluation_points(summary), *ours))}
 <p class="note">Dots and bars are estimates and their 95 % intervals, from the learner's log alone. The black tick is the truth, which only
 the simulation knows; the dashed line is what the learner itself earned. Where the log cannot answer, the verdict is "refuse" and there is
-no bar. "Uniform over the candidates" draws from the {NUM_CANDIDATES} candidates that the encoder chose, so it earns more than "uniform"
-above, which draws from all items.</p>{evaluation}{_reasons(summary["evaluation"])}
+no bar. These policies choose among the {NUM_CANDIDATES} candidates that the encoder found for the visitor. "Uniform" and "most popular"
+above choose among all items, so they earn less than "uniform over the candidates" and
+"most popular candidate".</p>{evaluation}{_reasons(summary["evaluation"])}
 <h2>Open Bandit, a real log</h2>{_svg(_forest(open_bandit_points(summary), *theirs))}
 <p class="note">Clicks per view that Bernoulli Thompson sampling would have had, estimated from the {real["clicks"]} clicks of a random
 policy. The black tick is the click rate in its own log. With so few clicks the bars are wide. Data: Open Bandit Dataset, ZOZO, Inc.,
@@ -178,7 +179,8 @@ def _forest(points: list[dict[str, Any]], logged: float, logger: str) -> Any:
     line = base.mark_rule(strokeDash=[4, 4], color="#777").encode(x="logged:Q", y=alt.value(0), y2=alt.value(66))
     layers = (line + bars + values + truth).properties(width=420, height=66)
     header = alt.Header(labelOrient="top", labelAnchor="start", labelFontSize=14, labelPadding=2)
-    return _legible(layers.facet(row=alt.Row("policy:N", title=None, header=header, sort=None), spacing=12))
+    order = list(dict.fromkeys(point["policy"] for point in points))  # as in the table; without it Altair sorts by name
+    return _legible(layers.facet(row=alt.Row("policy:N", title=None, header=header, sort=order), spacing=12))
 
 
 def _legible(chart: Any) -> Any:
@@ -201,8 +203,12 @@ def _svg(chart: Any) -> str:
 def _table(part: Rows) -> str:
     title, columns, cells = part
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in cells)
+    body = "".join("<tr>" + "".join(f"<td>{_cell(cell)}</td>" for cell in row) + "</tr>" for row in cells)
     return f'<div class="wide"><table><caption>{html.escape(title)}</caption><tr>{head}</tr>{body}</table></div>'
+
+
+def _cell(cell: str) -> str:
+    return html.escape(cell).replace(" to ", "\u00a0to ")  # on a phone an interval takes two lines at most
 
 
 def _reasons(judged: list[dict[str, Any]]) -> str:

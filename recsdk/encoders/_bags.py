@@ -79,12 +79,12 @@ def each(columns: Columns) -> list[Column]:
 
 
 class Bags(NamedTuple):
-    """B bags, end to end.
+    """The hashed features of B rows, concatenated: a bag is the M_b weighted buckets of one row.
 
     Attributes:
-        bucket: i64[M].
-        weight: f32[M].
-        start: i64[B], where each bag begins; none is empty.
+        bucket: i64[M], the bucket of each feature.
+        weight: f32[M], the weight of each feature.
+        start: i64[B], index of each bag's first feature; no bag is empty.
     """
 
     bucket: np.ndarray

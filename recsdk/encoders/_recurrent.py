@@ -36,14 +36,14 @@ class Layer(NamedTuple):
 
 
 class Recurrent(NamedTuple):
-    """The parameters.
+    """The parameters of the network.
 
     Attributes:
-        table: f32[R, D], a vector per row of the vocabulary; row 0 begins every sequence.
-        output: f32[R, D], what a user's vector is multiplied with; f32[0, D] where it is `table`.
-        layers: from the input on.
-        last: f32[D, D], from the last state to the user's vector.
-        last_bias: f32[D].
+        table: f32[R, D], the input vector of each row of the vocabulary; row 0 is the start of every sequence.
+        output: f32[R, D], the output vector of each row; f32[0, D] if `table` serves for both.
+        layers: the recurrent layers, the first one first.
+        last: f32[D, D], maps the state of the last layer to the user's vector.
+        last_bias: f32[D], added to it.
     """
 
     table: Array

@@ -179,7 +179,7 @@ class Ledger(Protocol):
         """Returns how many rewards there are."""
 
     def put_item(self, record: ItemRecord) -> None:
-        """Appends an item as it is from now on; `items` yields it in place of what its slot held before."""
+        """Appends a new version of an item; from now on `items` yields this version for its slot."""
 
     def items(self) -> Iterator[ItemRecord]:
         """Yields every item as it is now, in order of slots."""

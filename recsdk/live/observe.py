@@ -91,7 +91,7 @@ class Recovered(NamedTuple):
 
 Notice = Decided | Rewarded | Snapshotted | Recovered
 Observer = Callable[[Notice], Any]
-"""What `Recommender.open(observer=...)` takes."""
+"""An observer: the type of `Recommender.open(observer=...)`."""
 
 
 @attrs.frozen(kw_only=True)

@@ -22,8 +22,8 @@ class RejectionReplay(NamedTuple):
 
     Attributes:
         state: the policy's last state.
-        probs: f64[T, K], its distribution in each round, having learnt from the accepted rounds before: a target for `rounds`.
-        accepted: bool[T], the rounds that it learnt from, which are distributed as if it had made them itself.
+        probs: f64[T, K], its distribution in each round, having learned from the accepted rounds before: a target for `rounds`.
+        accepted: bool[T], the rounds that it learned from, which are distributed as if it had made them itself.
         capped: bool[T], where the chance to be accepted would have been above 1, so that its life is not quite its own; none by default.
 
     Example:

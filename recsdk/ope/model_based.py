@@ -100,7 +100,7 @@ class CrossFit(NamedTuple):
 
     Attributes:
         q_hat: f64[T, K], zero on padding.
-        fold: i64[T], the part each round was in; its model has learnt from all others.
+        fold: i64[T], the part each round was in; its model has learned from all others.
 
     Example:
         >>> CrossFit(q_hat=np.zeros((4, 2)), fold=np.array([0, 1, 0, 1])).q_hat.shape

@@ -131,14 +131,14 @@ def plan_floors(pilot: Rounds, goal: Goal, *, floors: Iterable[float], pilot_flo
 
 
 def plan_from_rates(goal: Goal, *, reward_rate: float, num_candidates: int, floor: float, agreement: float) -> Plan:
-    """Says how long to log before there is a log: for rewards of 0 or 1, and two policies that each have one favourite a round.
+    """Plans the length of a log before there is one, for rewards of 0 or 1 and two policies that each prefer one candidate a round.
 
     Args:
-        goal: what shall be seen, of IPS of the target less the mean reward.
+        goal: the difference to be seen, between the IPS estimate of the target and the mean reward of the log.
         reward_rate: share of rounds with a reward, in (0, 1].
         num_candidates: K, at least 2.
         floor: share of uniform exploration of the logger, in (0, 1].
-        agreement: share of rounds in which the two favourites are the same, in [0, 1].
+        agreement: share of rounds in which both prefer the same candidate, in [0, 1].
 
     Raises:
         InvalidValue: naming what is out of range.

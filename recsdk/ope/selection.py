@@ -40,7 +40,7 @@ class Selection(NamedTuple):
         gain: what it earns there beyond the logging policy, per round; both on the same rounds.
         tried: all policies on the part of the log that they were chosen on. The winner's `reward` there is too high: the best of many is
             also the luckiest.
-        state: what the winner has learnt from the whole log: go on from there.
+        state: what the winner has learned from the whole log: go on from there.
 
     Example:
         >>> from recsdk import LinUCB, Uniform, simulate

@@ -303,7 +303,7 @@ def _layout(terms: Mapping[str, Terms], weight: np.ndarray) -> dict[str, Layout]
 
 
 def _is(a: np.ndarray, b: np.ndarray) -> bool:
-    """Tells whether two columns are one place in memory."""
+    """Tells whether two arrays are views of the same memory, element by element."""
     one, other = a.__array_interface__, b.__array_interface__
     return one["data"][0] == other["data"][0] and (a.shape, a.strides, a.dtype) == (b.shape, b.strides, b.dtype)
 

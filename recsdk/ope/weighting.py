@@ -205,7 +205,7 @@ def snips(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
 def matched_mean(rounds: Rounds) -> Terms:
     """The mean reward of the rounds in which the target policy would have done what was logged.
 
-    A replayed policy matches where it drew the logged action (`rounds.matched`), and may have learnt from those rounds; a
+    A replayed policy matches where it drew the logged action (`rounds.matched`), and may have learned from those rounds; a
     target given by its probabilities matches each round by the probability of the logged action.
 
     Raises:

@@ -72,7 +72,8 @@ class Conservative:
         policy: the policy to follow.
         baseline: the policy that is good enough; it learns too, if it can.
         share: share of the baseline's reward that may be lost, in [0, 1].
-        most: the largest m_t, >= `share` and below 1: the rest measures the baseline. Nearer to 1, certainty takes longer.
+        most: the largest m_t, >= `share` and below 1. The other rounds measure the baseline, which takes
+            longer the nearer `most` is to 1.
         error: probability that the guarantee fails, in (0, 1].
         high: the largest reward.
 

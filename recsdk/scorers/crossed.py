@@ -1,4 +1,4 @@
-"""A linear model of request features crossed with item features, learnt online."""
+"""A linear model of request features crossed with item features, learned online."""
 
 from __future__ import annotations
 

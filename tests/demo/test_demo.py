@@ -40,6 +40,11 @@ def test_the_page_holds_its_plots_and_tables_and_asks_nothing_of_the_network(dem
     assert "src=" not in page
 
 
+def test_no_two_policies_of_the_page_share_a_name(demo):
+    names = [row["policy"] for part in ("loop", "evaluation") for row in demo[0][part]]
+    assert len(set(names)) == len(names)
+
+
 def test_the_tables_print(demo):
     *shown, verdicts = tables(demo[0])
     assert [table.row_count > 1 for table in shown] == [True] * 4

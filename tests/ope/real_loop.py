@@ -26,7 +26,7 @@ FLOOR = 0.2
 """So that no item has a chance below .05."""
 
 CLAIMED = ("dr, delta", "ips, clopper_pearson", "ips, confidence_sequence")
-"""What is recommended for the log of a logger that learnt, or holds for it; other intervals are there to be compared."""
+"""What is recommended for the log of a logger that learned, or holds for it; other intervals are there to be compared."""
 
 
 @attrs.frozen(kw_only=True)

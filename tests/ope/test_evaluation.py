@@ -180,11 +180,11 @@ def test_what_an_interval_does_not_stand_is_a_reason_for_caution():
     log, target, _ = random_log(0, size=5000, floor=0.5)
     assert ope.evaluate(log, target).verdict == "trust"
     told = {
-        "delta takes the logger for fixed, and it learnt: use adaptively_weighted or confidence_sequence": {"logger": "adaptive"},
-        "delta takes rounds for independent": {"rewards": "dependent"},
-        "delta was looked at 3 times, and holds for one": {"num_looks": 3},
-        "bootstrap was looked at 3 times": {"num_looks": 3, "num_draws": 50},
-        "bootstrap takes rounds for independent": {"rewards": "dependent", "interval": functools.partial(bootstrap, num_draws=50)},
+        "delta assumes a fixed logger, and this one learned from the log: use adaptively_weighted": {"logger": "adaptive"},
+        "delta assumes independent rounds": {"rewards": "dependent"},
+        "delta holds for one look at the log, and there were 3": {"num_looks": 3},
+        "bootstrap holds for one look at the log, and there were 3": {"num_looks": 3, "num_draws": 50},
+        "bootstrap assumes independent rounds": {"rewards": "dependent", "interval": functools.partial(bootstrap, num_draws=50)},
     }
     for reason, options in told.items():
         found = ope.evaluate(log, target, **options)

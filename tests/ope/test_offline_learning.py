@@ -1,4 +1,4 @@
-"""A policy learnt from a log alone is better than the one that wrote it, and goes live as it is."""
+"""A policy learned from a log alone is better than the one that wrote it, and goes live as it is."""
 
 import numpy as np
 import pytest

@@ -28,10 +28,10 @@ def test_a_policy_that_has_learnt_is_worth_the_best_items_and_one_that_has_not_i
     log, means = uniform_log(0)
     policy = recsdk.LinUCB(alpha=0.0)
 
-    def learnt():
+    def learned():
         return recsdk.replay(policy, uniform_log(1)[0], engine="numpy").state
 
-    found = ope.evaluate(log, policy, state=learnt(), estimators=("snips", "dr", "matched"))
+    found = ope.evaluate(log, policy, state=learned(), estimators=("snips", "dr", "matched"))
     best = means.max(1).mean()
     for name, estimate in found.estimates.items():
         assert abs(estimate.value - best) < 4 * estimate.stderr, name

@@ -27,7 +27,7 @@ def rounds(number, seed=0):
         yield Request({"diet": diet}, 0.0), place, float(rng.random() < chance)
 
 
-def learnt(rows, scorer=SCORER):
+def learned(rows, scorer=SCORER):
     state = scorer.init()
     for request, place, reward in rows:
         state = scorer.update(state, request, take(ITEMS, [place]), reward)
@@ -39,7 +39,7 @@ def scores(state, scorer=SCORER, items=ITEMS, **features):
 
 
 def test_it_learns_which_request_takes_which_item():
-    state = learnt(rounds(2000))
+    state = learned(rounds(2000))
     for diet in ("vegan", "omnivore"):
         got = scores(state, diet=diet)
         wanted = np.array([0.3 if likes(diet, kind) else -0.3 for kind in ITEMS.features["kind"]])
@@ -48,7 +48,7 @@ def test_it_learns_which_request_takes_which_item():
 
 def test_a_new_item_is_known_by_its_features():
     new = items_from_rows([{"id": "ham", "kind": "meat"}, {"id": "kale", "kind": "plants"}])
-    ham, kale = scores(learnt(rounds(1000)), items=new, diet="vegan")
+    ham, kale = scores(learned(rounds(1000)), items=new, diet="vegan")
     assert kale - ham > 0.2
 
 
@@ -74,7 +74,7 @@ def test_the_prediction_may_bend_with_a_number():
 def test_a_fit_is_the_fold_of_its_events():
     rows = list(rounds(50))
     events = [{"item": ITEMS.ids[place], "time": 0.0, "reward": reward, **request.features} for request, place, reward in rows]
-    for got, wanted in zip(SCORER.fit(events_from_rows(ITEMS, events)), learnt(rows), strict=True):
+    for got, wanted in zip(SCORER.fit(events_from_rows(ITEMS, events)), learned(rows), strict=True):
         np.testing.assert_array_equal(got, wanted)
 
 
@@ -88,18 +88,18 @@ def test_one_update_moves_the_prediction_by_the_learning_rate():
 def test_one_outlier_does_not_spoil_the_model(outlier):
     rows = [*rounds(500), (Request({"diet": "vegan"}, 0.0), 0, outlier), *rounds(500, seed=1)]
     np.testing.assert_allclose(
-        scores(learnt(rows), diet="vegan"), scores(learnt([*rounds(500), *rounds(500, seed=1)]), diet="vegan"), atol=0.1
+        scores(learned(rows), diet="vegan"), scores(learned([*rounds(500), *rounds(500, seed=1)]), diet="vegan"), atol=0.1
     )
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.floats(-1e9, 1e9), st.floats(allow_nan=False, allow_infinity=False)), max_size=30))
 def test_scores_stay_finite_for_any_rewards_and_numbers(rows):
-    state = learnt([(Request({"age": age, "tags": ["x", "y"]}, 0.0), place, reward) for place, age, reward in rows])
+    state = learned([(Request({"age": age, "tags": ["x", "y"]}, 0.0), place, reward) for place, age, reward in rows])
     assert np.isfinite(scores(state, age=3.0)).all()
 
 
 def test_what_is_missing_is_left_out():
-    state = learnt(rounds(200))
+    state = learned(rounds(200))
     plain = scores(state, diet="vegan")
     np.testing.assert_array_equal(scores(state, diet="vegan", age=float("nan"), city=None, tags=[]), plain)
 

@@ -12,7 +12,7 @@ from recsdk.checks import number
 
 
 class Weights(NamedTuple):
-    """What the policy knows. A state is a record of arrays, so that it can be compiled, stored and compared.
+    """The state of the policy. A state is a record of arrays, so that it can be compiled, stored and compared.
 
     Attributes:
         mean: f64[D], the expected reward of a candidate x is x.mean.

@@ -1,4 +1,4 @@
-"""What each exploration takes, in Vowpal Wabbit's own words."""
+"""The arguments of each exploration, as words of Vowpal Wabbit's command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a line of a decision-service log says was decided."""
+"""The decision in a line of a decision-service log."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ REPORT = re.compile(r"^(number of examples|weighted example sum|average loss)(?:
 
 
 class Drive(NamedTuple):
-    """What the driver reports at its end.
+    """The driver's final report.
 
     Attributes:
         average_loss: progressive: of what was predicted before learning, by weight of the labelled examples; None when there were none.

@@ -29,7 +29,7 @@ LABELLED = '{"_label_cost"'
 
 
 class FileReplay(NamedTuple):
-    """What a policy did on a log that VW's driver walked, learning from every round.
+    """A policy's decisions on a log that VW's driver went through, learning from every round.
 
     Attributes:
         state: the policy's state after the last round, as from `recsdk.replay(policy, log)`.
@@ -44,7 +44,7 @@ class FileReplay(NamedTuple):
 
 
 class Rounds(NamedTuple):
-    """What VW's input does not tell about T rounds of up to K candidates.
+    """The parts of T rounds of up to K candidates that VW's input does not have.
 
     Attributes:
         place: i64[T, K], index into the context of each candidate in VW's order; -1 is padding.

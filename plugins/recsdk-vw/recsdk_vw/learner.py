@@ -30,7 +30,7 @@ MAGIC = b"recsdk-vw 2\n"
 
 
 class Settings(NamedTuple):
-    """What a state is learned under; it is read back under the same settings only.
+    """The settings that a state depends on; it is read back under the same settings only.
 
     Attributes:
         arguments: VW's command line, without the random seed.

@@ -171,7 +171,7 @@ class VW:
 
     @property
     def settings(self) -> Settings:
-        """What this policy's states are learned under."""
+        """Returns the settings that this policy's states depend on."""
         return Settings(arguments.command_line(self), self.seed, self._layout, self.initial_sha256)
 
     def candidates(self, context: Context, dim: int) -> Candidates:

@@ -1,4 +1,4 @@
-"""Intervals for the log of a logger that learnt: rounds weighted so that each says equally much, as far as it was known beforehand."""
+"""Intervals for the log of a logger that learned: rounds weighted so that each says equally much, as far as it was known beforehand."""
 
 from __future__ import annotations
 

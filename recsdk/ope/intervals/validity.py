@@ -22,7 +22,7 @@ class Validity(NamedTuple):
 
     Attributes:
         least_size: effective size from which it holds.
-        adaptive: holds when the logger learnt from the log.
+        adaptive: holds when the logger learned from the log.
         peeking: holds when the log was looked at before.
         dependence: holds when a round's reward depends on those just before.
 
@@ -61,7 +61,7 @@ def caveats(
     Args:
         interval: a name of `VALIDITY`.
         effective_size: of the importance weights, `Diagnostics.effective_size`.
-        logger: "adaptive" when the logger learnt from the rounds of this log.
+        logger: "adaptive" when the logger learned from the rounds of this log.
         rewards: "dependent" when a round's reward tells of the next one's: the hour, a campaign, a user's visits side by side.
         num_looks: times that the log was looked at as it grew, this one included, with a view to stop.
 
@@ -70,7 +70,7 @@ def caveats(
 
     Example:
         >>> caveats("delta", effective_size=5000, num_looks=3)
-        ('delta was looked at 3 times, and holds for one: use confidence_sequence',)
+        ('delta holds for one look at the log, and there were 3: use confidence_sequence',)
     """
     one_of("interval", interval, VALIDITY)
     one_of("logger", logger, ("fixed", "adaptive"))
@@ -81,15 +81,15 @@ def caveats(
     found = (
         (
             not stands.peeking and num_looks > 1,
-            f"{interval} was looked at {num_looks} times, and holds for one: use confidence_sequence",
+            f"{interval} holds for one look at the log, and there were {num_looks}: use confidence_sequence",
         ),
         (
             not stands.adaptive and logger == "adaptive",
-            f"{interval} takes the logger for fixed, and it learnt: use adaptively_weighted or confidence_sequence",
+            f"{interval} assumes a fixed logger, and this one learned from the log: use adaptively_weighted or confidence_sequence",
         ),
         (
             not stands.dependence and rewards == "dependent",
-            f"{interval} takes rounds for independent, and their rewards depend on one another: use moving_block or drifting_sequence",
+            f"{interval} assumes independent rounds, and their rewards depend on one another: use moving_block or drifting_sequence",
         ),
         (
             not effective_size >= stands.least_size,

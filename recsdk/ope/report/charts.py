@@ -9,16 +9,19 @@ import altair as alt
 
 from recsdk.ope.report.pictures import SUPPORT, Points
 
-WIDTH = 700
+WIDTH = 460
+LETTERS = 14
 GREY, BLUE, ORANGE = "#888", "#1f6fb4", "#e08214"
 SHADES = ("#b2182b", "#ef8a62", "#cfd8dc", "#90a4ae")
-LONGEST_LABEL = 560
+LONGEST_LABEL = 440
 
 
 def svg(chart: Any) -> str:
     """Returns a chart as SVG, for a page that loads nothing."""
     buffer = io.StringIO()
-    chart.configure_view(stroke=None).configure_axis(gridColor="#eee", domainColor="#bbb", tickColor="#bbb").save(buffer, format="svg")
+    axis = {"gridColor": "#eee", "domainColor": "#bbb", "tickColor": "#bbb", "labelFontSize": LETTERS, "titleFontSize": LETTERS}
+    legend = {"labelFontSize": LETTERS, "titleFontSize": LETTERS}  # legible on a phone too, which scales the picture down
+    chart.configure_view(stroke=None).configure_axis(**axis).configure_legend(**legend).save(buffer, format="svg")
     return buffer.getvalue()
 
 
@@ -28,7 +31,9 @@ def forest(points: Points, logged: float) -> Any:
         y=alt.Y("estimator:N", title=None, sort=None),
         color=alt.Color("estimator:N", legend=None, sort=None).scale(scheme="dark2"),
     )
-    ruler = base.mark_rule(strokeWidth=3).encode(x=alt.X("low:Q", title="reward per round").scale(zero=False), x2="high:Q")
+    ruler = base.mark_rule(strokeWidth=3).encode(
+        x=alt.X("low:Q", title="reward per round").scale(zero=False).axis(tickCount=5), x2="high:Q"
+    )
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(x=alt.X("value:Q").scale(zero=False))
     line = alt.Chart().mark_rule(color="black", strokeDash=[4, 3]).encode(x=alt.datum(logged))
     return _by_target(alt.layer(line, ruler, dots, data=_data(points)).properties(width=WIDTH - 40), points)
@@ -142,5 +147,5 @@ def _target_axis() -> Any:
 
 
 def _by_target(layers: Any, points: Points) -> Any:
-    header = alt.Header(labelOrient="top", labelAnchor="start", labelLimit=LONGEST_LABEL, labelFontWeight="bold", labelFontSize=12)
+    header = alt.Header(labelOrient="top", labelAnchor="start", labelLimit=LONGEST_LABEL, labelFontWeight="bold", labelFontSize=LETTERS)
     return layers.facet(row=alt.Row("target:N", title=None, sort=list(_grouped(points)), header=header), spacing=12)

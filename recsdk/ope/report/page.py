@@ -131,7 +131,8 @@ def _support(found: Answers) -> Section:
     points = pictures.support(found.targets)
     unknown = [name for name, each in found.targets.items() if each.rounds.probs is None]
     note = (
-        "How often the log took the items that the target takes. Of what it never took (dark red) it knows nothing: a tenth is refused. "
+        "How often the log took the items that the target takes. The log says nothing about items that it never took (dark red): if the "
+        "target takes them in more than a tenth of the rounds, the evaluation is refused. "
         + (f"Unknown where only chances of logged actions are given: {', '.join(unknown)}." if unknown else "")
     )
     rows = [
