@@ -187,12 +187,12 @@ def test_a_recommenders_folder_is_a_log_of_a_policy_that_learns(bakery, capsys):
     _, targets = answers(capsys, bakery, "--target", "uniform", "--estimator", "snips")
     diagnostics = targets["uniform"]["diagnostics"]
     assert diagnostics["join_rate"] == pytest.approx(diagnostics["num_rounds"] / 150)
-    assert any("it learned" in reason for reason in targets["uniform"]["reasons"])
+    assert any("this one learned" in reason for reason in targets["uniform"]["reasons"])
     _, whole = answers(
         capsys, bakery, "--target", "uniform", "--estimator", "snips", "--default-reward", 0, "--window", 0, "--logger", "fixed"
     )
     assert whole["uniform"]["diagnostics"]["num_rounds"] == 150
-    assert not any("it learned" in reason for reason in whole["uniform"]["reasons"])
+    assert not any("this one learned" in reason for reason in whole["uniform"]["reasons"])
 
 
 def test_a_recommenders_folder_is_a_target_that_must_not_be_judged_by_its_own_lessons(bakery, capsys):
