@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 
-from recsdk.base import Array
+from recsdk.base import Array, Interaction
 from recsdk.errors import ForkedProcess
 
 S = TypeVar("S")
@@ -44,6 +44,22 @@ def tree_map(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
 def stack(trees: list[Any]) -> Any:
     """Stacks records of one structure along a new first axis."""
     return tree_map(lambda *arrays: np.array(arrays), *trees)
+
+
+def stack_rounds(rounds: Iterable[Interaction]) -> Interaction:
+    """Stacks single rounds as a log, those of fewer candidates padded with zeros, which a mask reads as false."""
+    log = list(rounds)
+    places = max(len(row.context.mask) for row in log)
+    contexts = [tree_map(lambda array: padded(array, places), row.context) for row in log]
+    numbers = [np.array(column) for column in zip(*(row[1:] for row in log), strict=True)]
+    return Interaction(stack(contexts), *numbers)
+
+
+def padded(array: np.ndarray, size: int, *, axis: int = 0) -> np.ndarray:
+    """Returns an array with zeros behind, so that an axis has `size` entries."""
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = (0, size - array.shape[axis])
+    return np.pad(array, widths)
 
 
 def rows(tree: Any) -> Iterator[Any]:

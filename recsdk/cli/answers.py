@@ -51,39 +51,41 @@ def plain(value: Any) -> Any:
 
 
 def printed(found: Answers) -> list[Any]:
-    """Returns a table of all targets, and the reasons of their verdicts."""
+    """Returns a table of all targets, narrow enough for 80 columns, and their verdicts with the reasons."""
     against = found.options.against
     table = Table("target", title="Reward per round", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.columns[0].overflow = "fold"
-    for column in ("estimator", "value", f"{100 * found.options.level:g} % interval", "effective size", "verdict", f"minus {against}"):
-        table.add_column(Text(column), justify="left" if column in ("estimator", "verdict") else "right", overflow="fold")
-    num_rounds = len(next(iter(found.targets.values())).rounds.action)
-    table.add_row(LOGGER, "mean", *_value(found.logged), f"{num_rounds:,}", end_section=True)
+    for column in ("estimator", "value", f"{100 * found.options.level:g} % interval"):
+        table.add_column(Text(column), justify="left" if column == "estimator" else "right", overflow="fold")
+    table.add_column(Text(f"minus {against}"), justify="right", no_wrap=True, overflow="fold", min_width=23)
+    table.add_row(LOGGER, "mean", *_value(found.logged), end_section=True)
     for name, each in found.targets.items():
         for row, cells in enumerate(_rows(each)):
             table.add_row(Text(name if row == 0 else ""), *cells, end_section=row == max(len(each.estimates) - 1, 0))
     notes = [
-        Text.assemble(f"{name}: ", (each.verdict, STYLES[each.verdict]), *(f"\n  - {reason}" for reason in each.reasons))
+        Text.assemble(f"{name}: ", (each.verdict, STYLES[each.verdict]), _size(each), *(f"\n  - {reason}" for reason in each.reasons))
         for name, each in found.targets.items()
-        if each.reasons
     ]
     return [table, *notes]
 
 
-def _rows(found: Answer) -> list[list[Any]]:
-    head = [f"{found.diagnostics.effective_size:,.0f}", Text(found.verdict, STYLES[found.verdict])]
+def _size(found: Answer) -> str:
+    return f", effective size {found.diagnostics.effective_size:,.0f} of {found.diagnostics.num_rounds:,} rounds"
+
+
+def _rows(found: Answer) -> list[list[str]]:
     if not found.estimates:
-        return [["-", "withheld", "", *head, ""]]
+        return [["-", "withheld", "", ""]]
     rows = []
-    for row, (name, estimate) in enumerate(found.estimates.items()):
+    for name, estimate in found.estimates.items():
         compared = found.differences.get(name)
-        less = "" if compared is None else "{:+.2g} ({:+.2g} .. {:+.2g})".format(*_middle(compared.difference))
-        rows.append([name, *_value(estimate), *(head if row == 0 else ["", ""]), less])
+        less = "" if compared is None else "{:+.2g} ({:+.2g}..{:+.2g})".format(*_middle(compared.difference))
+        rows.append([name, *_value(estimate), less])
     return rows
 
 
 def _value(estimate: Estimate) -> tuple[str, str]:
-    return f"{estimate.value:.4g}", f"{estimate.low:.3g} .. {estimate.high:.3g}"
+    return f"{estimate.value:.4g}", f"{estimate.low:.3g}..{estimate.high:.3g}"
 
 
 def _middle(estimate: Estimate) -> tuple[float, float, float]:

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from recsdk.arrays import stack_rounds
 from recsdk.base import Context, Events, Interaction, Items
 from recsdk.checks import check_context, check_interaction, given_chances, require_integer
 from recsdk.data import Unit, events_from_rows, items_from_rows
@@ -93,7 +94,7 @@ def read_log(path: str | Path) -> Interaction:
         ((1, 2, 1), array([1.]))
     """
     path = Path(path)
-    return _stacked(list(_interactions(path)))
+    return stack_rounds(list(_interactions(path)))
 
 
 def read_log_chunks(path: str | Path, *, num_rows: int = 100_000, num_candidates: int | None = None) -> Iterator[Interaction]:
@@ -128,7 +129,7 @@ def read_log_chunks(path: str | Path, *, num_rows: int = 100_000, num_candidates
         raise InvalidValue(f"num_candidates must be None where features tell it, got {num_candidates!r}.")
     rows = _interactions(path)
     while chunk := list(itertools.islice(rows, num_rows)):
-        yield _stacked(chunk)
+        yield stack_rounds(chunk)
 
 
 def _interactions(path: Path) -> Iterator[Interaction]:
@@ -145,13 +146,6 @@ def _interactions(path: Path) -> Iterator[Interaction]:
         yield interaction
     if line is None:
         raise EmptyLog(f"{path} must have at least one row, got none.")
-
-
-def _stacked(log: Sequence[Interaction]) -> Interaction:
-    size = max(len(row.context.mask) for row in log)
-    contexts = [_pad(row.context, size) for row in log]
-    columns = (np.stack(column) for column in zip(*contexts, strict=True))
-    return Interaction(Context(*columns), *(np.array(column) for column in list(zip(*log, strict=True))[1:]))
 
 
 def _parquet_chunks(path: Path, num_rows: int, num_candidates: int | None) -> Iterator[Interaction]:
@@ -202,11 +196,6 @@ def _array(name: str, value: Any, dtype: type, num_axes: int) -> np.ndarray:
         shape = {0: "a number", 1: "a list of K numbers", 2: "K lists of D numbers"}[num_axes]
         raise InvalidLog(f"{name} must be {shape}{', whole' if dtype is np.int64 else ''}, got {value!r:.80}.")
     return array.astype(dtype)
-
-
-def _pad(context: Context, size: int) -> Context:
-    short = size - len(context.mask)
-    return Context(*(np.pad(array, [(0, short)] + [(0, 0)] * (array.ndim - 1)) for array in context))
 
 
 def _naming_lines(path: Path, read: Callable[[Iterator[dict[str, Any]]], R]) -> R:

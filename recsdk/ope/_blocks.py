@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from recsdk.arrays import padded
 from recsdk.base import Context, Interaction
 from recsdk.checks import check_log
 from recsdk.errors import InvalidLog
@@ -100,7 +101,7 @@ def _mask(part: Interaction | Rounds) -> np.ndarray:
 def _concatenated(columns: Sequence[np.ndarray], places: int) -> np.ndarray:
     """Joins columns; those of fewer candidates are padded with zeros, which a mask reads as false."""
     if columns[0].ndim > 1:
-        columns = [np.pad(column, [(0, 0), (0, places - column.shape[1])] + [(0, 0)] * (column.ndim - 2)) for column in columns]
+        columns = [padded(column, places, axis=1) for column in columns]
         if len({column.shape[1:] for column in columns}) > 1:
             raise InvalidLog(f"chunks must have features of as many columns, got {sorted({column.shape[-1] for column in columns})}.")
     return np.concatenate(columns)

@@ -1,5 +1,6 @@
 import json
 import random
+import re
 import subprocess
 import sys
 
@@ -179,8 +180,15 @@ def test_what_json_has_no_number_for_is_null(path, capsys):
 def test_a_table_has_values_verdicts_and_remedies(path, capsys):
     assert run("evaluate", path, "--target", "new", "--target", "hardly") == 0
     printed = " ".join(capsys.readouterr().out.split())
-    for text in ("logging", "snips", "withheld", "refuse", "log about"):
+    for text in ("logging", "snips", "withheld", "refuse", "effective size", "log about"):
         assert text in printed
+
+
+def test_each_estimate_has_one_line_of_80_columns(path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("evaluate", path, "--target", "new", "--estimator", "snips") == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "snips" in line]
+    assert re.search(r"new +snips +[\d.]+ +[\d.]+\.\.[\d.]+ +[-+][\d.]+ \([-+][\d.e-]+\.\.[-+][\d.e-]+\)", line)
 
 
 def test_a_recommenders_folder_is_a_log_of_a_policy_that_learns(bakery, capsys):

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from recsdk.arrays import stack_rounds
 from recsdk.base import Context, Interaction
 from recsdk.checks import check_log, require_integer
 from recsdk.datasets.files import byte_lines
@@ -126,7 +127,9 @@ def read_dsjson(
         raise EmptyLog(f"{path} must have at least one decision, got none ({_counted(skipped)}, {num_bad} bad).")
     event_ids, places, lines = (np.array(column) for column in zip(*where, strict=True))
     ids = event_ids.astype(object)
-    return DecisionLog(_stacked(rows), tuple(names), ids, places, lines, skipped.total(), num_bad, dict(skipped), num_repeated, num_slates)
+    return DecisionLog(
+        stack_rounds(rows), tuple(names), ids, places, lines, skipped.total(), num_bad, dict(skipped), num_repeated, num_slates
+    )
 
 
 def write_dsjson(path: str | Path, log: Interaction, *, probs: Any = None, names: Sequence[str] | None = None) -> None:
@@ -213,15 +216,3 @@ def _rows(event: Mapping[str, Any], found: Iterable[Choice], encoding: Encoding,
         context = Context(features, mask, np.arange(len(candidates)))
         rows.append(Interaction(context, choice.action, 0.0 - choice.cost, choice.propensity, weight))
     return rows
-
-
-def _stacked(rows: list[Interaction]) -> Interaction:
-    size = max(len(row.context.mask) for row in rows)
-
-    def padded(array: np.ndarray) -> np.ndarray:
-        return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1))
-
-    contexts = zip(*(row.context for row in rows), strict=True)
-    columns = [np.stack([padded(array) for array in arrays]) for arrays in contexts]
-    _, action, *numbers = zip(*rows, strict=True)
-    return Interaction(Context(*columns), np.array(action, np.int64), *(np.array(column, np.float64) for column in numbers))

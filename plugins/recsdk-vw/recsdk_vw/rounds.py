@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from recsdk.arrays import stack_rounds
 from recsdk.base import Context, Interaction
 from recsdk_vw.policy import VW
 
@@ -35,23 +36,10 @@ def rounds(num_rounds: int, seed: int = 0) -> Iterator[Interaction]:
         yield interaction(features, action, float(features[action].sum() > 0), 1 / len(features))
 
 
-def stacked(several: Iterable[Interaction]) -> Interaction:
-    """Returns rounds as a log, the shorter ones padded."""
-    several = list(several)
-    size = max(len(one.context.mask) for one in several)
-
-    def padded(array: np.ndarray) -> np.ndarray:
-        return np.pad(array, [(0, size - len(array))] + [(0, 0)] * (array.ndim - 1))
-
-    columns = [np.stack([padded(array) for array in arrays]) for arrays in zip(*(one.context for one in several), strict=True)]
-    _, action, *numbers = zip(*several, strict=True)
-    return Interaction(Context(*columns), np.array(action), *(np.array(column, float) for column in numbers))
-
-
 def make_log(num_rounds: int = 80, seed: int = 0) -> Interaction:
     """Returns a log with weights, among them 0 and fractions, zero features, and identical candidates."""
     rng = np.random.default_rng(seed)
-    log = stacked(rounds(num_rounds, seed))
+    log = stack_rounds(rounds(num_rounds, seed))
     features = np.where(rng.random(log.context.features.shape) < 0.3, 0.0, log.context.features)
     features[::5, 1] = features[::5, 0]
     return log._replace(context=log.context._replace(features=features), weight=rng.choice([0.0, 0.5, 1.0, 3.0], num_rounds))

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from recsdk_vw import VW, drive, learner, replay_log, save_model, write_log
 from recsdk_vw.arguments import EXPLORATIONS
-from recsdk_vw.rounds import all_probs, equal, fold, make_log, rounds, stacked
+from recsdk_vw.rounds import all_probs, equal, fold, make_log, rounds
 
 import recsdk
 from recsdk import ope
+from recsdk.arrays import stack_rounds
 from recsdk.base import Context
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue
 
@@ -86,7 +87,11 @@ def test_a_policy_that_would_have_written_another_file_is_refused(other, match, 
         (lambda log: log._replace(reward=np.where(np.arange(20) == 7, 2.0, log.reward)), InvalidLog, "row 7: reward must be in"),
         (lambda log: log._replace(weight=np.zeros(20)), InvalidLog, "above 0 in one row"),
         (lambda log: log._replace(propensity=np.full(20, 1e-60)), InvalidLog, "row 0: propensity"),
-        (lambda log: stacked(rounds(2))._replace(context=Context(*(array[:0] for array in log.context))), EmptyLog, "at least one row"),
+        (
+            lambda log: stack_rounds(rounds(2))._replace(context=Context(*(array[:0] for array in log.context))),
+            EmptyLog,
+            "at least one row",
+        ),
     ],
 )
 def test_a_bad_log_is_refused_and_nothing_is_left_behind(change, error, match, tmp_path):
