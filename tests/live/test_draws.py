@@ -1,5 +1,6 @@
 """What is drawn: candidates and shown items come from streams of their own, and every place is shown as often as the log says."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -112,3 +113,11 @@ def test_a_catalogue_that_is_not_scored_as_a_whole_is_said_once(tmp_path):
 def test_with_an_encoder_or_few_items_no_policy_is_asked_for_the_candidates(tmp_path):
     with small_recommender(tmp_path, num_candidates=12) as shop:
         shop.catalogue.found(np.random.default_rng(0), np.zeros(0), None, 12, 1, num_scored=5, score=pytest.fail)
+
+
+def test_a_draw_is_the_stream_that_philox_makes_of_its_key(tmp_path):
+    with small_recommender(tmp_path) as shop:
+        salt = shop._ledger.get("salt")
+        key = hashlib.blake2b(b"d", key=salt, digest_size=16, person=b"candidates").digest()
+        wanted = np.random.Generator(np.random.Philox(key=np.frombuffer(key, "<u8")))
+        assert shop._decider.rng("d", b"candidates").random(9).tolist() == wanted.random(9).tolist()
