@@ -33,7 +33,8 @@ class Notices:
     def observe(self, features: Features) -> None:
         """Takes note of what was sent with a request, and what of it was read."""
         if self._num_requests <= NUM_REQUESTS:
-            self._sent.update(dict.fromkeys(features.plain()))
+            # The ledger keeps "user_id" as the user's key: it has a use, even if no part reads it.
+            self._sent.update((name, None) for name in features.plain() if name != "user_id")
             self._read |= features.read
             self._num_requests += 1
 

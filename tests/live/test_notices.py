@@ -57,6 +57,10 @@ def test_only_the_unread_of_several_features_are_named(tmp_path):
     assert "['city', 'age']" in text
 
 
+def test_the_users_key_is_not_said_to_be_unread(tmp_path):
+    assert warned(tmp_path, 2 * NUM_REQUESTS, lambda number: {"user_id": "ann"}) == []
+
+
 def reads_in_vain(request, candidates):
     return np.zeros(len(candidates.ids)) * len(request.features["diet"])
 
