@@ -55,7 +55,7 @@ class LogisticTS:
         >>> policy, context = LogisticTS(), Context(np.eye(2), np.ones(2, bool), np.arange(2))
         >>> state = learn(policy, policy.init(np.zeros(2)), Interaction(context, 1, 1.0, 0.5, 1.0))
         >>> policy.expected(state, context).round(2)
-        array([0.5 , 0.58])
+        array([0.5 , 0.59])
     """
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")

@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -24,30 +24,15 @@ import numpy as np
 
 from recsdk import states as codec
 from recsdk.base import Encoder, Policy, Scorer
-from recsdk.testing import events, inputs, states
-from recsdk.testing.inputs import DIM
+from recsdk.testing import events, purity
 from recsdk.testing.states import brief, name, on_numpy
 
-NUM_ROUNDS = 20
 HASH_SEEDS = ("0", "1")
 
 
 def check_processes(policy: Policy[Any]) -> None:
     """In other processes, with other seeds of Python's hashes, it learns a log and answers bit for bit as in this one."""
     compare(policy, name(policy), "policy")
-
-
-def _lived(policy: Policy[Any]) -> list[np.ndarray]:
-    """Returns what a policy answers in some rounds that it learns from."""
-    policy = on_numpy(policy)
-    log, rng = inputs.log(NUM_ROUNDS, 5, DIM), np.random.default_rng(0)
-    state, answers = states.init(policy, DIM), []
-    for row in range(NUM_ROUNDS):
-        here = inputs.at(log, row)
-        answers.append(np.array(policy.probs(state, rng, here.context)))
-        state = policy.update(state, here)
-    states.close(policy, state)
-    return answers
 
 
 def _fitted_scorer(scorer: Scorer[Any]) -> list[np.ndarray]:
@@ -68,7 +53,11 @@ def _fitted_encoder(encoder: Encoder[Any]) -> list[np.ndarray]:
     return vectors
 
 
-LIVES: dict[str, Callable[[Any], list[np.ndarray]]] = {"policy": _lived, "scorer": _fitted_scorer, "encoder": _fitted_encoder}
+LIVES: dict[str, Callable[[Any], Sequence[np.ndarray]]] = {
+    "policy": lambda policy: list(purity.lived(on_numpy(policy))),
+    "scorer": _fitted_scorer,
+    "encoder": _fitted_encoder,
+}
 
 
 def compare(component: Any, called: str, kind: str) -> None:

@@ -55,7 +55,7 @@ def check_purity(policy: Policy[Any]) -> None:
 def check_randomness(policy: Policy[Any]) -> None:
     """All its random numbers come from the rng that it is given; the generators of `numpy.random` and `random` are left alone."""
     policy = on_numpy(policy)
-    assert_no_global_randomness(name(policy), lambda: _lived(policy, seed=0))
+    assert_no_global_randomness(name(policy), lambda: lived(policy))
 
 
 def assert_no_global_randomness(called: str, live: Callable[[], np.ndarray]) -> None:
@@ -86,13 +86,13 @@ def check_threads(policy: Policy[Any]) -> None:
     (got,) = in_threads([lambda: policy.probs(state, np.random.default_rng(0), one)])
     _assert_same("threads", "a state must give the same answer in another thread", name(policy), got, wanted)
     states.close(policy, state)
-    alone = [_lived(policy, seed=seed) for seed in range(NUM_THREADS)]
-    together = in_threads([lambda seed=seed: _lived(policy, seed=seed) for seed in range(NUM_THREADS)])  # type: ignore[misc]
+    alone = [lived(policy, seed=seed) for seed in range(NUM_THREADS)]
+    together = in_threads([lambda seed=seed: lived(policy, seed=seed) for seed in range(NUM_THREADS)])  # type: ignore[misc]
     for answered, expected in zip(together, alone, strict=True):
         _assert_same("threads", "two threads with a state each must not disturb each other", name(policy), answered, expected)
 
 
-def _lived(policy: Policy[Any], *, seed: int) -> np.ndarray:
+def lived(policy: Policy[Any], *, seed: int = 0) -> np.ndarray:
     """Lets a policy learn a log and answer in every round; returns the answers, f64[T, 5]."""
     log, rng = inputs.log(NUM_ROUNDS, 5, DIM, seed=seed), np.random.default_rng(seed)
     state, answers = states.init(policy, DIM), []
