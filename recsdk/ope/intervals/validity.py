@@ -62,7 +62,7 @@ def caveats(
         interval: a name of `VALIDITY`.
         effective_size: of the importance weights, `Diagnostics.effective_size`.
         logger: "adaptive" when the logger learned from the rounds of this log.
-        rewards: "dependent" when a round's reward tells of the next one's: the hour, a campaign, a user's visits side by side.
+        rewards: "dependent" when a round's reward depends on those before it: the hour, a campaign, a user's visits side by side.
         num_looks: times that the log was looked at as it grew, this one included, with a view to stop.
 
     Raises:
