@@ -7,12 +7,11 @@ log cannot answer. Each estimator is a short function from `Rounds` to `Terms`, 
 
 from recsdk.ope.checked import Rounds, num_repeated, rounds
 from recsdk.ope.diagnostics import Clipped, Diagnostics, diagnose
-from recsdk.ope.estimators import ESTIMATORS
 from recsdk.ope.evaluation import Evaluation, evaluate, finish
 from recsdk.ope.learning import LinearSoftmax, RejectionReplay, accepted_mean, learn_softmax, rejection_replay
 from recsdk.ope.loggers import balanced, weighted
 from recsdk.ope.model_based import CrossFit, dm, dr, fit_reward_model, more_robust, sndr
-from recsdk.ope.options import Options
+from recsdk.ope.options import ESTIMATORS, Options
 from recsdk.ope.pages import by_page
 from recsdk.ope.regressors import MLP, Boosting, Logistic, Regressor, Ridge
 from recsdk.ope.selection import Chosen, Selection, select, shrunk, slope, split

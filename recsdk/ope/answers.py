@@ -14,12 +14,10 @@ from recsdk.errors import one_of
 from recsdk.ope.checked import Rounds, check_unique, logged_rounds, rounds
 from recsdk.ope.comparison import Compared, compare
 from recsdk.ope.diagnostics import Clipped, Diagnostics, diagnose
-from recsdk.ope.estimators import WITH_MODEL, Estimator, named
 from recsdk.ope.evaluation import chosen, finish
-from recsdk.ope.intervals.asked import intervals_of, name_of, num_draws, require_bounds
-from recsdk.ope.intervals.validity import caveats
+from recsdk.ope.intervals.asked import intervals_of, num_draws, require_bounds
 from recsdk.ope.model_based import fit_reward_model
-from recsdk.ope.options import LOGGER, NUM_DRAWS, Options
+from recsdk.ope.options import LOGGER, NUM_DRAWS, WITH_MODEL, Estimator, Options, named
 from recsdk.ope.pages import CONDITIONAL
 from recsdk.ope.stream import accumulate
 from recsdk.ope.terms import Estimate, Terms, delta
@@ -133,9 +131,7 @@ def _estimated(found: Answer, functions: Mapping[str, Estimator], asked: Options
     )
     summed = finish(partial, options=attrs.evolve(asked, force=True))
     estimates = summed.estimates if in_blocks else intervals_of(found.rounds, functions, asked)
-    # Of the effective size the verdict speaks already.
-    doubts = caveats(name_of(asked), effective_size=math.inf, logger=asked.logger, rewards=asked.rewards, num_looks=asked.num_looks)
-    verdict, reasons = doubted(Judgement(found.verdict, found.reasons), doubts)
+    verdict, reasons = doubted(Judgement(found.verdict, found.reasons), (each for each in summed.reasons if each not in found.reasons))
     return found._replace(
         estimates=estimates,
         clipped=summed.clipped,

@@ -15,12 +15,11 @@ from recsdk.errors import InsufficientOverlap, InvalidProbs, InvalidValue, Recsd
 from recsdk.ope._blocks import blocks
 from recsdk.ope.checked import Rounds, check_unique, checked_rounds, require_log, rounds
 from recsdk.ope.diagnostics import Clipped, Diagnostics, clipped, diagnose_tally
-from recsdk.ope.estimators import WITH_MODEL, Estimator, named
 from recsdk.ope.intervals.asked import intervals_of, name_of, num_draws
 from recsdk.ope.intervals.resampling import studentised
 from recsdk.ope.intervals.validity import VALIDITY, caveats
 from recsdk.ope.model_based import fit_reward_model
-from recsdk.ope.options import BOUNDED, SEQUENCES, Options, changed
+from recsdk.ope.options import BOUNDED, SEQUENCES, WITH_MODEL, Estimator, Options, changed, named
 from recsdk.ope.pages import CONDITIONAL, page_numbers, refuse_copies
 from recsdk.ope.stream import Partial, fold, is_policy
 from recsdk.ope.tally import moments

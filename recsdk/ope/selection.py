@@ -15,9 +15,9 @@ from recsdk.checks import check_log, require_number
 from recsdk.errors import InsufficientOverlap, InvalidValue, one_of
 from recsdk.ope.checked import Rounds, logged_rounds, rounds
 from recsdk.ope.comparison import difference
-from recsdk.ope.estimators import ESTIMATORS, WITH_MODEL
 from recsdk.ope.evaluation import Evaluation, evaluate
 from recsdk.ope.model_based import fit_reward_model
+from recsdk.ope.options import ESTIMATORS, WITH_MODEL
 from recsdk.ope.terms import Estimate, Terms, delta
 from recsdk.ope.verdict import REFUSE_SIZE
 from recsdk.ope.weighting import Clip, Optimistic, SubGaussian, Switch, importance, ips

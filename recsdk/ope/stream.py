@@ -21,9 +21,9 @@ from recsdk.checks import require_integer
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError
 from recsdk.ope._blocks import BLOCK, blocks, in_threads, take
 from recsdk.ope.checked import Rounds, checked_rounds
-from recsdk.ope.estimators import Estimator, named
 from recsdk.ope.intervals.resampling import Resampled, resample
 from recsdk.ope.intervals.resampling import merge as merge_draws
+from recsdk.ope.options import Estimator, named
 from recsdk.ope.tally import NUM_COLUMNS, TAIL, WEIGHT, Tally, add, length_of, tally
 from recsdk.ope.terms import Terms
 

@@ -9,11 +9,10 @@ import numpy as np
 
 from recsdk.errors import InvalidValue
 from recsdk.ope.checked import Rounds
-from recsdk.ope.estimators import Estimator
 from recsdk.ope.intervals.bounds import bounded, clopper_pearson, empirical_bernstein, empirical_likelihood
 from recsdk.ope.intervals.resampling import moving_block, resample, studentised
 from recsdk.ope.intervals.sequence import confidence_sequence, drifting_sequence
-from recsdk.ope.options import BOUNDED, NUM_DRAWS, SEQUENCES, Options
+from recsdk.ope.options import BOUNDED, NUM_DRAWS, SEQUENCES, Estimator, Options
 from recsdk.ope.pages import by_page
 from recsdk.ope.terms import Estimate, Terms, delta
 from recsdk.ope.weighting import ips
