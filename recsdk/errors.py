@@ -39,7 +39,8 @@ RecsdkWarning (UserWarning)
 |- IgnoredInput                      input that nothing reads, or that was left out; said once
 |- Untrained                         an encoder that was given no history
 |- OpenDecisions                     decisions that may still be rewarded, counted as unrewarded
-`- ChangedSetting                    a folder opened with another setting than before
+|- ChangedSetting                    a folder opened with another setting than before
+`- LostRecords                       the last moments before a power cut, at a durability that does not keep them
 """
 
 from __future__ import annotations
@@ -216,6 +217,10 @@ class OpenDecisions(RecsdkWarning):
 
 class ChangedSetting(RecsdkWarning):
     """A folder opened with another setting than before; the new one holds from now on."""
+
+
+class LostRecords(RecsdkWarning):
+    """Records that a power cut took from a ledger, at a durability that does not keep them."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from recsdk.errors import LedgerCorrupt, LedgerError
-from recsdk.ledger import _mark
+from recsdk.ledger import _head, _mark
 
 
 def copy(source: sqlite3.Connection, folder: Path, file: str) -> None:
@@ -34,9 +34,17 @@ def copy(source: sqlite3.Connection, folder: Path, file: str) -> None:
                 raise LedgerCorrupt(
                     f"The ledger is damaged, and was not copied to {str(folder)!r}: {' '.join('; '.join(problems).split())}."
                 )
+            chained = _head.is_chained(copied)
+            if chained and not _head.is_whole(copied):
+                raise LedgerCorrupt(f"The ledger has records that do not follow each other, and was not copied to {str(folder)!r}.")
             copied.execute("PRAGMA journal_mode=WAL")
             _mark.renumber(copied)  # the copy is a history of its own
+            last = _head.last_records(copied) if chained else ()
         part.rename(folder / file)
+        if chained:
+            head = _head.HeadFile(folder)
+            head.start(last, safe=True)
+            head.close()
     finally:
         for left in folder.glob(f"{file}.part*"):
             left.unlink()

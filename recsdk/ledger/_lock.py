@@ -10,6 +10,7 @@ import contextlib
 import os
 import sqlite3
 import sys
+import weakref
 from pathlib import Path
 
 from recsdk.errors import LedgerLocked
@@ -37,7 +38,7 @@ class FolderLock:
     def __init__(self, folder: Path) -> None:
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         _held.add(descriptor)
-        self._descriptor: int | None = descriptor
+        self._release = weakref.finalize(self, _release, descriptor)
         try:
             if not _take(descriptor):
                 raise LedgerLocked(_locked_by(folder, LOCK))
@@ -50,10 +51,13 @@ class FolderLock:
 
     def close(self) -> None:
         """Lets go of the folder; closing twice is no error."""
-        if self._descriptor in _held:
-            _held.remove(self._descriptor)
-            os.close(self._descriptor)
-        self._descriptor = None
+        self._release()
+
+
+def _release(descriptor: int) -> None:
+    if descriptor in _held:  # not so in a forked child
+        _held.remove(descriptor)
+        os.close(descriptor)
 
 
 if sys.platform == "win32":

@@ -39,14 +39,14 @@ def check(database: Path) -> None:
         raise LedgerCorrupt(
             f"{log.name} in {str(database.parent)!r} belongs to another {database.name}, as when a backup was copied over a folder that was"
             " not closed; together they would be a mixture. Restore into an empty folder: recsdk ledger restore BACKUP FOLDER. "
-            f"To keep the copied file alone, delete {log.name} and {database.name}-shm; what only they have is lost then."
+            f"To keep the copied file alone, delete {log.name}, {database.name}-shm and ledger.head; what only they have is lost then."
         )
 
 
 def clear(database: Path) -> None:
     """Takes the mark away, before anything is written."""
     database.with_name(MARK).unlink(missing_ok=True)
-    _sync(database.parent)
+    sync(database.parent)
 
 
 def put(db: sqlite3.Connection, database: Path) -> None:
@@ -60,7 +60,7 @@ def put(db: sqlite3.Connection, database: Path) -> None:
         file.write(_text(cookie, number))
         file.flush()
         os.fsync(file.fileno())
-    _sync(database.parent)
+    sync(database.parent)
 
 
 def renumber(db: sqlite3.Connection) -> None:
@@ -76,7 +76,8 @@ def _text(cookie: int, number: int) -> str:
     return f"{cookie} {number}"
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Makes the names in a folder durable."""
     if os.name == "posix":  # elsewhere a folder cannot be opened
         descriptor = os.open(folder, os.O_RDONLY)
         try:

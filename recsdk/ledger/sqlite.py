@@ -5,24 +5,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import sqlite3
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 from urllib.request import pathname2url
 
 import attrs
 import numpy as np
 
-from recsdk.errors import LedgerCorrupt, LedgerError, LedgerMismatch, LedgerStopped, one_of
-from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord, _mark
+from recsdk.errors import LedgerCorrupt, LedgerError, LedgerMismatch, LedgerStopped, LostRecords, one_of
+from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord, _head, _mark
 from recsdk.ledger._copy import copy
 from recsdk.ledger._files import Files
 from recsdk.ledger._lock import LOCK, FolderLock
 
 FILE = "ledger.sqlite"
 LOG = "ledger.sqlite-wal"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SIGNALS = """
 CREATE INDEX decisions_of_user ON decisions (user, number);
 CREATE TABLE signals (
@@ -30,7 +31,8 @@ CREATE TABLE signals (
   position INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, time REAL NOT NULL, crc32 INTEGER NOT NULL) STRICT;
 CREATE INDEX signals_of_decision ON signals (decision, number);
 """
-UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS}
+CHAIN = "".join(f"ALTER TABLE {table} ADD COLUMN chain BLOB;\n" for table in _head.TABLES)
+UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS, 3: CHAIN}
 """The statements that turn a schema of each version into the next."""
 SCHEMA = (
     """
@@ -50,6 +52,7 @@ CREATE TABLE rewards (
   position INTEGER NOT NULL, value REAL NOT NULL, time REAL NOT NULL, crc32 INTEGER NOT NULL, UNIQUE (decision, position)) STRICT;
 """
     + SIGNALS
+    + CHAIN
 )
 ITEM = "i.slot, i.row, i.vector, i.active, i.crc32"
 DECISION = "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.crc32"
@@ -64,6 +67,26 @@ Row = tuple[Any, ...]
 def _known_durability(instance: Any, field: Any, value: str) -> None:
     del instance
     one_of(field.name, value, ("process-crash", "power-loss"))
+
+
+class Lost(NamedTuple):
+    """The records that a repair gave up.
+
+    Attributes:
+        decisions: how many; the same for the others.
+        signals: of rewards to come.
+        rewards: the learned state goes back with them.
+        items: as they were added, changed or removed.
+
+    Example:
+        >>> Lost(rewards=2)
+        Lost(decisions=0, signals=0, rewards=2, items=0)
+    """
+
+    decisions: int = 0
+    signals: int = 0
+    rewards: int = 0
+    items: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -93,7 +116,8 @@ class Sqlite:
         Raises:
             LedgerLocked: when another recommender, of this process or another, has it open.
             LedgerMismatch: when a newer version of recsdk wrote it.
-            LedgerCorrupt: when a `ledger.sqlite-wal` is there that belongs to another file, as after a backup was copied over it.
+            LedgerCorrupt: when a `ledger.sqlite-wal` is there that belongs to another file, as after a backup was copied over it; when
+                the file is damaged or cut; when records that were acknowledged are missing. The folder stays as it is.
             LedgerError: when the folder cannot be used.
         """
         return _writing(Path(folder), "NORMAL" if self.durability == "process-crash" else "FULL")
@@ -103,9 +127,30 @@ class Sqlite:
 
         Raises:
             LedgerMismatch: when a newer version of recsdk wrote it.
+            LedgerCorrupt: as `open`.
             LedgerError: when there is no ledger, or it cannot be read.
         """
         return _reading(Path(folder))
+
+    def repair(self, folder: str | Path) -> Lost:
+        """Accepts the records that are there, where `open` says that acknowledged ones are missing; copy the folder first.
+
+        What is left is the history up to some moment, if the end was cut. What the file itself has lost, only a backup can give back.
+
+        Returns:
+            How many records are lost for good.
+
+        Raises:
+            LedgerLocked: when a recommender has it open.
+            LedgerCorrupt: when the file cannot be read: restore a backup.
+            LedgerError: when there is no ledger.
+
+        Example:
+            >>> Sqlite().open("shop").close()
+            >>> Sqlite().repair("shop")
+            Lost(decisions=0, signals=0, rewards=0, items=0)
+        """
+        return _repair(Path(folder))
 
     def copy(self, folder: str | Path, destination: str | Path) -> None:
         """See `recsdk.ledger.Copies`."""
@@ -120,12 +165,17 @@ class SqliteLedger:
         db: in no transaction, unless it only reads.
         opened: what `close` ends.
         files: of a ledger that is written to: those that must stay in the folder.
+        head: of a ledger that is written to: how far it is acknowledged.
     """
 
-    def __init__(self, db: sqlite3.Connection, opened: contextlib.ExitStack, files: Files | None = None) -> None:
+    def __init__(
+        self, db: sqlite3.Connection, opened: contextlib.ExitStack, files: Files | None = None, head: _head.HeadFile | None = None
+    ) -> None:
         self._db = db
         self._opened = opened
         self._files = files
+        self._head = head
+        self._last: dict[str, _head.Last] = {}
         self._stopped = ""
         # A ledger of version 1 that is read, not opened, has no users.
         self._decision = DECISION if _version(db) >= 2 else DECISION.replace("d.user", "NULL")
@@ -137,6 +187,7 @@ class SqliteLedger:
             yield
             self._write("COMMIT")
         except BaseException:
+            self._last = {}
             if self._db.in_transaction:
                 with _translated("The ledger could not be written"):
                     self._db.execute("ROLLBACK")
@@ -165,10 +216,10 @@ class SqliteLedger:
         )
         after = (slots, action, probs, record.features.shape[1], features)
         crc32 = _crc32((*before, record.parts, record.num_learned, *after, record.user))
-        return self._write(
-            "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, slots, action, probs, dim, features, crc32, user) "
-            "VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(number), 0) FROM items), ?, ?, ?, ?, ?, ?, ?)",
-            *(*before, *parts, record.num_learned, *after, crc32, record.user),
+        return self._append(
+            "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, slots, action, probs, dim, features, user, "
+            "crc32, number, chain) VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(number), 0) FROM items), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(*before, *parts, record.num_learned, *after, record.user, crc32),
         )
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
@@ -185,9 +236,9 @@ class SqliteLedger:
 
     def add_signal(self, record: SignalRecord) -> None:
         values = (record.signal_id, record.decision_id, record.position, record.name, record.value + 0.0, record.time + 0.0)
-        self._write(
-            "INSERT INTO signals (id, decision, position, name, value, time, crc32) "
-            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?)",
+        self._append(
+            "INSERT INTO signals (id, decision, position, name, value, time, crc32, number, chain) "
+            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?)",
             *(*values, _crc32(values)),
         )
 
@@ -201,9 +252,9 @@ class SqliteLedger:
 
     def add_reward(self, record: RewardRecord) -> None:
         values = (record.reward_id, record.decision_id, record.position, record.value + 0.0, record.time + 0.0)  # SQLite has one zero
-        self._write(
-            "INSERT INTO rewards (id, decision, position, value, time, crc32) "
-            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?)",
+        self._append(
+            "INSERT INTO rewards (id, decision, position, value, time, crc32, number, chain) "
+            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?)",
             *(*values, _crc32(values)),
         )
 
@@ -230,7 +281,8 @@ class SqliteLedger:
 
     def put_item(self, record: ItemRecord) -> None:
         values = (record.slot, record.row, np.ascontiguousarray(record.vector, "<f4").tobytes(), int(record.active))
-        self._write("INSERT INTO items (slot, row, vector, active, crc32) VALUES (?, ?, ?, ?, ?)", *values, _crc32(values))
+        statement = "INSERT INTO items (slot, row, vector, active, crc32, number, chain) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        self._append(statement, *values, _crc32(values))
 
     def items(self) -> Iterator[ItemRecord]:
         latest = "SELECT MAX(number) FROM items GROUP BY slot"
@@ -249,12 +301,37 @@ class SqliteLedger:
     def close(self) -> None:
         self._opened.close()
 
+    def _append(self, statement: str, *values: Any) -> None:
+        """Inserts a record of values that end with its checksum; its number and its chained hash are added."""
+        table = statement.split()[2]
+        if not self._last:
+            with _translated("The ledger could not be read"):
+                self._last = dict(zip(_head.TABLES, _head.last_records(self._db), strict=True))
+        last = self._last[table] = _head.chained(self._last[table], values[-1])
+        self._write(statement, *values, *last)
+
     def _write(self, statement: str, *values: Any) -> None:
         self._check_going()
-        with _translated("The ledger could not be written"):
-            self._db.execute(statement, values)
+        try:
+            with _translated("The ledger could not be written"):
+                self._db.execute(statement, values)
+        except BaseException as error:
+            self._last = {}  # what is there has to be looked up
+            if _is_disk_failure(error.__cause__):
+                self._stop(f"The disk failed, and what was written may be lost whatever it says from now on: {error}")
+            raise
         if not self._db.in_transaction:
-            self._check_files()
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Makes sure, after a commit, that it is in the folder, and notes how far the ledger is acknowledged."""
+        self._check_files()
+        last = tuple(self._last.values())
+        if self._head is not None and last and last != self._head.head.tables:
+            try:
+                self._head.write(last)
+            except OSError as error:
+                self._stop(f"How far the ledger is acknowledged could not be written: {error}.")
 
     def _rows(self, query: str, *values: Any) -> Iterator[Row]:
         self._check_going()
@@ -279,6 +356,8 @@ class SqliteLedger:
 
     def _stop(self, why: str) -> NoReturn:
         self._stopped = f"{why} From here on nothing is acknowledged: open the folder again."
+        if self._head is not None:
+            self._head.close()
         raise LedgerStopped(self._stopped)
 
 
@@ -287,7 +366,10 @@ def _writing(folder: Path, synchronous: str) -> SqliteLedger:
         folder.mkdir(parents=True, exist_ok=True)
         opened.enter_context(contextlib.closing(FolderLock(folder)))
         _mark.check(folder / FILE)
+        _refuse_loss(folder, *_missing(folder))
         _mark.clear(folder / FILE)
+        head = _head.HeadFile(folder)
+        opened.callback(head.finish, folder / LOG)
         db = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
         opened.enter_context(contextlib.closing(db))
         db.execute("PRAGMA journal_mode=WAL")
@@ -295,7 +377,8 @@ def _writing(folder: Path, synchronous: str) -> SqliteLedger:
         db.execute("PRAGMA foreign_keys=ON")
         _upgrade(db)
         _mark.put(db, folder / FILE)
-        return SqliteLedger(db, opened.pop_all(), Files(folder, (FILE, LOG, LOCK)))
+        head.start(_head.last_records(db), safe=synchronous == "FULL")
+        return SqliteLedger(db, opened.pop_all(), Files(folder, (FILE, LOG, LOCK)), head)
 
 
 def _reading(folder: Path) -> SqliteLedger:
@@ -303,13 +386,83 @@ def _reading(folder: Path) -> SqliteLedger:
         raise LedgerError(f"There is no ledger in {str(folder)!r}.")
     with contextlib.ExitStack() as opened, _translated(f"The ledger in {str(folder)!r} cannot be read"):
         _check_unless_open(folder)
-        path = pathname2url(str((folder / FILE).resolve()))
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
-        opened.enter_context(contextlib.closing(db))
-        db.execute("BEGIN")
-        db.execute("SELECT 1 FROM decisions LIMIT 1").fetchall()  # from here on all that is read is of this moment
-        _refuse_newer(_version(db))
+        head = _head.read(folder)  # before the ledger, which may grow meanwhile
+        db = opened.enter_context(contextlib.closing(_read_only(folder)))
+        _refuse_loss(folder, head, _missing_in(head, db))
         return SqliteLedger(db, opened.pop_all())
+
+
+def _read_only(folder: Path) -> sqlite3.Connection:
+    """Returns a connection that sees this moment, and leaves the files as they are when it is closed."""
+    if (folder / FILE).stat().st_size == 0:  # SQLite would delete the write-ahead log beside it
+        raise LedgerCorrupt(f"{FILE} in {str(folder)!r} is empty. {_head.advice(folder)}")
+    path = pathname2url(str((folder / FILE).resolve()))
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+    try:
+        db.execute("BEGIN")
+        _refuse_newer(_version(db))  # from here on all that is read is of this moment
+        _refuse_cut(folder, db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _refuse_cut(folder: Path, db: sqlite3.Connection) -> None:
+    """Refuses a closed file whose last page was cut, which SQLite reads as zeros."""
+    log = folder / LOG
+    if log.is_file() and log.stat().st_size:
+        return
+    (pages,), (page_size,) = db.execute("PRAGMA page_count").fetchone(), db.execute("PRAGMA page_size").fetchone()
+    size = (folder / FILE).stat().st_size
+    if size < pages * page_size:
+        raise LedgerCorrupt(f"{FILE} in {str(folder)!r} was cut: it has {size:,} bytes of {pages * page_size:,}. Restore a backup.")
+
+
+def _missing(folder: Path) -> tuple[_head.Head | None, dict[str, int]]:
+    """Returns the head, and how many acknowledged records of which tables are missing, in a folder that nobody has open."""
+    head = _head.read(folder)
+    if (folder / FILE).is_file() and (head is None or (folder / FILE).stat().st_size):
+        with contextlib.closing(_read_only(folder)) as db:
+            return head, _missing_in(head, db)
+    return head, {} if head is None else head.numbers()
+
+
+def _missing_in(head: _head.Head | None, db: sqlite3.Connection) -> dict[str, int]:
+    if head is None:
+        return {}
+    return _head.missing(head, db) if _head.is_chained(db) else head.numbers()
+
+
+def _refuse_loss(folder: Path, head: _head.Head | None, missing: dict[str, int]) -> None:
+    """Refuses a ledger that lacks what was acknowledged, but for the last moments before a power cut at a level that allows it."""
+    if not missing:
+        return
+    told = " and ".join(f"{number:,} {table}" if number else f"other {table} than were written" for table, number in missing.items())
+    if head is not None and head.excuses(missing):
+        warnings.warn(
+            f"The machine stopped while the ledger in {str(folder)!r} was open at 'process-crash': {told} are lost.", LostRecords, 4
+        )
+        return
+    raise LedgerCorrupt(f"The ledger in {str(folder)!r} lacks what was acknowledged: {told}. {_head.advice(folder)}")
+
+
+def _accepted(folder: Path) -> dict[str, int]:
+    try:
+        return _missing(folder)[1]
+    except _head.HeadDamaged:  # how many were acknowledged is not known
+        return {}
+
+
+def _repair(folder: Path) -> Lost:
+    if not (folder / FILE).exists():
+        raise LedgerError(f"There is no ledger in {str(folder)!r}.")
+    with contextlib.closing(FolderLock(folder)), _translated(f"The ledger in {str(folder)!r} cannot be repaired"):
+        _mark.check(folder / FILE)
+        lost = Lost(**_accepted(folder))
+        (folder / _head.HEAD).unlink(missing_ok=True)
+    _writing(folder, "FULL").close()
+    return lost
 
 
 def _version(db: sqlite3.Connection) -> int:
@@ -328,8 +481,14 @@ def _upgrade(db: sqlite3.Connection) -> None:
     version = _version(db)
     _refuse_newer(version)
     steps = SCHEMA if version == 0 else "".join(UPGRADES[step] for step in range(version, SCHEMA_VERSION))
-    if steps:
-        db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+    if not steps:
+        return
+    db.execute("BEGIN IMMEDIATE")
+    for statement in steps.split(";"):
+        db.execute(statement)
+    _head.chain_all(db)
+    db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+    db.execute("COMMIT")
 
 
 def _decision(row: Row) -> DecisionRecord:
@@ -380,14 +539,24 @@ def _crc32(values: Row) -> int:
     return checksum
 
 
+def _is_disk_failure(error: BaseException | None) -> bool:
+    """Tells whether a sync or a read failed. After a failed sync the system may call the pages written, and the next sync succeeds.
+
+    A failed write is no such failure: it is told at once, nothing of its transaction is kept, and there may be room later.
+    """
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_WRITE
+
+
 @contextlib.contextmanager
 def _translated(what: str) -> Iterator[None]:
     try:
         yield
     except LedgerError:
         raise
-    except (sqlite3.Error, OSError) as error:
+    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        damaged = damaged or isinstance(error, UnicodeDecodeError) or "Could not decode to UTF-8" in str(error)
         raise (LedgerCorrupt if damaged else LedgerError)(f"{what}: {error}.") from error
 
 

@@ -58,6 +58,9 @@ def test_the_copied_file_opens_alone_when_the_log_that_was_left_is_deleted(folde
     folder, early, _ = folders
     shutil.copyfile(folder / "backup" / "ledger.sqlite", folder / "killed" / "ledger.sqlite")
     (folder / "killed" / "ledger.sqlite-wal").unlink()
+    with pytest.raises(LedgerCorrupt, match="lacks what was acknowledged: 50 decisions and 50 rewards"):
+        small_recommender(folder / "killed")
+    (folder / "killed" / "ledger.head").unlink()
     with small_recommender(folder / "killed") as shop:
         assert state(shop) == early
 
@@ -65,7 +68,7 @@ def test_the_copied_file_opens_alone_when_the_log_that_was_left_is_deleted(folde
 def test_a_backup_restored_into_an_empty_folder_is_what_it_was(folders):
     folder, early, _ = folders
     Sqlite().copy(folder / "backup", folder / "restored")
-    assert sorted(path.name for path in (folder / "restored").iterdir()) == ["ledger.sqlite"]
+    assert sorted(path.name for path in (folder / "restored").iterdir()) == ["ledger.head", "ledger.sqlite"]
     with small_recommender(folder / "restored") as shop:
         assert state(shop) == early
         assert shop.audit()

@@ -139,7 +139,7 @@ def test_changed_bytes_are_noticed_in_every_column(tmp_path, table):
     ledger.add_reward(reward())
     ledger.put("b", b"12")
     columns = [row[1] for row in ledger._db.execute(f"PRAGMA table_info({table})")]
-    unread = {"number", "decision", "num_items", "parts", "name"}  # what only leads to a row
+    unread = {"number", "decision", "num_items", "parts", "name", "chain"}  # what only leads to a row, or to the next
     for column in sorted(set(columns) - unread):
         ledger._db.execute("BEGIN")
         ledger._db.execute(f"UPDATE {table} SET {column} = {altered(column)}")  # noqa: S608

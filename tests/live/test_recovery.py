@@ -94,6 +94,7 @@ def test_a_snapshot_ahead_of_the_ledger_is_not_used(tmp_path):
     shop = open_recommender(tmp_path, **ONLINE)
     work(shop)
     ended(tmp_path, shop, "closed, early")
+    assert Sqlite().repair(tmp_path).rewards == 5
     with open_recommender(tmp_path, **ONLINE) as shop:
         assert shop.num_learned == 40
         assert shop.audit()
