@@ -58,9 +58,10 @@ ITEM = "i.slot, i.row, i.vector, i.active, i.crc32"
 DECISION = "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.crc32"
 SIGNAL = "s.id, d.id, s.position, s.name, s.value, s.time, s.crc32"
 REWARD = "r.id, d.id, r.position, r.value, r.time, r.crc32"
-DECISIONS = "decisions d JOIN parts p ON p.number = d.parts"
-REWARDS = "rewards r JOIN decisions d ON d.number = r.decision"
-SIGNALS_OF = "signals s JOIN decisions d ON d.number = s.decision"
+# Left joins: a row whose reference is damaged must be noticed by its checksum, not left out.
+DECISIONS = "decisions d LEFT JOIN parts p ON p.number = d.parts"
+REWARDS = "rewards r LEFT JOIN decisions d ON d.number = r.decision"
+SIGNALS_OF = "signals s LEFT JOIN decisions d ON d.number = s.decision"
 Row = tuple[Any, ...]
 
 
@@ -271,7 +272,8 @@ class SqliteLedger:
         return [_reward(row) for row in self._rows(query, decision_id)]
 
     def outcomes(self, start: int = 0) -> Iterator[tuple[RewardRecord, DecisionRecord]]:
-        query = f"SELECT {REWARD}, {self._decision} FROM {REWARDS} JOIN parts p ON p.number = d.parts WHERE r.number > ? ORDER BY r.number"  # noqa: S608
+        tables = f"{REWARDS} LEFT JOIN parts p ON p.number = d.parts"
+        query = f"SELECT {REWARD}, {self._decision} FROM {tables} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
         for row in self._rows(query, start):
             yield _reward(row[:6]), _decision(row[6:])
 
