@@ -114,7 +114,7 @@ def test_a_name_of_up_to_128_bytes_is_kept_as_it_is(tmp_path, shop, name):
     assert shop.reward(name, 1.0, reward_id=name)
     assert not shop.reward(name, 1.0, reward_id=name)
     assert [row[1] for row in tables(tmp_path)["decisions"]] == [name]
-    assert {path.name.partition("-")[0] for path in tmp_path.iterdir()} == {"ledger.lock", "ledger.mark", "ledger.sqlite"}
+    assert {path.name.partition("-")[0] for path in tmp_path.iterdir()} == {"ledger.head", "ledger.lock", "ledger.mark", "ledger.sqlite"}
 
 
 def test_a_repeated_reward_counts_once_also_after_reopening(tmp_path):
