@@ -21,7 +21,7 @@ demo: $(INSTALLED)
 	$(BIN)/recsdk demo --out demo-report
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory docs
 
