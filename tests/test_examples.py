@@ -66,7 +66,7 @@ def test_the_open_bandit_log_answers_as_its_own_quickstart():
     assert "verdict: caution" in text
     (truth,) = numbers(r"its own log +([\d.]+)", text)
     for name in ("from that log", "bootstrap's interval", "empirical likelihood's"):
-        low, high = numbers(rf"{name} +[\d.]+ in \[([\d.]+), ([\d.]+)\]", text)
+        low, high = numbers(rf"{name} +[\d.]+ in \[(-?[\d.]+), ([\d.]+)\]", text)
         assert low < truth < high
     low, high = numbers(r"less random +[\d.-]+ in \[(-?[\d.]+), (-?[\d.]+)\]", text)
     assert low < 0 < high  # which 38 clicks cannot tell

@@ -7,6 +7,7 @@ import pytest
 from recsdk.data import events_from_rows, items_from_rows, rows_from_items
 from recsdk.errors import InvalidLog, InvalidRequest
 from recsdk.rows import plain_rows
+from tests.names import name
 
 ROWS = [{"id": "a", "price": 1.5, "tags": ["new", "red"], "kind": "shoe"}, {"id": "b", "price": None, "tags": None, "kind": None}]
 ITEMS = items_from_rows(ROWS)
@@ -39,7 +40,7 @@ def test_rows_are_copies():
 @pytest.mark.parametrize(
     "given",
     [None, 5, "apple", b"apple", {"id": "a"}, ["apple"], [1], [None], [("id", "a")], np.array(1.0), np.ones(3), object(), dict],
-    ids=repr,
+    ids=name,
 )
 def test_what_is_no_rows_is_refused(given):
     with pytest.raises(InvalidRequest, match=r"rows must be rows, each a mapping such as \{'id': 'a'\}, or a data frame, got"):

@@ -122,15 +122,23 @@ def test_the_lock_ends_with_its_process_and_not_with_a_forked_child(tmp_path):
             os.kill(child, 9)
 
 
-def test_a_forked_child_that_ends_leaves_the_lock_to_its_parent(tmp_path):
-    ledger = Sqlite().open(tmp_path)
-    child = os.fork()
-    if child == 0:
-        ledger.close()
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert "LedgerLocked" in run_python("-c", OPENS, str(tmp_path)).stderr
+CHILD_ENDS = f"""
+import os, subprocess, sys
+from recsdk.ledger.sqlite import Sqlite
+ledger = Sqlite().open(sys.argv[1])
+child = os.fork()
+if child == 0:
     ledger.close()
+    os._exit(0)
+os.waitpid(child, 0)
+print(subprocess.run([sys.executable, "-c", {OPENS!r}, sys.argv[1]], capture_output=True, text=True).stderr, flush=True)
+ledger.close()
+"""
+
+
+def test_a_forked_child_that_ends_leaves_the_lock_to_its_parent(tmp_path):
+    told = run_python("-c", CHILD_ENDS, str(tmp_path))
+    assert "LedgerLocked" in told.stdout, told.stderr
 
 
 def test_an_older_recsdk_that_has_the_folder_open_is_noticed(tmp_path):

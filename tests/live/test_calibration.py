@@ -11,6 +11,8 @@ import recsdk
 from recsdk.base import Context, decide_slate, learn
 from recsdk.ledger.sqlite import Sqlite
 from recsdk.live.features import prior
+from recsdk.live.identity import identity
+from recsdk.live.intake import canonical
 from recsdk.live.learner import interaction
 from recsdk.live.recommender import Recommender
 from recsdk.policies.wrappers import WithFloor
@@ -172,14 +174,14 @@ def test_every_decision_can_be_made_again_from_the_ledger_alone(folder, records)
     salt, outcomes = ledger.get("salt"), list(ledger.outcomes())
     ledger.close()
     assert salt == SALT
-    states = {repr(policy): [policy, policy.init(prior(3, 0)), 0] for policy in POLICIES}
+    states = {canonical(identity(policy)): [policy, policy.init(prior(3, 0)), 0] for policy in POLICIES}
     for record in records:
         made = json.loads(record.parts)
         assert made["draw"] == "blake2b-philox-1"
-        policy, state, learned = states[made["policy"]]
+        policy, state, learned = states[canonical(made["policy"])]
         for reward, rewarded in outcomes[learned : record.num_learned]:
             state = learn(policy, state, interaction(policy, rewarded, reward))
-        states[made["policy"]][1:] = state, record.num_learned
+        states[canonical(made["policy"])][1:] = state, record.num_learned
         key = hashlib.blake2b(record.decision_id.encode(), key=salt, digest_size=16).digest()
         rng = np.random.Generator(np.random.Philox(key=np.frombuffer(key, "<u8")))
         context = Context(record.features.astype(np.float64), np.ones(len(record.slots), bool), record.slots.astype(np.int64))

@@ -112,7 +112,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
 
 def test_an_empty_file_where_the_ledger_should_be_is_no_ledger(tmp_path):
     (tmp_path / "ledger.sqlite").touch()
-    with pytest.raises(LedgerError, match="no such table"):
+    with pytest.raises(LedgerError, match="is empty"):
         read_ledger(tmp_path)
 
 

@@ -22,6 +22,7 @@ from tests.live.shop import (
     state,
     tables,
 )
+from tests.names import name
 
 NAN, INF = float("nan"), float("inf")
 
@@ -150,7 +151,7 @@ def test_candidates_or_a_size_that_cannot_be(shop, options, error, match):
         *({name: 1} for name in (1, None, "", ("a",), "\ud800")),
         *(None, "abc", 3, ["age"], [("age", 3)]),
     ],
-    ids=lambda given: ascii(given)[:40],
+    ids=name,
 )
 def test_a_request_with_what_is_no_feature(shop, given):
     assert_refused(shop, lambda shop: shop.recommend(given), errors.InvalidRequest, ".")
@@ -240,7 +241,7 @@ def rows(value, dtype=np.float32, shape=(12, 1)):
         *(rows(1, shape=(12,)), rows(1, shape=(11, 1)), rows(1, shape=(12, 2))),
         *(None, 1.0, [[1.0]] * 12, [[1.0], [1.0, 2.0]], "scores", object(), (number for number in range(12))),
     ],
-    ids=lambda answer: repr(answer)[:30].replace("\n", ""),
+    ids=name,
 )
 def test_a_scorer_that_answers_garbage(tmp_path, answer):
     with small_recommender(tmp_path, scorers=[Answers(answer)]) as shop:
@@ -377,7 +378,7 @@ class Elsewhere(Answers):
         ({"history": [{"item": "news-0"}]}, errors.InvalidLog, "'time' in row 0"),
         ({"history": [{"item": "news-0", "time": 0, "reward": NAN}]}, errors.InvalidReward, "'reward' in row 0"),
     ],
-    ids=lambda value: repr(value)[:40] if isinstance(value, dict) else "",
+    ids=lambda value: name(value) if isinstance(value, dict) else "",
 )
 def test_what_cannot_be_opened_is_refused_and_the_folder_can_be_opened_rightly_afterwards(tmp_path, options, error, match):
     with pytest.raises(error, match=match):
@@ -442,7 +443,7 @@ class Keeps(TopicTally):
         return self.kept
 
 
-@pytest.mark.parametrize("kept", [object(), {"a": Thing()}, {1: np.ones(1)}, np.array([None])], ids=repr)
+@pytest.mark.parametrize("kept", [object(), {"a": Thing()}, {1: np.ones(1)}, np.array([None])], ids=name)
 def test_a_model_that_could_not_be_read_back_is_refused_when_the_folder_is_made(tmp_path, kept):
     with pytest.raises(errors.InvalidValue, match=r"The state of Keeps\(\) must"):
         small_recommender(tmp_path, scorers=[Keeps(kept=kept)])

@@ -18,7 +18,7 @@ def test_the_key_is_what_is_given_or_the_requests_user_id(tmp_path):
         shop.recommend({}, user="bob", decision_id="d")
         shop.recommend({"user_id": None}, decision_id="e")
         assert [kept(shop, name) for name in "abcde"] == ["ann", "7", "household-1", "bob", None]
-        assert [row[-1] for row in tables(tmp_path)["decisions"]] == ["ann", "7", "household-1", "bob", None]
+        assert [row[-2] for row in tables(tmp_path)["decisions"]] == ["ann", "7", "household-1", "bob", None]
 
 
 def test_a_repeated_call_must_name_the_same_user(tmp_path):

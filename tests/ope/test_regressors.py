@@ -117,7 +117,7 @@ def test_what_is_not_installed_is_named(model, extra, monkeypatch):
     for module in ("sklearn", "jax", "recsdk.ope._mlp"):
         monkeypatch.setitem(sys.modules, module, None)
     features, reward, _ = data(size=50)
-    with pytest.raises(MissingExtra, match=rf"recsdk\[{extra}\]"):
+    with pytest.raises(MissingExtra, match=rf"\.\[{extra}\]"):
         model.fit(features, reward, np.ones(50), seed=0)
 
 

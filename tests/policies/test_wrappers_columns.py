@@ -46,18 +46,18 @@ def test_a_native_policy_on_columns_writes_itself():
 
 @pytest.mark.parametrize("column", [3, -4])
 def test_a_column_that_is_not_there_is_refused(column):
-    with pytest.raises(InvalidValue, match=rf"ByColumn.column must be in \[-3, 2\], there are 3 features, got {column}"):
+    with pytest.raises(InvalidValue, match=rf"ByColumn.column must be in \[-3, 2\], since there are 3 features, got {column}"):
         ByColumn(column=column).init(np.zeros(3))
-    with pytest.raises(InvalidValue, match=rf"OnColumns.columns must be in \[-3, 2\], there are 3 features, got {column}"):
+    with pytest.raises(InvalidValue, match=rf"OnColumns.columns must be in \[-3, 2\], since there are 3 features, got {column}"):
         OnColumns(policy=LinUCB(), columns=(0, column)).init(np.zeros(3))
 
 
 @pytest.mark.parametrize("columns", [(), [0], (0.0,), (True,), "01"])
 def test_what_are_not_columns_is_refused(columns):
-    with pytest.raises(InvalidValue, match=r"OnColumns.columns must be a tuple of columns' numbers, one or more, got "):
+    with pytest.raises(InvalidValue, match=r"OnColumns.columns must be a tuple of one or more column numbers, got "):
         OnColumns(policy=LinUCB(), columns=columns)
 
 
 def test_what_is_not_a_column_is_refused():
-    with pytest.raises(InvalidValue, match=r"ByColumn.column must be a column's number, got 'deep'"):
+    with pytest.raises(InvalidValue, match=r"ByColumn.column must be the number of a column, got 'deep'"):
         ByColumn(column="deep")
