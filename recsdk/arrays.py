@@ -50,9 +50,15 @@ def stack_rounds(rounds: Iterable[Interaction]) -> Interaction:
     """Stacks single rounds as a log, those of fewer candidates padded with zeros, which a mask reads as false."""
     log = list(rounds)
     places = max(len(row.context.mask) for row in log)
-    contexts = [tree_map(lambda array: padded(array, places), row.context) for row in log]
+
+    def stacked(*arrays: np.ndarray) -> np.ndarray:
+        column = np.zeros((len(arrays), places, *arrays[0].shape[1:]), arrays[0].dtype)
+        for row, array in enumerate(arrays):
+            column[row, : len(array)] = array
+        return column
+
     numbers = [np.array(column) for column in zip(*(row[1:] for row in log), strict=True)]
-    return Interaction(stack(contexts), *numbers)
+    return Interaction(tree_map(stacked, *(row.context for row in log)), *numbers)
 
 
 def padded(array: np.ndarray, size: int, *, axis: int = 0) -> np.ndarray:

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recsdk.base import Interaction
-from recsdk.checks import given_chances, given_probs
 from recsdk.datasets import interactions, log_from_frame
 from recsdk.datasets.files import table_rows
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError, Unknown, nearest
+from recsdk.rounding import given_chances, given_probs
 
 FIELDS = ("action", "reward", "propensity", "weight", "features", "item", "id")
 NUMBERS = ("action", "reward", "propensity", "weight")

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from recsdk.base import Context, Interaction
-from recsdk.checks import check_log, given_chances, plain_array, require_integer
+from recsdk.checks import check_log, plain_array, require_integer
 from recsdk.datasets.files import import_polars
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, nearest
+from recsdk.rounding import given_chances
 
 REQUIRED = ("action", "reward", "propensity")
 OPTIONAL = ("weight", "features", "item")

@@ -22,11 +22,12 @@ import numpy as np
 
 from recsdk.arrays import stack_rounds
 from recsdk.base import Context, Events, Interaction, Items
-from recsdk.checks import check_context, check_interaction, given_chances, require_integer
+from recsdk.checks import check_context, check_interaction, require_integer
 from recsdk.data import Unit, events_from_rows, items_from_rows
 from recsdk.datasets.files import json_object, parquet, text_lines
 from recsdk.datasets.frames import log_from_frame
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError, nearest
+from recsdk.rounding import given_chances
 
 REQUIRED = ("features", "action", "reward", "propensity")
 OPTIONAL = ("weight", "item")

@@ -18,9 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from recsdk.base import Context, Interaction
-from recsdk.checks import given_chances, require_integer
+from recsdk.checks import require_integer
 from recsdk.datasets.files import number, table_rows
 from recsdk.errors import InvalidLog, InvalidPropensity, one_of
+from recsdk.rounding import given_chances
 
 NUM_POSITIONS = 3
 NUM_USER_FEATURES = 4

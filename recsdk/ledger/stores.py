@@ -1,13 +1,13 @@
-"""Finds which kind of ledger a folder holds, among the installed ones."""
+"""The folder of a ledger, and which kind of ledger it holds, among the installed ones."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from recsdk import plugins
-from recsdk.checks import folder_path
-from recsdk.errors import LedgerError, PluginError
+from recsdk.errors import InvalidValue, LedgerError, PluginError
 from recsdk.ledger import Store
 
 
@@ -62,3 +62,22 @@ def store(folder: str | Path, given: Any = None) -> Store:
         kinds = sorted({plugin.name for plugin in plugins.installed("ledgers")})
         raise LedgerError(f"There is no ledger in {str(folder)!r}, looked for {kinds}.")
     return next(iter(found.values()))
+
+
+def folder_path(given: Any) -> Path:
+    """Returns the path of a folder, which need not be there.
+
+    Raises:
+        InvalidValue: no path, or an empty one, which would be the current folder.
+
+    Example:
+        >>> folder_path("shop").name
+        'shop'
+    """
+    try:
+        encoded = os.fsencode(given) if isinstance(given, (str, os.PathLike)) else b""
+    except UnicodeEncodeError:
+        encoded = b""
+    if not encoded or b"\0" in encoded:
+        raise InvalidValue(f"folder must be a path that is not empty, got {given!r}.")
+    return Path(os.fsdecode(encoded))

@@ -9,13 +9,14 @@ import contextlib
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from recsdk import states
+from recsdk.arrays import stack_rounds
 from recsdk.base import Context, Interaction, learn
 from recsdk.checks import require_integer, require_number
 from recsdk.errors import EmptyLog, InvalidValue, LedgerMismatch, OpenDecisions
@@ -147,8 +148,8 @@ def _chunks(
             raise EmptyLog(f"The ledger in {str(folder)!r} has no {rewarded}decision with a position {position}.")
         placed = _placing(stored)
         while chunk:
-            values = [rewards.get(record.decision_id, default_reward) for record in chunk]
-            yield _log([placed(record) for record in chunk], position, np.array(values, np.float64))
+            values = (float(rewards.get(record.decision_id, default_reward)) for record in chunk)  # type: ignore[arg-type]  # all have one
+            yield stack_rounds(_round(placed(record), position, value) for record, value in zip(chunk, values, strict=True))
             chunk = list(itertools.islice(wanted, num_rows))
 
 
@@ -250,22 +251,15 @@ def _placing(stored: Ledger, phi: Any = None, *, refusing: bool = False) -> Call
     return placed
 
 
-def _log(records: Sequence[DecisionRecord], position: int, rewards: np.ndarray) -> Interaction:
-    rounds = len(records)
-    places, dim = max(len(record.slots) for record in records), records[0].features.shape[1]
-    features, mask, item = np.zeros((rounds, places, dim)), np.zeros((rounds, places), bool), np.zeros((rounds, places), np.int64)
-    action, propensity = np.zeros(rounds, np.int64), np.zeros(rounds)
-    for row, record in enumerate(records):
-        if len(record.features) != len(record.slots):
-            raise LedgerMismatch(
-                f"Decision {record.decision_id!r} has kept the features of its shown candidates only: "
-                "open the recommender with log_features='all' to evaluate other policies."
-            )
-        num_candidates = len(record.slots)
-        features[row, :num_candidates] = record.features
-        item[row, :num_candidates] = record.slots
-        mask[row, :num_candidates] = True
-        mask[row, record.action[:position]] = False
-        action[row] = record.action[position]
-        propensity[row] = record.probs[position, action[row]]
-    return Interaction(Context(features, mask, item), action, rewards, propensity, np.ones(rounds))
+def _round(record: DecisionRecord, position: int, reward: float) -> Interaction:
+    """Returns the choice at one position, among what the positions above it have left."""
+    if len(record.features) != len(record.slots):
+        raise LedgerMismatch(
+            f"Decision {record.decision_id!r} has kept the features of its shown candidates only: "
+            "open the recommender with log_features='all' to evaluate other policies."
+        )
+    mask = np.ones(len(record.slots), bool)
+    mask[record.action[:position]] = False
+    action = record.action[position]
+    context = Context(np.asarray(record.features, np.float64), mask, np.asarray(record.slots, np.int64))
+    return Interaction(context, int(action), reward, float(record.probs[position, action]), 1.0)

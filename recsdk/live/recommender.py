@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 from recsdk.base import Encoder, Events, Items, Policy, Request, Retriever, Scorer
-from recsdk.checks import folder_path, require_integer, require_number
+from recsdk.checks import require_integer, require_number
 from recsdk.data import take
 from recsdk.errors import (
     DecisionConflict,
@@ -28,6 +28,7 @@ from recsdk.errors import (
     one_of,
 )
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord, SignalRecord
+from recsdk.ledger.stores import folder_path
 from recsdk.live import intake, opening, rewards
 from recsdk.live.catalogue import Catalogue, Rule
 from recsdk.live.deciding import Choice, Decider, Slate

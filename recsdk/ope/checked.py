@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recsdk.base import Context, Interaction
-from recsdk.checks import ROUNDING, check_log, given_chances, given_probs, plain_array
+from recsdk.checks import check_log, plain_array
 from recsdk.errors import EmptyLog, InvalidLog, InvalidProbs, InvalidPropensity, InvalidScores, InvalidValue, RecsdkError
+from recsdk.rounding import ROUNDING, given_chances, given_probs
 
 TINY = 1e-300
 """A propensity above it leaves a weight that is finite."""

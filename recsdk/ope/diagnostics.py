@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recsdk.checks import ROUNDING
 from recsdk.ope.calibration import log_fortune, z_score
 from recsdk.ope.checked import Rounds
 from recsdk.ope.items import MASS, NUM_TAKEN, OFFERED, ItemSums, all_items
 from recsdk.ope.tally import IMPORTANCE, REWARD, TAIL, UNIFORM, VALUE, WEIGHT, Tally, moments, tally
 from recsdk.ope.terms import Moments, ratio
+from recsdk.rounding import ROUNDING
 
 MIN_TAKEN = 30
 """Rounds of an item below which its propensities are not tested."""

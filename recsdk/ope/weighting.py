@@ -8,10 +8,11 @@ from typing import Any
 import attrs
 import numpy as np
 
-from recsdk.checks import given_probs, number
+from recsdk.checks import number
 from recsdk.errors import InvalidLog, InvalidProbs, InvalidValue
 from recsdk.ope.checked import Rounds, need
 from recsdk.ope.terms import Terms, average
+from recsdk.rounding import given_probs
 
 Shrink = Callable[[np.ndarray], np.ndarray]
 """From importance weights f64[T] to the ones that are used, f64[T]."""

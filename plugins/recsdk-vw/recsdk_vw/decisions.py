@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any, NamedTuple
 
-from recsdk.checks import given_chances, given_probs
 from recsdk.errors import InvalidLog
+from recsdk.rounding import given_chances, given_probs
 
 TOLERANCE = 1e-4
 """Of the two places where a line has the choice's probability, which are written in float32 or to six digits."""
