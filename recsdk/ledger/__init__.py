@@ -13,6 +13,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+PAGE = -1
+"""The position of signals and rewards that are about a whole slate."""
+
 
 class DecisionRecord(NamedTuple):
     """One decision, with all that is needed to recompute it and to learn from it.
@@ -49,18 +52,21 @@ class DecisionRecord(NamedTuple):
 
 
 class RewardRecord(NamedTuple):
-    """The reward of one shown item.
+    """The reward of one shown item or of a whole slate; or a correction of one.
 
     Attributes:
         reward_id: unique in the ledger.
         decision_id: the decision that showed the item.
-        position: where in the slate, from 0.
+        position: where in the slate, from 0; `PAGE` for the whole slate.
         value: finite.
         time: seconds since the epoch at which it arrived.
+        replaces: id of the earlier reward of this place that this one corrects; None for a first one.
+        void: whether the place has no reward from here on; `value` means nothing then.
 
     Example:
-        >>> RewardRecord("d1/0", "d1", position=0, value=1.0, time=0.0).value
-        1.0
+        >>> first = RewardRecord("d1/0", "d1", position=0, value=1.0, time=0.0)
+        >>> first._replace(reward_id="d1/0/1", value=0.5, time=60.0, replaces="d1/0").replaces
+        'd1/0'
     """
 
     reward_id: str
@@ -68,18 +74,22 @@ class RewardRecord(NamedTuple):
     position: int
     value: float
     time: float
+    replaces: str | None = None
+    void: bool = False
 
 
 class SignalRecord(NamedTuple):
-    """Something that happened to a shown item: an event, which a `recsdk.Feedback` turns into a reward.
+    """Something that happened to a shown item or slate: an event, which a `recsdk.Feedback` turns into a reward.
 
     Attributes:
         signal_id: unique in the ledger.
         decision_id: the decision that showed the item.
-        position: where in the slate, from 0.
-        name: which kind of signal, such as "click".
+        position: where in the slate, from 0; `PAGE` for the whole slate.
+        name: which kind of signal, such as "click"; names that begin with "@" are the recommender's own, such as "@retract".
         value: finite; what it is worth before the weight of its name.
         time: seconds since the epoch at which it arrived.
+        happened: seconds since the epoch at which it happened, where the application said so; None for `time`.
+        about: id of the signal that this one corrects; None for one of its own.
 
     Example:
         >>> SignalRecord("s1", "d1", position=0, name="click", value=1.0, time=60.0).name
@@ -92,6 +102,8 @@ class SignalRecord(NamedTuple):
     name: str
     value: float
     time: float
+    happened: float | None = None
+    about: str | None = None
 
 
 class ItemRecord(NamedTuple):
@@ -157,11 +169,18 @@ class Ledger(Protocol):
     def signal(self, signal_id: str) -> SignalRecord | None:
         """Returns a signal."""
 
+    def signals(self, start: int = 0) -> Iterator[SignalRecord]:
+        """Yields the signals from number `start` on, in order of arrival."""
+
     def signals_of(self, decision_id: str) -> list[SignalRecord]:
         """Returns the signals about a decision, in order of arrival."""
 
     def add_reward(self, record: RewardRecord) -> None:
-        """Appends a reward; `LedgerError` when its id or its place is taken, or its decision is not there."""
+        """Appends a reward; `LedgerError` when its id is taken, its decision is not there, or its place is taken.
+
+        One that `replaces` another comes to the same place; `LedgerError` when that one is not there, is of another place, or has been
+        replaced before. Both stay in the log.
+        """
 
     def reward(self, reward_id: str) -> RewardRecord | None:
         """Returns a reward."""

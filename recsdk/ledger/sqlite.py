@@ -23,7 +23,7 @@ from recsdk.ledger._lock import LOCK, FolderLock
 
 FILE = "ledger.sqlite"
 LOG = "ledger.sqlite-wal"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 SIGNALS = """
 CREATE INDEX decisions_of_user ON decisions (user, number);
 CREATE TABLE signals (
@@ -32,7 +32,20 @@ CREATE TABLE signals (
 CREATE INDEX signals_of_decision ON signals (decision, number);
 """
 CHAIN = "".join(f"ALTER TABLE {table} ADD COLUMN chain BLOB;\n" for table in _head.TABLES)
-UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS, 3: CHAIN}
+REVISIONS = """
+ALTER TABLE signals ADD COLUMN happened REAL;
+ALTER TABLE signals ADD COLUMN about TEXT;
+CREATE TABLE revised (
+  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, decision INTEGER NOT NULL REFERENCES decisions,
+  position INTEGER NOT NULL, value REAL NOT NULL, time REAL NOT NULL, crc32 INTEGER NOT NULL, chain BLOB,
+  replaces TEXT UNIQUE REFERENCES rewards (id), void INTEGER) STRICT;
+INSERT INTO revised SELECT number, id, decision, position, value, time, crc32, chain, NULL, NULL FROM rewards;
+DROP TABLE rewards;
+ALTER TABLE revised RENAME TO rewards;
+CREATE UNIQUE INDEX rewards_of_place ON rewards (decision, position) WHERE replaces IS NULL;
+CREATE INDEX rewards_of_decision ON rewards (decision, number);
+"""
+UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS, 3: CHAIN, 4: REVISIONS}
 """The statements that turn a schema of each version into the next."""
 SCHEMA = (
     """
@@ -53,11 +66,13 @@ CREATE TABLE rewards (
 """
     + SIGNALS
     + CHAIN
+    + REVISIONS
 )
 ITEM = "i.slot, i.row, i.vector, i.active, i.crc32"
 DECISION = "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.crc32"
-SIGNAL = "s.id, d.id, s.position, s.name, s.value, s.time, s.crc32"
-REWARD = "r.id, d.id, r.position, r.value, r.time, r.crc32"
+SIGNAL = "s.id, d.id, s.position, s.name, s.value, s.time, s.happened, s.about, s.crc32"
+REWARD = "r.id, d.id, r.position, r.value, r.time, r.replaces, r.void, r.crc32"
+REWARD_FIELDS = REWARD.count(",") + 1
 # Left joins: a row whose reference is damaged must be noticed by its checksum, not left out.
 DECISIONS = "decisions d LEFT JOIN parts p ON p.number = d.parts"
 REWARDS = "rewards r LEFT JOIN decisions d ON d.number = r.decision"
@@ -178,8 +193,12 @@ class SqliteLedger:
         self._head = head
         self._last: dict[str, _head.Last] = {}
         self._stopped = ""
-        # A ledger of version 1 that is read, not opened, has no users.
-        self._decision = DECISION if _version(db) >= 2 else DECISION.replace("d.user", "NULL")
+        # A ledger of an earlier version that is read, not opened, lacks columns, or the table of signals.
+        version = _version(db)
+        self._has_signals = version >= 3
+        self._decision = DECISION if version >= 2 else DECISION.replace("d.user", "NULL")
+        self._signal = SIGNAL if version >= 5 else SIGNAL.replace("s.happened, s.about", "NULL, NULL")
+        self._reward = REWARD if version >= 5 else REWARD.replace("r.replaces, r.void", "NULL, NULL")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -236,46 +255,57 @@ class SqliteLedger:
         return map(_decision, self._rows(query, user))
 
     def add_signal(self, record: SignalRecord) -> None:
-        values = (record.signal_id, record.decision_id, record.position, record.name, record.value + 0.0, record.time + 0.0)
+        happened = None if record.happened is None else record.happened + 0.0
+        own = (record.signal_id, record.decision_id, record.position, record.name, record.value + 0.0, record.time + 0.0)
+        values = (*own, happened, record.about)
         self._append(
-            "INSERT INTO signals (id, decision, position, name, value, time, crc32, number, chain) "
-            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO signals (id, decision, position, name, value, time, happened, about, crc32, number, chain) "
+            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(*values, _crc32(values)),
         )
 
     def signal(self, signal_id: str) -> SignalRecord | None:
-        row = self._first(f"SELECT {SIGNAL} FROM {SIGNALS_OF} WHERE s.id = ?", signal_id)  # noqa: S608 -- constants
+        row = self._first(f"SELECT {self._signal} FROM {SIGNALS_OF} WHERE s.id = ?", signal_id)  # noqa: S608 -- constants
         return None if row is None else _signal(row)
 
+    def signals(self, start: int = 0) -> Iterator[SignalRecord]:
+        query = f"SELECT {self._signal} FROM {SIGNALS_OF} WHERE s.number > ? ORDER BY s.number"  # noqa: S608 -- constants
+        return map(_signal, self._rows(query, start) if self._has_signals else ())
+
     def signals_of(self, decision_id: str) -> list[SignalRecord]:
-        query = f"SELECT {SIGNAL} FROM {SIGNALS_OF} WHERE d.id = ? ORDER BY s.number"  # noqa: S608 -- constants
+        query = f"SELECT {self._signal} FROM {SIGNALS_OF} WHERE d.id = ? ORDER BY s.number"  # noqa: S608 -- constants
         return [_signal(row) for row in self._rows(query, decision_id)]
 
     def add_reward(self, record: RewardRecord) -> None:
-        values = (record.reward_id, record.decision_id, record.position, record.value + 0.0, record.time + 0.0)  # SQLite has one zero
+        own = (record.reward_id, record.decision_id, record.position, record.value + 0.0, record.time + 0.0)  # SQLite has one zero
+        values = (*own, record.replaces, 1 if record.void else None)
+        if record.replaces is not None:
+            earlier = self.reward(record.replaces)
+            if earlier is None or (earlier.decision_id, earlier.position) != (record.decision_id, record.position):
+                raise LedgerError(f"A reward must replace one of its own place, got {record} and {earlier}.")
         self._append(
-            "INSERT INTO rewards (id, decision, position, value, time, crc32, number, chain) "
-            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO rewards (id, decision, position, value, time, replaces, void, crc32, number, chain) "
+            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?)",
             *(*values, _crc32(values)),
         )
 
     def reward(self, reward_id: str) -> RewardRecord | None:
-        row = self._first(f"SELECT {REWARD} FROM {REWARDS} WHERE r.id = ?", reward_id)  # noqa: S608 -- constants
+        row = self._first(f"SELECT {self._reward} FROM {REWARDS} WHERE r.id = ?", reward_id)  # noqa: S608 -- constants
         return None if row is None else _reward(row)
 
     def rewards(self, start: int = 0) -> Iterator[RewardRecord]:
-        query = f"SELECT {REWARD} FROM {REWARDS} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
+        query = f"SELECT {self._reward} FROM {REWARDS} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
         return map(_reward, self._rows(query, start))
 
     def rewards_of(self, decision_id: str) -> list[RewardRecord]:
-        query = f"SELECT {REWARD} FROM {REWARDS} WHERE d.id = ? ORDER BY r.number"  # noqa: S608 -- constants
+        query = f"SELECT {self._reward} FROM {REWARDS} WHERE d.id = ? ORDER BY r.number"  # noqa: S608 -- constants
         return [_reward(row) for row in self._rows(query, decision_id)]
 
     def outcomes(self, start: int = 0) -> Iterator[tuple[RewardRecord, DecisionRecord]]:
         tables = f"{REWARDS} LEFT JOIN parts p ON p.number = d.parts"
-        query = f"SELECT {REWARD}, {self._decision} FROM {tables} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
+        query = f"SELECT {self._reward}, {self._decision} FROM {tables} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
         for row in self._rows(query, start):
-            yield _reward(row[:6]), _decision(row[6:])
+            yield _reward(row[:REWARD_FIELDS]), _decision(row[REWARD_FIELDS:])
 
     def num_rewards(self) -> int:
         (number,) = next(self._rows("SELECT COALESCE(MAX(number), 0) FROM rewards"))
@@ -488,7 +518,8 @@ def _upgrade(db: sqlite3.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
     for statement in steps.split(";"):
         db.execute(statement)
-    _head.chain_all(db)
+    if version < 4:
+        _head.chain_all(db)
     db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     db.execute("COMMIT")
 
@@ -513,7 +544,8 @@ def _decision(row: Row) -> DecisionRecord:
 
 def _reward(row: Row) -> RewardRecord:
     _verify("Reward", row)
-    return RewardRecord(*row[:-1])
+    reward_id, decision_id, position, value, time, replaces, void, _ = row
+    return RewardRecord(reward_id, decision_id, position, value, time, replaces, bool(void))
 
 
 def _signal(row: Row) -> SignalRecord:

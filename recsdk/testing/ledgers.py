@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from recsdk.errors import LedgerCorrupt, LedgerError, LedgerLocked
-from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord, Store
+from recsdk.ledger import PAGE, DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord, Store
 
 
 def check_folder(store: Store) -> None:
@@ -112,7 +112,11 @@ def check_shown(store: Store) -> None:
 
 def check_signals(store: Store) -> None:
     """Signals come back to the bit, several of one item, in the order in which they were added; each has its own id and its decision."""
-    signals = [SignalRecord("s", "d", 1, "click", 0.1, 13.0), SignalRecord("q", "d", 1, "\N{GRINNING FACE}", -1e300, 12.0)]
+    signals = [
+        SignalRecord("s", "d", 1, "click", 0.1, 13.0),
+        SignalRecord("q", "d", 1, "\N{GRINNING FACE}", -1e300, 12.0),
+        SignalRecord("z", "d", PAGE, "@retract", 0.0, 14.0, happened=12.5, about="s"),
+    ]
     with _opened(store) as ledger:
         _refused(store, "signals", LedgerError, "a signal without its decision", lambda: ledger.add_signal(signals[0]))
         for name in ("d", "e"):
@@ -121,8 +125,30 @@ def check_signals(store: Store) -> None:
         for signal in signals:
             ledger.add_signal(signal)
         _refused(store, "signals", LedgerError, "a second signal of one id", lambda: ledger.add_signal(signals[0]._replace(value=2.0)))
-        got = [ledger.signals_of("d"), ledger.signals_of("e"), ledger.signal("q")]
-        _that(store, "signals", _same(got, [signals, [], signals[1]]), f"must be {signals}, got {got}")
+        last = SignalRecord("y", "e", 0, "click", 1.0, 15.0)
+        ledger.add_signal(last)
+        got = [ledger.signals_of("d"), ledger.signals_of("e"), ledger.signal("q"), list(ledger.signals()), list(ledger.signals(3))]
+        wanted = [signals, [last], signals[1], [*signals, last], [last]]
+        _that(store, "signals", _same(got, wanted), f"must be {wanted}, got {got}")
+
+
+def check_corrections(store: Store) -> None:
+    """A reward is replaced once, by one of its own place; all stay in the log, in order, and come back to the bit."""
+    first, other = _reward("a", PAGE), _reward("b", 1)
+    second = RewardRecord("c", "d", PAGE, 0.25, 14.0, replaces="a")
+    third = RewardRecord("e", "d", PAGE, 0.0, 15.0, replaces="c", void=True)
+    wrong = {"what is not there": "x", "one of another place": "b", "one that was replaced before": "a"}
+    with _opened(store) as ledger:
+        ledger.add_decision(_decision())
+        for reward in (first, other, second, third):
+            ledger.add_reward(reward)
+        for what, name in wrong.items():
+            again = second._replace(reward_id="again", replaces=name)
+            _refused(store, "corrections", LedgerError, f"replacing {what}", functools.partial(ledger.add_reward, again))
+        _refused(store, "corrections", LedgerError, "a second first reward", lambda: ledger.add_reward(_reward("f", PAGE)))
+        wanted = [first, other, second, third]
+        got = [ledger.rewards_of("d"), list(ledger.rewards()), [reward for reward, _ in ledger.outcomes()], ledger.reward("e")]
+        _that(store, "corrections", _same(got, [wanted, wanted, wanted, third]), f"must be {wanted}, got {got}")
 
 
 def check_users(store: Store) -> None:
@@ -185,6 +211,7 @@ LEDGER_CHECKS: tuple[Callable[[Store], None], ...] = (
     check_transaction,
     check_shown,
     check_signals,
+    check_corrections,
     check_users,
     check_one_writer,
     check_readers,

@@ -75,14 +75,19 @@ class MemoryLedger:
     def signal(self, signal_id):
         return self._of()["signals"].get(signal_id)
 
+    def signals(self, start=0):
+        return iter(list(self._of()["signals"].values())[start:])
+
     def signals_of(self, decision_id):
         return [record for record in self._of()["signals"].values() if record.decision_id == decision_id]
 
     def add_reward(self, record):
         tables = self._writable()
-        taken = record.reward_id in tables["rewards"] or any(r.position == record.position for r in self.rewards_of(record.decision_id))
-        if taken or record.decision_id not in tables["decisions"]:
-            raise LedgerError(f"The reward {record.reward_id!r} is there, or its decision is not.")
+        here = [r.reward_id for r in self.rewards_of(record.decision_id) if r.position == record.position]
+        replaced = {r.replaces for r in tables["rewards"].values()}
+        free = not here if record.replaces is None else record.replaces in set(here) - replaced
+        if record.reward_id in tables["rewards"] or not free or record.decision_id not in tables["decisions"]:
+            raise LedgerError(f"The reward {record.reward_id!r} is there, its place is taken, or its decision is not there.")
         tables["rewards"][record.reward_id] = record
 
     def reward(self, reward_id):

@@ -84,6 +84,17 @@ def replaces_signals(self, record):
     self._tables["signals"][record.signal_id] = record
 
 
+def replaces_at_any_place(self, record):
+    if record.replaces is None:
+        return MemoryLedger.add_reward(self, record)
+    self._writable()["rewards"][record.reward_id] = record
+    return None
+
+
+def forgets_what_it_is_about(self, record):
+    MemoryLedger.add_signal(self, record._replace(about=None))
+
+
 def oldest_first(self, user):
     return (record for record in self.decisions() if record.user == user)
 
@@ -102,6 +113,9 @@ MUTANTS = [
     mutant("transaction", "CountsFromZeroOnly", rewards=lambda self, start=0: iter(self._of()["rewards"].values())),
     mutant("shown", "ShowsItemsAsTheyAreNow", shown=shown_now),
     mutant("signals", "ReplacesSignals", add_signal=replaces_signals),
+    mutant("signals", "ForgetsWhatItIsAbout", add_signal=forgets_what_it_is_about),
+    mutant("signals", "YieldsAllSignals", signals=lambda self, start=0: iter(self._of()["signals"].values())),
+    mutant("corrections", "ReplacesAtAnyPlace", add_reward=replaces_at_any_place),
     mutant("users", "YieldsTheOldestFirst", decisions_of=oldest_first),
     mutant("one_writer", "LetsTwoWrite", open=open_twice),
     mutant("readers", "ReadsWhatComesLater", read=live_reader),

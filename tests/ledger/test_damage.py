@@ -267,14 +267,29 @@ def test_text_that_is_no_utf8_is_corrupt(tmp_path):
         Sqlite().open(tmp_path)
 
 
-def test_a_folder_of_the_version_before_gets_its_chain(tmp_path):
+VERSION_3 = """
+CREATE TABLE old (
+  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, decision INTEGER NOT NULL REFERENCES decisions,
+  position INTEGER NOT NULL, value REAL NOT NULL, time REAL NOT NULL, crc32 INTEGER NOT NULL, UNIQUE (decision, position)) STRICT;
+INSERT INTO old SELECT number, id, decision, position, value, time, crc32 FROM rewards;
+DROP TABLE rewards;
+ALTER TABLE old RENAME TO rewards;
+ALTER TABLE signals DROP COLUMN happened;
+ALTER TABLE signals DROP COLUMN about;
+ALTER TABLE signals DROP COLUMN chain;
+ALTER TABLE decisions DROP COLUMN chain;
+ALTER TABLE items DROP COLUMN chain;
+PRAGMA user_version=3;
+"""
+"""What turns a closed ledger into one of version 3."""
+
+
+def test_a_folder_of_an_earlier_version_gets_its_chain(tmp_path):
     with small_recommender(tmp_path) as shop:
         serve(shop, range(5))
         learned, before = state(shop), tables(tmp_path)
     db = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
-    for table in _head.TABLES:
-        db.execute(f"ALTER TABLE {table} DROP COLUMN chain")
-    db.execute("PRAGMA user_version=3")
+    db.executescript(VERSION_3)
     db.close()
     (tmp_path / "ledger.head").unlink()
     reading = Sqlite().read(tmp_path)
