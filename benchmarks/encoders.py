@@ -5,6 +5,8 @@ python benchmarks/encoders.py --data FOLDER [--sets ml-1m beauty ml-100k] [--mod
 FOLDER holds `ml-100k/ml-100k.inter`, `ml-1m/ratings.csv.gz` and `amazon-beauty/Beauty.txt.gz`, as shared/data does; by default it is
 the folder `data` in $RECSDK_SHARED. Everything but a user's last item is fitted on; a deep encoder holds the last of that back for
 some users, to stop early. Runs go from cheap to dear until `--seconds` are over; each prints its row at once.
+
+`--from FILE ...` measures nothing: it prints the table of rows that earlier runs put `--out`; with `--write` into docs/ranking-quality.md.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ import gzip
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import report
 
 from recsdk.base import Events
 from recsdk.data import events_from_rows, items_from_rows
@@ -29,6 +32,8 @@ from recsdk.scorers.ease import EASE
 from recsdk.scorers.item_knn import ItemKNN
 from recsdk.scorers.popularity import Popularity
 from recsdk.scorers.seq_item_knn import SeqItemKNN
+
+PAGE = Path(__file__).parents[1] / "docs/ranking-quality.md"
 
 Row = tuple[str, str, float]  # user, item, time
 
@@ -73,6 +78,7 @@ def deep(name: str) -> dict[str, Any]:
         return {
             "sasrec": wide,
             "sasrec-windows": _with(wide, max_windows=4, epochs=40),
+            "sasrec-windows-cosine": _with(wide, max_windows=4, epochs=40, similarity="cosine", temperature=0.06),
             "sasrec-dropout": _with(wide, dropout=0.5, patience=12, epochs=100),
             "sasrec-sampled": _with(wide, loss="sampled", num_negatives=2048),
             "sasrec-cosine": _with(wide, similarity="cosine", temperature=0.06),
@@ -86,6 +92,7 @@ def deep(name: str) -> dict[str, Any]:
         return {
             "sasrec": wide,
             "sasrec-cosine": _with(wide, similarity="cosine", temperature=0.06),
+            "sasrec-cosine-cool": _with(wide, similarity="cosine", temperature=0.05),
             "sasrec-256": _with(wide, dim=256, num_heads=4),
             "sasrec-64": _with(wide, dim=64),
             "sasrec-sampled": _with(wide, loss="sampled", num_negatives=2048),
@@ -96,6 +103,7 @@ def deep(name: str) -> dict[str, Any]:
         "sasrec": narrow,
         "sasrec-128": _with(narrow, dim=128),
         "sasrec-cosine": _with(narrow, similarity="cosine", temperature=0.06),
+        "sasrec-128-cosine": _with(narrow, dim=128, dropout=0.5, similarity="cosine", temperature=0.06),
         "sasrec-slow": _with(narrow, learning_rate=3e-4, epochs=300),
     }
 
@@ -120,7 +128,7 @@ def read(name: str, folder: Path, most_users: int | None) -> Events:
 def run(name: str, model: str, part: Any, split: Split, seed: int) -> tuple[RankEvaluation, dict[str, Any]]:
     """Fits and ranks one model; returns what was found, and its row."""
     begun = time.perf_counter()
-    row: dict[str, Any] = {"set": name, "model": model, "seed": seed, "config": repr(part)}
+    row: dict[str, Any] = {"set": name, "model": model, "seed": seed, "config": repr(part), "machine": machine()}
     if isinstance(part, SASRec):
         state = part.fit(split.refit, seed=seed)
         seconds = state.history[:, 2]
@@ -134,6 +142,42 @@ def run(name: str, model: str, part: Any, split: Split, seed: int) -> tuple[Rank
     found = rank_evaluate(scores, split.test, at=10)
     row |= {"rank_s": time.perf_counter() - begun, "ndcg": found.ndcg, "hr": found.hit_rate.value, "mrr": found.mrr.value}
     return found, row
+
+
+def machine() -> str:
+    """Says on what it was measured."""
+    import jax
+
+    versions = ", ".join(f"{name} {report.version(name)}" for name in ("recsdk", "jax", "optax") if report.version(name))
+    return f"{jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores; {versions}; {time.strftime('%Y-%m-%d', time.gmtime())}"
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """Returns the rows as Markdown, a table for each data set; of several seeds the mean, and each seed's value."""
+    text = f"`python benchmarks/encoders.py` on {rows[0]['machine']}."
+    for name in dict.fromkeys(row["set"] for row in rows):
+        titles = [name, "NDCG@10", "HR@10", "validation", "against the best counting", "epoch", "training"]
+        lines = ["", "", *report.header(titles)]
+        for model in dict.fromkeys(row["model"] for row in rows if row["set"] == name):
+            runs = {row["seed"]: row for row in rows if (row["set"], row["model"]) == (name, model)}
+            lines.append(report.line([model, *cells(list(runs.values()))]))
+        text += "\n".join(lines)
+    return text
+
+
+def cells(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns one model's cells."""
+    first, ndcg = runs[0], [row["ndcg"][0] for row in runs]
+    if len(runs) > 1:
+        quality = f"{np.mean(ndcg):.4f} (seeds: {', '.join(f'{value:.4f}' for value in ndcg)})"
+    else:
+        quality = "{:.4f} [{:.4f}, {:.4f}]".format(*first["ndcg"])
+    hits = f"{np.mean([row['hr'] for row in runs]):.4f}"
+    if "epochs" not in first:
+        return [quality, hits, "", "", "", f"{first['fit_s']:.1f} s"]
+    difference = ", ".join("{:+.4f} [{:+.4f}, {:+.4f}]".format(*row["difference"]) for row in runs)
+    epoch, training = (np.median([row[key] for row in runs]) for key in ("epoch_s", "fit_s"))
+    return [quality, hits, f"{np.mean([row['validation'] for row in runs]):.4f}", difference, f"{epoch:.3f} s", f"{training:.1f} s"]
 
 
 def told(row: dict[str, Any]) -> str:
@@ -185,7 +229,11 @@ def main() -> None:
     """Runs the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(os.environ["RECSDK_SHARED"]) / "data" if "RECSDK_SHARED" in os.environ else None
-    parser.add_argument("--data", type=Path, default=default, required=default is None)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=default,
+    )
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--models", nargs="+", help="only these; by default all")
     parser.add_argument("--seeds", type=int, default=1, help="of the deep models")
@@ -193,10 +241,18 @@ def main() -> None:
     parser.add_argument("--users", type=int, help="only the first so many, for a try")
     parser.add_argument("--epochs", type=int, help="at most, instead of each model's own, for a try")
     parser.add_argument("--out", type=Path, help="a JSON file of all rows")
+    parser.add_argument("--from", type=Path, nargs="+", dest="kept", help="JSON files of earlier runs, of which to print the table")
+    parser.add_argument("--write", action="store_true", help="that table into docs/ranking-quality.md")
     arguments = parser.parse_args()
-    import jax
-
-    print(f"# jax {jax.__version__} on {jax.devices()[0].device_kind}", flush=True)
+    if arguments.kept:
+        text = table([row for path in arguments.kept for row in json.loads(path.read_text())])
+        print(text)
+        if arguments.write:
+            report.write(PAGE, "ranking", text)
+        return
+    if arguments.data is None:
+        parser.error("--data must be a folder, or RECSDK_SHARED set")
+    print(f"# {machine()}", flush=True)
     rows = []
     for row in play(arguments):
         rows.append(row)

@@ -1,0 +1,14 @@
+"""The page of ranking quality shows the rows that were kept."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_page_is_the_table_of_the_kept_rows():
+    command = [sys.executable, "benchmarks/encoders.py", "--from", "benchmarks/kept/encoders-h200.json"]
+    table = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout  # noqa: S603  (its own script)
+    assert "| sasrec-windows |" in table
+    assert table in (ROOT / "docs/ranking-quality.md").read_text()
