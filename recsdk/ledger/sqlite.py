@@ -20,10 +20,11 @@ from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, Sign
 from recsdk.ledger._copy import copy
 from recsdk.ledger._files import Files
 from recsdk.ledger._lock import LOCK, FolderLock
+from recsdk.ledger._packing import pack, unpack
 
 FILE = "ledger.sqlite"
 LOG = "ledger.sqlite-wal"
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 SIGNALS = """
 CREATE INDEX decisions_of_user ON decisions (user, number);
 CREATE TABLE signals (
@@ -45,7 +46,8 @@ ALTER TABLE revised RENAME TO rewards;
 CREATE UNIQUE INDEX rewards_of_place ON rewards (decision, position) WHERE replaces IS NULL;
 CREATE INDEX rewards_of_decision ON rewards (decision, number);
 """
-UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS, 3: CHAIN, 4: REVISIONS}
+PACKED = "ALTER TABLE decisions ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;\n"
+UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS, 3: CHAIN, 4: REVISIONS, 5: PACKED}
 """The statements that turn a schema of each version into the next."""
 SCHEMA = (
     """
@@ -67,9 +69,12 @@ CREATE TABLE rewards (
     + SIGNALS
     + CHAIN
     + REVISIONS
+    + PACKED
 )
 ITEM = "i.slot, i.row, i.vector, i.active, i.crc32"
-DECISION = "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.crc32"
+DECISION = "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.packed, d.crc32"
+PACKED_PLACES = (5, 7, 9)
+"""Where the slots, the probabilities and the features are in these."""
 SIGNAL = "s.id, d.id, s.position, s.name, s.value, s.time, s.happened, s.about, s.crc32"
 REWARD = "r.id, d.id, r.position, r.value, r.time, r.replaces, r.void, r.crc32"
 REWARD_FIELDS = REWARD.count(",") + 1
@@ -196,7 +201,8 @@ class SqliteLedger:
         # A ledger of an earlier version that is read, not opened, lacks columns, or the table of signals.
         version = _version(db)
         self._has_signals = version >= 3
-        self._decision = DECISION if version >= 2 else DECISION.replace("d.user", "NULL")
+        self._decision = DECISION if version >= 6 else DECISION.replace("d.packed", "0")
+        self._decision = self._decision if version >= 2 else self._decision.replace("d.user", "NULL")
         self._signal = SIGNAL if version >= 5 else SIGNAL.replace("s.happened, s.about", "NULL, NULL")
         self._reward = REWARD if version >= 5 else REWARD.replace("r.replaces, r.void", "NULL, NULL")
 
@@ -234,11 +240,12 @@ class SqliteLedger:
             np.ascontiguousarray(array, kind).tobytes()
             for array, kind in ((record.slots, "<i4"), (record.action, "<i4"), (record.probs, "<f8"), (record.features, "<f4"))
         )
-        after = (slots, action, probs, record.features.shape[1], features)
-        crc32 = _crc32((*before, record.parts, record.num_learned, *after, record.user))
+        dim = record.features.shape[1]
+        crc32 = _crc32((*before, record.parts, record.num_learned, slots, action, probs, dim, features, record.user))
+        after = (pack(slots, transposing=True), action, pack(probs), dim, pack(features, transposing=True))
         return self._append(
-            "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, slots, action, probs, dim, features, user, "
-            "crc32, number, chain) VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(number), 0) FROM items), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, slots, action, probs, dim, features, user, packed, "
+            "crc32, number, chain) VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(number), 0) FROM items), ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
             *(*before, *parts, record.num_learned, *after, record.user, crc32),
         )
 
@@ -525,8 +532,12 @@ def _upgrade(db: sqlite3.Connection) -> None:
 
 
 def _decision(row: Row) -> DecisionRecord:
-    _verify("Decision", row)
-    decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, user, _ = row
+    *fields, packed, crc32 = row
+    if packed:
+        for place in PACKED_PLACES:
+            fields[place] = unpack(fields[place])
+    _verify("Decision", (*fields, crc32))
+    decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, user = fields
     shown = np.frombuffer(action, "<i4")
     return DecisionRecord(
         decision_id,
@@ -590,7 +601,8 @@ def _translated(what: str) -> Iterator[None]:
         raise
     except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
         damaged = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-        damaged = damaged or isinstance(error, UnicodeDecodeError) or "Could not decode to UTF-8" in str(error)
+        damaged = damaged or isinstance(error, UnicodeDecodeError)
+        damaged = damaged or any(text in str(error) for text in ("Could not decode to UTF-8", "no such column", "no such table"))
         raise (LedgerCorrupt if damaged else LedgerError)(f"{what}: {error}.") from error
 
 

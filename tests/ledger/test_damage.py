@@ -9,6 +9,7 @@ import pytest
 from recsdk import read_ledger
 from recsdk.errors import LedgerCorrupt, LedgerError, LostRecords
 from recsdk.ledger import SignalRecord, _head
+from recsdk.ledger._packing import unpack
 from recsdk.ledger.sqlite import Lost, Sqlite, SqliteLedger
 from tests.ledger.test_sqlite import decision, item, reward
 from tests.live.shop import alter, serve, small_recommender, state, tables
@@ -277,6 +278,8 @@ ALTER TABLE old RENAME TO rewards;
 ALTER TABLE signals DROP COLUMN happened;
 ALTER TABLE signals DROP COLUMN about;
 ALTER TABLE signals DROP COLUMN chain;
+UPDATE decisions SET slots = unpack(slots), probs = unpack(probs), features = unpack(features);
+ALTER TABLE decisions DROP COLUMN packed;
 ALTER TABLE decisions DROP COLUMN chain;
 ALTER TABLE items DROP COLUMN chain;
 PRAGMA user_version=3;
@@ -284,19 +287,21 @@ PRAGMA user_version=3;
 """What turns a closed ledger into one of version 3."""
 
 
-def test_a_folder_of_an_earlier_version_gets_its_chain(tmp_path):
+def test_a_folder_of_an_earlier_version_gets_its_chain_and_keeps_its_arrays(tmp_path):
     with small_recommender(tmp_path) as shop:
         serve(shop, range(5))
         learned, before = state(shop), tables(tmp_path)
     db = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    db.create_function("unpack", 1, unpack)
     db.executescript(VERSION_3)
     db.close()
     (tmp_path / "ledger.head").unlink()
     reading = Sqlite().read(tmp_path)
-    assert reading.num_rewards() == 5
+    assert len(list(reading.decisions())) == reading.num_rewards() == 5
     reading.close()
     with small_recommender(tmp_path) as shop:
         assert state(shop) == learned
+        assert shop.audit()
         assert tables(tmp_path)["rewards"] == before["rewards"]
         assert isinstance(shop._ledger, SqliteLedger)
         serve(shop, range(5, 8))

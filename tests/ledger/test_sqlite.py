@@ -155,8 +155,19 @@ def read_all(ledger):
 
 
 def altered(column):
-    kinds = {"crc32": "1", "dim": "2", "slot": "3", "active": "0", "position": "1", "num_learned": "8", "time": "1.5", "value": "0.25"}
-    text = {"id": "'x'", "user": "'x'", "payload": "payload || ' '", "row": "row || ' '"}
+    kinds = {
+        "crc32": "1",
+        "dim": "2",
+        "slot": "3",
+        "active": "0",
+        "packed": "0",
+        "void": "1",
+        "position": "1",
+        "num_learned": "8",
+        "time": "1.5",
+        "value": "0.25",
+    }
+    text = {"id": "'x'", "replaces": "id", "user": "'x'", "payload": "payload || ' '", "row": "row || ' '"}
     return {**kinds, **text}.get(column, f"CAST(zeroblob(LENGTH({column})) AS BLOB)")
 
 
