@@ -22,7 +22,7 @@ COMMANDS = {
     "doctor": "Check this installation and load every plugin in a process of its own.",
     "evaluate": "Estimate from a log what other policies would have earned, and say how far to believe it.",
     "ledger": "Look into a recommender's folder, back it up, or restore a backup.",
-    "plugins": "List the installed policies, scorers, encoders and ledgers.",
+    "plugins": "List the installed policies, scorers, encoders, retrievers and ledgers.",
     "sweep": "Try policies and settings on a log, or in a simulated world.",
 }
 

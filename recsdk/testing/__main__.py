@@ -21,7 +21,7 @@ COLOURS = {"pass": "green", "skip": "yellow", "fail": "red"}
 
 
 def check(distribution: str, /, *, json: JsonFlag = False) -> int:
-    """Hold every policy, scorer and encoder of an installed distribution to the laws of its kind.
+    """Hold every policy, scorer, encoder and retriever of an installed distribution to the laws of its kind.
 
     Exits with 1 when one does not obey.
 

@@ -7,11 +7,12 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recsdk.base import Encoder, Events, Policy, Scorer
+from recsdk.base import Encoder, Events, Policy, Retriever, Scorer
 from recsdk.checks import require_integer
 from recsdk.errors import InvalidValue, one_of
 from recsdk.testing.encoders import ENCODER_CHECKS
 from recsdk.testing.policies import POLICY_CHECKS
+from recsdk.testing.retrievers import RETRIEVER_CHECKS
 from recsdk.testing.scorers import SCORER_CHECKS
 from recsdk.testing.states import TOLERANCE
 from recsdk.testing.world import NUM_ROUNDS
@@ -81,6 +82,23 @@ def parametrize_encoders(*encoders: Encoder[Any], log: Events | None = None, ski
         ...     check(encoder)
     """
     return _parametrize("encoder", encoders, ENCODER_CHECKS, skip, log=log)
+
+
+def parametrize_retrievers(*retrievers: Retriever[Any], skip: Mapping[str, str] | None = None) -> pytest.MarkDecorator:
+    """Runs a test for each retriever and law of `RETRIEVER_CHECKS`; the test takes `retriever` and `check`.
+
+    Args:
+        retrievers: to be tried, by their configurations.
+        skip: law -> reason.
+
+    Example:
+        >>> from recsdk import testing
+        >>> from recsdk.retrievers.exact import Exact
+        >>> @testing.parametrize_retrievers(Exact())
+        ... def test_conforms(retriever, check):
+        ...     check(retriever)
+    """
+    return _parametrize("retriever", retrievers, RETRIEVER_CHECKS, skip)
 
 
 def _parametrize(

@@ -23,7 +23,7 @@ import attrs
 import numpy as np
 
 from recsdk import states as codec
-from recsdk.base import Encoder, Policy, Scorer
+from recsdk.base import Encoder, Policy, Retriever, Scorer
 from recsdk.testing import events, purity
 from recsdk.testing.states import brief, name, on_numpy
 
@@ -53,10 +53,19 @@ def _fitted_encoder(encoder: Encoder[Any]) -> list[np.ndarray]:
     return vectors
 
 
+def searched(retriever: Retriever[Any]) -> list[np.ndarray]:
+    """Returns what a retriever finds in an index that was built and grew."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((200, 8 if retriever.uses_vectors else 0)).astype(np.float32)
+    state = retriever.add(retriever.build(vectors[:100]), np.arange(100, 200), vectors)
+    return [retriever.search(state, rng, -vectors[place], np.ones(200, bool), 10) for place in range(3)]
+
+
 LIVES: dict[str, Callable[[Any], Sequence[np.ndarray]]] = {
     "policy": lambda policy: list(purity.lived(on_numpy(policy))),
     "scorer": _fitted_scorer,
     "encoder": _fitted_encoder,
+    "retriever": searched,
 }
 
 

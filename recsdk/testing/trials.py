@@ -16,6 +16,7 @@ from recsdk.plugins import Plugin
 from recsdk.testing.encoders import ENCODER_CHECKS
 from recsdk.testing.parametrization import bound, checked_reasons, law_of
 from recsdk.testing.policies import POLICY_CHECKS
+from recsdk.testing.retrievers import RETRIEVER_CHECKS
 from recsdk.testing.scorers import SCORER_CHECKS
 from recsdk.testing.states import TOLERANCE
 from recsdk.testing.world import NUM_ROUNDS
@@ -24,6 +25,7 @@ CHECKS: Mapping[str, tuple[Callable[..., None], ...]] = {
     "policies": POLICY_CHECKS,
     "scorers": SCORER_CHECKS,
     "encoders": ENCODER_CHECKS,
+    "retrievers": RETRIEVER_CHECKS,
 }
 GROUP = "recsdk.testing"
 
@@ -75,7 +77,7 @@ class Finding(NamedTuple):
 
 
 def plugins_of(distribution: str) -> list[Plugin]:
-    """Returns the policies, scorers and encoders of a distribution.
+    """Returns the policies, scorers, encoders and retrievers of a distribution.
 
     Raises:
         UnknownPlugin: when it has none, or is not installed.
@@ -85,8 +87,8 @@ def plugins_of(distribution: str) -> list[Plugin]:
     if not own:
         names = sorted({plugin.distribution for plugin in known})
         raise UnknownPlugin(
-            f"No installed distribution with policies, scorers or encoders is named {distribution!r}.{nearest(distribution, names)} "
-            f"Installed: {names}."
+            f"No installed distribution with policies, scorers, encoders or retrievers is named {distribution!r}."
+            f"{nearest(distribution, names)} Installed: {names}."
         )
     return own
 

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 
-from recsdk import plugins
+from recsdk import plugins, testing
 from recsdk.errors import InvalidAnswer, InvalidValue
 from recsdk.retrievers.exact import Exact
 from recsdk.retrievers.sampled import Sampled
@@ -21,6 +21,11 @@ ALLOWED = RNG.random(200) < 0.6
 @pytest.mark.parametrize("name", ["exact", "sampled"])
 def test_built_in_retrievers_are_found_by_name(name):
     assert plugins.load("retrievers", name) in (Exact(), Sampled())
+
+
+@testing.parametrize_retrievers(Exact(), Sampled())
+def test_conforms(retriever, check):
+    check(retriever)
 
 
 @pytest.mark.parametrize("retriever", [Exact(), Sampled()], ids=repr)

@@ -8,7 +8,7 @@ import pytest
 from recsdk import testing
 from recsdk.testing.parametrization import law_of
 from tests.ledger import test_conformance as ledgers
-from tests.testing import policy_mutants, scorer_mutants
+from tests.testing import policy_mutants, retriever_mutants, scorer_mutants
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "testing.md"
 BY_THE_LOOP = "the loop itself, broken"  # no policy can break it
@@ -27,6 +27,7 @@ KINDS = {
     "scorers": (testing.SCORER_CHECKS, mutants_among(scorer_mutants.SCORERS)),
     "ledgers": (testing.LEDGER_CHECKS, mutants_among(ledgers.MUTANTS)),
     "encoders": (testing.ENCODER_CHECKS, mutants_among(scorer_mutants.ENCODERS)),
+    "retrievers": (testing.RETRIEVER_CHECKS, mutants_among(retriever_mutants.RETRIEVERS)),
 }
 
 
