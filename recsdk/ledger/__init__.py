@@ -31,6 +31,8 @@ class DecisionRecord(NamedTuple):
         probs: f64[L, K], per position the distribution drawn from: zero on what stands above.
         features: f32[L, D] of the shown candidates, or f32[K, D] of all: phi, which is float32 by construction.
         user: the user's key; None where the application gave none.
+        marks: JSON of what else decided: which arm, which positions were pinned or promoted, which decision is served again. None for a
+            draw by the policy from all candidates.
 
     Example:
         >>> one = np.ones((1, 1))
@@ -49,6 +51,7 @@ class DecisionRecord(NamedTuple):
     probs: np.ndarray
     features: np.ndarray
     user: str | None = None
+    marks: str | None = None
 
 
 class RewardRecord(NamedTuple):

@@ -24,7 +24,7 @@ from recsdk.ledger._packing import pack, unpack
 
 FILE = "ledger.sqlite"
 LOG = "ledger.sqlite-wal"
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 SIGNALS = """
 CREATE INDEX decisions_of_user ON decisions (user, number);
 CREATE TABLE signals (
@@ -47,7 +47,8 @@ CREATE UNIQUE INDEX rewards_of_place ON rewards (decision, position) WHERE repla
 CREATE INDEX rewards_of_decision ON rewards (decision, number);
 """
 PACKED = "ALTER TABLE decisions ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;\n"
-UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS, 3: CHAIN, 4: REVISIONS, 5: PACKED}
+MARKS = "ALTER TABLE decisions ADD COLUMN marks TEXT;\n"
+UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS, 3: CHAIN, 4: REVISIONS, 5: PACKED, 6: MARKS}
 """The statements that turn a schema of each version into the next."""
 SCHEMA = (
     """
@@ -70,9 +71,12 @@ CREATE TABLE rewards (
     + CHAIN
     + REVISIONS
     + PACKED
+    + MARKS
 )
 ITEM = "i.slot, i.row, i.vector, i.active, i.crc32"
-DECISION = "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.packed, d.crc32"
+DECISION = (
+    "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.marks, d.packed, d.crc32"
+)
 PACKED_PLACES = (5, 7, 9)
 """Where the slots, the probabilities and the features are in these."""
 SIGNAL = "s.id, d.id, s.position, s.name, s.value, s.time, s.happened, s.about, s.crc32"
@@ -201,8 +205,9 @@ class SqliteLedger:
         # A ledger of an earlier version that is read, not opened, lacks columns, or the table of signals.
         version = _version(db)
         self._has_signals = version >= 3
-        self._decision = DECISION if version >= 6 else DECISION.replace("d.packed", "0")
-        self._decision = self._decision if version >= 2 else self._decision.replace("d.user", "NULL")
+        self._decision = DECISION
+        for column, since, before in (("d.user", 2, "NULL"), ("d.packed", 6, "0"), ("d.marks", 7, "NULL")):
+            self._decision = self._decision if version >= since else self._decision.replace(column, before)
         self._signal = SIGNAL if version >= 5 else SIGNAL.replace("s.happened, s.about", "NULL, NULL")
         self._reward = REWARD if version >= 5 else REWARD.replace("r.replaces, r.void", "NULL, NULL")
 
@@ -241,12 +246,13 @@ class SqliteLedger:
             for array, kind in ((record.slots, "<i4"), (record.action, "<i4"), (record.probs, "<f8"), (record.features, "<f4"))
         )
         dim = record.features.shape[1]
-        crc32 = _crc32((*before, record.parts, record.num_learned, slots, action, probs, dim, features, record.user))
+        crc32 = _crc32((*before, record.parts, record.num_learned, slots, action, probs, dim, features, record.user, record.marks))
         after = (pack(slots, transposing=True), action, pack(probs), dim, pack(features, transposing=True))
         return self._append(
-            "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, slots, action, probs, dim, features, user, packed, "
-            "crc32, number, chain) VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(number), 0) FROM items), ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
-            *(*before, *parts, record.num_learned, *after, record.user, crc32),
+            "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, "
+            "slots, action, probs, dim, features, user, marks, packed, crc32, number, chain) "
+            "VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(number), 0) FROM items), ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
+            *(*before, *parts, record.num_learned, *after, record.user, record.marks, crc32),
         )
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
@@ -537,7 +543,7 @@ def _decision(row: Row) -> DecisionRecord:
         for place in PACKED_PLACES:
             fields[place] = unpack(fields[place])
     _verify("Decision", (*fields, crc32))
-    decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, user = fields
+    decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, user, marks = fields
     shown = np.frombuffer(action, "<i4")
     return DecisionRecord(
         decision_id,
@@ -550,6 +556,7 @@ def _decision(row: Row) -> DecisionRecord:
         np.frombuffer(probs, "<f8").reshape(len(shown), -1),
         np.frombuffer(features, "<f4").reshape(-1, dim),
         user,
+        marks,
     )
 
 
@@ -578,7 +585,7 @@ def _verify(what: str, row: Row) -> None:
 def _crc32(values: Row) -> int:
     checksum = 0
     for value in values:
-        if value is None:  # no user, as in ledgers of version 1
+        if value is None:  # as in ledgers that had no such column
             continue
         checksum = zlib.crc32(value if isinstance(value, bytes) else str(value).encode(), checksum)
     return checksum

@@ -33,6 +33,7 @@ def check_records(store: Store) -> None:
     """Records of every kind come back to the bit, with the types of their arrays, in the order in which they were added."""
     decisions = [_decision(name, *sizes) for name, sizes in (("d", (3, 2)), ("e\0", (1, 1)), ("\N{GRINNING FACE}", (100, 5)))]
     decisions[1] = decisions[1]._replace(user="u\N{LATIN SMALL LETTER E WITH ACUTE}", features=np.ones((1, 1), np.float32))
+    decisions[2] = decisions[2]._replace(marks='{"arm": "burn-in"}')
     items = [_item(1), _item(0)]
     rewards = [RewardRecord("r", "d", 1, 0.1, 13.0), RewardRecord("s", "e\0", 0, -1e300, 14.0), RewardRecord("q", "d", 0, 1 / 3, 15.0)]
     with _folder() as folder:

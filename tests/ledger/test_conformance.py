@@ -39,6 +39,10 @@ def forgets_the_user(self, record):
     MemoryLedger.add_decision(self, record._replace(user=None))
 
 
+def forgets_the_marks(self, record):
+    MemoryLedger.add_decision(self, record._replace(marks=None))
+
+
 def replaces(self, record):
     self._writable()["decisions"][record.decision_id] = (record, len(self._tables["items"]))
 
@@ -105,6 +109,7 @@ MUTANTS = [
     mutant("folder", "SaysYesToAll", holds=lambda self, folder: True),
     mutant("records", "RoundsProbs", add_decision=rounds),
     mutant("records", "ForgetsTheUser", add_decision=forgets_the_user),
+    mutant("records", "ForgetsTheMarks", add_decision=forgets_the_marks),
     mutant("records", "MispairsOutcomes", outcomes=lambda self, start=0: zip(self.rewards(start), self.decisions(), strict=False)),
     mutant("absence", "TakesNoBytesForNone", get=lambda self, name: self._of()["blobs"].get(name) or None),
     mutant("names", "ReplacesDecisions", add_decision=replaces),

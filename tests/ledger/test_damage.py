@@ -281,6 +281,7 @@ ALTER TABLE signals DROP COLUMN chain;
 UPDATE decisions SET slots = unpack(slots), probs = unpack(probs), features = unpack(features);
 ALTER TABLE decisions DROP COLUMN packed;
 ALTER TABLE decisions DROP COLUMN chain;
+ALTER TABLE decisions DROP COLUMN marks;
 ALTER TABLE items DROP COLUMN chain;
 PRAGMA user_version=3;
 """
