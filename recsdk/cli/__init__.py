@@ -21,8 +21,9 @@ COMMANDS = {
     "demo": "Simulate a shop, learn from its visitors, and write a report.",
     "doctor": "Check this installation and load every plugin in a process of its own.",
     "evaluate": "Estimate from a log what other policies would have earned, and say how far to believe it.",
-    "ledger": "Look into a recommender's folder, back it up, or restore a backup.",
+    "ledger": "Look into a recommender's folder, check it, back it up, export it, keep it small.",
     "plugins": "List the installed policies, scorers, encoders, retrievers and ledgers.",
+    "reproduce": "Make a recommender's state again from its folder, and print its hash.",
     "sweep": "Try policies and settings on a log, or in a simulated world.",
 }
 

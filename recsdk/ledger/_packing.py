@@ -23,7 +23,7 @@ def pack(data: bytes, *, transposing: bool = False) -> bytes:
 
     Example:
         >>> packed = pack(bytes(800))
-        >>> len(packed) < 20, unpack(packed) == bytes(800), pack(b"short")
+        >>> len(packed) < 40, unpack(packed) == bytes(800), pack(b"short")
         (True, True, b'\x00short')
     """
     kind, body = (TRANSPOSED, b"".join(data[place::4] for place in range(4))) if transposing else (DEFLATED, data)

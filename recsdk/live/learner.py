@@ -13,6 +13,7 @@ from recsdk.data import items_from_stored
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.live import features, layout
+from recsdk.live.arithmetic import arithmetic
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.evidence import Evidence
 from recsdk.live.identity import differences, identity
@@ -105,7 +106,7 @@ class Learner:
     def snapshot(self) -> None:
         """Writes the state, all or nothing."""
         phi = layout.to_json(self.evidence.layout)
-        header = json.dumps({"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi})
+        header = json.dumps({"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi, "arithmetic": arithmetic()})
         with self._ledger.transaction():
             self._ledger.put("snapshot/header", header.encode())
             self._ledger.put("snapshot/policy", states.dumps(self.policy, self.state))
