@@ -11,10 +11,11 @@ import numpy as np
 
 from recsdk import plugins, times
 from recsdk.base import Events, Items
-from recsdk.checks import check_reward, is_number, require_number
+from recsdk.checks import check_reward, is_number, require_integer, require_number
 from recsdk.data import events_from_rows, items_from_rows, requests_table, warn_of_skipped
 from recsdk.drivers.jitted import Jitted
 from recsdk.errors import InvalidLog, InvalidRequest, InvalidReward, InvalidValue, UnknownItem, nearest, one_of
+from recsdk.ledger import PAGE
 from recsdk.live.identity import identity
 from recsdk.rows import plain_rows
 from recsdk.scorers.function import FunctionScorer
@@ -200,6 +201,10 @@ def user(given: Any, request: Mapping[str, Any]) -> str | None:
         return None
     if not isinstance(value, (str, int)) or isinstance(value, bool) or value == "":
         raise InvalidRequest(f"{field} must be the user's key, a str that is not empty or a whole number, got {value!r}.")
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"{field} must be text that UTF-8 can hold, got {value!r}.") from error
     return str(value)
 
 
@@ -246,6 +251,33 @@ def name(field: str, value: Any) -> str:
     if not is_name(value):
         raise InvalidRequest(f"{field} must be a str of 1 to {LONGEST_ID} bytes in UTF-8, got {value!r:.200}.")
     return str(value)
+
+
+def position(value: Any) -> int | None:
+    """Returns a position in a slate, `PAGE` for "page", or None.
+
+    Raises:
+        InvalidValue: what is none of these.
+    """
+    if value is None or value == "page":
+        return PAGE if value else None
+    require_integer("position", value, at_least=0)
+    return int(value)
+
+
+def happened(value: Any, now: float) -> float | None:
+    """Returns when something happened, by the application's clock: at the latest now.
+
+    Raises:
+        InvalidValue: a time in another unit than seconds, or more than a day after the recommender's clock.
+    """
+    if value is None:
+        return None
+    require_number("time", value)
+    if value > now + times.DAY:
+        unit = "in milliseconds or a finer unit" if value > times.LAST else "more than a day after the recommender's clock"
+        raise InvalidValue(f"time must be seconds since the epoch, got {value!r}, which is {unit}; that clock says {now}.")
+    return min(float(value), now) + 0.0
 
 
 def seconds(value: Any) -> float:

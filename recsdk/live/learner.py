@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from recsdk import states
-from recsdk.base import Context, Interaction, Items, Policy, Request, learn
+from recsdk.base import Context, Forgettable, Interaction, Items, Policy, Request, learn
 from recsdk.data import items_from_stored
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
@@ -36,17 +37,47 @@ class Learner:
         self._ledger = ledger
         self._layouts: dict[tuple[str, int], layout.Layout] = {}  # by the text of the parts, which rarely changes, and phi's width
 
+    @property
+    def forgets(self) -> bool:
+        """Whether a reward can be taken out of the state again, so that a correction costs no more than a reward."""
+        return isinstance(self.policy, Forgettable) and not self.evidence.learns
+
     def learn(self, record: DecisionRecord, reward: RewardRecord) -> None:
-        """Folds one reward into the state.
+        """Folds one reward into the state; where the state can forget, a correction too.
 
         Raises:
-            InvalidValue: what the policy refuses; nothing has changed then, nor has `num_learned`.
+            InvalidValue: what the policy refuses; nothing has changed then, nor has `num_learned`, unless it was a correction.
         """
-        self.state = learn(self.policy, self.state, interaction(self.policy, self._in_present_layout(record), reward))
-        self.num_learned += 1
-        if self.evidence.learns:
-            slot = int(record.slots[record.action[reward.position]])
+        number, earlier = self.num_learned + 1, None
+        if reward.replaces is not None:
+            earlier = self._ledger.reward(reward.replaces)
+            self.num_learned = -1  # until it is done: if the policy refuses the new reward, the state has forgotten the old one
+        self.state = after(self.policy, self.state, self._in_present_layout(record), reward, earlier)
+        self.num_learned = number
+        if self.evidence.learns and not reward.void:
+            slot = int(record.slots[record.action[max(reward.position, 0)]])
             self.evidence.learn(_request(record), self._as_shown(record, slot), reward.value)
+
+    def learn_all(self, outcomes: Sequence[tuple[DecisionRecord, RewardRecord]]) -> None:
+        """Learns what was just put into the ledger, inside that transaction.
+
+        Where there are corrections and the state cannot forget, it is made again from the snapshot before them, or from the start. Then
+        it is written at once, so that no other reader of the ledger has to do so.
+        """
+        if self.forgets or all(reward.replaces is None for _, reward in outcomes):
+            for record, reward in outcomes:
+                self.learn(record, reward)
+            return
+        present = self.state, self.num_learned, self.evidence.states
+        try:
+            self.state = None
+            self._refold(*self._restore())
+        except BaseException:
+            self.close()
+            self.state, self.num_learned, self.evidence.states = present
+            raise
+        states.close(self.policy, present[0])
+        self._write()
 
     def _in_present_layout(self, record: DecisionRecord) -> DecisionRecord:
         """Returns a decision with phi as the present parts would have it: what they did not say then is 0."""
@@ -80,9 +111,21 @@ class Learner:
     def recover(self) -> None:
         """Makes the state from the ledger: the last good snapshot of this policy, or the start, and the rewards after it."""
         self.close()
-        self.state, self.num_learned = self._restore()
-        for reward, record in self._ledger.outcomes(self.num_learned):
-            self.learn(record, reward)
+        self._refold(*self._restore())
+
+    def _refold(self, state: Any, num_learned: int) -> None:
+        """Folds the rewards from number `num_learned` on into a state; what was corrected is left out where the state cannot forget it."""
+        self.state, self.num_learned = state, num_learned
+        replaced = frozenset[str]() if self.forgets else self._replaced(num_learned)
+        for reward, record in self._ledger.outcomes(num_learned):
+            if reward.reward_id in replaced:
+                self.num_learned += 1
+            else:
+                self.learn(record, reward if self.forgets else reward._replace(replaces=None))
+
+    def _replaced(self, start: int) -> frozenset[str]:
+        """Returns the ids of all rewards that are corrected by rewards from number `start` on."""
+        return frozenset(reward.replaces for reward in self._ledger.rewards(start) if reward.replaces is not None)
 
     def audit(self) -> bool:
         """Folds every reward from the start again, and tells whether that gives the present state to the last bit.
@@ -95,9 +138,7 @@ class Learner:
                 raise InvalidValue(f"audit must compare states of arrays, got the native {part!r}.")
         present = self.state, self.num_learned, self.evidence.states
         try:
-            self.state, self.num_learned = self._start()
-            for reward, record in self._ledger.outcomes(0):
-                self.learn(record, reward)
+            self._refold(*self._start())
             again = self.state, self.num_learned, self.evidence.states
             return self._written(*again) == self._written(*present)
         finally:
@@ -105,12 +146,15 @@ class Learner:
 
     def snapshot(self) -> None:
         """Writes the state, all or nothing."""
+        with self._ledger.transaction():
+            self._write()
+
+    def _write(self) -> None:
         phi = layout.to_json(self.evidence.layout)
         header = json.dumps({"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi, "arithmetic": arithmetic()})
-        with self._ledger.transaction():
-            self._ledger.put("snapshot/header", header.encode())
-            self._ledger.put("snapshot/policy", states.dumps(self.policy, self.state))
-            self.evidence.keep(self._ledger, "snapshot")
+        self._ledger.put("snapshot/header", header.encode())
+        self._ledger.put("snapshot/policy", states.dumps(self.policy, self.state))
+        self.evidence.keep(self._ledger, "snapshot")
 
     def close(self) -> None:
         """Frees what native parts hold for the state."""
@@ -125,7 +169,7 @@ class Learner:
     def _restore(self) -> tuple[Any, int]:
         try:
             header, stored = json.loads(self._ledger.get("snapshot/header") or "{}"), self._ledger.get("snapshot/policy")
-            if stored is not None and self._fits(header):
+            if stored is not None and self._fits(header) and self._is_before_corrections(header["num_learned"]):
                 self.evidence.restore(self._ledger, "snapshot")
                 return self._read(stored), header["num_learned"]
         except (LedgerCorrupt, LedgerMismatch):
@@ -137,6 +181,17 @@ class Learner:
         if "phi" not in header or layout.from_json(header["phi"]) != self.evidence.layout or differences(header["policy"], self.policy):
             return False
         return bool(header["num_learned"] <= self._ledger.num_rewards())
+
+    def _is_before_corrections(self, num_learned: int) -> bool:
+        """Tells whether a snapshot can be gone on from: no later correction is of a reward that it cannot forget."""
+        if self.forgets:
+            return True
+        later = set[str | None]()
+        for reward in self._ledger.rewards(num_learned):
+            if reward.replaces is not None and reward.replaces not in later:
+                return False
+            later.add(reward.reward_id)
+        return True
 
     def _read(self, stored: bytes) -> Any:
         template = self._fresh()
@@ -157,22 +212,32 @@ def _request(record: DecisionRecord) -> Request:
     return Request(json.loads(record.payload)["request"], record.time)
 
 
+def after(policy: Policy[Any], state: Any, record: DecisionRecord, reward: RewardRecord, earlier: RewardRecord | None) -> Any:
+    """Returns the state after one reward; for a correction, `earlier` is the reward that it takes back first."""
+    if earlier is not None and not earlier.void:
+        state = policy.forget(state, interaction(policy, record, earlier))  # type: ignore[attr-defined]  # the caller has asked for it
+    return state if reward.void else learn(policy, state, interaction(policy, record, reward))
+
+
 def interaction(policy: Policy[Any], record: DecisionRecord, reward: RewardRecord) -> Interaction:
     """Returns what a policy learns from: the candidates that were left at that position, or of them the shown one only.
+
+    The reward of a whole page is one outcome, and is learned once: as what came of the choice at the top, given what it put below.
 
     Raises:
         LedgerMismatch: when the policy learns from all candidates and the ledger has kept the shown ones.
     """
-    action = int(record.action[reward.position])
-    propensity = float(record.probs[reward.position, action])
+    position = max(reward.position, 0)
+    action = int(record.action[position])
+    propensity = float(record.probs[position, action])
     keeps_all = len(record.features) == len(record.slots)
     if policy.learns_from == "chosen":
-        row = record.features[action if keeps_all else reward.position].astype(np.float64)
+        row = record.features[action if keeps_all else position].astype(np.float64)
         context = Context(row[None, :], np.ones(1, bool), record.slots[[action]].astype(np.int64))
         return Interaction(context, 0, reward.value, propensity, 1.0)
     if not keeps_all:
         raise LedgerMismatch(f"{policy!r} learns from all candidates, the ledger has kept the shown ones: log_features must be 'all'.")
     mask = np.ones(len(record.slots), bool)
-    mask[record.action[: reward.position]] = False
+    mask[record.action[:position]] = False
     context = Context(record.features.astype(np.float64), mask, record.slots.astype(np.int64))
     return Interaction(context, action, reward.value, propensity, 1.0)

@@ -17,15 +17,15 @@ import numpy as np
 
 from recsdk import states
 from recsdk.arrays import stack_rounds
-from recsdk.base import Context, Interaction, learn
+from recsdk.base import Context, Forgettable, Interaction
 from recsdk.checks import require_integer, require_number
 from recsdk.errors import EmptyLog, InvalidValue, LedgerMismatch, OpenDecisions
-from recsdk.ledger import DecisionRecord, Ledger
+from recsdk.ledger import PAGE, DecisionRecord, Ledger
 from recsdk.ledger.stores import store
 from recsdk.live import intake, layout, made
 from recsdk.live.identity import differences
-from recsdk.live.learner import interaction
-from recsdk.live.rewards import num_settled
+from recsdk.live.learner import after
+from recsdk.live.rewards import NOT_SHOWN, SHOWN, is_deferred, num_settled, stored_feedback
 from recsdk.policies.wrappers import WithFloor
 
 
@@ -55,7 +55,8 @@ def read_ledger(
 
     The recommender must have been opened with `log_features="all"`. Every row has its own true propensity: at the first position that of
     a single choice, below it that of the choice among what was left, given what stands above. The features are phi in the folder's present
-    columns; where a decision was made without one of them, or with another encoder, it is 0.
+    columns; where a decision was made without one of them, or with another encoder, it is 0. Rewards are as they were corrected last.
+    Decisions that were not shown are left out. The reward of a whole page is one outcome, and stands at the top position.
 
     Args:
         folder: the recommender's; it may be open.
@@ -136,11 +137,11 @@ def _chunks(
     if default_reward is not None:
         require_number("default_reward", default_reward)
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
-        rewards = {reward.decision_id: reward.value for reward in stored.rewards() if reward.position == position}
+        rewards = _rewards(stored, position)
         if default_reward is not None and window is None and num_settled(stored) is None:
             text = f"default_reward={default_reward} counts every reward that is still on its way as missing: say by window=... how many"
             warnings.warn(f"{text} seconds a reward may take, 0 if none can arrive any more.", OpenDecisions, stacklevel=3)
-        records = (record for record in _settled(stored, window) if len(record.action) > position)
+        records = _counting(stored, window, position)
         wanted = (record for record in records if default_reward is not None or record.decision_id in rewards)
         chunk = list(itertools.islice(wanted, num_rows))
         if not chunk:
@@ -151,6 +152,30 @@ def _chunks(
             values = (float(rewards.get(record.decision_id, default_reward)) for record in chunk)  # type: ignore[arg-type]  # all have one
             yield stack_rounds(_round(placed(record), position, value) for record, value in zip(chunk, values, strict=True))
             chunk = list(itertools.islice(wanted, num_rows))
+
+
+def _rewards(stored: Ledger, position: int) -> dict[str, float]:
+    """Returns the reward of every decision at one position, as it was corrected last. That of a whole page stands at the top, once."""
+    found = dict[str, float]()
+    for reward in stored.rewards():
+        if max(reward.position, 0) == position:
+            found.pop(reward.decision_id, None)
+            if not reward.void:
+                found[reward.decision_id] = reward.value
+    return found
+
+
+def _counting(stored: Ledger, window: float | None, position: int) -> Iterator[DecisionRecord]:
+    """Yields the decisions that get no more rewards, were shown, and have a position of which something can be said."""
+    feedback = stored_feedback(stored)
+    if position and feedback is not None and feedback.per == "page":
+        return
+    said = {signal.decision_id: signal.name == SHOWN for signal in stored.signals() if signal.name in (SHOWN, NOT_SHOWN)}
+    whole = {reward.decision_id for reward in stored.rewards() if reward.position == PAGE} if position else set()
+    for record in _settled(stored, window):
+        shown = said.get(record.decision_id)
+        if len(record.action) > position and record.decision_id not in whole and (not is_deferred(record) if shown is None else shown):
+            yield record
 
 
 def _settled(stored: Ledger, window: float | None) -> Iterator[DecisionRecord]:
@@ -185,7 +210,7 @@ def count_decisions(folder: str | Path, *, position: int = 0, window: float | No
     """
     require_integer("position", position, at_least=0)
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
-        return sum(len(record.action) > position for record in _settled(stored, window))
+        return sum(1 for _ in _counting(stored, window, position))
 
 
 def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float = 0.05, ledger: Any = None) -> Learned:
@@ -229,7 +254,10 @@ def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float =
         states.close(chosen, template)
         placed = _placing(stored, header.get("phi"), refusing=True)
         for reward, record in stored.outcomes(header["num_learned"]):
-            state = learn(chosen, state, interaction(chosen, placed(record), reward))
+            earlier = None if reward.replaces is None else stored.reward(reward.replaces)
+            if earlier is not None and not isinstance(chosen, Forgettable):
+                raise LedgerMismatch(f"A reward was corrected after the snapshot, which {chosen!r} cannot forget: call `snapshot`.")
+            state = after(chosen, state, placed(record), reward, earlier)
     return Learned(chosen, state)
 
 

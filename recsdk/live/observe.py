@@ -57,6 +57,42 @@ class Rewarded(NamedTuple):
     total: float
 
 
+class Signalled(NamedTuple):
+    """A signal that was told, or that a decision was shown or not; and a signal that has waited for its decision, once more.
+
+    Attributes:
+        name: which kind of signal; "@shown" and "@not_shown" for decisions.
+        receipt: what became of it, the text of a `recsdk.Receipt`.
+        delay: seconds from when it happened, by the application's clock, until it was told; below 0 where that clock is ahead.
+
+    Example:
+        >>> Signalled("click", "taken", delay=0.0).receipt
+        'taken'
+    """
+
+    name: str
+    receipt: str
+    delay: float
+
+
+class Corrected(NamedTuple):
+    """A correction of a signal or a reward that was told.
+
+    Attributes:
+        event_id: which signal or reward.
+        receipt: what became of it, the text of a `recsdk.Receipt`.
+        num_rewards: rewards that were corrected for it, and learned anew; 0 before the window has closed.
+
+    Example:
+        >>> Corrected("order-17", "taken", num_rewards=1).num_rewards
+        1
+    """
+
+    event_id: str
+    receipt: str
+    num_rewards: int
+
+
 class Snapshotted(NamedTuple):
     """A snapshot that is in the ledger.
 
@@ -89,7 +125,7 @@ class Recovered(NamedTuple):
     seconds: float
 
 
-Notice = Decided | Rewarded | Snapshotted | Recovered
+Notice = Decided | Rewarded | Signalled | Corrected | Snapshotted | Recovered
 Observer = Callable[[Notice], Any]
 """An observer: the type of `Recommender.open(observer=...)`."""
 
@@ -118,7 +154,7 @@ class CountObserver:
     """Counts records by kind, and sums up their rewards and seconds; for tests, and to be read by a monitor.
 
     Attributes:
-        counts: records of each kind.
+        counts: records of each kind; signals also by name and by what became of them, such as "signalled.click.late".
         sums: of `seconds` of each kind, and of `total` and `num_new` of rewards.
 
     Example:
@@ -136,6 +172,8 @@ class CountObserver:
         """Counts one record."""
         kind = type(notice).__name__.lower()
         self.counts[kind] += 1
+        if isinstance(notice, Signalled):
+            self.counts[f"{kind}.{notice.name}.{notice.receipt}"] += 1
         for name, value in notice._asdict().items():
             if name in ("seconds", "total", "num_new"):
                 self.sums[f"{kind}.{name}"] += value

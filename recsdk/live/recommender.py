@@ -27,17 +27,18 @@ from recsdk.errors import (
     TooFewCandidates,
     one_of,
 )
-from recsdk.ledger import DecisionRecord, Ledger, RewardRecord, SignalRecord
+from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import folder_path
-from recsdk.live import intake, opening, rewards
+from recsdk.live import intake, opening, places
 from recsdk.live.catalogue import Catalogue, Rule
 from recsdk.live.deciding import Choice, Decider, Slate
 from recsdk.live.evidence import Evidence
 from recsdk.live.guard import Features
 from recsdk.live.learner import Learner
-from recsdk.live.observe import LOGGER, Decided, Notice, Observer, Recovered, Rewarded, Snapshotted
+from recsdk.live.observe import LOGGER, Corrected, Decided, Notice, Observer, Recovered, Rewarded, Signalled, Snapshotted
 from recsdk.live.opening import Given, Terms
-from recsdk.live.rewards import Feedback, Receipt, Settlement
+from recsdk.live.rewards import NOT_SHOWN, SHOWN, Feedback, Receipt
+from recsdk.live.settlement import Settlement, Told, said
 from recsdk.policies.wrappers import WithFloor
 
 
@@ -208,6 +209,7 @@ class Recommender:
         seen: Iterable[str] = (),
         user: str | None = None,
         decision_id: str | None = None,
+        deferred: bool = False,
     ) -> Slate:
         """Chooses what to show. The decision is in the ledger, durable, when this returns.
 
@@ -221,6 +223,8 @@ class Recommender:
             user: the user's key, which the ledger keeps with the decision; None takes the request's "user_id", where there is one.
             decision_id: a name for this decision, at most 128 bytes. The same name with the same request gives the same answer, so a
                 call can be repeated; None makes one up.
+            deferred: for a slate that is made before it is known whether it will be shown, such as one fetched ahead: it does not count
+                before `shown` says so.
 
         Raises:
             InvalidRequest: a feature that is not a str, a finite number, a bool, a list of str or None; ids that are none.
@@ -241,6 +245,7 @@ class Recommender:
         began = time.perf_counter()
         require_integer("size", size, at_least=1)
         one_of("at_most", at_most, (False, True))
+        one_of("deferred", deferred, (False, True))
         self._decider.notices.warn(stacklevel=4)
         named, hidden = None if candidates is None else intake.candidates(candidates), sorted(set(intake.ids("seen", seen)))
         if named is not None and hidden:
@@ -253,6 +258,7 @@ class Recommender:
             "candidates": named,
             "seen": hidden,
             **({"at_most": True} if at_most else {}),
+            **({"deferred": True} if deferred else {}),
         }
         if user is not None:
             asked["user"] = user
@@ -276,9 +282,11 @@ class Recommender:
         if shown > len(slots):
             raise TooFewCandidates(f"size must be in [1, {len(slots)}], the number of candidates, got {size}; at_most=True shows fewer.")
         record = self._decider.decide(decision_id, asked_now.time, shown, slots, phi, payload)._replace(user=key)
-        self._ledger.add_decision(record)
-        if self._settlement is not None:
-            self._settlement.opened(record)
+        if self._settlement is None:
+            self._ledger.add_decision(record)
+        else:
+            for waited, receipt in self._settlement.open(record):
+                self._tell(Signalled(waited.name, str(receipt), waited.time - waited.moment))
         self._decider.notices.observe(features)
         self._tell(Decided(decision_id, key, len(slots), shown, time.perf_counter() - began))
         return self._decider.slate(record)
@@ -294,20 +302,31 @@ class Recommender:
         return self._decider.slate(known)
 
     @_locked
-    def reward(self, decision_id: str, value: float, *, item: str | None = None, reward_id: str | None = None) -> bool:
-        """Takes the reward of one shown item; it is durable, and learned, when this returns.
+    def reward(
+        self,
+        decision_id: str,
+        value: float,
+        *,
+        item: str | None = None,
+        position: int | Literal["page"] | None = None,
+        reward_id: str | None = None,
+    ) -> bool:
+        """Takes the reward of one shown item, or of the whole page; it is durable, and learned, when this returns.
 
         Args:
             decision_id: from `recommend`.
             value: finite.
             item: which of the shown items; may be left out when one was shown.
-            reward_id: a name for this reward, so that a repeated call counts once; by default one per decision and item.
+            position: where it was shown, from 0, in place of `item`; "page" for the whole page, whose reward is one outcome. The policy
+                learns that once, as what came of its choice at the top.
+            reward_id: a name for this reward, so that a repeated call counts once; by default "DECISION/POSITION".
 
         Returns:
             False when this reward had been taken before, which changes nothing.
 
         Raises:
             UnknownDecision, UnknownItem: no such decision, or one that did not show this item.
+            InvalidValue: a position that the slate does not have; a decision that was not shown.
             InvalidReward: not a finite number, outside of the folder's `reward_range`, or refused by the policy.
             RewardConflict: a `reward_id` used before for something else, or a second reward for one shown item.
 
@@ -319,9 +338,9 @@ class Recommender:
         """
         self._refuse_with_feedback()
         intake.reward(value, self._reward_range)
-        record = rewards.known(self._ledger, decision_id)
-        position = 0 if item is None and len(record.action) == 1 else rewards.position(self._decider.slate(record), item)
-        return self._take(record, [(position, value, reward_id)])
+        record = places.known_and_shown(self._ledger, decision_id)
+        place = places.place(decision_id, self._ids(record), item, intake.position(position))
+        return self._take(record, [(place, value, reward_id)])
 
     @_locked
     def reward_slate(self, decision_id: str, values: Mapping[str, float], *, others: float = 0.0) -> bool:
@@ -336,7 +355,7 @@ class Recommender:
             False when all these rewards had been taken before.
 
         Raises:
-            UnknownDecision, UnknownItem, InvalidReward, RewardConflict: as `reward`.
+            UnknownDecision, UnknownItem, InvalidReward, InvalidValue, RewardConflict: as `reward`.
 
         Example:
             >>> with Recommender.open("songs", items=[{"id": "help"}, {"id": "hurt"}, {"id": "hey"}]) as shop:
@@ -350,8 +369,8 @@ class Recommender:
             raise InvalidReward(f"values must be a mapping of rewards by item id, got {values!r:.200}.")
         for value in (*values.values(), others):
             intake.reward(value, self._reward_range)
-        record = rewards.known(self._ledger, decision_id)
-        by_position = {rewards.position(self._decider.slate(record), item): value for item, value in values.items()}
+        record = places.known_and_shown(self._ledger, decision_id)
+        by_position = {places.place(decision_id, self._ids(record), item, None): value for item, value in values.items()}
         return self._take(record, [(position, by_position.get(position, others), None) for position in range(len(record.action))])
 
     @_locked
@@ -362,24 +381,31 @@ class Recommender:
         decision_id: str | None = None,
         user: str | int | None = None,
         item: str | None = None,
+        position: int | Literal["page"] | None = None,
         value: float = 1.0,
+        time: float | None = None,
         signal_id: str | None = None,
     ) -> Receipt:
-        """Takes something that happened to a shown item; it is durable when this returns, and learned when the window closes.
+        """Takes something that happened to a shown item or page; it is durable when this returns, and learned when the window closes.
 
-        The recommender must have a `feedback`. What came too late, or twice, or fits no decision, is told and not an error, since the
-        caller can do nothing about it.
+        The recommender must have a `feedback`. What came too late, too early or twice, or fits no decision, is told and not an error,
+        since the caller can do nothing about it.
 
         Args:
             name: which kind of signal, one of the names of `Feedback.signals`.
             decision_id: the decision that it is about, or
-            user: whose newest decision it is about, of those that showed `item` and are open. Give one of the two.
-            item: which of the shown items; may be left out with a `decision_id` that showed one.
+            user: whose decision it is about. Of those that showed `item`, and in whose window it happened, it is the newest made before
+                it happened or at that moment, else the first after. Give one of the two.
+            item: which of the shown items; may be left out with a `decision_id` that showed one, or where the whole page is rewarded.
+            position: where it was shown, from 0, in place of `item`; "page" where the whole page is rewarded.
             value: what it is worth before the weight of its name.
-            signal_id: a name for this signal, so that a repeated call counts once; by default one per decision, item and name.
+            time: when it happened, in seconds since the epoch by the application's clock; None for now. It decides which window it falls
+                in. Windows close by the recommender's clock all the same, and a time after that clock counts as now.
+            signal_id: a name for this signal, so that a repeated call counts once; by default "DECISION/POSITION/NAME".
 
         Raises:
-            InvalidValue: no feedback; an unknown name; `decision_id` and `user` at once, or neither.
+            InvalidValue: no feedback; an unknown name; `decision_id` and `user` at once, or neither; a position that the slate does not
+                have; a time more than a day after the recommender's clock, or in another unit.
             InvalidReward: a value that is not a finite number, or whose worth is beyond 1e15.
             UnknownItem: the decision did not show this item.
             RewardConflict: a `signal_id` used before for something else.
@@ -395,29 +421,91 @@ class Recommender:
         if settlement is None:
             raise InvalidValue("signal needs a recommender with a feedback: open it with feedback=recsdk.Feedback(window=...).")
         settlement.feedback.worth(name, value)
-        if (decision_id is None) == (user is None):
-            raise InvalidValue(f"signal must have a decision_id or a user, and not both, got {decision_id!r} and {user!r}.")
+        now = self._now()
+        told = Told(name, value, now, decision_id, user, item, position, time, signal_id).checked(settlement.feedback)
+        self._settle(now)
+        with self._learning():
+            receipt, outcomes = settlement.take(told)
+            self._learner.learn_all(outcomes)
+        self._tell(Signalled(name, str(receipt), 0.0 if time is None else now - time))
+        return receipt
+
+    @_locked
+    def correct(self, event_id: str, value: float | None) -> Receipt:
+        """Corrects a signal, or takes it back; in a folder without a feedback, a reward. What was learned of it is corrected, too.
+
+        A policy that can forget, such as the linear ones, does so at once. For another, the state is made again from the ledger: from the
+        last snapshot if that is older than the reward, else from the start.
+
+        Args:
+            event_id: the `signal_id` or `reward_id`, or what stands for it by default.
+            value: what it is to be; None takes it back.
+
+        Returns:
+            `TAKEN`; `DUPLICATE` when it is so already; `UNKNOWN` when there is no such signal or reward.
+
+        Raises:
+            InvalidReward: a value as `signal` or `reward` refuses it.
+
+        Example:
+            >>> with Recommender.open("toys", items=[{"id": "kite"}]) as shop:
+            ...     shown = shop.recommend({}, decision_id="visit-1")
+            ...     _ = shop.reward("visit-1", 5.0, reward_id="order-17")
+            ...     shop.correct("order-17", None), shop.audit()
+            (<Receipt.TAKEN: 'taken'>, True)
+        """
         now = self._now()
         self._settle(now)
-        if user is not None:
-            record = self._shown_to(intake.user(user, {}), item, now)
-        else:
-            record = self._ledger.decision(str(decision_id)) if intake.is_name(decision_id) else None
-        if record is None:
-            return Receipt.UNKNOWN
-        position = 0 if item is None and len(record.action) == 1 else rewards.position(self._decider.slate(record), item)
-        given_id = f"{record.decision_id}/{position}/{name}" if signal_id is None else intake.name("signal_id", signal_id)
-        return settlement.take(SignalRecord(given_id, record.decision_id, position, name, float(value) + 0.0, now), record)
+        if self._settlement is None and value is not None:
+            intake.reward(value, self._reward_range)
+        with self._learning():
+            if self._settlement is None:
+                receipt, outcomes = places.corrected(self._ledger, event_id, value, now)
+            else:
+                receipt, outcomes = self._settlement.correct(event_id, value, now)
+            self._learner.learn_all(outcomes)
+        self._tell(Corrected(str(event_id), str(receipt), len(outcomes)))
+        return receipt
 
-    def _shown_to(self, user: Any, item: Any, now: float) -> DecisionRecord | None:
-        """Returns the newest decision of a user that is open and showed an item."""
-        assert self._settlement is not None  # noqa: S101 -- `signal` has refused
-        for record in self._ledger.decisions_of(user):
-            if now > record.time + self._settlement.feedback.window:
-                return None
-            if item in self._decider.slate(record).ids:
-                return record
-        return None
+    @_locked
+    def shown(self, decision_id: str) -> Receipt:
+        """Notes that a deferred decision was shown: from now on it counts. Durable when this returns.
+
+        In a folder with a feedback this must be said before the window of the decision closes, which runs from when it was made.
+
+        Returns:
+            `TAKEN`; `DUPLICATE` when it is so already; `LATE` when the window has closed, and nothing has changed; `UNKNOWN`.
+
+        Example:
+            >>> with Recommender.open("trains", items=[{"id": "ice"}]) as shop:
+            ...     ahead = shop.recommend({}, deferred=True)
+            ...     shop.shown(ahead.decision_id), shop.reward(ahead.decision_id, 1.0)
+            (<Receipt.TAKEN: 'taken'>, True)
+        """
+        return self._say(SHOWN, decision_id)
+
+    @_locked
+    def not_shown(self, decision_id: str) -> Receipt:
+        """Notes that a decision was not shown after all: it is no zero, and its rewards are taken back. Durable when this returns.
+
+        Returns:
+            `TAKEN`; `DUPLICATE` when it is so already; `UNKNOWN`.
+
+        Example:
+            >>> with Recommender.open("boats", items=[{"id": "ferry"}]) as shop:
+            ...     shop.not_shown(shop.recommend({}).decision_id)
+            <Receipt.TAKEN: 'taken'>
+        """
+        return self._say(NOT_SHOWN, decision_id)
+
+    def _say(self, name: str, decision_id: str) -> Receipt:
+        now = self._now()
+        self._settle(now)
+        with self._learning():
+            receipt, outcomes = said(self._ledger, self._settlement, name, decision_id, now)
+            self._learner.learn_all(outcomes)
+        self._tell(Signalled(name, str(receipt), 0.0))
+        return receipt
 
     @_locked
     def settle(self) -> int:
@@ -442,8 +530,7 @@ class Recommender:
         if self._settlement is not None and self._settlement.is_due(now):
             with self._learning():
                 settled = list(self._settlement.settle(now))
-                for decision, reward in settled:
-                    self._learner.learn(decision, reward)
+                self._learner.learn_all(settled)
             for decision, reward in settled:
                 self._tell(Rewarded(decision.decision_id, 1, reward.value))
 
@@ -564,7 +651,10 @@ class Recommender:
         if len(fresh.ids):
             self.add_items(fresh)
         if terms.feedback is not None:
-            self._settlement = Settlement(terms.feedback, self._ledger)
+            self._settlement = Settlement(terms.feedback, self._ledger, self._ids)
+
+    def _ids(self, record: DecisionRecord) -> tuple[str, ...]:
+        return self._decider.slate(record).ids
 
     def _now(self) -> float:
         seconds = intake.seconds(self._options.clock())
@@ -573,9 +663,9 @@ class Recommender:
     def _take(self, record: DecisionRecord, given: Sequence[tuple[int, float, str | None]]) -> bool:
         now, fresh = self._now(), []
         for position, value, reward_id in given:
-            name = f"{record.decision_id}/{position}" if reward_id is None else intake.name("reward_id", reward_id)
+            name = places.place_name(record.decision_id, position) if reward_id is None else intake.name("reward_id", reward_id)
             reward = RewardRecord(name, record.decision_id, position, float(value) + 0.0, now)  # a ledger need not tell -0.0 from 0.0
-            if rewards.is_new(self._ledger, reward):
+            if places.is_new(self._ledger, reward):
                 fresh.append(reward)
         with self._learning():
             for reward in fresh:
@@ -596,7 +686,7 @@ class Recommender:
             if not (isinstance(error, RecsdkError) and self._learner.num_learned == learned):
                 self._recover_or_release()
             if self._settlement is not None and self._open:
-                self._settlement = Settlement(self._settlement.feedback, self._ledger)
+                self._settlement = Settlement(self._settlement.feedback, self._ledger, self._ids)
             raise
         if self._learner.num_learned // self._options.snapshot_every > learned // self._options.snapshot_every:
             self.snapshot()

@@ -1,7 +1,8 @@
 """From events to outcomes: decisions are joined with the signals about them when their windows close.
 
-An event is a fact, such as "clicked at 12:03". An outcome is what a policy learns: the reward of one shown item, once. How the first
-become the second is a `Feedback`, and nothing else decides it, so the same events give the same outcomes in any order of arrival.
+An event is a fact, such as "clicked at 12:03". An outcome is what a policy learns: the reward of one shown item or page, once. How the
+first become the second is a `Feedback`, and nothing else decides it, so the same events give the same outcomes in any order of arrival.
+Here is what is pure of it; `recsdk.live.settlement` keeps the events and does the rest.
 """
 
 from __future__ import annotations
@@ -16,10 +17,8 @@ from typing import Any, Literal
 import attrs
 
 from recsdk.checks import check_reward, number, require_number
-from recsdk.errors import InvalidReward, InvalidValue, RewardConflict, UnknownDecision, UnknownItem, nearest, one_of
-from recsdk.ledger import DecisionRecord, Ledger, RewardRecord, SignalRecord
-from recsdk.live import intake
-from recsdk.live.deciding import Slate
+from recsdk.errors import InvalidReward, InvalidValue, one_of
+from recsdk.ledger import PAGE, DecisionRecord, Ledger, RewardRecord, SignalRecord
 from recsdk.live.intake import LARGEST_REWARD
 
 FEEDBACK = "feedback"
@@ -28,18 +27,20 @@ FEEDBACK = "feedback"
 SETTLED = "settled"
 """Where the ledger keeps how many decisions are settled, and until when."""
 
-SEVERAL = "To join several signals about one item, such as a click and a purchase, open a folder with feedback=recsdk.Feedback(window=...)."
+SHOWN, NOT_SHOWN, CORRECT, RETRACT = "@shown", "@not_shown", "@correct", "@retract"
+"""Names of the signals that are the recommender's own."""
 
 Aggregation = Literal["sum", "mean", "median", "earliest", "latest", "max", "min"]
 
 
 class Receipt(enum.StrEnum):
-    """The outcome of a signal.
+    """The outcome of a signal, or of another event about a decision.
 
     Attributes:
-        TAKEN: it is in the ledger, and will count when its decision's window closes.
-        DUPLICATE: a signal with its id had been taken before; nothing has changed.
-        LATE: the window has closed; nothing has changed.
+        TAKEN: it is in the ledger, and counts.
+        DUPLICATE: the same had been taken before; nothing has changed.
+        EARLY: no decision fits it yet; it waits for one as long as `Feedback.start` says.
+        LATE: its decision's window has closed. A signal is in the ledger, and counts as much as `Feedback.late` says.
         UNKNOWN: no decision fits it; nothing has changed.
 
     Example:
@@ -49,6 +50,7 @@ class Receipt(enum.StrEnum):
 
     TAKEN = "taken"
     DUPLICATE = "duplicate"
+    EARLY = "early"
     LATE = "late"
     UNKNOWN = "unknown"
 
@@ -60,7 +62,17 @@ def _checked_signals(instance: Any, field: Any, value: Any) -> None:
     for name, weight in value:
         if not isinstance(name, str) or not name:
             raise InvalidValue(f"{field.name} must have names that are texts, got {name!r}.")
+        if name.startswith("@"):
+            raise InvalidValue(f"{field.name} must have names that do not begin with '@', as the recommender's own do, got {name!r}.")
         require_number(f"{field.name}[{name!r}]", weight)
+
+
+def _checked_caps(instance: Feedback, field: Any, value: Any) -> None:
+    if value and instance.aggregation != "sum":
+        raise InvalidValue(f"{field.name} must be empty where aggregation is not 'sum', got {value!r}.")
+    for name, most in value:
+        one_of(f"{field.name}, a name of signals,", name, tuple(dict(instance.signals)))
+        require_number(f"{field.name}[{name!r}]", most, above=0)
 
 
 def _number_or_none(instance: Any, field: Any, value: Any) -> None:
@@ -71,6 +83,11 @@ def _number_or_none(instance: Any, field: Any, value: Any) -> None:
 def _known_aggregation(instance: Any, field: Any, value: Any) -> None:
     del instance
     one_of(f"Feedback.{field.name}", value, tuple(AGGREGATIONS))
+
+
+def _known_unit(instance: Any, field: Any, value: Any) -> None:
+    del instance
+    one_of(f"Feedback.{field.name}", value, ("item", "page"))
 
 
 def _pairs(signals: Any) -> Any:
@@ -87,12 +104,18 @@ class Feedback:
     Attributes:
         window: seconds after a decision in which its signals count; the last moment counts.
         default: the reward of a shown item of which nothing was heard; None teaches nothing then.
-        aggregation: how several signals of one item become one reward. "earliest" and "latest" go by the time of arrival.
+        aggregation: how several signals of one item become one reward. "earliest" and "latest" go by the time at which they happened.
         signals: the weight of each kind of signal, by its name; given as a mapping.
         cap: the largest absolute value of a reward that "sum" makes; None for no cap.
+        start: where the window begins, in seconds after the decision: 0, or below it for signals that come before their decision. So long
+            they wait for one.
+        late: what a signal that comes after the window is worth, as a share: the reward that was learned is corrected by so much. With
+            0 the ledger keeps the signal, and nothing is learned.
+        caps: the largest absolute sum that all signals of one name make of one item, by name, given as a mapping; with "sum" only.
+        per: "item": each shown item has a reward of its own; "page": the whole page has one, whatever item a signal names.
 
     Example:
-        >>> feedback = Feedback(window=600, signals={"click": 1, "purchase": 5, "hide": -2})
+        >>> feedback = Feedback(window=600, signals={"click": 1, "purchase": 5, "hide": -2}, caps={"click": 2})
         >>> click = SignalRecord("s1", "d", position=0, name="click", value=1.0, time=10.0)
         >>> feedback.value([click, SignalRecord("s2", "d", position=0, name="purchase", value=1.0, time=60.0)])
         6.0
@@ -103,6 +126,10 @@ class Feedback:
     aggregation: Aggregation = attrs.field(default="sum", validator=_known_aggregation)
     signals: tuple[tuple[str, float], ...] = attrs.field(default=(("reward", 1.0),), converter=_pairs, validator=_checked_signals)
     cap: float | None = attrs.field(default=None, validator=attrs.validators.optional(number(above=0)))
+    start: float = attrs.field(default=0.0, validator=number(at_most=0))
+    late: float = attrs.field(default=0.0, validator=number(at_least=0, at_most=1))
+    caps: tuple[tuple[str, float], ...] = attrs.field(default=(), converter=_pairs, validator=_checked_caps)
+    per: Literal["item", "page"] = attrs.field(default="item", validator=_known_unit)
 
     def weight(self, name: str) -> float:
         """Returns the weight of a kind of signal.
@@ -129,27 +156,53 @@ class Feedback:
 
     def dumps(self) -> bytes:
         """Returns the settings as JSON."""
-        return json.dumps(attrs.asdict(self) | {"signals": dict(self.signals)}).encode()
+        return json.dumps(attrs.asdict(self) | {"signals": dict(self.signals), "caps": dict(self.caps)}).encode()
 
-    def value(self, signals: Iterable[SignalRecord]) -> float:
-        """Returns the reward that at least one signal of one item makes, whatever their order."""
-        ordered = sorted(signals, key=lambda signal: (signal.time, signal.signal_id))
-        reward = AGGREGATIONS[self.aggregation]([self.worth(signal.name, signal.value) for signal in ordered])
+    def due(self, decision: DecisionRecord) -> float:
+        """Returns when the window of a decision closes."""
+        return decision.time + self.window
+
+    def fits(self, decision: DecisionRecord, happened: float) -> bool:
+        """Tells whether a moment lies in the window of a decision."""
+        return decision.time + self.start <= happened <= self.due(decision)
+
+    def value(self, signals: Iterable[SignalRecord], due: float = math.inf) -> float | None:
+        """Returns the reward that signals of one item or page make, whatever their order, or `default` when none of them counts.
+
+        Args:
+            signals: in any order.
+            due: when the window closed: what arrived later counts as `late` says.
+        """
+        counting = [signal for signal in signals if signal.time <= due or self.late]
+        ordered = sorted(counting, key=lambda signal: (happened(signal), signal.signal_id))
+        worths: dict[str, list[float]] = {}
+        all_worths = []
+        for signal in ordered:
+            worth = self.worth(signal.name, signal.value) * (1.0 if signal.time <= due else self.late)
+            worths.setdefault(signal.name, []).append(worth)
+            all_worths.append(worth)
+        if not all_worths:
+            return self.default
+        for name, most in self.caps:
+            if abs(total := math.fsum(worths.get(name, ()))) > most:
+                worths[name] = [math.copysign(most, total)]
+        reward = AGGREGATIONS[self.aggregation]([worth for kind in worths.values() for worth in kind] if self.caps else all_worths)
         return reward if self.cap is None else max(-self.cap, min(self.cap, reward))
 
-    def outcomes(self, decision: DecisionRecord, signals: Iterable[SignalRecord]) -> list[RewardRecord]:
-        """Joins a decision whose window has closed with its signals: at most one reward for each position, from the top."""
-        due, by_position = decision.time + self.window, dict[int, list[SignalRecord]]()
-        for signal in signals:
-            if signal.time <= due:
-                by_position.setdefault(signal.position, []).append(signal)
-        rewards = []
-        for position in range(len(decision.action)):
-            value = self.value(by_position[position]) if position in by_position else self.default
-            if value is not None:
-                name = f"{decision.decision_id}/{position}"
-                rewards.append(RewardRecord(name, decision.decision_id, position, value + 0.0, due))
-        return rewards
+    def outcomes(self, decision: DecisionRecord, signals: Sequence[SignalRecord]) -> dict[int, float]:
+        """Joins a decision whose window has closed with all signals about it: the reward of each position that has one, from the top.
+
+        Nothing comes of a decision that was not shown. Signals count as they were corrected last; those of a name that is not among
+        `self.signals` any more do not.
+        """
+        if not was_shown(decision, signals):
+            return {}
+        places, by_place = (PAGE,) if self.per == "page" else range(len(decision.action)), dict[int, list[SignalRecord]]()
+        for signal in standing(signals):
+            if signal.name in dict(self.signals):
+                by_place.setdefault(PAGE if self.per == "page" else signal.position, []).append(signal)
+        values = {place: self.value(by_place.get(place, ()), self.due(decision)) for place in places}
+        return {place: value + 0.0 for place, value in values.items() if value is not None}
 
 
 AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
@@ -163,6 +216,56 @@ AGGREGATIONS: dict[str, Callable[[Sequence[float]], float]] = {
 }
 
 
+def join(
+    feedback: Feedback, decisions: Iterable[DecisionRecord], signals_of: Callable[[str], Sequence[SignalRecord]], now: float
+) -> Iterator[tuple[DecisionRecord, dict[int, float]]]:
+    """Yields the decisions whose windows have closed, with the reward of each position.
+
+    Args:
+        feedback: how signals become rewards.
+        decisions: oldest first.
+        signals_of: gives the signals about a decision, by its id.
+        now: seconds since the epoch.
+    """
+    for decision in decisions:
+        if now <= feedback.due(decision):
+            return
+        yield decision, feedback.outcomes(decision, signals_of(decision.decision_id))
+
+
+def happened(signal: SignalRecord) -> float:
+    """Returns when something happened: when the application says, or when it was told."""
+    return signal.time if signal.happened is None else signal.happened
+
+
+def standing(signals: Iterable[SignalRecord]) -> list[SignalRecord]:
+    """Returns what happened, as it was corrected last; what was retracted is left out."""
+    found, values = list[SignalRecord](), dict[str, float | None]()
+    for signal in signals:
+        if signal.about is not None:
+            values[signal.about] = None if signal.name == RETRACT else signal.value
+        elif signal.name not in (SHOWN, NOT_SHOWN):
+            found.append(signal)
+    corrected = ((signal, values.get(signal.signal_id, signal.value)) for signal in found)
+    return [signal._replace(value=value) for signal, value in corrected if value is not None]
+
+
+def was_shown(decision: DecisionRecord, signals: Iterable[SignalRecord]) -> bool:
+    """Tells whether a decision was shown: what was said last counts, and otherwise whether it was to be shown at once."""
+    said = [signal.name for signal in signals if signal.name in (SHOWN, NOT_SHOWN)]
+    return said[-1] == SHOWN if said else not is_deferred(decision)
+
+
+def is_deferred(decision: DecisionRecord) -> bool:
+    """Tells whether a decision is not shown before `Recommender.shown` says so."""
+    return "deferred" in decision.payload and bool(json.loads(decision.payload).get("deferred"))
+
+
+def standing_rewards(rewards: Iterable[RewardRecord]) -> dict[int, RewardRecord]:
+    """Returns the last reward of each position, given those of one decision in the order of the log; it may be void."""
+    return {reward.position: reward for reward in rewards}
+
+
 def stored_feedback(ledger: Ledger) -> Feedback | None:
     """Returns the feedback that a ledger keeps."""
     stored = ledger.get(FEEDBACK)
@@ -174,111 +277,3 @@ def num_settled(ledger: Ledger) -> int | None:
     if ledger.get(FEEDBACK) is None:
         return None
     return int(json.loads(ledger.get(SETTLED) or '{"num_decisions": 0}')["num_decisions"])
-
-
-class Settlement:
-    """Takes signals, and closes the windows of decisions in the order in which they were made.
-
-    Time never goes back here: a clock that is set back does not reopen a window.
-    """
-
-    def __init__(self, feedback: Feedback, ledger: Ledger) -> None:
-        self.feedback = feedback
-        self._ledger = ledger
-        stored = json.loads(ledger.get(SETTLED) or '{"num_decisions": 0, "time": 0.0}')
-        self.num_settled: int = stored["num_decisions"]
-        self._latest: float = stored["time"]
-        self._due = self._oldest_due()
-
-    def now(self, clock: float) -> float:
-        """Returns the time of an event: that of the clock, or the latest so far where the clock has been set back."""
-        self._latest = max(self._latest, clock)
-        return self._latest
-
-    def opened(self, decision: DecisionRecord) -> None:
-        """Hears of a new decision."""
-        self._due = min(self._due, decision.time + self.feedback.window)
-
-    def is_due(self, now: float) -> bool:
-        """Tells whether a window has closed that is not settled."""
-        return now > self._due
-
-    def take(self, signal: SignalRecord, decision: DecisionRecord) -> Receipt:
-        """Puts a signal into the ledger, unless it is there or late.
-
-        Raises:
-            RewardConflict: a `signal_id` used before for something else.
-        """
-        before = self._ledger.signal(signal.signal_id)
-        if before is not None:
-            if before._replace(time=signal.time) != signal:
-                raise RewardConflict(f"signal_id {signal.signal_id!r} was used before for {before}, got {signal}: give each its own.")
-            return Receipt.DUPLICATE
-        if signal.time > decision.time + self.feedback.window:
-            return Receipt.LATE
-        self._ledger.add_signal(signal)
-        return Receipt.TAKEN
-
-    def settle(self, now: float) -> Iterator[tuple[DecisionRecord, RewardRecord]]:
-        """Yields the outcomes of every window that has closed, and puts them into the ledger; use it up inside a transaction."""
-        for decision in self._ledger.decisions(self.num_settled):
-            due = decision.time + self.feedback.window
-            if now <= due:
-                break
-            for reward in self.feedback.outcomes(decision, self._ledger.signals_of(decision.decision_id)):
-                self._ledger.add_reward(reward)
-                yield decision, reward
-            self.num_settled += 1
-        self._ledger.put(SETTLED, json.dumps({"num_decisions": self.num_settled, "time": now}).encode())
-        self._due = self._oldest_due()
-
-    def _oldest_due(self) -> float:
-        oldest = next(iter(self._ledger.decisions(self.num_settled)), None)
-        return math.inf if oldest is None else oldest.time + self.feedback.window
-
-
-def known(ledger: Ledger, decision_id: Any) -> DecisionRecord:
-    """Returns the decision of a name.
-
-    Raises:
-        UnknownDecision: a name that is not in the ledger.
-    """
-    record = ledger.decision(decision_id) if intake.is_name(decision_id) else None
-    if record is None:
-        raise UnknownDecision(f"No decision {decision_id!r:.200} is in the ledger: give the decision_id that recommend returned.")
-    return record
-
-
-def position(slate: Slate, item: Any) -> int:
-    """Returns where an item stands in a slate.
-
-    Raises:
-        UnknownItem: an item that it does not show.
-    """
-    if not isinstance(item, str) or item not in slate.ids:
-        told = f"item must be one of {slate.ids}, shown in decision {slate.decision_id!r}, got {item!r}"
-        raise UnknownItem(f"{told}.{nearest(str(item), slate.ids)}")
-    return slate.ids.index(item)
-
-
-def is_new(ledger: Ledger, reward: RewardRecord) -> bool:
-    """Tells whether a reward is not in the ledger yet.
-
-    Raises:
-        RewardConflict: its name was used for another reward, or its item has one by another name.
-    """
-    same = ledger.reward(reward.reward_id)
-    if same is not None:
-        if same._replace(time=reward.time) == reward:
-            return False
-        raise RewardConflict(f"reward_id {reward.reward_id!r} was used before for {_told(same)}, got {_told(reward)}. {SEVERAL}")
-    for other in ledger.rewards_of(reward.decision_id):
-        if other.position == reward.position:
-            raise RewardConflict(
-                f"One shown item has one reward, {_told(other)} by reward_id {other.reward_id!r}, got {_told(reward)} too. {SEVERAL}"
-            )
-    return True
-
-
-def _told(reward: RewardRecord) -> str:
-    return f"{reward.value} at position {reward.position} of decision {reward.decision_id!r}"

@@ -165,7 +165,7 @@ def test_a_clock_that_is_set_back_reopens_no_window(tmp_path, clock):
     assert shop.signal("click", decision_id="d") is Receipt.LATE
     crash(shop)
     with shop_at(tmp_path, clock) as again:
-        assert again.signal("click", decision_id="d") is Receipt.LATE
+        assert again.signal("click", decision_id="d", signal_id="again") is Receipt.LATE
         assert rewards(again) == {("d", 0): 0.0}
         assert again.audit()
 
