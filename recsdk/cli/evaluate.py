@@ -16,7 +16,8 @@ from recsdk.cli.output import JsonFlag, notes, print_json, print_notes, results
 from recsdk.cli.sweep import _parsed, _policies
 from recsdk.drivers.replay import LearnFrom, replay
 from recsdk.errors import InvalidValue, Unknown, UnknownPlugin, nearest
-from recsdk.ope.answers import Target, answer
+from recsdk.ope.comparison import evaluate_all
+from recsdk.ope.evaluation import Target
 from recsdk.ope.intervals.validity import Logger
 from recsdk.ope.options import LOGGER, Options
 from recsdk.plugins import find
@@ -97,7 +98,7 @@ def evaluate(
         progress.update(task, description="Replaying policies")
         targets = _policy_targets(source, target, set or [], named, learn_from, seed)
         targets |= {name: _folder_target(source, log, name, policy, floor, learn_from, seed) for name in target if is_folder(name)}
-        targets |= {name: Target(source.columns[name], None, source.caveat) for name in named}
+        targets |= {name: Target(source.columns[name], caveat=source.caveat) for name in named}
         progress.update(task, description="Evaluating")
         options = Options(
             estimators=None if estimator is None else tuple(estimator),
@@ -114,7 +115,7 @@ def evaluate(
             seed=seed,
             force=force,
         )
-        found = answer(source.interactions, targets, options, ids=source.ids)
+        found = evaluate_all(source.interactions, targets, options, ids=source.ids)
     print_notes(source.notes)
     if html is not None:
         from recsdk.ope.report.page import page
@@ -165,7 +166,7 @@ def _policy_targets(
 
 def _replayed(source: Log, policy: Any, state: Any, learn_from: LearnFrom, seed: int, caveat: str = "") -> Target:
     played = replay(policy, source.interactions, learn_from=learn_from, state=state, seed=seed)
-    return Target(np.asarray(played.decision.probs), np.asarray(played.matched), "; ".join(filter(None, (caveat, source.caveat))))
+    return Target(np.asarray(played.decision.probs), np.asarray(played.matched), caveat="; ".join(filter(None, (caveat, source.caveat))))
 
 
 def _folder_target(

@@ -12,11 +12,10 @@ from recsdk.ope.learning import LinearSoftmax, RejectionReplay, accepted_mean, l
 from recsdk.ope.loggers import balanced, weighted
 from recsdk.ope.model_based import CrossFit, dm, dr, fit_reward_model, more_robust, sndr
 from recsdk.ope.options import ESTIMATORS, Options
-from recsdk.ope.pages import by_page
 from recsdk.ope.regressors import MLP, Boosting, Logistic, Regressor, Ridge
 from recsdk.ope.selection import Chosen, Selection, select, shrunk, slope, split
 from recsdk.ope.stream import Partial, accumulate, merge
-from recsdk.ope.terms import Estimate, Terms, add, average, delta, influence, value
+from recsdk.ope.terms import Estimate, Terms, add, average, by_page, delta, influence, value
 from recsdk.ope.verdict import Judgement, judge
 from recsdk.ope.weighting import (
     Clip,

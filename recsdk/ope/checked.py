@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from recsdk.rounding import ROUNDING, given_chances, given_probs
 
 TINY = 1e-300
 """A propensity above it leaves a weight that is finite."""
+COPIES = 5
+"""Pages with equal rewards other than 0 at all positions, from which on this is no coincidence."""
 
 
 class Rounds(NamedTuple):
@@ -49,6 +51,9 @@ class Rounds(NamedTuple):
     q_hat: np.ndarray | None = None
     matched: np.ndarray | None = None
     rounded: np.ndarray | None = None
+
+
+N = TypeVar("N", Interaction, Rounds)
 
 
 def rounds(log: Interaction, target: Any, *, q_hat: Any = None, matched: Any = None) -> Rounds:
@@ -154,9 +159,13 @@ def _not_empty(rounds: Rounds) -> Rounds:
     return rounds
 
 
-def take(rounds: Rounds, rows: Any) -> Rounds:
-    """Returns some of the rounds, by a mask, a slice or indices."""
-    return Rounds(*(None if column is None else column[rows] for column in rounds))  # type: ignore[arg-type]
+def take(record: N, rows: Any) -> N:
+    """Returns some rows of a log or of rounds, by a mask, indices or a slice; by a slice without a copy."""
+
+    def part(field: Any) -> Any:
+        return None if field is None else Context(*map(part, field)) if isinstance(field, Context) else field[rows]
+
+    return type(record)(*map(part, record))
 
 
 def at(table: np.ndarray, action: np.ndarray) -> np.ndarray:
@@ -248,3 +257,34 @@ def _mixed(bits: np.ndarray) -> np.ndarray:
     bits = (bits ^ (bits >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
     mixed: np.ndarray = bits ^ (bits >> np.uint64(29))
     return mixed
+
+
+def page_numbers(page: Any, num_rounds: int) -> np.ndarray:
+    """Returns i64[T], the number of each row's page, from names.
+
+    Raises:
+        InvalidLog: not one name for each row.
+    """
+    names = plain_array("page", page)
+    if names.shape != (num_rounds,):
+        raise InvalidLog(f"page must be one name for each of {num_rounds} rows, got {list(names.shape)}.")
+    _, number = np.unique(names, return_inverse=True)
+    return np.asarray(number, np.int64)
+
+
+def refuse_copies(page: np.ndarray, reward: np.ndarray) -> None:
+    """Refuses rewards of whole pages that were copied to each of their rows.
+
+    Raises:
+        InvalidLog: all pages have the same reward in each of their rows, and not only by coincidence.
+    """
+    size = np.bincount(page)
+    least, most = np.full(len(size), np.inf), np.full(len(size), -np.inf)
+    np.minimum.at(least, page, reward)
+    np.maximum.at(most, page, reward)
+    many = size > 1
+    if (least[many] == most[many]).all() and np.count_nonzero(most[many]) >= COPIES:
+        raise InvalidLog(
+            f"reward must be that of each row, but is the same in all rows of each of {int(many.sum())} pages: a page's reward is one "
+            "outcome, so give it to one row, the top one, and 0 to the others."
+        )

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.errors import InvalidLog, InvalidValue
+from recsdk.base import Interaction
+from recsdk.errors import InvalidLog, InvalidValue, one_of
+from recsdk.ope.checked import Rounds, check_unique, logged_rounds, rounds
+from recsdk.ope.evaluation import Evaluation, Target, evaluated
 from recsdk.ope.intervals.resampling import multiplicities, weighted_sums
-from recsdk.ope.terms import Estimate, Terms, add, check_level, influence, value
+from recsdk.ope.model_based import fit_reward_model
+from recsdk.ope.options import LOGGER, NUM_DRAWS, WITH_MODEL, Options, named
+from recsdk.ope.terms import Estimate, Terms, add, check_level, delta, influence, value
+from recsdk.ope.weighting import ips
 
 
 class Compared(NamedTuple):
@@ -129,3 +136,69 @@ def _stepdown(found: np.ndarray, draws: np.ndarray) -> np.ndarray:
     adjusted = np.empty(len(found))
     adjusted[order] = np.maximum.accumulate((1 + (largest >= found[order]).sum(0)) / (len(draws) + 1))
     return adjusted
+
+
+class Evaluations(NamedTuple):
+    """Evaluations of several targets on a log, and of the policy that wrote it.
+
+    Attributes:
+        logged: mean reward of the log, with its normal interval.
+        targets: by name; those whose values are withheld have no estimates.
+        rounds: the log beside each target, by name.
+        differences: by target and estimator, from what the targets are compared with; those of one estimator hold for all targets at once.
+        options: what was asked.
+    """
+
+    logged: Estimate
+    targets: dict[str, Evaluation]
+    rounds: dict[str, Rounds]
+    differences: dict[str, dict[str, Compared]]
+    options: Options
+
+
+def evaluate_all(log: Interaction, targets: Mapping[str, Target], asked: Options, *, ids: Any = None) -> Evaluations:
+    """Evaluates several targets as `evaluate` does, and compares them; values that the log cannot answer for are withheld.
+
+    Args:
+        log: a log, leading T.
+        targets: by name.
+        asked: the options.
+        ids: [T], the name of each row's decision.
+
+    Raises:
+        InvalidValue: options that contradict one another, or lack what an interval or estimator needs.
+        InvalidLog: a decision that is there twice. Otherwise as `rounds`.
+    """
+    one_of("against", asked.against, (LOGGER, *targets))
+    if ids is not None:
+        check_unique(ids, len(log.action))
+
+    @functools.cache  # one model for all targets, where one is needed
+    def model() -> np.ndarray:
+        return fit_reward_model(log, seed=asked.seed).q_hat
+
+    found = {name: evaluated(log, target, asked, model=model) for name, target in targets.items()}
+    in_use = any(name in WITH_MODEL for each in found.values() for name in each.estimates)
+    beside = {
+        name: rounds(log, target.probs, matched=target.matched, q_hat=model() if in_use and found[name].estimates else None)
+        for name, target in targets.items()
+    }
+    base = ips(logged_rounds(log))
+    return Evaluations(delta(base, level=asked.level), found, beside, _differences(found, beside, base, asked), asked)
+
+
+def _differences(
+    found: Mapping[str, Evaluation], beside: Mapping[str, Rounds], logged: Terms, asked: Options
+) -> dict[str, dict[str, Compared]]:
+    differences: dict[str, dict[str, Compared]] = {target: {} for target in found}
+    for name in dict.fromkeys(name for each in found.values() for name in each.estimates):
+        function = named([name])[name]
+        terms = {target: function(beside[target]) for target, each in found.items() if name in each.estimates}
+        base = logged if asked.against == LOGGER else terms.pop(asked.against, None)
+        # One round that carries an estimate alone compares with nothing.
+        terms = {target: each for target, each in terms.items() if math.isfinite(delta(each).stderr)}
+        if base is not None and terms:
+            compared = compare(terms, base, level=asked.level, num_draws=asked.num_draws or NUM_DRAWS, seed=asked.seed)
+            for target, each in compared.items():
+                differences[target][name] = each
+    return differences

@@ -9,8 +9,22 @@ import numpy as np
 
 from recsdk.ope.calibration import log_fortune, z_score
 from recsdk.ope.checked import Rounds
-from recsdk.ope.items import MASS, NUM_TAKEN, OFFERED, ItemSums, all_items
-from recsdk.ope.tally import IMPORTANCE, REWARD, TAIL, UNIFORM, VALUE, WEIGHT, Tally, moments, tally
+from recsdk.ope.tally import (
+    IMPORTANCE,
+    MASS,
+    NUM_TAKEN,
+    OFFERED,
+    REWARD,
+    TAIL,
+    UNIFORM,
+    VALUE,
+    WEIGHT,
+    ItemSums,
+    Tally,
+    all_items,
+    moments,
+    tally,
+)
 from recsdk.ope.terms import Moments, ratio
 from recsdk.rounding import ROUNDING
 

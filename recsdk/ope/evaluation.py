@@ -4,27 +4,28 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from recsdk.base import Interaction
 from recsdk.checks import plain_array, require_integer
-from recsdk.errors import InsufficientOverlap, InvalidProbs, InvalidValue, RecsdkError, one_of
-from recsdk.ope._blocks import blocks
-from recsdk.ope.checked import Rounds, check_unique, checked_rounds, require_log, rounds
+from recsdk.errors import InsufficientOverlap, InvalidLog, InvalidProbs, InvalidValue, RecsdkError, one_of
+from recsdk.ope.blocks import Walk, beside, is_policy, replayed
+from recsdk.ope.checked import Rounds, check_unique, page_numbers, refuse_copies, require_log, rounds
 from recsdk.ope.diagnostics import Clipped, Diagnostics, clipped, diagnose_tally
-from recsdk.ope.intervals.asked import intervals_of, name_of, num_draws
-from recsdk.ope.intervals.resampling import studentised
+from recsdk.ope.intervals.bounds import bounded, clopper_pearson, empirical_bernstein, empirical_likelihood
+from recsdk.ope.intervals.resampling import moving_block, resample, studentised
+from recsdk.ope.intervals.sequence import confidence_sequence, drifting_sequence
 from recsdk.ope.intervals.validity import VALIDITY, caveats
 from recsdk.ope.model_based import fit_reward_model
-from recsdk.ope.options import BOUNDED, SEQUENCES, WITH_MODEL, Estimator, Options, changed, named
-from recsdk.ope.pages import CONDITIONAL, page_numbers, refuse_copies
-from recsdk.ope.stream import Partial, fold, is_policy
+from recsdk.ope.options import BOUNDED, NUM_DRAWS, SEQUENCES, WITH_MODEL, Estimator, Options, changed, named
+from recsdk.ope.stream import Partial, fold
 from recsdk.ope.tally import moments
-from recsdk.ope.terms import Estimate, normal, ratio
-from recsdk.ope.verdict import Judgement, Verdict, doubted, judge
+from recsdk.ope.terms import Estimate, by_page, delta, normal, ratio
+from recsdk.ope.verdict import CONDITIONAL, Judgement, Verdict, doubted, judge
+from recsdk.ope.weighting import ips
 
 if TYPE_CHECKING:
     from recsdk.drivers.loop import Engine
@@ -121,40 +122,12 @@ def evaluate(
         ('dr is left out: the log has no features to fit a reward model to; give q_hat',)
     """
     asked = changed(options, changes)
-    if callable(asked.interval) and asked.num_draws:
-        raise InvalidValue(f"num_draws must be 0 where an interval is given, got {asked.num_draws}.")
-    one_of("learn_from", learn_from, ("none", "matched", "all"))
     require_log(log)
     if ids is not None:
         check_unique(ids, len(log.action))
     pages = None if page is None else page_numbers(page, len(log.action))
-    target, matched = _probabilities(target, log, learn_from, state, asked.seed, engine)
-    q_hat = q_hat(log.context) if callable(q_hat) else q_hat
-    functions, notes = chosen(asked, log, np.ndim(target) == 2, q_hat)
-    if q_hat is None and not isinstance(asked.estimators, dict) and any(name in WITH_MODEL for name in functions):
-        partial = fold(_checked(log, target, None, matched), {}, default_reward=asked.default_reward)
-        finish(partial, options=asked)  # before a model is fitted to what cannot answer
-        q_hat = fit_reward_model(log, seed=asked.seed).q_hat
-    if pages is not None:
-        refuse_copies(pages, log.reward)
-    in_blocks = not isinstance(asked.estimators, dict) and asked.interval in (None, "delta", "bootstrap") and pages is None
-    partial = fold(
-        _checked(log, target, q_hat, matched),
-        functions if in_blocks else {},
-        num_draws=num_draws(asked) if in_blocks else 0,
-        seed=asked.seed,
-        default_reward=asked.default_reward,
-    )
-    found = finish(partial, options=asked)
-    found = found._replace(notes=(*found.notes, *notes))
-    if in_blocks:
-        return found
-    whole = rounds(log, target, q_hat=q_hat, matched=matched)
-    found = found._replace(estimates=intervals_of(whole, functions, asked, pages))
-    if pages is None or pages.max() + 1 == len(pages) or asked.position:
-        return found
-    verdict, reasons = doubted(Judgement(found.verdict, found.reasons), (CONDITIONAL,))
-    return found._replace(verdict=verdict, reasons=reasons)
+    found = evaluated(log, _target(log, target, q_hat, Walk(learn_from, state, asked.seed, engine)), asked, pages=pages)
+    return _answered(found, asked)
 
 
 def finish(partial: Partial, *, options: Options | None = None, **changes: Any) -> Evaluation:
@@ -180,24 +153,98 @@ def finish(partial: Partial, *, options: Options | None = None, **changes: Any) 
         0.9
     """
     asked = changed(options, changes)
+    return _answered(_summed_up(partial, asked), asked)
+
+
+class Target(NamedTuple):
+    """A policy's probabilities on a log, and what a reward model expects.
+
+    Attributes:
+        probs: f64[T, K], its distributions, or f64[T], its probability of the logged action.
+        matched: bool[T], where a policy that was replayed chose the logged action, or None.
+        q_hat: f64[T, K], expected rewards, or None.
+        caveat: why it may look better than it is; empty for no reason.
+    """
+
+    probs: np.ndarray
+    matched: np.ndarray | None = None
+    q_hat: np.ndarray | None = None
+    caveat: str = ""
+
+
+def evaluated(
+    log: Interaction, target: Target, asked: Options, *, pages: np.ndarray | None = None, model: Callable[[], np.ndarray] | None = None
+) -> Evaluation:
+    """Evaluates one target.
+
+    Args:
+        log: a log, leading T.
+        target: what to evaluate.
+        asked: the options.
+        pages: i64[T], the number of each row's page, or None.
+        model: fits the reward model where one is needed, f64[T, K]; by default `fit_reward_model`.
+
+    Returns:
+        An evaluation without estimates where these are withheld.
+
+    Raises:
+        InvalidValue, InvalidLog: as in `evaluate`.
+    """
+    asked.require_bounds()
+    functions, notes = chosen(asked, log, np.ndim(target.probs) == 2, target.q_hat)
+    if target.q_hat is None and not isinstance(asked.estimators, dict) and any(name in WITH_MODEL for name in functions):
+        found = _summed_up(_fold(log, target, {}, asked), asked, (target.caveat,))
+        if _is_withheld(found, asked):  # before a model is fitted to what cannot answer
+            return found
+        target = target._replace(q_hat=fit_reward_model(log, seed=asked.seed).q_hat if model is None else model())
+    if pages is not None:
+        refuse_copies(pages, log.reward)
+    in_blocks = pages is None and asked.in_blocks and not isinstance(asked.estimators, dict)
+    found = _summed_up(_fold(log, target, functions if in_blocks else {}, asked), asked, (target.caveat,))
+    if _is_withheld(found, asked):
+        return found
+    if not in_blocks:
+        found = found._replace(
+            estimates=_intervals(rounds(log, target.probs, q_hat=target.q_hat, matched=target.matched), functions, asked, pages)
+        )
+    if pages is not None and pages.max() + 1 < len(pages) and not asked.position:
+        verdict, reasons = doubted(Judgement(found.verdict, found.reasons), (CONDITIONAL,))
+        found = found._replace(verdict=verdict, reasons=reasons)
+    return found._replace(notes=(*found.notes, *notes))
+
+
+def _summed_up(partial: Partial, asked: Options, doubts: Iterable[str] = ()) -> Evaluation:
     if asked.num_decisions is not None:
         require_integer("num_decisions", asked.num_decisions, at_least=partial.tally.num_rounds)
     diagnostics = diagnose_tally(partial.tally, default_reward=partial.default_reward, num_decisions=asked.num_decisions)
-    verdict, reasons = doubted(judge(diagnostics), (CONDITIONAL,) if asked.position else ())
-    if verdict == "refuse" and not asked.force:
-        raise InsufficientOverlap(f"The log cannot answer for this target: {'; '.join(reasons)}. `force=True` answers all the same.")
-    name = name_of(asked) if asked.interval else "bootstrap" if partial.draws else "delta"
+    doubts = filter(None, (CONDITIONAL if asked.position else "", *doubts))
+    found = Evaluation({}, diagnostics, *doubted(judge(diagnostics), doubts), notes=_roundings(partial.tally.num_rounded))
+    if _is_withheld(found, asked):
+        return found
+    name = asked.interval_name if asked.interval else "bootstrap" if partial.draws else "delta"
     if name in VALIDITY:  # nothing is known of a function of the caller's own; the verdict speaks of the effective size already
-        doubts = caveats(name, effective_size=math.inf, logger=asked.logger, rewards=asked.rewards, num_looks=asked.num_looks)
-        verdict, reasons = doubted(Judgement(verdict, reasons), doubts)
-    if diagnostics.effective_size == 0:
-        raise InsufficientOverlap(f"None of {diagnostics.num_rounds} rounds has an action that the target policy could have taken.")
+        caveat = caveats(name, effective_size=math.inf, logger=asked.logger, rewards=asked.rewards, num_looks=asked.num_looks)
+        verdict, reasons = doubted(Judgement(found.verdict, found.reasons), caveat)
+        found = found._replace(verdict=verdict, reasons=reasons)
     if partial.draws:
         estimates = {name: studentised(draws, level=asked.level) for name, draws in zip(partial.layout, partial.draws, strict=True)}
     else:
         total = moments(partial.tally)
         estimates = {name: normal(*ratio(total, *layout), level=asked.level) for name, layout in partial.layout.items()}
-    return Evaluation(estimates, diagnostics, verdict, reasons, clipped(partial.tally), _roundings(partial.tally.num_rounded))
+    return found._replace(estimates=estimates, clipped=clipped(partial.tally))
+
+
+def _is_withheld(found: Evaluation, asked: Options) -> bool:
+    return found.diagnostics.effective_size == 0 or (found.verdict == "refuse" and not asked.force)
+
+
+def _answered(found: Evaluation, asked: Options) -> Evaluation:
+    """Returns an evaluation, or raises where its estimates are withheld."""
+    if not _is_withheld(found, asked):
+        return found
+    if asked.force:
+        raise InsufficientOverlap(f"None of {found.diagnostics.num_rounds} rounds has an action that the target policy could have taken.")
+    raise InsufficientOverlap(f"The log cannot answer for this target: {'; '.join(found.reasons)}. `force=True` answers all the same.")
 
 
 def chosen(asked: Options, log: Interaction, is_whole: bool, q_hat: Any = None) -> tuple[dict[str, Estimator], tuple[str, ...]]:
@@ -219,9 +266,7 @@ def chosen(asked: Options, log: Interaction, is_whole: bool, q_hat: Any = None) 
     if asked.estimators is not None:
         return named(asked.estimators), ()
     if not is_whole:
-        return named(("ips", "snips")), (
-            "dr is left out: it needs the target's probabilities of all candidates, not of the logged action alone",
-        )
+        return named(("ips", "snips")), (NOT_WHOLE,)
     if q_hat is None and not np.shape(log.context.features)[-1]:
         return named(("ips", "snips")), (NO_FEATURES,)
     if q_hat is None and len(log.action) < 2:
@@ -233,39 +278,67 @@ def _roundings(num_rows: int) -> tuple[str, ...]:
     return (f"rounding errors of given probabilities were corrected in {num_rows:,} rows",) if num_rows else ()
 
 
-def _probabilities(target: Any, log: Interaction, learn_from: LearnFrom, state: Any, seed: int, engine: Engine) -> tuple[Any, Any]:
-    if is_policy(target):
-        return _replay(target, log, learn_from, state, seed, engine)
-    if state is not None or learn_from != "none":
-        raise InvalidValue("state and learn_from are for a target that is a Policy; this one is given by its probabilities.")
+def _target(log: Interaction, target: Any, q_hat: Any, walk: Walk) -> Target:
+    """Returns arrays for the whole log, from whatever the caller gave."""
+    one_of("learn_from", walk.learn_from, ("none", "matched", "all"))
+    matched = None
     if target is None:
         raise InvalidProbs("target must be probabilities, a function from a Context to them, or a Policy, got None.")
-    return plain_array("target", target(log.context) if callable(target) else target, error=InvalidProbs), None
+    if is_policy(target):
+        few = "numpy" in target.runs_on and len(log.action) <= FEW_ROUNDS
+        _, target, matched = replayed(target, log, walk._replace(engine="numpy") if few and walk.engine == "auto" else walk)
+    else:
+        walk.require_policy()
+    target, q_hat = (value(log.context) if callable(value) else value for value in (target, q_hat))
+    return Target(plain_array("target", target, error=InvalidProbs), matched, None if q_hat is None else plain_array("q_hat", q_hat))
 
 
-def _checked(log: Interaction, target: Any, q_hat: Any, matched: Any) -> Iterator[tuple[int, Callable[[], Rounds]]]:
-    size = len(log.action)
-    columns = (("target", target), ("q_hat", q_hat), ("matched", matched))
-    given = [None if value is None else plain_array(name, value) for name, value in columns]
-    if any(value is not None and value.shape[:1] != (size,) for value in given):
-        rounds(log, target, q_hat=q_hat, matched=matched)  # says which
-
-    def check(row: int, block: Interaction) -> Rounds:
-        parts = [None if value is None else value[row : row + len(block.action)] for value in given]
-        try:
-            return checked_rounds(block, parts[0], q_hat=parts[1], matched=parts[2])
-        except RecsdkError:
-            rounds(log, target, q_hat=q_hat, matched=matched)  # says which row of the whole log
-            raise
-
-    for row, block in blocks([log]):
-        yield row, functools.partial(check, row, block)
+def _fold(log: Interaction, target: Target, functions: Mapping[str, Estimator], asked: Options) -> Partial:
+    probs, matched, q_hat, _ = target
+    walk = Walk("none", None, asked.seed, "auto")
+    try:
+        if any(value is not None and value.shape[:1] != (len(log.action),) for value in (probs, matched, q_hat)):
+            raise InvalidLog("target, q_hat and matched must have a row for each of the log's.")
+        return fold(beside([log], probs, q_hat, walk, matched=matched), functions, asked)
+    except RecsdkError:
+        rounds(log, probs, q_hat=q_hat, matched=matched)  # says which row of the whole log
+        raise
 
 
-def _replay(policy: Any, log: Interaction, learn_from: LearnFrom, state: Any, seed: int, engine: Engine) -> tuple[np.ndarray, np.ndarray]:
-    from recsdk.drivers.replay import replay  # it may load JAX, which probabilities do not need
+BY_BOUNDS: Mapping[str, Callable[..., Any]] = {
+    "empirical_likelihood": empirical_likelihood,
+    "empirical_bernstein": empirical_bernstein,
+    "clopper_pearson": clopper_pearson,
+    "confidence_sequence": confidence_sequence,
+    "drifting_sequence": drifting_sequence,
+}
 
-    if engine == "auto" and "numpy" in policy.runs_on and len(log.action) <= FEW_ROUNDS:
-        engine = "numpy"
-    played = replay(policy, log, learn_from=learn_from, state=state, seed=seed, engine=engine)
-    return np.asarray(played.decision.probs), np.asarray(played.matched)
+
+def _intervals(whole: Rounds, functions: Mapping[str, Estimator], asked: Options, pages: np.ndarray | None) -> dict[str, Estimate]:
+    """Returns estimates with the interval that is asked for, from all rounds at once."""
+    if asked.interval in (*BOUNDED, *SEQUENCES):
+        return {"ips": _by_bounds(whole, asked)}
+    level, draws = asked.level, asked.num_draws or NUM_DRAWS
+    terms = {name: function(whole) for name, function in functions.items()}
+    if pages is not None:
+        terms = {name: by_page(found, pages) for name, found in terms.items()}
+    if asked.interval_name == "bootstrap" and not callable(asked.interval):
+        drawn = resample(list(terms.values()), num_draws=draws, seed=asked.seed)
+        return {name: studentised(found, level=level) for name, found in zip(terms, drawn, strict=True)}
+    interval: Callable[..., Estimate] = delta
+    if callable(asked.interval):
+        interval = asked.interval
+    elif asked.interval == "moving_block":
+        order = np.arange(len(next(iter(terms.values())).numerator), dtype=np.float64)
+        interval = functools.partial(moving_block, time=order, num_draws=draws, seed=asked.seed)
+    return {name: interval(found, level=level) for name, found in terms.items()}
+
+
+def _by_bounds(whole: Rounds, asked: Options) -> Estimate:
+    bounds: dict[str, Any] = {"reward_range": asked.reward_range, "max_weight": asked.max_weight}
+    function = BY_BOUNDS[str(asked.interval)]
+    if asked.interval in BOUNDED:
+        found: Estimate = function(bounded(whole, **bounds), level=asked.level)
+        return found
+    last = function(whole, **bounds, looks=np.array([len(whole.action)]), level=asked.level)
+    return Estimate(float(last.value[0]), delta(ips(whole)).stderr, float(last.low[0]), float(last.high[0]), asked.level)

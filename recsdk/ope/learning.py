@@ -210,7 +210,7 @@ def learn_softmax(
         True
     """
     try:
-        from recsdk.ope._poem import Tables, minimum
+        from recsdk.ope._jax import Tables, minimum
     except ImportError as error:
         raise MissingExtra(f"learn_softmax needs JAX and Optax: {install('deep')}.") from error
     require_number("penalty", penalty, at_least=0)

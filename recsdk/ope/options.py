@@ -132,6 +132,39 @@ class Options:
     seed: int = attrs.field(default=0, validator=integer(at_least=0))
     force: bool = False
 
+    def __attrs_post_init__(self) -> None:
+        """Refuses draws beside an interval that draws for itself."""
+        if callable(self.interval) and self.num_draws:
+            raise InvalidValue(f"num_draws must be 0 where an interval is given, got {self.num_draws}.")
+
+    @property
+    def interval_name(self) -> str:
+        """Name of the interval; of a function of the caller's own, its name."""
+        if callable(self.interval):
+            return str(getattr(getattr(self.interval, "func", self.interval), "__name__", "interval"))
+        return self.interval or ("bootstrap" if self.num_draws else "delta")
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether the interval can be computed from sums over blocks of a log."""
+        return self.interval in (None, "delta", "bootstrap")
+
+    @property
+    def bootstrap_draws(self) -> int:
+        """Resampled logs that the bootstrap needs; 0 for another interval."""
+        return (self.num_draws or NUM_DRAWS) if self.interval_name == "bootstrap" else 0
+
+    def require_bounds(self) -> None:
+        """Refuses an interval by bounds without its bounds.
+
+        Raises:
+            InvalidValue: naming what is missing.
+        """
+        if self.interval in (*BOUNDED, *SEQUENCES) and self.reward_range is None:
+            raise InvalidValue(f"{self.interval} needs reward_range, the least and the greatest reward possible, got None.")
+        if self.interval in BOUNDED and self.max_weight is None:
+            raise InvalidValue(f"{self.interval} needs max_weight, the largest importance weight that the policies allow, got None.")
+
 
 def changed(options: Options | None, changes: dict[str, Any]) -> Options:
     """Returns options with changes.

@@ -158,7 +158,7 @@ class MLP:
             MissingExtra: JAX or Optax is not installed.
         """
         try:
-            from recsdk.ope._mlp import train
+            from recsdk.ope._jax import train
         except ImportError as error:
             raise MissingExtra(f"MLP needs JAX and Optax: {install('deep')}.") from error
         centre, scale = features.mean(0), features.std(0)

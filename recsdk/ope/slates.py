@@ -10,8 +10,7 @@ import numpy as np
 
 from recsdk.base import Context, Policy
 from recsdk.errors import InvalidLog, InvalidValue
-from recsdk.ope.checked import Rounds, need
-from recsdk.ope.pages import refuse_copies
+from recsdk.ope.checked import Rounds, need, refuse_copies
 from recsdk.ope.terms import Terms, average
 
 MAX_SLATES = 20_000

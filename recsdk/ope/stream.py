@@ -9,30 +9,26 @@ the same to 1e-12.
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from recsdk.base import Interaction
 from recsdk.checks import require_integer
-from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError
-from recsdk.ope._blocks import BLOCK, blocks, in_threads, take
-from recsdk.ope.checked import Rounds, checked_rounds
+from recsdk.errors import EmptyLog, InvalidLog, InvalidValue
+from recsdk.ope.blocks import Block, Walk, beside, in_threads
+from recsdk.ope.checked import Rounds, take
 from recsdk.ope.intervals.resampling import Resampled, resample
 from recsdk.ope.intervals.resampling import merge as merge_draws
-from recsdk.ope.options import Estimator, named
+from recsdk.ope.options import Estimator, Options, changed, named
 from recsdk.ope.tally import NUM_COLUMNS, TAIL, WEIGHT, Tally, add, length_of, tally
 from recsdk.ope.terms import Terms
 
 if TYPE_CHECKING:
     from recsdk.drivers.loop import Engine
     from recsdk.drivers.replay import LearnFrom
-
-Answer = Callable[[int, Any], Rounds]
-"""From the number of a block's first row and the block to what is checked of it, beside the target."""
 
 
 class Layout(NamedTuple):
@@ -73,36 +69,35 @@ def accumulate(
     chunks: Iterable[Interaction] | Iterable[Rounds],
     target: Any = None,
     *,
-    estimators: Sequence[str] | Mapping[str, Estimator] = ("ips", "snips"),
     q_hat: Any = None,
-    num_draws: int = 0,
-    default_reward: float = 0.0,
     first_row: int = 0,
     learn_from: LearnFrom = "none",
     state: Any = None,
-    seed: int = 0,
     engine: Engine = "auto",
+    options: Options | None = None,
+    **changes: Any,
 ) -> Partial:
-    """Walks over a log chunk by chunk, and keeps what an evaluation needs: a few megabytes.
+    """Reads a log chunk by chunk, and keeps the sums that an evaluation needs: a few megabytes.
 
     Args:
         chunks: the log, oldest first, as interactions with a leading T; or as `rounds`, which have the target in them.
-        target: what `evaluate` takes; an array of probabilities has the rows of all chunks and may be a `numpy.memmap`. A function is
-            given the `Context` of some rounds, with a leading T, and returns f64[T, K]. None for chunks that are `rounds`.
-        estimators: names among `ESTIMATORS`, or functions by name whose terms depend on their own row alone.
-        q_hat: an array or a function like `target`, of expected rewards.
-        num_draws: of the bootstrap; 0 for none, then intervals are normal ones.
-        default_reward: as in `diagnose`.
-        first_row: number of the first row in the whole log, of a shard; keys the bootstrap, and says what is early and what late.
+        target: as in `evaluate`. An array of probabilities has the rows of all chunks and may be a `numpy.memmap`. A function is called
+            with the `Context` of some rounds, with a leading T, and returns f64[T, K]. None for chunks that are `rounds`.
+        q_hat: expected rewards, as an array or a function like `target`.
+        first_row: number of the first row in the whole log, for a shard. It selects the random numbers of the bootstrap, and orders
+            the shards in time.
         learn_from: as in `evaluate`. A policy that learns sees this shard only.
         state: as in `evaluate`.
-        seed: of a policy's draws, and of the bootstrap's.
         engine: as in `replay`.
+        options: see `Options`. `estimators`, by default "ips" and "snips", `interval`, `num_draws`, `default_reward` and `seed` count here;
+            the others in `finish`.
+        changes: fields of `Options`, as keywords: `num_draws=200`.
 
     Raises:
         EmptyLog: no rows.
         InvalidLog, InvalidProbs, InvalidPropensity, InvalidScores: a row that cannot be used, by its number in the whole log.
-        InvalidValue: an argument out of its range.
+        InvalidValue: an argument out of its range, an interval that needs the whole log at once, or an estimator whose terms depend on
+            other rows.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -112,48 +107,40 @@ def accumulate(
         >>> finish(partial, force=True).estimates["ips"].value
         0.5
     """
-    require_integer("num_draws", num_draws, at_least=0)
     require_integer("first_row", first_row, at_least=0)
-    answer = _answer(target, q_hat, first_row, _Walk(learn_from, state, seed, engine))
-    functions, end = named(estimators), first_row
+    asked = changed(options, changes)
+    if not asked.in_blocks:
+        raise InvalidValue(f"interval must be 'delta' or 'bootstrap' for a log in chunks, got {asked.interval!r}: use `evaluate`.")
+    functions, end = named(asked.estimators or ("ips", "snips")), first_row
 
-    def checked() -> Iterator[tuple[int, Callable[[], Rounds]]]:
+    def counted() -> Iterator[Block]:
         nonlocal end
-        for row, block in blocks(chunks, first_row):  # type: ignore[type-var]  # all chunks are of one kind, or `answer` refuses them
-            found = answer(row, block)
-            end = row + len(found.action)
-            yield row, functools.partial(_same, found)  # not in a thread: a policy's state goes from block to block
+        for block in beside(chunks, target, q_hat, Walk(learn_from, state, asked.seed, engine), first_row=first_row):
+            end = block[0] + block[1]
+            yield block
 
-    total = fold(checked(), functions, num_draws=num_draws, seed=seed, default_reward=default_reward)
+    total = fold(counted(), functions, asked)
     for name, value in (("target", target), ("q_hat", q_hat)):
         if hasattr(value, "shape") and len(value) != end - first_row:
             raise InvalidLog(f"{name} must have a row for each of the log's {end - first_row}, got {len(value)}.")
     return total
 
 
-def fold(
-    log: Iterable[tuple[int, Callable[[], Rounds]]],
-    functions: Mapping[str, Estimator],
-    *,
-    num_draws: int = 0,
-    seed: int = 0,
-    default_reward: float = 0.0,
-) -> Partial:
+def fold(log: Iterable[Block], functions: Mapping[str, Estimator], asked: Options) -> Partial:
     """Sums up blocks, several at once: NumPy lets go of Python's lock while it computes.
 
     Args:
-        log: of each block the number of its first row, and what gives its checked rounds.
-        functions: estimators by name.
-        num_draws: of the bootstrap.
-        seed: of the bootstrap.
-        default_reward: as in `diagnose`.
+        log: from `beside`.
+        functions: estimators by name; none for diagnostics alone.
+        asked: the options, of which the number of draws, the seed and the default reward count.
 
     Raises:
         EmptyLog: no blocks, or no row of positive weight.
         InvalidValue: an estimator whose terms depend on other rows of the block.
     """
+    num_draws = asked.bootstrap_draws if functions else 0
     tasks = iter(log)
-    first_row, first_block = next(tasks, (0, None))
+    first_row, _, first_block = next(tasks, (0, 0, None))
     if first_block is None:
         raise EmptyLog("log must have at least one row, got none.")
     block = first_block()
@@ -170,18 +157,18 @@ def fold(
             [column for place, column in zip(places, columns, strict=True) if place >= NUM_COLUMNS],
             divisors=sorted({place for each in layout.values() for place in each.denominators}),
             first_row=row,
-            default_reward=default_reward,
+            default_reward=asked.default_reward,
             above=above,
             length=length_of(row - first_row),
         )
-        draws = resample(list(terms.values()), num_draws=num_draws, seed=seed, first_row=row, centres=centres) if num_draws else ()
-        return Partial(layout, sums, default_reward, tuple(draws))
+        draws = resample(list(terms.values()), num_draws=num_draws, seed=asked.seed, first_row=row, centres=centres) if num_draws else ()
+        return Partial(layout, sums, asked.default_reward, tuple(draws))
 
     total = summed(first_row, block)
 
-    def task(item: tuple[int, Callable[[], Rounds]]) -> Partial:
+    def task(item: Block) -> Partial:
         kept = total.tally.tail[0]  # once so many are kept, only what is larger than the least of them counts
-        return summed(item[0], item[1](), kept.min() if len(kept) >= TAIL else -np.inf)
+        return summed(item[0], item[2](), kept.min() if len(kept) >= TAIL else -np.inf)
 
     for part in in_threads(task, tasks):
         total = _sum(total, part)
@@ -210,71 +197,6 @@ def merge(a: Partial, b: Partial) -> Partial:
             f"{a.default_reward} and {list(b.layout)}, {sizes[1]}, {b.default_reward}."
         )
     return _sum(a, b._replace(draws=tuple(_recentred(theirs, ours.centre) for ours, theirs in zip(a.draws, b.draws, strict=True))))
-
-
-class _Walk(NamedTuple):
-    learn_from: LearnFrom
-    state: Any
-    seed: int
-    engine: Engine
-
-
-def _answer(target: Any, q_hat: Any, first_row: int, walk: _Walk) -> Answer:
-    if target is None:
-        return _given
-    if is_policy(target):
-        return _replayed(target, q_hat, first_row, walk)
-    if walk.state is not None or walk.learn_from != "none":
-        raise InvalidValue("state and learn_from are for a target that is a Policy; this one is given by its probabilities.")
-
-    def answer(row: int, block: Interaction) -> Rounds:
-        return _beside(row, block, _part_of(target, row - first_row, block), _part_of(q_hat, row - first_row, block))
-
-    return answer
-
-
-def is_policy(target: Any) -> bool:
-    """Tells a policy from an array, a function and a column of a data frame, which may well have an `update`."""
-    return hasattr(target, "update") and hasattr(target, "learns_from")
-
-
-def _given(row: int, block: Any) -> Rounds:
-    if not isinstance(block, Rounds):
-        raise InvalidValue(f"chunks must be `rounds` where no target is given, got {type(block).__name__} from row {row} on.")
-    return block
-
-
-def _replayed(policy: Any, q_hat: Any, first_row: int, walk: _Walk) -> Answer:
-    state = walk.state
-
-    def answer(row: int, block: Interaction) -> Rounds:
-        from recsdk.drivers.replay import replay  # it may load JAX, which probabilities do not need
-
-        nonlocal state
-        seed = int(np.random.SeedSequence([walk.seed, row // BLOCK]).generate_state(1)[0])
-        played = replay(policy, block, learn_from=walk.learn_from, state=state, seed=seed, engine=walk.engine)
-        state = played.state
-        probs, matched = np.asarray(played.decision.probs), np.asarray(played.matched)
-        return _beside(row, block, probs, _part_of(q_hat, row - first_row, block), matched)
-
-    return answer
-
-
-def _part_of(value: Any, start: int, block: Interaction) -> Any:
-    if value is None:
-        return None
-    return value[start : start + len(block.action)] if hasattr(value, "shape") else value(block.context)
-
-
-def _same(block: Rounds) -> Rounds:
-    return block
-
-
-def _beside(row: int, block: Interaction, target: Any, q_hat: Any, matched: Any = None) -> Rounds:
-    try:
-        return checked_rounds(block, target, q_hat=q_hat, matched=matched)
-    except RecsdkError as error:
-        raise type(error)(f"{error} Rows are counted from row {row} of the log.") from error
 
 
 def _check_rowwise(block: Rounds, functions: Mapping[str, Estimator], terms: Mapping[str, Terms]) -> None:

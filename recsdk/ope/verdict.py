@@ -23,6 +23,12 @@ CAUTION_JOIN = 0.95
 CAUTION_BELOW = 0.05
 FLOOR = 0.05
 
+
+CONDITIONAL = (
+    "rows of a page are valued each given what the logging policy put above it, which the target may not: evaluate whole pages with "
+    "`recsdk.ope.slates`, or the top position alone"
+)
+
 Verdict = Literal["trust", "caution", "refuse"]
 
 

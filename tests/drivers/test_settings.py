@@ -71,10 +71,10 @@ if child == 0:
         if sys.argv[2] == "simulate":
             simulate(LinUCB(), LinearWorld(), 3, engine="jax")
         elif sys.argv[2] == "mlp":
-            from recsdk.ope._mlp import train
+            from recsdk.ope._jax import train
             train(np.ones((4, 2)), np.ones(4), np.ones(4), seed=0, hidden=(2,), num_steps=2, batch_size=2, learning_rate=0.1, decay=0.0)
         elif sys.argv[2] == "poem":
-            from recsdk.ope._poem import Tables, minimum
+            from recsdk.ope._jax import Tables, minimum
             minimum(Tables(np.ones((4, 2, 2)), np.ones((4, 2), bool), np.ones((4, 2)), np.ones((4, 2))), 0.1, 0.1, 3)
         else:
             Jitted(policy=LinUCB()).init(np.zeros(2))

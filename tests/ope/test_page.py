@@ -5,7 +5,8 @@ import pytest
 
 from recsdk.errors import InvalidReward, MissingExtra
 from recsdk.ope import Options, ips, rounds, value
-from recsdk.ope.answers import Target, answer
+from recsdk.ope.comparison import evaluate_all
+from recsdk.ope.evaluation import Target
 from recsdk.ope.report.page import page, sections
 from recsdk.ope.report.pictures import propensities, support, weights
 from recsdk.ope.weighting import importance
@@ -31,7 +32,7 @@ def hardly(size):
 def asked(logged):
     log, probs = logged
     targets = {"new & <b>bold</b>": Target(probs), "hardly": Target(hardly(SIZE))}
-    return answer(log, targets, Options(reward_range=(0, 1), max_weight=80))
+    return evaluate_all(log, targets, Options(reward_range=(0, 1), max_weight=80))
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +69,13 @@ def cells(found, title):
 def test_what_is_withheld_has_no_value_in_it(logged, asked, title):
     log, _ = logged
     assert not any(row[0] == "hardly" for row in cells(asked, title))
-    forced = answer(log, {"hardly": Target(hardly(SIZE))}, Options(force=True))
+    forced = evaluate_all(log, {"hardly": Target(hardly(SIZE))}, Options(force=True))
     assert any(row[0] == "hardly" for row in cells(forced, title))
 
 
 def test_a_page_of_refusals_alone_has_reasons(logged):
     log, _ = logged
-    written = page(answer(log, {"hardly": Target(hardly(SIZE))}, Options(reward_range=(0, 1))))
+    written = page(evaluate_all(log, {"hardly": Target(hardly(SIZE))}, Options(reward_range=(0, 1))))
     assert "Withheld, since the log cannot answer: hardly." in written
     assert "below 10: log about" in written
 
@@ -83,7 +84,7 @@ def test_a_page_of_refusals_alone_has_reasons(logged):
 def test_a_page_is_drawn_even_where_nothing_or_one_round_alone_answers(logged, num_matched):
     log, _ = logged
     target = Target(np.where(np.arange(SIZE) < num_matched, log.propensity, 0.0))
-    written = page(answer(log, {"lonely": target}, Options(force=True, estimators=("snips",), reward_range=(0, 1))))
+    written = page(evaluate_all(log, {"lonely": target}, Options(force=True, estimators=("snips",), reward_range=(0, 1))))
     assert ("<td>lonely</td><td>snips</td>" in written) == bool(num_matched)
     assert "nan" not in written.replace("nance", "")
 
@@ -98,16 +99,16 @@ def test_values_are_those_of_the_answers(logged, asked):
 
 
 def test_a_histogram_has_all_rounds_and_all_weight(asked):
-    points = weights(asked.targets)
-    for name, each in asked.targets.items():
+    points = weights(asked.rounds)
+    for name, each in asked.rounds.items():
         own = [point for point in points if point["target"] == name]
         assert sum(point["mass"] for point in own) == pytest.approx(1)
-        assert sum(point["rounds"] for point in own) == pytest.approx((importance(each.rounds) > 0).mean())
+        assert sum(point["rounds"] for point in own) == pytest.approx((importance(each) > 0).mean())
 
 
 def test_a_histogram_may_have_one_weight_only():
-    found = answer(log_of([0, 1] * 50, [0.0, 1.0] * 50, [0.5] * 100), {"same": Target(np.full(100, 0.5))}, Options())
-    (point,) = weights(found.targets)
+    found = evaluate_all(log_of([0, 1] * 50, [0.0, 1.0] * 50, [0.5] * 100), {"same": Target(np.full(100, 0.5))}, Options())
+    (point,) = weights(found.rounds)
     assert point["low"] < 1 < point["high"]
     assert point["rounds"] == point["mass"] == 1
 
@@ -115,8 +116,8 @@ def test_a_histogram_may_have_one_weight_only():
 def test_support_is_the_mass_on_what_the_log_never_took():
     probs = np.tile([0.7, 0.25, 0.05], (200, 1))
     log = log_of([0, 1] * 100, [0.0, 1.0] * 100, [0.5] * 200, num_candidates=3)
-    found = answer(log, {"new": Target(probs)}, Options())
-    shares = {point["taken"]: point["share"] for point in support(found.targets)}
+    found = evaluate_all(log, {"new": Target(probs)}, Options())
+    shares = {point["taken"]: point["share"] for point in support(found.rounds)}
     assert shares == pytest.approx({"never": 0.05, "1 to 9 times": 0, "10 to 99 times": 0, "100 times and more": 0.95})
 
 
@@ -132,7 +133,7 @@ def test_swapped_propensities_stand_out_first():
 
 def test_without_a_declared_range_there_is_no_confidence_sequence(logged):
     log, probs = logged
-    found = answer(log, {"new": Target(probs)}, Options())
+    found = evaluate_all(log, {"new": Target(probs)}, Options())
     (part,) = (part for part in sections(found) if part.title == "Value over time")
     assert part.columns == ("target", "rounds", "value")
     assert "--reward-range" in part.note
@@ -142,7 +143,7 @@ def test_without_a_declared_range_there_is_no_confidence_sequence(logged):
 def test_rounds_that_stand_for_others_have_no_confidence_sequence(logged):
     log, probs = logged
     uneven = log._replace(weight=np.where(np.arange(SIZE) % 2, 1.0, 3.0))
-    found = answer(uneven, {"new": Target(probs)}, Options(reward_range=(0, 1)))
+    found = evaluate_all(uneven, {"new": Target(probs)}, Options(reward_range=(0, 1)))
     (part,) = (part for part in sections(found) if part.title == "Value over time")
     assert "No confidence sequence is known" in part.note
     assert cells(found, "Value over time")[-1][2] == next(row for row in cells(found, "Values") if row[1] == "ips")[2]
@@ -151,7 +152,7 @@ def test_rounds_that_stand_for_others_have_no_confidence_sequence(logged):
 def test_a_reward_outside_the_declared_range_is_refused(logged):
     log, probs = logged
     with pytest.raises(InvalidReward, match=r"declared range \[0, 0\.5\]"):
-        page(answer(log, {"new": Target(probs)}, Options(reward_range=(0, 0.5))))
+        page(evaluate_all(log, {"new": Target(probs)}, Options(reward_range=(0, 0.5))))
 
 
 def test_a_missing_extra_is_named(asked, monkeypatch):

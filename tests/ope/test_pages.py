@@ -7,7 +7,8 @@ from recsdk import ope
 from recsdk.arrays import tree_map
 from recsdk.errors import InvalidLog
 from recsdk.ope import slates
-from recsdk.ope.answers import Target, answer
+from recsdk.ope.comparison import evaluate_all
+from recsdk.ope.evaluation import Target
 from tests.ope.logs import log_of
 
 
@@ -46,7 +47,7 @@ def test_a_lower_position_by_itself_is_not_trusted_once_evaluate_is_told(below):
     options = {"estimators": ("ips",), "position": int(below)}
     found = ope.evaluate(second, uniform, **options)
     probs = uniform(second.context)
-    told = answer(second, {"uniform": Target(probs)}, ope.Options(**options)).targets["uniform"]
+    told = evaluate_all(second, {"uniform": Target(probs)}, ope.Options(**options)).targets["uniform"]
     summed = ope.finish(ope.accumulate([second], probs, estimators=("ips",)), **options)
     for each in (found, told, summed):
         assert (each.verdict, "slates" in "".join(each.reasons)) == (("caution", True) if below else ("trust", False))

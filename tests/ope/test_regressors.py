@@ -114,7 +114,7 @@ def test_trees_and_networks_see_what_is_not_linear():
 
 @pytest.mark.parametrize(("model", "extra"), [(ope.Logistic(), "ope"), (ope.Boosting(), "ope"), (ope.MLP(), "deep")])
 def test_what_is_not_installed_is_named(model, extra, monkeypatch):
-    for module in ("sklearn", "jax", "recsdk.ope._mlp"):
+    for module in ("sklearn", "jax", "recsdk.ope._jax"):
         monkeypatch.setitem(sys.modules, module, None)
     features, reward, _ = data(size=50)
     with pytest.raises(MissingExtra, match=rf"\.\[{extra}\]"):

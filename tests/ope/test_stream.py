@@ -12,8 +12,8 @@ import recsdk
 from recsdk import ope
 from recsdk.errors import EmptyLog, InsufficientOverlap, InvalidLog, InvalidProbs, InvalidValue
 from recsdk.ope import tally as tallies
-from recsdk.ope._blocks import take
-from recsdk.ope.items import all_items
+from recsdk.ope.checked import take
+from recsdk.ope.tally import all_items
 from tests.ope.logs import log_of, random_log
 
 NAMES = ("ips", "snips", "dm", "dr", "sndr")

@@ -1,4 +1,4 @@
-"""Answers for several targets as one page that needs nothing else: pictures, each with its table and how to read it."""
+"""Evaluations of several targets as one page that needs nothing else: pictures, each with its table and how to read it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from html import escape
 from typing import Any, NamedTuple
 
 from recsdk.errors import MissingExtra, install
-from recsdk.ope.answers import Answers
-from recsdk.ope.intervals.asked import name_of
+from recsdk.ope.comparison import Evaluations
 from recsdk.ope.options import LOGGER
 from recsdk.ope.report import pictures, shown, table
 
@@ -53,11 +52,11 @@ def require_charts() -> None:
         raise MissingExtra(f"The page of an evaluation needs {', '.join(missing)}: {install('report')}.")
 
 
-def page(found: Answers, *, title: str = "Evaluation") -> str:
+def page(found: Evaluations, *, title: str = "Evaluation") -> str:
     """Returns the page. What is withheld has no value in it: neither in a picture nor in a table.
 
     Args:
-        found: what `answer` says.
+        found: the evaluations.
         title: of the page.
 
     Raises:
@@ -67,7 +66,7 @@ def page(found: Answers, *, title: str = "Evaluation") -> str:
     require_charts()
     from recsdk.ope.report.charts import svg
 
-    num_rounds = len(next(iter(found.targets.values())).rounds.action)
+    num_rounds = len(next(iter(found.rounds.values())).action)
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p class=note>What would have been earned per round, estimated from {num_rounds:,} logged rounds.</p>",
@@ -82,18 +81,18 @@ def page(found: Answers, *, title: str = "Evaluation") -> str:
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
 
 
-def sections(found: Answers) -> list[Section]:
+def sections(found: Evaluations) -> list[Section]:
     """Returns the pictures with their tables."""
     return [_values(found), _weights(found), _support(found), _propensities(found), _over_time(found), _sensitivity(found)]
 
 
-def _values(found: Answers) -> Section:
+def _values(found: Evaluations) -> Section:
     from recsdk.ope.report import charts
 
     points, level = pictures.values(found), f"{100 * found.options.level:g} %"
     against = found.options.against
     note = (
-        f"A dot is the estimate, its bar the {level} interval ({name_of(found.options).replace('_', ' ')}), the dashed line the mean "
+        f"A dot is the estimate, its bar the {level} interval ({found.options.interval_name.replace('_', ' ')}), the dashed line the mean "
         "reward of the policy that wrote the log. Estimates on one log move together, so judge a difference by its own interval in "
         "the table: it is paired, holds for all targets at once, and supposes independent rounds, a logger that did not learn from them, "
         f"and one look. {_withheld(found)}"
@@ -107,15 +106,15 @@ def _values(found: Answers) -> Section:
     return Section("Values", note, charts.forest(points, found.logged.value) if points else None, columns, rows)
 
 
-def _withheld(found: Answers) -> str:
+def _withheld(found: Evaluations) -> str:
     names = [name for name, each in found.targets.items() if not each.estimates]
     return f"Withheld, since the log cannot answer: {', '.join(names)}." if names else ""
 
 
-def _weights(found: Answers) -> Section:
+def _weights(found: Evaluations) -> Section:
     from recsdk.ope.report import charts
 
-    points = pictures.weights(found.targets)
+    points = pictures.weights(found.rounds)
     note = (
         "How much likelier the target makes what was logged, on a logarithmic scale; rounds of weight 0 are left out. Where the share of "
         "all weight stands far to the right of the share of rounds, few rounds decide."
@@ -125,11 +124,11 @@ def _weights(found: Answers) -> Section:
     return Section("Weights", note, chart, ("target", "importance weight", "share of rounds", "share of all weight"), rows)
 
 
-def _support(found: Answers) -> Section:
+def _support(found: Evaluations) -> Section:
     from recsdk.ope.report import charts
 
-    points = pictures.support(found.targets)
-    unknown = [name for name, each in found.targets.items() if each.rounds.probs is None]
+    points = pictures.support(found.rounds)
+    unknown = [name for name, rounds in found.rounds.items() if rounds.probs is None]
     note = (
         "How often the log took the items that the target takes. The log says nothing about items that it never took (dark red): if the "
         "target takes them in more than a tenth of the rounds, the evaluation is refused. "
@@ -142,10 +141,10 @@ def _support(found: Answers) -> Section:
     return Section("Support", note, charts.support(points) if points else None, ("target", *pictures.SUPPORT), rows)
 
 
-def _propensities(found: Answers) -> Section:
+def _propensities(found: Evaluations) -> Section:
     from recsdk.ope.report import charts
 
-    points = pictures.propensities(next(iter(found.targets.values())).rounds)
+    points = pictures.propensities(next(iter(found.rounds.values())))
     note = (
         "For each item that was taken at least 30 times, the mean importance weight of always taking it. 1 is expected where propensities "
         "are true, but an item that is rarely taken may be far off by chance. z takes this into account, and that the logging policy may "
@@ -156,7 +155,7 @@ def _propensities(found: Answers) -> Section:
     return Section("Propensities", note, chart, ("item", "rounds that took it", "mean weight", "z"), rows)
 
 
-def _over_time(found: Answers) -> Section:
+def _over_time(found: Evaluations) -> Section:
     from recsdk.ope.report import charts
 
     points, level = pictures.over_time(found), f"{100 * found.options.level:g} %"
@@ -183,7 +182,7 @@ def _over_time(found: Answers) -> Section:
     return Section("Value over time", note, charts.over_time(points, found.logged.value) if points else None, columns, rows)
 
 
-def _sensitivity(found: Answers) -> Section:
+def _sensitivity(found: Evaluations) -> Section:
     from recsdk.ope.report import charts
 
     points = pictures.sensitivity(found.targets)
@@ -196,7 +195,7 @@ def _sensitivity(found: Answers) -> Section:
     return Section("Sensitivity to the largest weights", note, chart, ("target", "clip", "rounds clipped", "IPS"), rows)
 
 
-def _verdicts(found: Answers) -> str:
+def _verdicts(found: Evaluations) -> str:
     parts = []
     for name, each in found.targets.items():
         reasons = "".join(f"<li>{escape(reason)}</li>" for reason in (*each.reasons, *each.notes))

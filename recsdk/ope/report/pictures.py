@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from recsdk.ope.answers import Answer, Answers
 from recsdk.ope.calibration import z_score
 from recsdk.ope.checked import Rounds
+from recsdk.ope.comparison import Evaluations
 from recsdk.ope.diagnostics import MIN_TAKEN
+from recsdk.ope.evaluation import Evaluation
 from recsdk.ope.intervals.sequence import drifting_sequence
-from recsdk.ope.items import MASS, NUM_OFFERED, NUM_TAKEN, RATIO, all_items
-from recsdk.ope.tally import tally
+from recsdk.ope.tally import MASS, NUM_OFFERED, NUM_TAKEN, RATIO, all_items, tally
 from recsdk.ope.weighting import importance
 
 Points = list[dict[str, Any]]
@@ -26,7 +26,7 @@ OFTEN = (1, 10, 100)
 SUPPORT = ("never", "1 to 9 times", "10 to 99 times", "100 times and more")
 
 
-def values(found: Answers) -> Points:
+def values(found: Evaluations) -> Points:
     """Returns a point for each target and estimator that has a value."""
     return [
         {
@@ -37,13 +37,13 @@ def values(found: Answers) -> Points:
         }
         for target, each in found.targets.items()
         for name, estimate in each.estimates.items()
-        for difference in [each.differences.get(name)]
+        for difference in [found.differences[target].get(name)]
     ]
 
 
-def weights(targets: Mapping[str, Answer]) -> Points:
+def weights(targets: Mapping[str, Rounds]) -> Points:
     """Returns a histogram for each target, in the same bins: shares of rounds, and of all weight, by importance above 0."""
-    ratios = {name: importance(each.rounds) for name, each in targets.items()}
+    ratios = {name: importance(rounds) for name, rounds in targets.items()}
     positive = np.concatenate([ratio[ratio > 0] for ratio in ratios.values()])
     if not positive.size:
         return []
@@ -52,7 +52,7 @@ def weights(targets: Mapping[str, Answer]) -> Points:
     edges = 10 ** (low + step * (np.arange(math.ceil((high - low) / step - 1e-9) + 2) - 0.5))  # an end is the middle of its bin
     points = []
     for name, ratio in ratios.items():
-        stands = targets[name].rounds.weight
+        stands = targets[name].weight
         rounds, mass = (np.histogram(ratio, edges, weights=each)[0] / (each.sum() or 1.0) for each in (stands, stands * ratio))
         points += [
             {
@@ -67,13 +67,13 @@ def weights(targets: Mapping[str, Answer]) -> Points:
     return points
 
 
-def support(targets: Mapping[str, Answer]) -> Points:
+def support(targets: Mapping[str, Rounds]) -> Points:
     """Returns each target's mass on items that the log never took, and on those it took so often; none where it is not known whole."""
     points = []
-    for name, each in targets.items():
-        if each.rounds.probs is None:
+    for name, rounds in targets.items():
+        if rounds.probs is None:
             continue
-        mass, taken = all_items(tally(each.rounds).items).sums[:, [MASS, NUM_TAKEN]].T
+        mass, taken = all_items(tally(rounds).items).sums[:, [MASS, NUM_TAKEN]].T
         shares = np.bincount(np.searchsorted(OFTEN, taken, side="right"), mass, len(SUPPORT)) / mass.sum()
         points += [
             {"target": name, "taken": label, "order": order, "share": float(share)}
@@ -99,13 +99,13 @@ def propensities(rounds: Rounds) -> Points:
     return sorted(rows, key=lambda row: -abs(row["z"]))[:MOST_ITEMS]
 
 
-def over_time(found: Answers) -> Points:
+def over_time(found: Evaluations) -> Points:
     """Returns each target's value by IPS over the first so many rounds, with its confidence sequence where the rewards' range is known."""
     points = []
     for name, each in found.targets.items():
         if not each.estimates:
             continue
-        rounds = each.rounds
+        rounds = found.rounds[name]
         ratio = importance(rounds) * rounds.weight
         running = (ratio * rounds.reward).cumsum() / rounds.weight.cumsum().clip(min=1e-300)
         looks = np.unique(np.geomspace(min(10, len(ratio)), len(ratio), 100).round().astype(np.int64))
@@ -120,13 +120,13 @@ def over_time(found: Answers) -> Points:
     return points
 
 
-def has_sequence(found: Answers) -> bool:
+def has_sequence(found: Evaluations) -> bool:
     """Tells whether there is a confidence sequence: a range was given, and all rounds stand for as many."""
-    weight = next(iter(found.targets.values())).rounds.weight
+    weight = next(iter(found.rounds.values())).weight
     return found.options.reward_range is not None and bool((weight == weight[0]).all())
 
 
-def sensitivity(targets: Mapping[str, Answer]) -> Points:
+def sensitivity(targets: Mapping[str, Evaluation]) -> Points:
     """Returns IPS with the largest weights clipped, as long as any weight is left."""
     return [{"target": name, **clipped._asdict()} for name, each in targets.items() for clipped in each.clipped if clipped.clip > 0]
 
