@@ -60,7 +60,7 @@ def rows(summary: dict[str, Any]) -> list[Rows]:
         (f"Reward at the top of the page, mean of {summary['visits']:,} visits", ["policy", "reward", "95 % interval"], loop),
         ("Killed half-way (SIGKILL) and opened again", ["", "value"], recovery),
         (
-            "Reward at the top of the page that other policies would have earned, estimated from the learner's log",
+            "Reward at the top of the page if another policy had chosen there in the same visits, estimated from the learner's log",
             ["policy", "truth", *ESTIMATORS, "verdict"],
             evaluation,
         ),
@@ -111,11 +111,15 @@ that sold before are no longer in demand, and others are. There the learner's pr
 <h2>Recovery</h2>{recovery}
 <p class="note">The recovered state is equal, bit for bit, to the state computed again from the first reward in the ledger.</p>
 <h2>What would other policies have earned?</h2>{_svg(_forest(evaluation_points(summary), *ours))}
-<p class="note">Dots and bars are estimates and their 95 % intervals, from the learner's log alone. The black tick is the truth, which only
-the simulation knows; the dashed line is what the learner itself earned. Where the log cannot answer, the verdict is "refuse" and there is
-no bar. These policies choose among the {NUM_CANDIDATES} candidates that the encoder found for the visitor. "Uniform" and "most popular"
-above choose among all items, so they earn less than "uniform over the candidates" and
-"most popular candidate".</p>{evaluation}{_reasons(summary["evaluation"])}
+<p class="note">What would the visitors of these visits have been worth if another policy had chosen the item at the top, among the same
+{NUM_CANDIDATES} candidates that the encoder found for each of them? Dots and bars are estimates and their 95 % normal intervals, from the
+learner's log alone. The black tick is the true answer to this question, which only the simulation knows; the dashed line is what the
+learner itself earned. A policy that learns, as epsilon-greedy and lin-ucb do, learns here from the learner's log, visit by visit. If it
+served the shop by itself, it would learn from its own choices instead and earn something else. "Uniform" and "most popular" in the first
+table choose among all items, so they earn less than "uniform over the candidates" and "most popular candidate".</p>
+<p class="note">With the verdict "caution" the bars may be too short, above all those of IPS: a few visits with large weights decide, and
+most logs have too few of them. In ten runs with --quick, the bar of IPS held the truth in 28 of 37 cases with this verdict, that of SNIPS
+in 33, that of DR in 33. With "refuse" the log cannot answer, and there is no bar.</p>{evaluation}{_reasons(summary["evaluation"])}
 <h2>Open Bandit, a real log</h2>{_svg(_forest(open_bandit_points(summary), *theirs))}
 <p class="note">Clicks per view that Bernoulli Thompson sampling would have had, estimated from the {real["clicks"]} clicks of a random
 policy. The black tick is the click rate in its own log. With so few clicks the bars are wide. Data: Open Bandit Dataset, ZOZO, Inc.,
