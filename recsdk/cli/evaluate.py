@@ -29,7 +29,7 @@ def evaluate(
     log: Annotated[list[Path], Parameter(negative=())],
     /,
     *,
-    target: Annotated[list[str], Parameter(negative=())],
+    target: Annotated[list[str] | None, Parameter(negative=())] = None,
     set: Annotated[list[str] | None, Parameter(negative=())] = None,
     learn_from: LearnFrom | None = None,
     policy: str | None = None,
@@ -59,8 +59,8 @@ def evaluate(
     Args:
         log: A recommender's folder, or a file: .jsonl, .csv, .parquet or .dsjson, all but Parquet also with .gz; or several tables, the
             oldest first.
-        target: An installed policy's name, a recommender's folder, or a column of the log with the probability of the logged action, or
-            those of all candidates; may be given several times.
+        target: What to evaluate: an installed policy's name, a recommender's folder, or a column of the log with the probability of the
+            logged action, or those of all candidates. Needed; may be given several times.
         set: A hyper-parameter and its values, as alpha=0.1,0.3,1, for each policy that has it; may be given several times.
         learn_from: What of the log the policies learn from; by default all, but none for the policy of a folder, which has learned before.
         policy: The policy passed to Recommender.open for a target folder; by default wide-deep.
@@ -89,6 +89,7 @@ def evaluate(
         from recsdk.ope.report.page import require_charts
 
         require_charts()
+    target = _targets(log, target or [])
     named = _columns(log, target)
     console = notes()
     bars = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -116,17 +117,40 @@ def evaluate(
             force=force,
         )
         found = evaluate_all(source.interactions, targets, options, ids=source.ids)
-    print_notes(source.notes)
+    said = [*source.notes, *_told_apart(source, policies=len(named) < len(target))]
+    print_notes(said)
     if html is not None:
         from recsdk.ope.report.page import page
 
         html.parent.mkdir(parents=True, exist_ok=True)
         html.write_text(page(found, title=" + ".join(path.name for path in log)), encoding="utf-8")
     if json:
-        print_json(plain({**as_dict(found), "notes": list(source.notes), "html": None if html is None else str(html)}))
+        print_json(plain({**as_dict(found), "notes": said, "html": None if html is None else str(html)}))
     else:
         results().print(*printed(found), *(() if html is None else (Text(f"Report: {html}"),)), sep="\n")
     return 0 if any(each.estimates for each in found.targets.values()) else NONE_ANSWERED
+
+
+def _targets(log: list[Path], targets: list[str]) -> list[str]:
+    """Returns the targets; says how to name one where there is none.
+
+    Raises:
+        InvalidValue: no target.
+        Unknown: no log of a name.
+    """
+    if targets:
+        return targets
+    logs = [str(path) for path in log if path.exists()]
+    others = [str(path) for path in log if not path.exists()]
+    if not logs:
+        raise Unknown(f"No file and no recommender's folder is named {others[0]!r}.")
+    if others:
+        meant = " ".join(["recsdk evaluate", *logs, *(f"--target {name}" for name in others)])
+        raise InvalidValue(f"No file and no folder is named {others[0]!r}. A target is named by --target: {meant}")
+    raise InvalidValue(
+        f"--target must name what to evaluate, got none. Example: recsdk evaluate {' '.join(logs)} --target lin-ucb. A target is a policy "
+        f"that `recsdk plugins` lists, a recommender's folder, or a column of a table: {sorted(names_of(log))}."
+    )
 
 
 def _columns(log: list[Path], targets: list[str]) -> dict[str, None]:
@@ -149,6 +173,14 @@ def _columns(log: list[Path], targets: list[str]) -> dict[str, None]:
                 ) from error
             columns[name] = None
     return columns
+
+
+def _told_apart(source: Log, *, policies: bool) -> list[str]:
+    """Returns a note where policies cannot tell one candidate from another."""
+    features, mask = source.interactions.context.features, source.interactions.context.mask[:, :, None]
+    if not policies or (features.min(1, initial=np.inf, where=mask) < features.max(1, initial=-np.inf, where=mask)).any():
+        return []
+    return ["In each round all candidates have the same features, so policies that choose by features choose at random on this log."]
 
 
 def _policy_targets(

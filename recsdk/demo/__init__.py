@@ -108,8 +108,8 @@ def _mean(values: np.ndarray) -> dict[str, float]:
 def _evaluation(log: Interaction, shop: Shop) -> list[dict[str, Any]]:
     """Estimates from the learner's log what other policies would have earned in these visits, and computes the truth from the shop.
 
-    The truth is that of the choices which a policy makes in the learner's visits, having learned from the learner's log up to each. A policy
-    that serves the shop by itself learns from its own choices, and earns something else.
+    The truth is that of the choices which a policy makes in the learner's visits, having learned from the learner's log up to each. A
+    policy that serves the shop by itself learns from its own choices, and earns something else.
     """
     from recsdk import EpsilonGreedy, LinUCB, Uniform, ope, replay
 

@@ -225,9 +225,20 @@ def test_a_decision_service_log_is_read_with_its_ids(logged, tmp_path, capsys):
     assert "ids must be unique, got 'same, slot 0'" in capsys.readouterr().err
 
 
+def test_a_log_whose_candidates_are_all_alike_says_that_policies_choose_at_random(tmp_path, capsys):
+    path = tmp_path / "log.jsonl"
+    for last, told in ((1.0, True), (2.0, False)):
+        rows = [{"action": row % 2, "reward": row % 2, "propensity": 0.5, "features": [[1.0], [last]]} for row in range(100)]
+        path.write_text("\n".join(map(json.dumps, rows)))
+        found, _ = answers(capsys, path, "--target", "lin-ucb", "--estimator", "snips")
+        assert any("policies that choose by features choose at random" in note for note in found["notes"]) == told
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ([], "--target must name what to evaluate, got none. Example: recsdk evaluate"),
+        (["lin-ucb"], "No file and no folder is named 'lin-ucb'. A target is named by --target: recsdk evaluate"),
         (["--target", "nev"], "No column of the log, no folder and no policy is named 'nev'. Did you mean 'new'?"),
         (["--target", "new", "--target", "new"], "target must be given once each, got 'new' 2 times."),
         (["--target", "new", "--estimator", "drr"], "estimators must be one of"),

@@ -180,7 +180,9 @@ def test_what_an_interval_does_not_stand_is_a_reason_for_caution():
     log, target, _ = random_log(0, size=5000, floor=0.5)
     assert ope.evaluate(log, target).verdict == "trust"
     told = {
-        "delta assumes a fixed logger, and this one learned from the log: use adaptively_weighted": {"logger": "adaptive"},
+        "delta assumes a logging policy that does not learn, and this one learned from the log: use adaptively_weighted": {
+            "logger": "adaptive"
+        },
         "delta assumes independent rounds": {"rewards": "dependent"},
         "delta holds for one look at the log, and there were 3": {"num_looks": 3},
         "bootstrap holds for one look at the log, and there were 3": {"num_looks": 3, "num_draws": 50},

@@ -131,8 +131,18 @@ def test_the_ends_are_in_order_and_in_the_range_however_few_the_rounds(size, see
     for interval in BY_BOUNDS:
         found = interval(sums, level=level)
         assert 0 <= found.low <= found.high <= 1
-        beyond = found.low == found.high and found.high in (0.0, 1.0)  # all values that the data allow lie outside of the range
-        assert found.low < found.high or beyond or interval is intervals.empirical_likelihood
+        # Where IPS is far above the greatest reward, all of Clopper's and Pearson's interval lies above it, and is cut to its end.
+        cut = interval is intervals.clopper_pearson and found.low == found.high == 1 < found.value
+        assert found.low < found.high or cut or interval is intervals.empirical_likelihood
+
+
+def test_a_clopper_pearson_interval_above_the_range_is_cut_to_its_end():
+    target = np.repeat([0.01, 0.0], [6, 8])  # six rounds of weight 10 where 1.4 are expected
+    rounds = ope.rounds(log_of(np.zeros(14, int), np.repeat([1.0, 0.0], [4, 10]), np.full(14, 1e-3), num_candidates=1), target)
+    found = intervals.clopper_pearson(intervals.bounded(rounds, max_weight=10, reward_range=(0.0, 1.0)), level=0.5)
+    lowest = 10 * beta_quantile(0.25 / math.e, 4, 11)
+    assert found.value > lowest > 1
+    assert (found.low, found.high) == (1.0, 1.0)
 
 
 @pytest.mark.parametrize("max_weight", [0.5, 3.0, math.inf, math.nan])

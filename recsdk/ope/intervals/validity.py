@@ -85,7 +85,8 @@ def caveats(
         ),
         (
             not stands.adaptive and logger == "adaptive",
-            f"{interval} assumes a fixed logger, and this one learned from the log: use adaptively_weighted or confidence_sequence",
+            f"{interval} assumes a logging policy that does not learn, and this one learned from the log: use adaptively_weighted or "
+            "confidence_sequence",
         ),
         (
             not stands.dependence and rewards == "dependent",
