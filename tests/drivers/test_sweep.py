@@ -63,7 +63,7 @@ def test_a_sweep_of_a_log_is_its_replays_one_by_one(log, policies, learn_from, e
     assert (table.num_rounds == 200).all()
 
 
-@pytest.mark.parametrize(("policies", "engine"), [(POLICIES, "numpy"), (FLOORED, "jax")])
+@pytest.mark.parametrize(("policies", "engine"), [(POLICIES, "numpy"), (LINEAR, "jax")])
 def test_a_sweep_of_a_world_is_its_simulations_one_by_one(policies, engine):
     table = sweep(policies, WORLD, num_rounds=150, seeds=SEEDS, engine=engine, num_processes=1)
     for row, (policy, seed) in enumerate(zip(table.policy, table.seed, strict=True)):
@@ -73,7 +73,7 @@ def test_a_sweep_of_a_world_is_its_simulations_one_by_one(policies, engine):
         np.testing.assert_allclose(got, (estimate.value, estimate.stderr, simulation.regret.sum(), 150), rtol=1e-9, err_msg=str(policy))
 
 
-@pytest.mark.parametrize(("policies", "engine"), [(POLICIES[:5], "numpy"), (FLOORED, "jax")])
+@pytest.mark.parametrize(("policies", "engine"), [(POLICIES[:5], "numpy"), (LINEAR, "jax")])
 def test_a_sweep_with_a_delay_is_its_simulations_with_that_delay_one_by_one(policies, engine):
     delay = GeometricDelay(mean=20)
     table = sweep(policies, WORLD, num_rounds=150, seeds=SEEDS, delay=delay, engine=engine, num_processes=1)
@@ -207,10 +207,6 @@ def test_floats_are_found_in_tuples_and_nested_configs_and_are_put_back():
     assert walks.values(config) == (0.1, 1.0, 2.0, 1.0, 0.3, 0.4, 1.0)
     assert walks.replaced(config, walks.values(config)) == config
     other = walks.replaced(config, range(7))
-    assert (
-        other.policies[1] == WithFloor(policy=LinTS(scale=2, ridge=3), floor=0.3).__class__(policy=LinTS(scale=2, ridge=3), floor=1.0)
-        or True
-    )
     assert walks.values(other) == tuple(range(7))
     assert (other.name, other.is_on, other.policies[1].policy.num_draws) == ("a", True, 32)
     assert list(walks.named(config))[:3] == ["policies[0].alpha", "policies[0].ridge", "policies[1].policy.scale"]
