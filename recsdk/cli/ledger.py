@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -73,13 +72,14 @@ def _copy(folder: Path, destination: Path) -> None:
 
 
 def _facts(reading: Ledger) -> dict[str, Any]:
-    rewards: Counter[str] = Counter(reward.decision_id for reward in reading.rewards())
-    values = np.array([reward.value for reward in reading.rewards()])
+    standing = {(reward.decision_id, reward.position): reward for reward in reading.rewards()}  # as they were corrected last
+    values = np.array([reward.value for reward in standing.values() if not reward.void])
+    rewarded = {reward.decision_id for reward in standing.values() if not reward.void}
     times, users, num_rewarded, shown = [], set(), 0, 0
     for decision in reading.decisions():
         times.append(decision.time)
         users.add(decision.user)
-        num_rewarded += decision.decision_id in rewards
+        num_rewarded += decision.decision_id in rewarded
         shown += len(decision.action)
     items = [item.active for item in reading.items()]
     return {
