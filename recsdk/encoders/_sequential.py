@@ -67,42 +67,24 @@ class Shape(Protocol):
         """Returns f32[B, T, D]."""
 
 
-class Sequential(Protocol):
-    """The settings that all sequence encoders have; see `SASRec`."""
-
-    @property
-    def shape(self) -> Shape: ...
-
-    loss: str
-    num_negatives: int
-    similarity: str
-    temperature: float
-    dropout: float
-    precision: str
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    warmup_steps: int
-    weight_decay: float
-    clip_norm: float
-    patience: int
-    num_validation: int
-    max_windows: int
-    user: str
-    history: str
-    checkpoint: str | None
-    progress: bool | None
-
-
 def init(config: Any, seed: int = 0) -> SequenceState:
-    """Returns the untrained state of a model that knows no item."""
+    """Returns the untrained state of a model that knows no item: random parameters."""
     params = config.shape.init(np.random.default_rng(seed), 1)
     zeros = np.zeros(config.shape.dim, np.float32)
     return SequenceState(vocabulary([], np.zeros(0)), params, zeros, np.array(1, np.float32), np.zeros((0, 3)), np.array(0))
 
 
-def fit(config: Any, log: Events, state: SequenceState | None, seed: int) -> SequenceState:
-    """Trains from scratch, or on from `state` with rows for the items that are new."""
+def fit(config: Any, log: Events, *, state: SequenceState | None = None, seed: int = 0) -> SequenceState:
+    """Trains from scratch, or on from `state`; items keep their rows, new ones get rows of their own.
+
+    Raises:
+        CheckpointMismatch: the file `checkpoint` is of another training.
+        CheckpointCorrupt: it is damaged.
+        InvalidLog: the log has no column `user`.
+        InvalidRequest: users that are no str.
+        InvalidValue: no step of an epoch was finite.
+        MissingExtra: JAX or Optax is not installed.
+    """
     state = init(config, seed) if state is None else state
     known = _sequences.learn(state.vocabulary, log.items)
     histories = _sequences.from_log(known, log, config.user)
@@ -120,7 +102,11 @@ def encode_items(config: Any, state: SequenceState, items: Items) -> Array:
 
 
 def encode_requests(config: Any, state: SequenceState, requests: Table) -> Array:
-    """Returns f32[B, dim] on NumPy."""
+    """Returns f32[B, dim]; items of a history that are not known are passed over.
+
+    Raises:
+        InvalidRequest: a history that is no list of str.
+    """
     size = next((len(column) for column in requests.values()), 1)
     found = _sequences.from_requests(state.vocabulary, requests, config.history, size)
     return _encoded(config, state.params, found) * state.scale

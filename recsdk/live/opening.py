@@ -15,7 +15,7 @@ from recsdk.base import Events, Items
 from recsdk.data import concatenate_items, items_from_stored, take
 from recsdk.errors import ChangedSetting, IgnoredInput, InvalidValue, Untrained
 from recsdk.ledger import Ledger
-from recsdk.live import intake, made
+from recsdk.live import functions, intake, made
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.evidence import Evidence
 from recsdk.live.rewards import FEEDBACK, Feedback, stored_feedback
@@ -55,10 +55,13 @@ def fill(ledger: Ledger, evidence: Evidence, catalogue: Catalogue, given: Given,
     items = intake.items(given.items, now)
     found = made.read(ledger, evidence.scorers)
     if found is not None:
-        return _renew(ledger, evidence, catalogue, found, given._replace(items=items), now)
-    items = catalogue.place(items)
-    _make(ledger, evidence, catalogue, given._replace(items=items), terms, now)
-    return take(items, slice(0))
+        fresh = _renew(ledger, evidence, catalogue, found, given._replace(items=items), now)
+    else:
+        items = catalogue.place(items)
+        _make(ledger, evidence, catalogue, given._replace(items=items), terms, now)
+        fresh = take(items, slice(0))
+    functions.notice(ledger, evidence.scorers)
+    return fresh
 
 
 def _make(ledger: Ledger, evidence: Evidence, catalogue: Catalogue, given: Given, terms: Terms, now: float) -> None:

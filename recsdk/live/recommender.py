@@ -168,7 +168,7 @@ class Recommender:
             InvalidValue: an argument out of its range, an item or an event that cannot be read.
 
         Warns:
-            ChangedSetting: another `reward_range` or `feedback` than before, which holds from now on.
+            ChangedSetting: another `reward_range` or `feedback` than before, that holds from now on; a rewritten scoring function.
             IgnoredInput: a `history` that nothing is fitted to, since the models were fitted to another one; or events that were skipped.
             Untrained: an encoder that is given no `history` when the folder is made.
 

@@ -21,6 +21,9 @@ def _has_a_name(instance: Any, field: Any, value: Any) -> None:
 class FunctionScorer:
     """Makes a scorer of one column, named after the function.
 
+    A folder knows the function by its name. If its own source changes between two openings, `Recommender.open` warns with `ChangedSetting`;
+    a change in what it calls, or of a function whose source Python cannot find, goes unnoticed: give a new function a new name.
+
     Attributes:
         function: `(request, candidates) -> [K]`, finite numbers; keep them around unit scale.
 

@@ -11,12 +11,15 @@ from recsdk.base import Events, Items, Request
 from recsdk.data import concatenate_items, events_from_rows, items_from_rows, take
 
 DAY = 86400.0
+MOST_TAKEN = 8
+"""Length of a history."""
 
 
 def example_log(num_events: int = 200, num_items: int = 12, num_users: int = 8) -> Events:
     """Makes a small log of users who take items, for the laws of scorers and encoders.
 
-    Features are numbers, text and lists, some of them missing; a user takes one item in four, with a reward of 1, else 0.
+    Features are numbers, text and lists, some of them missing; `history` lists what the user has taken before, oldest first. A user takes
+    one item in four, with a reward of 1, else 0.
 
     Args:
         num_events: T.
@@ -30,7 +33,7 @@ def example_log(num_events: int = 200, num_items: int = 12, num_users: int = 8) 
         >>> from recsdk import testing
         >>> log = testing.example_log(num_events=3)
         >>> log.reward.tolist(), sorted(log.requests)
-        ([0.0, 0.0, 0.0], ['age', 'device', 'likes', 'user_id'])
+        ([0.0, 0.0, 0.0], ['age', 'device', 'history', 'likes', 'user_id'])
     """
     rng = np.random.default_rng(0)
     tags = ["new", "red", "wool", "sale"]
@@ -38,12 +41,16 @@ def example_log(num_events: int = 200, num_items: int = 12, num_users: int = 8) 
         {"id": f"item-{i}", "added": i * DAY, "price": 1.5 * i if i % 5 else None, "brand": f"brand-{i % 3}", "tags": tags[: i % 4]}
         for i in range(num_items)
     ]
-    rows = []
+    rows: list[dict[str, Any]] = []
+    taken: dict[int, list[str]] = {user: [] for user in range(num_users)}
     for number in range(num_events):
         user, item = int(rng.integers(num_users)), int(rng.integers(num_items))
         device = "phone" if user % 2 else "desktop"
         features = {"user_id": f"user-{user}", "device": device, "age": 20.0 + user if user % 3 else None, "likes": tags[: user % 3]}
-        rows.append({"item": f"item-{item}", "time": num_items * DAY + 60.0 * number, "reward": float(item % 4 == user % 4), **features})
+        features |= {"history": taken[user][-MOST_TAKEN:]}
+        reward = float(item % 4 == user % 4)
+        rows.append({"item": f"item-{item}", "time": num_items * DAY + 60.0 * number, "reward": reward, **features})
+        taken[user] += [f"item-{item}"] * int(reward)
     return events_from_rows(items_from_rows(items), rows)
 
 
