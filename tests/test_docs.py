@@ -24,7 +24,7 @@ README, VIOLATIONS = ROOT / "README.md", ROOT / "docs" / "design" / "violations.
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "plugins").glob("*/README.md"))]
 MODULES = [path for path in sorted([*ROOT.glob("recsdk/**/*.py"), *ROOT.glob("plugins/*/recsdk_*/**/*.py")]) if ">>>" in path.read_text()]
 NEEDS = {"docs/how-to/use-vowpal-wabbit.md": "recsdk_vw", "plugins/recsdk-vw/README.md": "recsdk_vw"}
-NEEDS |= {"plugins/recsdk-example/README.md": "recsdk_example"}
+NEEDS |= {"plugins/recsdk-example/README.md": "recsdk_example", "plugins/recsdk-postgres/README.md": "recsdk_postgres"}
 MOST_LINES = 275  # "about 250", docstrings not counted
 
 MARKDOWN = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS), SkipParser()])
@@ -43,12 +43,21 @@ def seeded(request, monkeypatch):
     random.seed(name)
 
 
+def no_server():
+    """Returns why no PostgreSQL server can be started here; nothing where one can."""
+    from recsdk_postgres.local import missing
+
+    return missing()
+
+
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_every_snippet_of_a_page_runs(page, tmp_path, monkeypatch):
     module = NEEDS.get(relative(page))
     if module and importlib.util.find_spec(module) is None:
         pytest.skip(f"{module} is not installed: pip install the folder in plugins/")
+    if module == "recsdk_postgres" and no_server():
+        pytest.skip(no_server())
     monkeypatch.chdir(tmp_path)
     document = MARKDOWN.parse(page)
     document.namespace["__name__"] = "__main__"

@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 
 from recsdk.errors import LedgerCorrupt, LedgerError
-from recsdk.ledger import _head, _mark
+from recsdk.ledger import _head, _mark, heads
 
 
 def copy(source: sqlite3.Connection, folder: Path, file: str) -> None:
@@ -42,8 +42,8 @@ def copy(source: sqlite3.Connection, folder: Path, file: str) -> None:
             last = _head.last_records(copied) if chained else ()
         part.rename(folder / file)
         if chained:
-            head = _head.HeadFile(folder)
-            head.start(last, safe=True)
+            head = heads.HeadFile(folder)
+            head.start(last, safe=True, now=heads.boot())
             head.close()
     finally:
         for left in folder.glob(f"{file}.part*"):

@@ -12,6 +12,7 @@ import sqlite3
 from pathlib import Path
 
 from recsdk.errors import LedgerCorrupt
+from recsdk.ledger.heads import sync
 
 MARK = "ledger.mark"
 """The file with what the header of `ledger.sqlite` says while a recommender has it open."""
@@ -74,13 +75,3 @@ def _beside(database: Path) -> tuple[Path, Path]:
 
 def _text(cookie: int, number: int) -> str:
     return f"{cookie} {number}"
-
-
-def sync(folder: Path) -> None:
-    """Makes the names in a folder durable."""
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

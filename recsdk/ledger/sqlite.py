@@ -16,7 +16,7 @@ import attrs
 import numpy as np
 
 from recsdk.errors import LedgerCorrupt, LedgerError, LedgerMismatch, LedgerStopped, LostRecords, one_of
-from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord, _head, _mark
+from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord, _head, _mark, heads
 from recsdk.ledger._copy import copy
 from recsdk.ledger._files import Files
 from recsdk.ledger._lock import LOCK, FolderLock
@@ -32,7 +32,7 @@ CREATE TABLE signals (
   position INTEGER NOT NULL, name TEXT NOT NULL, value REAL NOT NULL, time REAL NOT NULL, crc32 INTEGER NOT NULL) STRICT;
 CREATE INDEX signals_of_decision ON signals (decision, number);
 """
-CHAIN = "".join(f"ALTER TABLE {table} ADD COLUMN chain BLOB;\n" for table in _head.TABLES)
+CHAIN = "".join(f"ALTER TABLE {table} ADD COLUMN chain BLOB;\n" for table in heads.TABLES)
 REVISIONS = """
 ALTER TABLE signals ADD COLUMN happened REAL;
 ALTER TABLE signals ADD COLUMN about TEXT;
@@ -194,13 +194,13 @@ class SqliteLedger:
     """
 
     def __init__(
-        self, db: sqlite3.Connection, opened: contextlib.ExitStack, files: Files | None = None, head: _head.HeadFile | None = None
+        self, db: sqlite3.Connection, opened: contextlib.ExitStack, files: Files | None = None, head: heads.HeadFile | None = None
     ) -> None:
         self._db = db
         self._opened = opened
         self._files = files
         self._head = head
-        self._last: dict[str, _head.Last] = {}
+        self._last: dict[str, heads.Last] = {}
         self._stopped = ""
         # A ledger of an earlier version that is read, not opened, lacks columns, or the table of signals.
         version = _version(db)
@@ -351,8 +351,8 @@ class SqliteLedger:
         table = statement.split()[2]
         if not self._last:
             with _translated("The ledger could not be read"):
-                self._last = dict(zip(_head.TABLES, _head.last_records(self._db), strict=True))
-        last = self._last[table] = _head.chained(self._last[table], values[-1])
+                self._last = dict(zip(heads.TABLES, _head.last_records(self._db), strict=True))
+        last = self._last[table] = heads.chained(self._last[table], values[-1])
         self._write(statement, *values, *last)
 
     def _write(self, statement: str, *values: Any) -> None:
@@ -413,8 +413,8 @@ def _writing(folder: Path, synchronous: str) -> SqliteLedger:
         _mark.check(folder / FILE)
         _refuse_loss(folder, *_missing(folder))
         _mark.clear(folder / FILE)
-        head = _head.HeadFile(folder)
-        opened.callback(head.finish, folder / LOG)
+        head = heads.HeadFile(folder)
+        opened.callback(lambda: head.finish(safe=not (folder / LOG).exists()))
         db = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
         opened.enter_context(contextlib.closing(db))
         db.execute("PRAGMA journal_mode=WAL")
@@ -422,7 +422,7 @@ def _writing(folder: Path, synchronous: str) -> SqliteLedger:
         db.execute("PRAGMA foreign_keys=ON")
         _upgrade(db)
         _mark.put(db, folder / FILE)
-        head.start(_head.last_records(db), safe=synchronous == "FULL")
+        head.start(_head.last_records(db), safe=synchronous == "FULL", now=heads.boot())
         return SqliteLedger(db, opened.pop_all(), Files(folder, (FILE, LOG, LOCK)), head)
 
 
@@ -431,7 +431,7 @@ def _reading(folder: Path) -> SqliteLedger:
         raise LedgerError(f"There is no ledger in {str(folder)!r}.")
     with contextlib.ExitStack() as opened, _translated(f"The ledger in {str(folder)!r} cannot be read"):
         _check_unless_open(folder)
-        head = _head.read(folder)  # before the ledger, which may grow meanwhile
+        head = _head_of(folder)  # before the ledger, which may grow meanwhile
         db = opened.enter_context(contextlib.closing(_read_only(folder)))
         _refuse_loss(folder, head, _missing_in(head, db))
         return SqliteLedger(db, opened.pop_all())
@@ -464,27 +464,34 @@ def _refuse_cut(folder: Path, db: sqlite3.Connection) -> None:
         raise LedgerCorrupt(f"{FILE} in {str(folder)!r} was cut: it has {size:,} bytes of {pages * page_size:,}. Restore a backup.")
 
 
-def _missing(folder: Path) -> tuple[_head.Head | None, dict[str, int]]:
+def _head_of(folder: Path) -> heads.Head | None:
+    try:
+        return heads.read(folder)
+    except heads.HeadDamaged as error:
+        raise heads.HeadDamaged(f"{error} {_head.advice(folder)}") from None
+
+
+def _missing(folder: Path) -> tuple[heads.Head | None, dict[str, int]]:
     """Returns the head, and how many acknowledged records of which tables are missing, in a folder that nobody has open."""
-    head = _head.read(folder)
+    head = _head_of(folder)
     if (folder / FILE).is_file() and (head is None or (folder / FILE).stat().st_size):
         with contextlib.closing(_read_only(folder)) as db:
             return head, _missing_in(head, db)
     return head, {} if head is None else head.numbers()
 
 
-def _missing_in(head: _head.Head | None, db: sqlite3.Connection) -> dict[str, int]:
+def _missing_in(head: heads.Head | None, db: sqlite3.Connection) -> dict[str, int]:
     if head is None:
         return {}
     return _head.missing(head, db) if _head.is_chained(db) else head.numbers()
 
 
-def _refuse_loss(folder: Path, head: _head.Head | None, missing: dict[str, int]) -> None:
+def _refuse_loss(folder: Path, head: heads.Head | None, missing: dict[str, int]) -> None:
     """Refuses a ledger that lacks what was acknowledged, but for the last moments before a power cut at a level that allows it."""
     if not missing:
         return
     told = " and ".join(f"{number:,} {table}" if number else f"other {table} than were written" for table, number in missing.items())
-    if head is not None and head.excuses(missing):
+    if head is not None and head.excuses(missing, heads.boot()):
         warnings.warn(
             f"The machine stopped while the ledger in {str(folder)!r} was open at 'process-crash': {told} are lost.", LostRecords, 4
         )
@@ -495,7 +502,7 @@ def _refuse_loss(folder: Path, head: _head.Head | None, missing: dict[str, int])
 def _accepted(folder: Path) -> dict[str, int]:
     try:
         return _missing(folder)[1]
-    except _head.HeadDamaged:  # how many were acknowledged is not known
+    except heads.HeadDamaged:  # how many were acknowledged is not known
         return {}
 
 
@@ -505,7 +512,7 @@ def _repair(folder: Path) -> Lost:
     with contextlib.closing(FolderLock(folder)), _translated(f"The ledger in {str(folder)!r} cannot be repaired"):
         _mark.check(folder / FILE)
         lost = Lost(**_accepted(folder))
-        (folder / _head.HEAD).unlink(missing_ok=True)
+        (folder / heads.HEAD).unlink(missing_ok=True)
     _writing(folder, "FULL").close()
     return lost
 

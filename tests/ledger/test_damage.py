@@ -8,7 +8,7 @@ import pytest
 
 from recsdk import read_ledger
 from recsdk.errors import LedgerCorrupt, LedgerError, LostRecords
-from recsdk.ledger import SignalRecord, _head
+from recsdk.ledger import SignalRecord, _head, heads
 from recsdk.ledger._packing import unpack
 from recsdk.ledger.sqlite import Lost, Sqlite, SqliteLedger
 from tests.ledger.test_sqlite import decision, item, reward
@@ -155,7 +155,7 @@ def test_nothing_is_repaired_while_it_is_open_or_not_there(tmp_path):
         Sqlite().repair(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("table", _head.TABLES)
+@pytest.mark.parametrize("table", heads.TABLES)
 def test_other_records_in_place_of_those_acknowledged_are_noticed(tmp_path, table):
     with small_recommender(tmp_path / "shop") as shop:
         serve(shop, range(3))
@@ -180,7 +180,7 @@ def test_a_record_changed_in_the_middle_is_noticed_by_a_backup(tmp_path):
 def test_killed_between_a_commit_and_its_head_nothing_is_missing(tmp_path, monkeypatch):
     ledger = Sqlite().open(tmp_path)
     ledger.add_decision(decision())
-    monkeypatch.setattr(_head.HeadFile, "write", lambda self, tables: None)
+    monkeypatch.setattr(heads.HeadFile, "write", lambda self, tables: None)
     ledger.add_reward(reward())
     ledger.close()
     again = Sqlite().open(tmp_path)
@@ -213,7 +213,7 @@ def test_the_last_moments_before_a_power_cut_are_excused_at_one_level_only(tmp_p
     ledger.close()
     with pytest.raises(LedgerCorrupt, match="1 decisions"):  # the machine has not stopped
         Sqlite().open(tmp_path / "cut")
-    monkeypatch.setattr(_head, "boot", lambda: b"another start...")
+    monkeypatch.setattr(heads, "boot", lambda: b"another start...")
     if durability == "process-crash":
         with pytest.warns(LostRecords, match="1 decisions are lost"):
             Sqlite().open(tmp_path / "cut").close()
@@ -228,7 +228,7 @@ def test_what_was_closed_is_never_excused(tmp_path, monkeypatch):
     ledger.add_decision(decision())
     ledger.close()
     (tmp_path / "ledger.sqlite").unlink()
-    monkeypatch.setattr(_head, "boot", lambda: b"another start...")
+    monkeypatch.setattr(heads, "boot", lambda: b"another start...")
     with pytest.raises(LedgerCorrupt, match="1 decisions"):
         Sqlite().open(tmp_path)
 
@@ -237,11 +237,11 @@ def test_a_head_that_was_cut_off_while_it_was_written_is_the_one_before(tmp_path
     ledger = Sqlite().open(tmp_path)
     ledger.add_decision(decision())
     ledger.add_decision(decision("e"))
-    place = _head.PLACES[ledger._head.head.sequence % 2]
+    place = heads.PLACES[ledger._head.head.sequence % 2]
     with (tmp_path / "ledger.head").open("r+b") as file:
         file.seek(place + 50)
         file.write(b"\xff" * 40)
-    assert _head.read(tmp_path).numbers() == {"decisions": 1}
+    assert heads.read(tmp_path).numbers() == {"decisions": 1}
     ledger.close()
 
 

@@ -63,7 +63,7 @@ def test_a_disk_that_was_full_is_used_again_once_it_has_room(tmp_path, code):
 
 def test_a_head_that_cannot_be_written_stops_the_ledger(tmp_path, monkeypatch):
     shop = small_recommender(tmp_path)
-    monkeypatch.setattr("recsdk.ledger._head.HeadFile.write", failing)
+    monkeypatch.setattr("recsdk.ledger.heads.HeadFile.write", failing)
     for _ in range(2):
         with pytest.raises(LedgerStopped, match="How far the ledger is acknowledged could not be written: no disk"):
             shop.recommend({})
