@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a tes
     from recsdk.live.recommender import Recommender as Recommender
     from recsdk.live.rewards import Feedback as Feedback
     from recsdk.live.rewards import Receipt as Receipt
+    from recsdk.live.traffic import Traffic as Traffic
     from recsdk.policies.bag import Bag as Bag
     from recsdk.policies.conservative import Conservative as Conservative
     from recsdk.policies.drift import Discounted as Discounted
@@ -96,6 +97,7 @@ _PUBLIC = {
     "live.log": "read_ledger read_policy",
     "live.recommender": "Recommender",
     "live.rewards": "Feedback Receipt",
+    "live.traffic": "Traffic",
     "policies.bag": "Bag",
     "policies.conservative": "Conservative",
     "policies.drift": "Discounted Windowed",

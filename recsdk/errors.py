@@ -39,6 +39,7 @@ RecsdkWarning (UserWarning)
 |- IgnoredInput                      input that nothing reads, or that was left out; said once
 |- Untrained                         an encoder that was given no history
 |- OpenDecisions                     decisions that may still be rewarded, counted as unrewarded
+|- UnfitDecisions                    decisions that were not drawn, left out of a log for evaluation
 |- ChangedSetting                    a folder opened with another setting than before
 `- LostRecords                       the last moments before a power cut, at a durability that does not keep them
 """
@@ -213,6 +214,10 @@ class Untrained(RecsdkWarning):
 
 class OpenDecisions(RecsdkWarning):
     """Decisions that may still be rewarded, counted as unrewarded."""
+
+
+class UnfitDecisions(RecsdkWarning):
+    """Decisions that were not drawn are left out of a log for evaluation."""
 
 
 class ChangedSetting(RecsdkWarning):

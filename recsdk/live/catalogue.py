@@ -207,20 +207,33 @@ class Catalogue:
         newest = largest(self.items.added[rest], min(num_new, len(rest)))
         return np.concatenate([best, rest[newest]])
 
+    def may_show(self, slots: np.ndarray, request: Request, seen: Iterable[str] = (), rules: Sequence[Rule] = ()) -> np.ndarray:
+        """Returns bool[M], which of `slots` i64[M] are active, unseen, and pass all rules.
+
+        Raises:
+            InvalidScores: when a rule does not answer bool[N].
+        """
+        eligible = self._eligible(request, seen, rules)
+        return np.asarray(eligible[slots])
+
     def _retrieved(self, rng: Rng, user: np.ndarray, allowed: np.ndarray, size: int) -> np.ndarray:
         with only_reading(self.retriever):
             answer = self.retriever.search(self._index, rng, user, frozen(allowed), size)
         return _slots(self.retriever, answer, allowed, size)
 
     def _allowed(self, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
+        allowed = self._eligible(request, seen, rules)
+        if not allowed.any():
+            raise EmptyCandidates(f"No item of the {len(self)} in the catalogue is unseen and allowed by the rules.")
+        return allowed
+
+    def _eligible(self, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
         allowed = self.active.copy()
         allowed[[self._slots[item_id] for item_id in seen if item_id in self._slots]] = False
         for rule in rules:
             with only_reading(rule):
                 answer = rule(request, self.items)
             allowed &= _passed(rule, answer, len(allowed))
-        if not allowed.any():
-            raise EmptyCandidates(f"No item of the {len(self)} in the catalogue is unseen and allowed by the rules.")
         return allowed
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.base import Context, Policy, Request, decide_slate
+from recsdk.base import Context, Policy, Request
 from recsdk.checks import require_integer
 from recsdk.data import take
-from recsdk.errors import IgnoredInput, InvalidScores, InvalidValue, LedgerCorrupt, one_of
+from recsdk.errors import EmptyCandidates, IgnoredInput, InvalidScores, InvalidValue, LedgerCorrupt, one_of
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import intake
 from recsdk.live.catalogue import Rule
+from recsdk.live.drawing import Arm, draw, taken
 from recsdk.live.guard import frozen, only_reading
 from recsdk.live.identity import identity
 from recsdk.live.learner import Learner
+from recsdk.live.marks import APPLICATION, POLICY, Marks, read
 from recsdk.live.notices import Notices
+from recsdk.live.placing import ANY, Placing
+from recsdk.live.traffic import Arms
 
 DRAW_SCHEME = "blake2b-philox-1"
 
@@ -30,7 +34,8 @@ class Slate(NamedTuple):
     Attributes:
         decision_id: to be given back with the reward.
         ids: L item ids, from the top.
-        propensities: L probabilities, of each item at its position given those above it.
+        propensities: L probabilities, of each item at its position given those above it; 1 for what was not drawn.
+        repeats: id of the decision whose slate this is, where it is served again, see `Traffic.sticky`.
 
     Example:
         >>> import recsdk
@@ -43,6 +48,7 @@ class Slate(NamedTuple):
     decision_id: str
     ids: tuple[str, ...]
     propensities: tuple[float, ...]
+    repeats: str | None = None
 
 
 class Choice(NamedTuple):
@@ -84,11 +90,13 @@ class Decider:
     """Finds the candidates of a request and draws a slate from them.
 
     Attributes:
+        arms: who decides for which request.
         notices: what is ignored is said through them.
         num_left_out: candidates that were left out since their scores were unusable, over all requests.
     """
 
-    def __init__(self, learner: Learner, choice: Choice) -> None:
+    def __init__(self, learner: Learner, choice: Choice, arms: Arms) -> None:
+        self.arms = arms
         self.notices = Notices()
         self.num_left_out = 0
         self._left_out: set[str] = set()
@@ -110,20 +118,37 @@ class Decider:
         if salt is None:
             raise LedgerCorrupt("The ledger has lost its 'salt', without which its decisions cannot be repeated.")
         models = {"encoder": self._evidence.version, "scorers": self._evidence.described()}
-        self._salt, self._parts = salt, intake.canonical({"policy": identity(self._policy), **models, "draw": DRAW_SCHEME})
+        self._salt, self._parts = (
+            salt,
+            intake.canonical({"policy": identity(self._policy), **models, **self.arms.described(), "draw": DRAW_SCHEME}),
+        )
+        self.arms.start(ledger, self._evidence.prior())
 
     def candidates(
-        self, decision_id: str, request: Request, named: Sequence[str] | None, seen: Sequence[str]
+        self, decision_id: str, request: Request, named: Sequence[str] | None, seen: Sequence[str], placing: Placing = ANY
     ) -> tuple[np.ndarray, np.ndarray]:
         """Returns i64[K], the slots of the candidates, and f64[K, D], their phi."""
-        user = self._evidence.user(request)
-        slots = self._found(self.rng(decision_id, b"candidates"), user, request, seen) if named is None else self._catalogue.chosen(named)
+        user, required = self._evidence.user(request), self._catalogue.slots(placing.required)
+        try:
+            slots = (
+                self._found(self.rng(decision_id, b"candidates"), user, request, seen) if named is None else self._catalogue.chosen(named)
+            )
+        except EmptyCandidates:
+            if not len(required):
+                raise
+            slots = required[:0]
+        slots = _joined(slots, required)
+        if placing.welcome:
+            welcome = self._catalogue.slots(placing.welcome)
+            slots = _joined(
+                slots, welcome[self._catalogue.may_show(welcome, request, seen, () if named is not None else self._choice.rules)]
+            )
         items, vectors = take(self._catalogue.items, slots), self._catalogue.vectors[slots]
         try:
             phi = self._evidence.phi(user, request, items, vectors)
         except InvalidScores as error:
             usable = self._evidence.usable(request, items)
-            if named is not None or usable.all() or not usable.any():
+            if named is not None or usable.all() or not usable.any() or np.isin(required, slots[~usable]).any():
                 raise
             self._leave_out(items.ids[~usable], error)
             slots, items, vectors = slots[usable], take(items, usable), vectors[usable]
@@ -131,11 +156,30 @@ class Decider:
         self.notices.compare(self._evidence, request, items, vectors, phi)
         return slots, phi
 
-    def decide(self, decision_id: str, time: float, size: int, slots: np.ndarray, phi: np.ndarray, payload: str) -> DecisionRecord:
-        """Draws a slate of `size` from candidates."""
-        context = Context(frozen(phi), frozen(np.ones(len(slots), bool)), frozen(slots))
-        with only_reading(self._policy):
-            decision = decide_slate(self._policy, self._learner.state, self.rng(decision_id), context, size)
+    def decide(
+        self,
+        decision_id: str,
+        time: float,
+        size: int,
+        slots: np.ndarray,
+        phi: np.ndarray,
+        payload: str,
+        user: str | None = None,
+        placing: Placing = ANY,
+    ) -> DecisionRecord:
+        """Draws a slate of `size` from candidates, or takes the one that the application has chosen."""
+        context, rng = Context(frozen(phi), frozen(np.ones(len(slots), bool)), frozen(slots)), self.rng(decision_id)
+        policy = Arm(POLICY, 1.0, self._policy, self._learner.state)
+        if placing.chosen:
+            action = [slots.tolist().index(slot) for slot in self._catalogue.slots(placing.chosen)]
+            decision, agreement = taken(policy, rng, context, np.array(action))
+            marks = Marks(arm=APPLICATION, agreement=agreement)
+        else:
+            arms, marks = self.arms.of(policy, user, self.rng)
+            decision, arm, promoted = draw(arms, rng, context, size, placing.places(slots, self._catalogue.slots))
+            share = arm.share if marks.by else None
+            marks = marks._replace(arm=arm.name, share=share, pinned=tuple(position for position, _ in placing.pinned), promoted=promoted)
+            self.arms.num_drawn += 1
         logs_all = self._choice.logs_all or size == len(slots)  # as many rows as candidates are the candidates, in their order
         logged = (phi if logs_all else phi[decision.action]).astype(np.float32)  # lossless: phi is float32 by construction
         return DecisionRecord(
@@ -148,12 +192,22 @@ class Decider:
             decision.action.astype(np.int32),
             decision.probs,
             logged,
+            user,
+            marks.dumps(),
         )
+
+    def may_show(self, record: DecisionRecord, request: Request, asked: Mapping[str, Any]) -> bool:
+        """Tells whether all items of a slate may still be shown; the rules do not apply to pinned items, nor to named candidates."""
+        slots = record.slots[record.action]
+        drawn = np.delete(slots, read(record).pinned)
+        allowed = self._catalogue.may_show(drawn, request, asked["seen"], self._rules(asked["candidates"]))
+        return bool(self._catalogue.active[slots].all() and allowed.all())
 
     def slate(self, record: DecisionRecord) -> Slate:
         """Returns what a decision shows."""
         ids = self._catalogue.items.ids[record.slots[record.action]]
-        return Slate(record.decision_id, tuple(ids.tolist()), tuple(record.probs[np.arange(len(ids)), record.action].tolist()))
+        propensities = record.probs[np.arange(len(ids)), record.action]
+        return Slate(record.decision_id, tuple(ids.tolist()), tuple(propensities.tolist()), read(record).repeats)
 
     def rng(self, decision_id: str, purpose: bytes = b"") -> np.random.Generator:
         """Makes the draw a function of the folder's secret and the decision's name: repeatable by us, not to be steered by a caller."""
@@ -179,6 +233,9 @@ class Decider:
         self.notices.outgrown(len(self._catalogue), choice.num_scored)
         return self._catalogue.found(rng, user, request, *sizes, **limits, num_scored=choice.num_scored, score=score)
 
+    def _rules(self, named: Sequence[str] | None) -> tuple[Rule, ...]:
+        return self._choice.rules if named is None else ()
+
     def _leave_out(self, ids: np.ndarray, error: InvalidScores) -> None:
         self.num_left_out += len(ids)
         fresh = [item_id for item_id in ids.tolist() if item_id not in self._left_out]
@@ -186,6 +243,10 @@ class Decider:
         if fresh:
             text = f"The candidates {fresh} are left out of requests as long as their scores are unusable"
             warnings.warn(f"{text}: {error}", IgnoredInput, stacklevel=5)
+
+
+def _joined(slots: np.ndarray, more: np.ndarray) -> np.ndarray:
+    return np.concatenate([slots, more[~np.isin(more, slots)]])
 
 
 class _Key(np.random.bit_generator.ISeedSequence):

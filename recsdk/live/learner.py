@@ -18,6 +18,7 @@ from recsdk.live.arithmetic import arithmetic
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.evidence import Evidence
 from recsdk.live.identity import differences, identity
+from recsdk.live.marks import left
 
 
 class Learner:
@@ -237,7 +238,5 @@ def interaction(policy: Policy[Any], record: DecisionRecord, reward: RewardRecor
         return Interaction(context, 0, reward.value, propensity, 1.0)
     if not keeps_all:
         raise LedgerMismatch(f"{policy!r} learns from all candidates, the ledger has kept the shown ones: log_features must be 'all'.")
-    mask = np.ones(len(record.slots), bool)
-    mask[record.action[:position]] = False
-    context = Context(record.features.astype(np.float64), mask, record.slots.astype(np.int64))
+    context = Context(record.features.astype(np.float64), left(record, position), record.slots.astype(np.int64))
     return Interaction(context, action, reward.value, propensity, 1.0)

@@ -9,7 +9,8 @@ import contextlib
 import itertools
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +20,13 @@ from recsdk import states
 from recsdk.arrays import stack_rounds
 from recsdk.base import Context, Forgettable, Interaction
 from recsdk.checks import require_integer, require_number
-from recsdk.errors import EmptyLog, InvalidValue, LedgerMismatch, OpenDecisions
+from recsdk.errors import EmptyLog, InvalidValue, LedgerMismatch, OpenDecisions, UnfitDecisions
 from recsdk.ledger import PAGE, DecisionRecord, Ledger
 from recsdk.ledger.stores import store
 from recsdk.live import intake, layout, made
 from recsdk.live.identity import differences
 from recsdk.live.learner import after
+from recsdk.live.marks import left, unfit
 from recsdk.live.rewards import NOT_SHOWN, SHOWN, is_deferred, num_settled, stored_feedback
 from recsdk.policies.wrappers import WithFloor
 
@@ -79,6 +81,7 @@ def read_ledger(
 
     Warns:
         OpenDecisions: a `default_reward` without a `window` in a folder without a `feedback`: rewards on their way count as missing.
+        UnfitDecisions: how many are left out since nothing was drawn there: pinned, chosen by the application, or served again.
 
     Example:
         >>> import recsdk
@@ -116,7 +119,7 @@ def read_ledger_chunks(
         InvalidValue, EmptyLog, LedgerMismatch, LedgerCorrupt, LedgerError: as `read_ledger`.
 
     Warns:
-        OpenDecisions: as `read_ledger`.
+        OpenDecisions, UnfitDecisions: as `read_ledger`.
 
     Example:
         >>> import recsdk
@@ -141,17 +144,36 @@ def _chunks(
         if default_reward is not None and window is None and num_settled(stored) is None:
             text = f"default_reward={default_reward} counts every reward that is still on its way as missing: say by window=... how many"
             warnings.warn(f"{text} seconds a reward may take, 0 if none can arrive any more.", OpenDecisions, stacklevel=3)
-        records = _counting(stored, window, position)
+        left_out = Counter[str]()
+        records = _fit(_counting(stored, window, position), position, left_out)
         wanted = (record for record in records if default_reward is not None or record.decision_id in rewards)
         chunk = list(itertools.islice(wanted, num_rows))
         if not chunk:
-            rewarded = "rewarded " * (default_reward is None)
-            raise EmptyLog(f"The ledger in {str(folder)!r} has no {rewarded}decision with a position {position}.")
+            rewarded, but = "rewarded " * (default_reward is None), f" but for {_told(left_out)}" if left_out else ""
+            raise EmptyLog(f"The ledger in {str(folder)!r} has no {rewarded}decision with a position {position}{but}.")
         placed = _placing(stored)
         while chunk:
             values = (float(rewards.get(record.decision_id, default_reward)) for record in chunk)  # type: ignore[arg-type]  # all have one
             yield stack_rounds(_round(placed(record), position, value) for record, value in zip(chunk, values, strict=True))
             chunk = list(itertools.islice(wanted, num_rows))
+        if left_out:
+            text = f"Left out at position {position}, since nothing was drawn there: {_told(left_out)}"
+            warnings.warn(f"{text}. They say nothing about another policy.", UnfitDecisions, stacklevel=3)
+
+
+def _fit(records: Iterable[DecisionRecord], position: int, left_out: Counter[str]) -> Iterator[DecisionRecord]:
+    """Yields the decisions with a position that was drawn, and counts why the others are left out."""
+    for record in records:
+        if len(record.action) > position:
+            reason = unfit(record, position)
+            if reason is None:
+                yield record
+            else:
+                left_out[reason] += 1
+
+
+def _told(left_out: Counter[str]) -> str:
+    return " and ".join(f"{number:,} {reason}" for reason, number in sorted(left_out.items()))
 
 
 def _rewards(stored: Ledger, position: int) -> dict[str, float]:
@@ -192,7 +214,7 @@ def _settled(stored: Ledger, window: float | None) -> Iterator[DecisionRecord]:
 
 
 def count_decisions(folder: str | Path, *, position: int = 0, window: float | None = None, ledger: Any = None) -> int:
-    """Returns how many decisions have such a position, with a reward or without: what `recsdk.ope.evaluate` compares a log with.
+    """Returns how many decisions have drawn such a position, with a reward or without: what `recsdk.ope.evaluate` compares a log with.
 
     Arguments are those of `read_ledger`.
 
@@ -210,7 +232,7 @@ def count_decisions(folder: str | Path, *, position: int = 0, window: float | No
     """
     require_integer("position", position, at_least=0)
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
-        return sum(1 for _ in _counting(stored, window, position))
+        return sum(1 for _ in _fit(_counting(stored, window, position), position, Counter()))
 
 
 def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float = 0.05, ledger: Any = None) -> Learned:
@@ -286,8 +308,6 @@ def _round(record: DecisionRecord, position: int, reward: float) -> Interaction:
             f"Decision {record.decision_id!r} has kept the features of its shown candidates only: "
             "open the recommender with log_features='all' to evaluate other policies."
         )
-    mask = np.ones(len(record.slots), bool)
-    mask[record.action[:position]] = False
     action = record.action[position]
-    context = Context(np.asarray(record.features, np.float64), mask, np.asarray(record.slots, np.int64))
+    context = Context(np.asarray(record.features, np.float64), left(record, position), np.asarray(record.slots, np.int64))
     return Interaction(context, int(action), reward, float(record.probs[position, action]), 1.0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from recsdk.errors import InvalidValue, RewardConflict, UnknownDecision, UnknownItem, nearest
 from recsdk.ledger import PAGE, DecisionRecord, Ledger, RewardRecord
-from recsdk.live import intake
+from recsdk.live import intake, marks
 from recsdk.live.rewards import Receipt, standing_rewards, was_shown
 
 Outcome = tuple[DecisionRecord, RewardRecord]
@@ -18,7 +18,7 @@ CORRECTING = "To correct a reward, call `correct`."
 
 
 def known(ledger: Ledger, decision_id: Any) -> DecisionRecord:
-    """Returns the decision of a name.
+    """Returns the decision of a name; for a slate that was served again, the one that drew it.
 
     Raises:
         UnknownDecision: a name that is not in the ledger.
@@ -26,7 +26,7 @@ def known(ledger: Ledger, decision_id: Any) -> DecisionRecord:
     record = ledger.decision(decision_id) if intake.is_name(decision_id) else None
     if record is None:
         raise UnknownDecision(f"No decision {decision_id!r:.200} is in the ledger: give the decision_id that recommend returned.")
-    return record
+    return marks.origin(ledger, record)
 
 
 def known_and_shown(ledger: Ledger, decision_id: Any) -> DecisionRecord:
@@ -37,7 +37,7 @@ def known_and_shown(ledger: Ledger, decision_id: Any) -> DecisionRecord:
         InvalidValue: a decision that was not shown.
     """
     record = known(ledger, decision_id)
-    if not was_shown(record, ledger.signals_of(decision_id)):
+    if not was_shown(record, ledger.signals_of(record.decision_id)):
         raise InvalidValue(f"Only what was shown has rewards: call shown({decision_id!r}) before them.")
     return record
 

@@ -29,7 +29,7 @@ from recsdk.errors import (
 )
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import folder_path
-from recsdk.live import intake, opening, places
+from recsdk.live import intake, opening, places, sticky
 from recsdk.live.catalogue import Catalogue, Rule
 from recsdk.live.deciding import Choice, Decider, Slate
 from recsdk.live.evidence import Evidence
@@ -37,8 +37,10 @@ from recsdk.live.guard import Features
 from recsdk.live.learner import Learner
 from recsdk.live.observe import LOGGER, Corrected, Decided, Notice, Observer, Recovered, Rewarded, Signalled, Snapshotted
 from recsdk.live.opening import Given, Terms
+from recsdk.live.placing import checked
 from recsdk.live.rewards import NOT_SHOWN, SHOWN, Feedback, Receipt
 from recsdk.live.settlement import Settlement, Told, said
+from recsdk.live.traffic import Arms, Traffic
 from recsdk.policies.wrappers import WithFloor
 
 
@@ -116,6 +118,7 @@ class Recommender:
         num_new: int | None = None,
         num_scored: int = 1_000,
         floor: float = 0.05,
+        traffic: Traffic | None = None,
         log_features: Literal["shown", "all"] = "shown",
         snapshot_every: int = 10_000,
         ledger: Any = "sqlite",
@@ -154,6 +157,7 @@ class Recommender:
                 for each request, and a warning says so.
             floor: share of uniform exploration, see `WithFloor`; 0 leaves the policy as it is, and then the log may be unfit
                 for evaluating others.
+            traffic: sticky slates, burn-in and holdout, see `Traffic`; None for none of them.
             log_features: "all" keeps the features of every candidate, which evaluating other policies needs; "shown" those of
                 the shown ones, which learning needs. Policies that learn from "all" always keep all.
             snapshot_every: rewards between snapshots; recovery folds at most so many.
@@ -190,7 +194,7 @@ class Recommender:
         store = intake.part("ledgers", ledger).open(path)
         wrapped = WithFloor(policy=chosen, floor=floor) if floor else chosen
         learner = Learner(wrapped, evidence, Catalogue(evidence.dim, finding), store)
-        self = cls(store, learner, Decider(learner, choice), options)
+        self = cls(store, learner, Decider(learner, choice, Arms(traffic)), options)
         try:
             self._start(Given(items, history, unknown_items), terms)
         except BaseException:
@@ -207,11 +211,18 @@ class Recommender:
         at_most: bool = False,
         candidates: Sequence[str] | None = None,
         seen: Iterable[str] = (),
+        pinned: Mapping[int, str] | None = None,
+        promoted: Mapping[int, Sequence[str]] | None = None,
+        chosen: Sequence[str] | None = None,
         user: str | None = None,
         decision_id: str | None = None,
         deferred: bool = False,
     ) -> Slate:
         """Chooses what to show. The decision is in the ledger, durable, when this returns.
+
+        With a `Traffic.sticky`, a user is served the same slate again for that time, at each place of the application: calls with the same
+        size, candidates, pinned and promoted items. The record then says so; rewards go to the decision that drew the slate, which is the
+        only one that is learned and evaluated. It is drawn anew once one of its items is removed, seen, or refused by a rule.
 
         Args:
             request: features of the user and the circumstances.
@@ -220,6 +231,12 @@ class Recommender:
                 is empty, and no decision is in the ledger.
             candidates: the item ids to choose from, to which the rules do not apply; None lets the catalogue find them, under the rules.
             seen: item ids not to show; goes with `candidates=None` only.
+            pinned: the item to show at a position, counted from 0 at the top, whatever the rules and `seen` say. It has the probability 1,
+                is learned from, and is left out of evaluations.
+            promoted: for a position, the items that it is drawn from, as far as they are unseen, allowed and not shown above; where none
+                of them is left, it is drawn from all.
+            chosen: the slate that the application has chosen itself, of `size` items. It is logged with the probability 1 and learned from,
+                and left out of evaluations; the record has how probable the policy would have made it.
             user: the user's key, which the ledger keeps with the decision; None takes the request's "user_id", where there is one.
             decision_id: a name for this decision, at most 128 bytes. The same name with the same request gives the same answer, so a
                 call can be repeated; None makes one up.
@@ -227,7 +244,8 @@ class Recommender:
                 before `shown` says so.
 
         Raises:
-            InvalidRequest: a feature that is not a str, a finite number, a bool, a list of str or None; ids that are none.
+            InvalidRequest: a feature that is not a str, a finite number, a bool, a list of str or None; ids that are none; positions out of
+                the slate.
             InvalidValue: a size that is no whole number >= 1; candidates and seen at once.
             EmptyCandidates, TooFewCandidates, DuplicateCandidates, UnknownItem: candidates that cannot fill the slate.
             DecisionConflict: a `decision_id` used before with another request.
@@ -250,6 +268,7 @@ class Recommender:
         named, hidden = None if candidates is None else intake.candidates(candidates), sorted(set(intake.ids("seen", seen)))
         if named is not None and hidden:
             raise InvalidValue(f"seen goes with candidates=None only: leave seen items out of candidates, got seen = {hidden}.")
+        placing = checked(pinned, promoted, chosen, int(size))
         plain = intake.request(request)
         key = intake.user(user, plain)
         asked: dict[str, Any] = {
@@ -259,6 +278,7 @@ class Recommender:
             "seen": hidden,
             **({"at_most": True} if at_most else {}),
             **({"deferred": True} if deferred else {}),
+            **placing.asked(),
         }
         if user is not None:
             asked["user"] = user
@@ -272,8 +292,13 @@ class Recommender:
         features = Features(plain)
         asked_now = Request(features, self._now())
         self._settle(asked_now.time)
+        standing = None if chosen else self._standing(key, asked, asked_now)
+        if standing is not None:
+            record = sticky.again(standing, decision_id, asked_now.time, payload)
+            self._add(record)
+            return self._decider.slate(record)
         try:
-            slots, phi = self._decider.candidates(decision_id, asked_now, named, hidden)
+            slots, phi = self._decider.candidates(decision_id, asked_now, named, hidden, placing)
         except EmptyCandidates:
             if at_most:
                 return Slate(decision_id, (), ())
@@ -281,15 +306,28 @@ class Recommender:
         shown = min(int(size), len(slots)) if at_most else int(size)
         if shown > len(slots):
             raise TooFewCandidates(f"size must be in [1, {len(slots)}], the number of candidates, got {size}; at_most=True shows fewer.")
-        record = self._decider.decide(decision_id, asked_now.time, shown, slots, phi, payload)._replace(user=key)
+        if placing.pinned and placing.pinned[-1][0] >= shown:
+            raise TooFewCandidates(f"pinned must have positions below {shown}, the number of items to show, got {dict(placing.pinned)}.")
+        record = self._decider.decide(decision_id, asked_now.time, shown, slots, phi, payload, key, placing)
+        self._add(record)
+        self._decider.notices.observe(features)
+        self._tell(Decided(decision_id, key, len(slots), shown, time.perf_counter() - began))
+        return self._decider.slate(record)
+
+    def _add(self, record: DecisionRecord) -> None:
         if self._settlement is None:
             self._ledger.add_decision(record)
         else:
             for waited, receipt in self._settlement.open(record):
                 self._tell(Signalled(waited.name, str(receipt), waited.time - waited.moment))
-        self._decider.notices.observe(features)
-        self._tell(Decided(decision_id, key, len(slots), shown, time.perf_counter() - began))
-        return self._decider.slate(record)
+
+    def _standing(self, user: str | None, asked: Mapping[str, Any], request: Request) -> DecisionRecord | None:
+        """Returns the slate that a user is to be served again."""
+        seconds = self._decider.arms.traffic.sticky
+        if user is None or not seconds:
+            return None
+        record = sticky.standing(self._ledger, user, asked, request.time - seconds)
+        return record if record is not None and self._decider.may_show(record, request, asked) else None
 
     def _repeated(self, known: DecisionRecord, asked: Mapping[str, Any]) -> Slate:
         before = json.loads(known.payload)
@@ -643,6 +681,7 @@ class Recommender:
 
     def _start(self, given: Given, terms: Terms) -> None:
         terms = opening.agree(self._ledger, terms)
+        self._decider.arms.traffic.check(terms.feedback)
         fresh = opening.fill(self._ledger, self._evidence, self.catalogue, given, terms, self._now())
         self._decider.start(self._ledger)
         self._recover()

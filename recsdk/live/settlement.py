@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from recsdk.checks import check_reward
 from recsdk.errors import InvalidValue, RewardConflict, UnknownItem
 from recsdk.ledger import PAGE, DecisionRecord, Ledger, RewardRecord, SignalRecord
-from recsdk.live import intake
+from recsdk.live import intake, marks
 from recsdk.live.places import Outcome, all_void, free, known, place, place_name, revision
 from recsdk.live.rewards import CORRECT, NOT_SHOWN, RETRACT, SETTLED, SHOWN, Feedback, Receipt, join, standing, standing_rewards, was_shown
 
@@ -120,7 +120,7 @@ class Settlement:
             return []
         with self._ledger.transaction():
             self._ledger.add_decision(decision)
-            found = [(told, self._joined(told, decision)) for told in mine]
+            found = [(told, self._joined(told, marks.origin(self._ledger, decision))) for told in mine]
             self._keep(others)
         self._early, self._due = others, due
         return [(told, Receipt.UNKNOWN) for told in gone] + found
@@ -135,6 +135,9 @@ class Settlement:
             RewardConflict: a `signal_id` used before for something else.
             UnknownItem, InvalidValue: the decision has no such item or position.
         """
+        if told.decision_id is not None:
+            named = self._ledger.decision(told.decision_id) if intake.is_name(told.decision_id) else None
+            told = told if named is None else told._replace(decision_id=marks.origin(self._ledger, named).decision_id)
         if told.signal_id is not None and self._is_known(told, told.signal_id):
             return Receipt.DUPLICATE, []
         decision = self._decision_of(told)
@@ -218,6 +221,8 @@ class Settlement:
         for decision in self._ledger.decisions_of(str(told.user)):  # newest first
             if told.moment > self.feedback.due(decision):
                 break
+            if marks.read(decision).repeats is not None:
+                continue  # the one that drew its slate is older
             if self.feedback.fits(decision, told.moment) and self._shows(told, decision):
                 if decision.time <= told.moment:
                     return decision

@@ -1,0 +1,140 @@
+"""The draw of a slate where more than the policy decides: arms that share the traffic, pinned and promoted positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import attrs
+import numpy as np
+
+from recsdk.base import Context, Decision, Policy, decide
+from recsdk.errors import InvalidProbs
+from recsdk.live.guard import frozen, only_reading
+from recsdk.live.marks import Marks, free
+
+
+class Arm(NamedTuple):
+    """A policy that may decide, with a share of the traffic.
+
+    Attributes:
+        name: as the record's marks have it.
+        share: in (0, 1]; those of all arms of a request sum to 1.
+        policy: gives the distributions.
+        state: its state.
+    """
+
+    name: str
+    share: float
+    policy: Policy[Any]
+    state: Any
+
+
+class Places(NamedTuple):
+    """What the application wants at positions, as indices of candidates.
+
+    Attributes:
+        pinned: the one to show at a position.
+        promoted: those that a position is to be drawn from. Where none of them is left, all are.
+    """
+
+    pinned: Mapping[int, int] = {}
+    promoted: Mapping[int, Sequence[int]] = {}
+
+
+class Drawn(NamedTuple):
+    """A slate, and who chose it.
+
+    Attributes:
+        decision: with a leading L; its probabilities are those of the whole procedure, given what stands above.
+        arm: whose choice it is.
+        promoted: the positions that were drawn from the promoted candidates only, with these.
+    """
+
+    decision: Decision
+    arm: Arm
+    promoted: tuple[tuple[int, tuple[int, ...]], ...]
+
+
+@attrs.frozen(kw_only=True)
+class _Given:
+    """A policy whose state is the distribution itself."""
+
+    runs_on: ClassVar[tuple[str, ...]] = ("numpy",)
+    learns_from: ClassVar[str] = "chosen"
+
+    def init(self, prior: Any) -> Any:
+        return prior
+
+    def probs(self, state: Any, rng: Any, context: Context) -> Any:
+        del rng, context
+        return state
+
+    def update(self, state: Any, interaction: Any) -> Any:
+        del interaction
+        return state
+
+
+def draw(arms: Sequence[Arm], rng: np.random.Generator, context: Context, size: int, places: Places) -> Drawn:
+    """Fills a slate from the top, each position by a draw from what is left for it.
+
+    One arm chooses the whole slate, and which one is drawn too. So the probability of an item at a position is the mean of the arms'
+    probabilities, weighted by how probable each arm is given what stands above: its share times its probability of that. The slate is
+    drawn from these means, and then the arm, given the slate; that is the same procedure as the other way round.
+    """
+    weights, decisions, promoted = np.array([arm.share for arm in arms]), list[Decision](), list[tuple[int, tuple[int, ...]]]()
+    action = np.full(size, -1)
+    action[list(places.pinned)] = list(places.pinned.values())
+    marks = Marks(pinned=tuple(sorted(places.pinned)))
+    for position in range(size):
+        wanted = marks._replace(promoted=tuple((place, tuple(found)) for place, found in places.promoted.items() if place == position))
+        mask = free(context.mask, action, position, wanted)
+        if not mask.any():
+            mask, wanted = free(context.mask, action, position, marks), marks
+        promoted.extend(wanted.promoted)
+        if position in places.pinned:
+            decisions.append(_fixed(len(mask), action[position]))
+            continue
+        by_arm, decision = _drawn(arms, weights, rng, context._replace(mask=frozen(mask)))
+        action[position] = decision.action
+        weights = weights * by_arm[:, decision.action]
+        weights /= weights.sum()
+        decisions.append(decision)
+    chosen = arms[0] if len(arms) == 1 else arms[int(decide(_Given(), weights, rng, _among(len(arms))).action)]
+    return Drawn(_stacked(decisions), chosen, tuple(promoted))
+
+
+def taken(arm: Arm, rng: np.random.Generator, context: Context, action: np.ndarray) -> tuple[Decision, tuple[float, ...]]:
+    """Returns the application's own choice as a decision, and the probability of each item by the policy, given what stands above."""
+    agreement, mask = [], context.mask.copy()
+    for index in action.tolist():
+        agreement.append(float(_answer(arm, rng, context._replace(mask=frozen(mask.copy()))).probs[index]))
+        mask[index] = False
+    return _stacked([_fixed(len(mask), index) for index in action]), tuple(agreement)
+
+
+def _drawn(arms: Sequence[Arm], weights: np.ndarray, rng: np.random.Generator, context: Context) -> tuple[np.ndarray, Decision]:
+    answers = [_answer(arm, rng, context) for arm in arms]
+    by_arm = np.stack([answer.probs for answer in answers])
+    if by_arm[:, ~context.mask].any():
+        raise InvalidProbs(f"probs must be zero on padding and on what stands above, got {by_arm!r}.")
+    return by_arm, answers[0] if len(arms) == 1 else decide(_Given(), (weights[:, None] * by_arm).sum(axis=0), rng, context)
+
+
+def _answer(arm: Arm, rng: np.random.Generator, context: Context) -> Decision:
+    with only_reading(arm.policy):
+        return decide(arm.policy, arm.state, rng, context)
+
+
+def _fixed(num_candidates: int, index: Any) -> Decision:
+    probs = np.zeros(num_candidates)
+    probs[index] = 1.0
+    return Decision(np.int64(index), np.float64(1.0), probs)
+
+
+def _among(number: int) -> Context:
+    return Context(np.zeros((number, 0)), np.ones(number, bool), np.arange(number))
+
+
+def _stacked(decisions: Sequence[Decision]) -> Decision:
+    return Decision(*(np.stack([np.asarray(field) for field in fields]) for fields in zip(*decisions, strict=True)))

@@ -1,0 +1,94 @@
+"""The marks of a decision: what else than a draw by the policy made it, and what may therefore be done with it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recsdk.ledger import DecisionRecord, Ledger
+
+POLICY, BURN_IN, HOLDOUT, APPLICATION = "policy", "burn-in", "holdout", "application"
+"""The arms: who chose a slate."""
+
+
+class Marks(NamedTuple):
+    """What is special about a decision; a plain draw by the policy has the defaults.
+
+    Attributes:
+        arm: who chose: "policy", "burn-in", "holdout", or "application" for a choice that the application had made itself.
+        share: the share of the traffic that this arm was to get; None where no arms share it.
+        by: "user" or "decision": what was assigned to the arm; "" where no arms share the traffic.
+        pinned: positions whose items the application fixed: shown with probability 1, never drawn.
+        promoted: positions that were drawn from some candidates only, with these, as indices like `DecisionRecord.action`.
+        repeats: id of the decision whose slate was served again; None for a decision of its own.
+        agreement: per position of an application's choice, the probability with which the policy would have chosen the same.
+
+    Example:
+        >>> Marks(pinned=(0,)).dumps()
+        '{"pinned": [0]}'
+        >>> Marks().dumps() is None
+        True
+    """
+
+    arm: str = POLICY
+    share: float | None = None
+    by: str = ""
+    pinned: tuple[int, ...] = ()
+    promoted: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    repeats: str | None = None
+    agreement: tuple[float, ...] = ()
+
+    def dumps(self) -> str | None:
+        """Returns what differs from a plain draw, as JSON; None for nothing."""
+        told = {name: value for name, value in self._asdict().items() if value != self._field_defaults[name]}
+        return json.dumps(told, sort_keys=True) if told else None
+
+
+PLAIN = Marks()
+
+
+def read(record: DecisionRecord) -> Marks:
+    """Returns the marks of a decision."""
+    if record.marks is None:
+        return PLAIN
+    told: dict[str, Any] = json.loads(record.marks)
+    told["promoted"] = tuple((position, tuple(places)) for position, places in told.get("promoted", ()))
+    return Marks(**told | {name: tuple(told.get(name, ())) for name in ("pinned", "agreement")})
+
+
+def left(record: DecisionRecord, position: int) -> np.ndarray:
+    """Returns bool[K], the candidates that could have been shown at a position, given what stands above."""
+    return free(np.ones(len(record.slots), bool), record.action, position, read(record))
+
+
+def free(candidates: np.ndarray, action: np.ndarray, position: int, marks: Marks) -> np.ndarray:
+    """Is `left` for `candidates` bool[K], and `action` i64[>= position], which has an item wherever one is pinned."""
+    mask = candidates.copy()
+    if position in marks.pinned:
+        mask[:] = False
+        mask[action[position]] = True
+        return mask
+    mask[action[:position]] = False
+    mask[[action[pinned] for pinned in marks.pinned]] = False
+    for promoted, places in marks.promoted:
+        if promoted == position:
+            mask &= np.isin(np.arange(len(mask)), places)
+    return mask
+
+
+def unfit(record: DecisionRecord, position: int) -> str | None:
+    """Tells why a position says nothing about what would happen with another policy; None when it was drawn."""
+    marks = read(record)
+    if marks.repeats is not None:
+        return "served again"
+    if marks.arm == APPLICATION:
+        return "chosen by the application"
+    return "pinned" if position in marks.pinned else None
+
+
+def origin(ledger: Ledger, record: DecisionRecord) -> DecisionRecord:
+    """Returns the decision that drew a slate: the record itself, unless it was served again."""
+    repeats = read(record).repeats
+    return record if repeats is None else ledger.decision(repeats) or record
