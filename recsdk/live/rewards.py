@@ -193,8 +193,8 @@ class Feedback:
     def outcomes(self, decision: DecisionRecord, signals: Sequence[SignalRecord]) -> dict[int, float]:
         """Joins a decision whose window has closed with all signals about it: the reward of each position that has one, from the top.
 
-        Nothing comes of a decision that was not shown, or of a slate that was served again. Signals count as they were corrected last; those of a name that is not among
-        `self.signals` any more do not.
+        Nothing comes of a decision that was not shown, or of a slate that was served again. Signals count as they were corrected last;
+        those of a name that is not among `self.signals` any more do not.
         """
         if marks.read(decision).repeats is not None or not was_shown(decision, signals):
             return {}
