@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.base import Array, Context, Interaction, Scores
+from recsdk import explore
+from recsdk.base import Array, Context, Interaction, Rng, Scores
 from recsdk.checks import require_number
 from recsdk.errors import InvalidValue
 
@@ -62,6 +63,13 @@ def estimates(state: Ridge, context: Context) -> Scores:
     """Is the `scores` of each policy that explores without regard to uncertainty."""
     mean = context.features.dot(state.mean)
     return Scores(mean, 0.0 * mean)
+
+
+def optimistic(policy: Any, state: Any, rng: Rng, context: Context) -> Array:
+    """Is the `probs` of each policy that shows the candidate with the highest upper confidence bound, of its `scores`."""
+    del rng
+    mean, bonus = policy.scores(state, context)
+    return explore.greedy(mean + bonus, context.mask)
 
 
 def widths(state: Ridge, features: Array) -> Array:

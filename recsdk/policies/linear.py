@@ -45,6 +45,7 @@ class LinUCB:
     ridge: float = attrs.field(default=1.0, validator=number(above=0))
 
     init = _ridge.start
+    probs = _ridge.optimistic
     update = staticmethod(_ridge.update)
     merge = staticmethod(_ridge.merge)
     weigh = staticmethod(_ridge.weigh)
@@ -53,11 +54,6 @@ class LinUCB:
 
     def scores(self, state: Ridge, context: Context) -> Scores:
         return Scores(context.features.dot(state.mean), self.alpha * _ridge.widths(state, context.features))
-
-    def probs(self, state: Ridge, rng: Rng, context: Context) -> Array:
-        del rng
-        mean, bonus = self.scores(state, context)
-        return explore.greedy(mean + bonus, context.mask)
 
 
 @attrs.frozen(kw_only=True)

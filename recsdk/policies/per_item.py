@@ -81,16 +81,12 @@ class DisjointLinUCB:
     num_items: int = attrs.field(default=1000, validator=integer(at_least=1))
 
     init = _start_disjoint
+    probs = _ridge.optimistic
     update = _update_disjoint
 
     def scores(self, state: Disjoint, context: Context) -> Scores:
         mean, width = _disjoint_posterior(state, context, self.ridge)
         return Scores(mean, self.alpha * width)
-
-    def probs(self, state: Disjoint, rng: Rng, context: Context) -> Array:
-        del rng
-        mean, bonus = self.scores(state, context)
-        return explore.greedy(mean + bonus, context.mask)
 
 
 @attrs.frozen(kw_only=True)
@@ -238,16 +234,12 @@ class HybridLinUCB:
     num_items: int = attrs.field(default=1000, validator=integer(at_least=1))
 
     init = _start_hybrid
+    probs = _ridge.optimistic
     update = _update_hybrid
 
     def scores(self, state: Hybrid, context: Context) -> Scores:
         mean, width = _hybrid_posterior(state, context, self.item_ridge)
         return Scores(mean, self.alpha * width)
-
-    def probs(self, state: Hybrid, rng: Rng, context: Context) -> Array:
-        del rng
-        mean, bonus = self.scores(state, context)
-        return explore.greedy(mean + bonus, context.mask)
 
 
 @attrs.frozen(kw_only=True)
