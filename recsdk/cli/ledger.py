@@ -1,43 +1,138 @@
-"""`recsdk ledger`: look into a recommender's folder, back it up, restore a backup."""
+"""`recsdk ledger`: look into a recommender's folder, check it, back it up, restore a backup."""
 
 from __future__ import annotations
 
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from datetime import UTC, datetime
+from json import loads
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich.table import Table
 from rich.text import Text
 
+from recsdk.checks import require_integer
 from recsdk.cli import COMMANDS
-from recsdk.cli.output import JsonFlag, print_json, results
-from recsdk.errors import LedgerError
-from recsdk.ledger import Copies, Ledger
+from recsdk.cli.output import JsonFlag, print_error, print_json, print_notes, results
+from recsdk.cli.tail import EVERYTHING, PAUSE, Seen, lines_after
+from recsdk.errors import LedgerCorrupt, LedgerError, UnknownDecision
+from recsdk.ledger import Copies, Ledger, Repairs
 from recsdk.ledger.stores import store
+from recsdk.live.checking import Finding, check_ledger
+from recsdk.live.identity import told
 
 ledger = App(name="ledger", help=COMMANDS["ledger"], help_format="plaintext")
 
 
 @ledger.command
-def show(folder: Path, /, *, json: JsonFlag = False) -> None:
-    """Print what a recommender's folder holds. The recommender may be open.
+def show(folder: Path, decision: str | None = None, /, *, json: JsonFlag = False) -> None:
+    """Print what a recommender's folder holds, or one of its decisions. The recommender may be open.
+
+    Args:
+        folder: The recommender's folder.
+        decision: The id of a decision; all that is known of it is printed.
+        json: Print the results as JSON.
+    """
+    with closing(store(folder).read(folder)) as reading:
+        facts = _facts(reading) if decision is None else _told(reading, decision)
+    if decision is None:
+        facts["bytes"] = _bytes(folder)
+    if json:
+        print_json(facts)
+    else:
+        results().print(_table(facts, "Ledger" if decision is None else "Decision"))
+
+
+@ledger.command
+def stats(folder: Path, /, *, json: JsonFlag = False) -> None:
+    """Print how a recommender decides and what it hears: candidates, propensities, rewards, signals, bytes.
 
     Args:
         folder: The recommender's folder.
         json: Print the results as JSON.
     """
-    reading = store(folder).read(folder)
-    try:
-        facts = _facts(reading)
-    finally:
-        reading.close()
-    facts["bytes"] = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+    with closing(store(folder).read(folder)) as reading:
+        facts = _statistics(reading)
+    facts["bytes_per_decision"] = round(_bytes(folder) / facts["decisions"], 1) if facts["decisions"] else None
     if json:
         print_json(facts)
     else:
-        results().print(_table(facts))
+        results().print(_table(facts, "Statistics"))
+
+
+@ledger.command
+def check(folder: Path, /, *, json: JsonFlag = False) -> None:
+    """Check every record, their order, what they mean together, and that propensities are true. The recommender may be open.
+
+    Exit code 1 when something is wrong.
+
+    Args:
+        folder: The recommender's folder.
+        json: Print the results as JSON.
+    """
+    findings = check_ledger(folder)
+    if json:
+        print_json([finding._asdict() for finding in findings])
+    else:
+        results().print(_findings(findings))
+    sys.exit(any(finding.num_problems for finding in findings))
+
+
+@ledger.command
+def tail(folder: Path, /, *, num: int = 10, follow: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """Print the last decisions, signals and rewards, a line each, in order of their time. The recommender may be open.
+
+    Args:
+        folder: The recommender's folder.
+        num: How many of each.
+        follow: Go on with what comes, until Ctrl-C.
+    """
+    require_integer("num", num, at_least=0)
+    console, seen = results(), Seen()
+    with suppress(KeyboardInterrupt):
+        while True:
+            with closing(store(folder).read(folder)) as reading:
+                lines, seen = lines_after(reading, seen, num)
+            for line in lines:
+                console.print(Text(line), soft_wrap=True)
+            if not follow:
+                return
+            num = EVERYTHING
+            time.sleep(PAUSE)
+
+
+@ledger.command
+def repair(folder: Path, backup: Path, /, *, yes: Annotated[bool, Parameter(negative=())] = False) -> None:
+    """Accept a ledger that lacks acknowledged records, and say how many are lost. Nobody may have it open.
+
+    Without --yes it only says what is wrong: exit code 1 when something is. Restoring a backup may lose less.
+
+    Args:
+        folder: The recommender's folder.
+        backup: An empty folder, or one that is made: its files are copied there first, as they are.
+        yes: Do it.
+    """
+    found = store(folder)
+    try:
+        found.read(folder).close()
+    except LedgerCorrupt as error:
+        if not isinstance(found, Repairs):
+            raise
+        if not yes:
+            print_error(error)
+            print_notes([f"Nothing was changed. To accept what is there: recsdk ledger repair {folder} {backup} --yes"])
+            sys.exit(1)
+        lost = found.repair(folder, backup=backup)
+        told = ", ".join(f"{number:,} {table}" for table, number in lost._asdict().items())
+        results().print(Text(f"{folder} can be opened. Lost are {told}. All files as they were are in {backup}."), soft_wrap=True)
+    else:
+        results().print(Text(f"{folder} lacks nothing: there is nothing to repair."))
 
 
 @ledger.command
@@ -96,17 +191,92 @@ def _facts(reading: Ledger) -> dict[str, Any]:
     }
 
 
-def _table(facts: dict[str, Any]) -> Table:
-    table = Table("what", "how much", title="Ledger", title_justify="left")
+def _statistics(reading: Ledger) -> dict[str, Any]:
+    """Returns sums over the decisions; nothing of them is held in memory but a number each."""
+    candidates, shown, chosen, times = [], [], [], []
+    for decision in reading.decisions():
+        times.append(decision.time)
+        candidates.append(len(decision.slots))
+        shown.append(len(decision.action))
+        chosen += decision.probs[np.arange(len(decision.action)), decision.action].tolist()
+    values = [reward.value for reward in reading.rewards() if not reward.void]
+    hours = (max(times) - min(times)) / 3600 if times else 0.0
+    return {
+        "decisions": len(times),
+        "decisions_per_hour": len(times) / hours if hours else None,
+        "candidates": _spread(candidates),
+        "items_shown": _spread(shown),
+        "propensity": _spread(chosen),
+        "certain": float(np.mean(np.array(chosen) == 1)) if chosen else None,
+        "rewards": len(values),
+        "reward": _spread(values),
+        "signals": dict(Counter(signal.name for signal in reading.signals())),
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float] | None:
+    """Returns the least, the median, the mean and the largest."""
+    if not values:
+        return None
+    return {"min": min(values), "median": float(np.median(values)), "mean": float(np.mean(values)), "max": max(values)}
+
+
+def _told(reading: Ledger, decision_id: str) -> dict[str, Any]:
+    decision = reading.decision(decision_id)
+    if decision is None:
+        raise UnknownDecision(f"No decision {decision_id!r:.200} is in the ledger.")
+    rows = {item.slot: loads(item.row)["id"] for item in reading.items()}
+    slots = decision.slots[decision.action].tolist()
+    chosen = decision.probs[np.arange(len(slots)), decision.action].tolist()
+    return {
+        "decision": decision.decision_id,
+        "time": decision.time,
+        "user": decision.user,
+        "request": loads(decision.payload)["request"],
+        "candidates": len(decision.slots),
+        "shown": [{"item": rows.get(slot, f"slot {slot}"), "propensity": p} for slot, p in zip(slots, chosen, strict=True)],
+        "learned_before": decision.num_learned,
+        "policy": told(loads(decision.parts)["policy"]),
+        "marks": None if decision.marks is None else loads(decision.marks),
+        "signals": [signal._asdict() for signal in reading.signals_of(decision.decision_id)],
+        "rewards": [reward._asdict() for reward in reading.rewards_of(decision.decision_id)],
+    }
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _findings(findings: Sequence[Finding]) -> Table:
+    table = Table("check", "looked at", "found", title="Check", title_justify="left")
     table.columns[1].justify = "right"
+    for finding in findings:
+        more = finding.num_problems - len(finding.problems)
+        lines = [*finding.problems, *[f"and {more:,} more"] * bool(more)]
+        said = Text("\n".join(lines), style="red") if lines else Text("all well")
+        table.add_row(finding.check, f"{finding.num:,}", said)
+    return table
+
+
+def _table(facts: dict[str, Any], title: str) -> Table:
+    table = Table("what", "how much", title=title, title_justify="left")
+    table.columns[1].justify = "right" if title == "Ledger" else "left"
     for name, value in facts.items():
         table.add_row(name.replace("_", " "), Text(_cell(name, value)))
     return table
 
 
 def _cell(name: str, value: Any) -> str:
-    if value is None:
+    if value is None or value in ([], {}):
         return "-"
-    if name.endswith("_decision"):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float) and name in ("first_decision", "last_decision", "time"):
         return datetime.fromtimestamp(value, UTC).isoformat(sep=" ", timespec="seconds")
+    if isinstance(value, list):
+        return "\n".join(_cell("", each) for each in value)
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {_cell(key, each)}" for key, each in value.items())
+    if isinstance(value, str):
+        return value
     return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"

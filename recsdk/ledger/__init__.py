@@ -257,3 +257,87 @@ class Copies(Protocol):
             LedgerError: no ledger in the folder, or a destination that holds something.
             LedgerCorrupt: a ledger that is damaged.
         """
+
+
+class Verified(NamedTuple):
+    """What a `Store` found in the files of a ledger.
+
+    Attributes:
+        num_records: it looked at.
+        problems: in words; none when all is well.
+
+    Example:
+        >>> Verified(5, ()).problems
+        ()
+    """
+
+    num_records: int
+    problems: tuple[str, ...]
+
+
+@runtime_checkable
+class Verifies(Protocol):
+    """A `Store` that can also check its own files, which the records alone do not show: their order, and that none is missing.
+
+    Example:
+        >>> from recsdk.ledger.sqlite import Sqlite
+        >>> Sqlite().open("shop").close()
+        >>> Sqlite().verify("shop")
+        Verified(num_records=0, problems=())
+    """
+
+    def verify(self, folder: str | Path) -> Verified:
+        """Reads all of a ledger, also while a writer goes on, and returns what is wrong.
+
+        Raises:
+            LedgerError: no ledger in the folder.
+            LedgerCorrupt: a ledger that is too damaged to be opened.
+        """
+
+
+class Lost(NamedTuple):
+    """The records that a repair gave up.
+
+    Attributes:
+        decisions: how many; the same for the others.
+        signals: of rewards to come.
+        rewards: the learned state goes back with them.
+        items: as they were added, changed or removed.
+
+    Example:
+        >>> Lost(rewards=2)
+        Lost(decisions=0, signals=0, rewards=2, items=0)
+    """
+
+    decisions: int = 0
+    signals: int = 0
+    rewards: int = 0
+    items: int = 0
+
+
+@runtime_checkable
+class Repairs(Protocol):
+    """A `Store` that can also accept a ledger which lacks acknowledged records.
+
+    Example:
+        >>> from recsdk.ledger.sqlite import Sqlite
+        >>> Sqlite().open("shop").close()
+        >>> Sqlite().repair("shop")
+        Lost(decisions=0, signals=0, rewards=0, items=0)
+    """
+
+    def repair(self, folder: str | Path, *, backup: str | Path | None = None) -> Lost:
+        """Accepts the records that are there, where `open` says that acknowledged ones are missing.
+
+        Args:
+            folder: that nobody has open.
+            backup: where all files are copied before, as they are: an empty folder, or one that is made.
+
+        Returns:
+            How many records are lost for good.
+
+        Raises:
+            LedgerLocked: when a recommender has it open.
+            LedgerCorrupt: when it cannot be read: restore a backup.
+            LedgerError: when there is no ledger, or the backup's folder holds something.
+        """

@@ -22,8 +22,7 @@ def copy(source: sqlite3.Connection, folder: Path, file: str) -> None:
         LedgerError: when the folder holds something.
         LedgerCorrupt: when the copy is damaged; it is deleted.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise LedgerError(f"{str(folder)!r} must be an empty folder or none, so that nothing is mixed or lost: give another, or empty it.")
+    refuse_full(folder)
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f"{file}.part"
     try:
@@ -48,3 +47,9 @@ def copy(source: sqlite3.Connection, folder: Path, file: str) -> None:
     finally:
         for left in folder.glob(f"{file}.part*"):
             left.unlink()
+
+
+def refuse_full(folder: Path) -> None:
+    """Refuses a folder that holds something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise LedgerError(f"{str(folder)!r} must be an empty folder or none, so that nothing is mixed or lost: give another, or empty it.")

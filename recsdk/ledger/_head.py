@@ -53,10 +53,14 @@ def missing(head: Head, db: sqlite3.Connection) -> dict[str, int]:
 
 def is_whole(db: sqlite3.Connection) -> bool:
     """Tells whether every record's hash follows from the one before; it reads the whole ledger."""
-    for table in TABLES:
-        last = Last()
-        for number, crc32, chain in db.execute(f"SELECT number, crc32, chain FROM {table} ORDER BY number"):  # noqa: S608 -- constants
-            last = chained(last._replace(number=number - 1), crc32)
-            if last.chain != chain:
-                return False
+    return all(follows(db, table) for table in TABLES)
+
+
+def follows(db: sqlite3.Connection, table: str) -> bool:
+    """Tells it of one table."""
+    last = Last()
+    for number, crc32, chain in db.execute(f"SELECT number, crc32, chain FROM {table} ORDER BY number"):  # noqa: S608 -- constants
+        last = chained(last._replace(number=number - 1), crc32)
+        if last.chain != chain:
+            return False
     return True

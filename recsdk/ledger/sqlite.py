@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
 import sqlite3
 import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, NoReturn
+from typing import Any, Literal, NoReturn
 from urllib.request import pathname2url
 
 import attrs
 import numpy as np
 
 from recsdk.errors import LedgerCorrupt, LedgerError, LedgerMismatch, LedgerStopped, LostRecords, one_of
-from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord, _head, _mark, heads
-from recsdk.ledger._copy import copy
+from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, Lost, RewardRecord, SignalRecord, Verified, _head, _mark, heads
+from recsdk.ledger._copy import copy, refuse_full
 from recsdk.ledger._files import Files
 from recsdk.ledger._lock import LOCK, FolderLock
 from recsdk.ledger._packing import pack, unpack
+from recsdk.ledger._verify import verify
 
 FILE = "ledger.sqlite"
 LOG = "ledger.sqlite-wal"
@@ -94,26 +96,6 @@ def _known_durability(instance: Any, field: Any, value: str) -> None:
     one_of(field.name, value, ("process-crash", "power-loss"))
 
 
-class Lost(NamedTuple):
-    """The records that a repair gave up.
-
-    Attributes:
-        decisions: how many; the same for the others.
-        signals: of rewards to come.
-        rewards: the learned state goes back with them.
-        items: as they were added, changed or removed.
-
-    Example:
-        >>> Lost(rewards=2)
-        Lost(decisions=0, signals=0, rewards=2, items=0)
-    """
-
-    decisions: int = 0
-    signals: int = 0
-    rewards: int = 0
-    items: int = 0
-
-
 @attrs.frozen(kw_only=True)
 class Sqlite:
     """Keeps the ledger in `ledger.sqlite` in the folder.
@@ -157,10 +139,14 @@ class Sqlite:
         """
         return _reading(Path(folder))
 
-    def repair(self, folder: str | Path) -> Lost:
-        """Accepts the records that are there, where `open` says that acknowledged ones are missing; copy the folder first.
+    def repair(self, folder: str | Path, *, backup: str | Path | None = None) -> Lost:
+        """Accepts the records that are there, where `open` says that acknowledged ones are missing.
 
         What is left is the history up to some moment, if the end was cut. What the file itself has lost, only a backup can give back.
+
+        Args:
+            folder: that nobody has open.
+            backup: where all files are copied before, as they are: an empty folder, or one that is made. Copy them yourself otherwise.
 
         Returns:
             How many records are lost for good.
@@ -168,19 +154,24 @@ class Sqlite:
         Raises:
             LedgerLocked: when a recommender has it open.
             LedgerCorrupt: when the file cannot be read: restore a backup.
-            LedgerError: when there is no ledger.
+            LedgerError: when there is no ledger, or the backup's folder holds something.
 
         Example:
             >>> Sqlite().open("shop").close()
             >>> Sqlite().repair("shop")
             Lost(decisions=0, signals=0, rewards=0, items=0)
         """
-        return _repair(Path(folder))
+        return _repair(Path(folder), None if backup is None else Path(backup))
 
     def copy(self, folder: str | Path, destination: str | Path) -> None:
         """See `recsdk.ledger.Copies`."""
         with contextlib.closing(_reading(Path(folder))) as ledger, _translated(f"The ledger in {str(folder)!r} cannot be copied"):
             ledger.copy(Path(destination))
+
+    def verify(self, folder: str | Path) -> Verified:
+        """See `recsdk.ledger.Verifies`."""
+        with contextlib.closing(_reading(Path(folder))) as ledger, _translated(f"The ledger in {str(folder)!r} cannot be read"):
+            return ledger.verify()
 
 
 class SqliteLedger:
@@ -342,6 +333,9 @@ class SqliteLedger:
 
     def copy(self, folder: Path) -> None:
         copy(self._db, folder, FILE)
+
+    def verify(self) -> Verified:
+        return verify(self._db)
 
     def close(self) -> None:
         self._opened.close()
@@ -506,10 +500,13 @@ def _accepted(folder: Path) -> dict[str, int]:
         return {}
 
 
-def _repair(folder: Path) -> Lost:
+def _repair(folder: Path, backup: Path | None) -> Lost:
     if not (folder / FILE).exists():
         raise LedgerError(f"There is no ledger in {str(folder)!r}.")
     with contextlib.closing(FolderLock(folder)), _translated(f"The ledger in {str(folder)!r} cannot be repaired"):
+        if backup is not None:
+            refuse_full(backup)
+            shutil.copytree(folder, backup, dirs_exist_ok=True, ignore=shutil.ignore_patterns(LOCK))
         _mark.check(folder / FILE)
         lost = Lost(**_accepted(folder))
         (folder / heads.HEAD).unlink(missing_ok=True)

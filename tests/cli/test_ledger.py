@@ -5,6 +5,7 @@ import pytest
 
 import recsdk
 from recsdk import cli
+from tests.live.shop import alter
 
 
 def run(*arguments):
@@ -61,3 +62,75 @@ def test_a_backup_that_was_copied_over_a_killed_recommender_is_told_in_one_line(
 def test_a_folder_without_a_ledger_is_refused(tmp_path, capsys):
     assert run("show", tmp_path) == 2
     assert "There is no ledger in" in capsys.readouterr().err
+
+
+def test_one_decision_is_shown_with_all_that_is_known_of_it(shop, tmp_path, capsys):
+    decision = next(shop._ledger.decisions()).decision_id
+    assert run("show", tmp_path / "shop", decision, "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert {shown["item"] for shown in facts["shown"]} <= {"apple", "pear", "plum"}
+    assert [reward["value"] for reward in facts["rewards"]] == [1.0]
+    assert run("show", tmp_path / "shop", "none") == 2
+    assert "No decision 'none'" in capsys.readouterr().err
+
+
+def test_tail_prints_the_last_of_each_kind_in_order_of_time(shop, tmp_path, capsys):
+    assert run("tail", tmp_path / "shop", "--num", "2") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines] == ["decision", "decision", "reward", "reward"]
+    assert lines == sorted(lines)
+
+
+def test_tail_follows_and_tells_what_comes_once(shop, tmp_path, capsys, monkeypatch):
+    looks = iter([None, None])
+
+    def pause(seconds):
+        if next(looks, "over") == "over":
+            raise KeyboardInterrupt
+        shop.recommend({}, decision_id=f"more-{seconds}-{len(list(shop._ledger.decisions()))}")
+
+    monkeypatch.setattr("time.sleep", pause)
+    assert run("tail", tmp_path / "shop", "--num", "1", "--follow") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines] == ["decision", "reward", "decision", "decision"]
+    assert "more-1.0-5" in lines[2]
+    assert "more-1.0-6" in lines[3]
+
+
+def test_stats_sum_up_decisions_and_rewards(shop, tmp_path, capsys):
+    assert run("stats", tmp_path / "shop", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["decisions"], facts["rewards"], facts["items_shown"]["mean"], facts["reward"]["max"]) == (5, 2, 2.0, 1.0)
+    assert run("stats", tmp_path / "shop") == 0
+    assert "min 3, median 3, mean 3, max 3" in capsys.readouterr().out
+
+
+def test_check_ends_with_1_and_names_what_is_wrong(shop, tmp_path, capsys):
+    shop.close()
+    assert run("check", tmp_path / "shop") == 0
+    assert "all well" in capsys.readouterr().out
+    alter(tmp_path / "shop", "UPDATE rewards SET value = 7")
+    assert run("check", tmp_path / "shop") == 1
+    assert "checksum" in capsys.readouterr().out
+    assert run("check", tmp_path / "shop", "--json") == 1
+    assert [finding["check"] for finding in json.loads(capsys.readouterr().out) if finding["num_problems"]] == ["records"]
+
+
+def test_repair_copies_first_and_does_nothing_unless_told(shop, tmp_path, capsys):
+    folder = tmp_path / "shop"
+    shop.close()
+    assert run("repair", folder, tmp_path / "before") == 0
+    assert "nothing to repair" in capsys.readouterr().out
+    alter(folder, "DELETE FROM rewards WHERE number = 2")
+    damaged = (folder / "ledger.sqlite").read_bytes()
+    assert run("repair", folder, tmp_path / "before") == 1
+    assert "1 rewards" in capsys.readouterr().err
+    assert not (tmp_path / "before").exists()
+    assert (folder / "ledger.sqlite").read_bytes() == damaged
+    assert run("repair", folder, folder.parent, "--yes") == 2
+    assert "must be an empty folder" in capsys.readouterr().err
+    assert run("repair", folder, tmp_path / "before", "--yes") == 0
+    assert "1 rewards" in capsys.readouterr().out
+    assert (tmp_path / "before" / "ledger.sqlite").read_bytes() == damaged
+    with recsdk.Recommender.open(folder) as again:
+        assert again.num_learned == 1

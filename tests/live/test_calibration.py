@@ -10,7 +10,9 @@ import pytest
 import recsdk
 from recsdk.base import Context, decide_slate, learn
 from recsdk.ledger.sqlite import Sqlite
+from recsdk.live.checking import check_ledger
 from recsdk.live.features import prior
+from recsdk.live.honesty import Honesty
 from recsdk.live.identity import identity
 from recsdk.live.intake import canonical
 from recsdk.live.learner import interaction
@@ -167,6 +169,26 @@ def of_the_best(probs, action):
 def test_a_ledger_with_other_propensities_would_be_found_out(draws, lie):
     told = draws._replace(probs=[lie(probs, action) for probs, action in zip(draws.probs, draws.action, strict=True)])
     assert max(worst_bin(told), worst_weight(told)) > 8
+
+
+def counted(draws):
+    honesty = Honesty()
+    for probs, action, slots in zip(*draws, strict=True):
+        honesty.add(probs, action, slots.astype(np.int64))
+    return honesty
+
+
+def test_the_check_of_a_ledger_finds_true_propensities_and_nothing_wrong(folder, draws):
+    findings = {finding.check: finding for finding in check_ledger(folder)}
+    assert [finding for finding in findings.values() if finding.num_problems] == []
+    assert findings["propensities"].num == counted(draws).num_draws == len(draws.action)
+    assert findings["decisions"].num == NUM_DECISIONS
+
+
+@pytest.mark.parametrize("lie", [without_floor, rounded, swapped, of_the_best])
+def test_the_check_of_a_ledger_finds_each_lie(draws, lie):
+    told = draws._replace(probs=[lie(probs, action) for probs, action in zip(draws.probs, draws.action, strict=True)])
+    assert counted(told).lies()
 
 
 def test_every_decision_can_be_made_again_from_the_ledger_alone(folder, records):
