@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from recsdk.drivers.replay import LearnFrom
 
 BLOCK = ROWS
-"""Rounds that are summed up at once; those of one stream of the bootstrap's random bytes."""
+"""Rounds that are summed up at once. The bootstrap draws the random bytes of such a block from one stream."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -42,7 +42,7 @@ class Walk(NamedTuple):
     engine: Engine
 
     def require_policy(self) -> None:
-        """Refuses what only a policy can have.
+        """Refuses options that only a policy can have.
 
         Raises:
             InvalidValue: a state, or something to learn from.
@@ -52,7 +52,7 @@ class Walk(NamedTuple):
 
 
 def is_policy(target: Any) -> bool:
-    """Tells a policy from an array, a function and a column of a data frame, which may well have an `update`."""
+    """Tells a policy from an array, a function or a column of a data frame, which may have an `update` too."""
     return hasattr(target, "update") and hasattr(target, "learns_from")
 
 
@@ -138,7 +138,7 @@ def blocks(chunks: Iterable[N], first_row: int = 0) -> Iterator[tuple[int, N]]:
 
 
 def in_threads(function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
-    """Yields what a function says of each item, in order; a few are worked on at once, and no more than that are taken ahead."""
+    """Yields the function's result for each item, in order. A few threads work at once, and few items are read ahead."""
     num_threads = min(os.cpu_count() or 1, 8)
     with ThreadPoolExecutor(num_threads) as pool:
         waiting: deque[Future[B]] = deque()
@@ -181,7 +181,7 @@ def _mask(part: Interaction | Rounds) -> np.ndarray:
 
 
 def _concatenated(columns: Sequence[np.ndarray], places: int) -> np.ndarray:
-    """Joins columns; those of fewer candidates are padded with zeros, which a mask reads as false."""
+    """Joins columns. Those with fewer candidates are padded with zeros, which mean false in a mask."""
     if columns[0].ndim > 1:
         columns = [padded(column, places, axis=1) for column in columns]
         if len({column.shape[1:] for column in columns}) > 1:

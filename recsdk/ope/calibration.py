@@ -1,8 +1,8 @@
 """Tests of logged propensities that hold for policies that learn, and for logs of any size.
 
-If propensities are true, the ratio 1[item was taken] / propensity has expectation 1 in every round, whatever happened before. So nobody can
-expect to win by betting on the ratio, and a large fortune is evidence: it reaches 1 / p by chance at most with probability p. A normal test
-of the mean ratio has no such guarantee: a rarely taken item has almost no observed variance when it was not taken.
+If propensities are true, the ratio 1[item was taken] / propensity has expectation 1 in every round, whatever happened before. So no
+bet on the ratio wins on average, and a large fortune is evidence of false propensities: it reaches 1 / p by chance with probability p at
+most. A normal test of the mean ratio has no such guarantee: a rarely taken item has almost no observed variance when it was not taken.
 
 References:
     Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B, 2024.
@@ -20,7 +20,7 @@ STAKES = 0.5 * 0.25 ** np.arange(8)
 """Shares of the fortune that are bet in each round, on ratios above 1 and as many on ratios below. The fortune is split among them."""
 NUM_BETS = 2 * len(STAKES)
 GROUP, LARGEST = 8, 1e30
-"""Factors that are multiplied before their logarithm is taken, and the ratio up to which that cannot overflow."""
+"""The number of factors that are multiplied before the logarithm is taken, and the ratio up to which this cannot overflow."""
 SLACK = 2.0
 """Bets on ratios below 1 allow for unseen ratios up to this many times the largest seen; larger ones are a lack of exploration."""
 
@@ -37,7 +37,7 @@ def log_factors(ratio: np.ndarray) -> np.ndarray:
 
 
 def total_log_factors(ratio: np.ndarray) -> np.ndarray:
-    """Returns f64[NUM_BETS], the sum of `log_factors` over rounds: the same within rounding, with fewer logarithms."""
+    """Returns f64[NUM_BETS], the sum of `log_factors` over rounds, computed with fewer logarithms and equal within rounding."""
     if not ratio.size or ratio.max() > LARGEST:
         one_by_one: np.ndarray = log_factors(ratio).sum(1)
         return one_by_one
@@ -70,12 +70,12 @@ def log_fortune(log_wealth: np.ndarray, largest: float) -> np.ndarray:
 
 
 def z_score(log_wealth: np.ndarray, largest: float, num_tests: int = 1) -> float:
-    """Returns how many standard errors of a normal test are as unlikely by chance as this fortune; negative for ratios below 1.
+    """Returns the z of a normal test that is as unlikely by chance as this fortune; negative for ratios below 1.
 
     Args:
         log_wealth: f64[NUM_BETS], sums of `log_factors` over rounds.
         largest: ratio in the log.
-        num_tests: of which this is the most extreme.
+        num_tests: number of tests of which this is the most extreme.
     """
     surprise = float(log_fortune(log_wealth, largest)) - math.log(num_tests)
     above, below = np.split(log_wealth, 2)

@@ -1,4 +1,4 @@
-"""A log beside what the target policy would have done, checked once so that no estimator needs to."""
+"""A log with the target policy's probabilities, checked once so that no estimator has to."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from recsdk.errors import EmptyLog, InvalidLog, InvalidProbs, InvalidPropensity,
 from recsdk.rounding import ROUNDING, given_chances, given_probs
 
 TINY = 1e-300
-"""A propensity above it leaves a weight that is finite."""
+"""With a propensity above this, an importance weight is finite."""
 COPIES = 5
-"""Pages with equal rewards other than 0 at all positions, from which on this is no coincidence."""
+"""From this many pages on, equal rewards other than 0 at all positions are taken as copies."""
 
 
 class Rounds(NamedTuple):
@@ -85,7 +85,7 @@ def rounds(log: Interaction, target: Any, *, q_hat: Any = None, matched: Any = N
 
 
 def checked_rounds(log: Interaction, target: Any, *, q_hat: Any = None, matched: Any = None) -> Rounds:
-    """Does the same with a block of a log, whose rows may all be of weight 0."""
+    """Checks as `rounds` does, but allows a log whose rows all have weight 0, as a block of a longer log may."""
     checked = _checked(log)
     target = plain_array("target", target, error=InvalidProbs)
     if target.ndim == 2:
@@ -125,7 +125,7 @@ def logged_rounds(log: Interaction) -> Rounds:
 
 
 def require_log(log: Any) -> None:
-    """Refuses what is no log at all.
+    """Refuses a value that is not a log.
 
     Raises:
         InvalidLog: naming its type.
@@ -144,7 +144,7 @@ def _checked(log: Interaction) -> Rounds:
 
 
 def _without_rounding(log: Interaction) -> tuple[Interaction, np.ndarray]:
-    """Makes propensities 1 that rounding has made larger."""
+    """Sets propensities to 1 that rounding has made slightly larger."""
     require_log(log)
     propensity = log.propensity
     if not isinstance(propensity, np.ndarray) or propensity.dtype != np.float64 or isinstance(propensity, np.ma.MaskedArray):
@@ -169,14 +169,14 @@ def take(record: N, rows: Any) -> N:
 
 
 def at(table: np.ndarray, action: np.ndarray) -> np.ndarray:
-    """Returns f64[T], the entry of f64[T, K] for each row's action; quicker than indexing by two arrays."""
+    """Returns f64[T], the entry of f64[T, K] for each row's action; faster than indexing by two arrays."""
     places = table.shape[1]
     entries: np.ndarray = table.ravel().take(np.arange(0, len(action) * places, places) + action, mode="clip")  # they are in range
     return entries
 
 
 def need(name: str, value: np.ndarray | None, estimator: str) -> np.ndarray:
-    """Returns `value`, or says which estimator lacks it.
+    """Returns `value`, or raises an error that names the estimator which needs it.
 
     Raises:
         InvalidValue: when `value` is None.
@@ -207,14 +207,14 @@ def _refuse(name: str, values: np.ndarray, bad: np.ndarray, error: type[RecsdkEr
 
 
 def check_unique(ids: Any, num_rounds: int) -> None:
-    """Refuses a log in which a decision is there twice.
+    """Refuses a log that has the same decision twice.
 
     Args:
-        ids: str or int [T], what each row's decision is called.
+        ids: str or int [T], the name of each row's decision.
         num_rounds: T.
 
     Raises:
-        InvalidLog: ids of another length, or the first one that is there again, with its rows.
+        InvalidLog: ids of another length, or a repeated id, with its rows.
     """
     names = np.asarray(ids)
     if names.shape != (num_rounds,):
@@ -225,15 +225,15 @@ def check_unique(ids: Any, num_rounds: int) -> None:
         row = int(again[0])
         raise InvalidLog(
             f"ids must be unique, got {names[row : row + 1].tolist()[0]!r} in row {int(first[code[row]])} and in row {row} "
-            f"({len(again)} of {num_rounds} rows are there again): keep one row for each decision."
+            f"({len(again)} of {num_rounds} rows repeat an earlier id): keep one row for each decision."
         )
 
 
 def num_repeated(log: Interaction) -> int:
-    """Returns how many rows are the same as an earlier one in all they say.
+    """Returns how many rows are equal to an earlier row in every column.
 
-    A log without ids can show by this that it has been read twice. But features that take few values repeat of themselves: compare
-    with what you would expect before you leave out a row.
+    In a log without ids this can show that it was read twice. But rows whose features take few values are often equal by chance:
+    compare the number with what you expect before you remove rows.
 
     Raises:
         EmptyLog, InvalidLog: as in `rounds`.
@@ -253,7 +253,7 @@ def num_repeated(log: Interaction) -> int:
 
 
 def _mixed(bits: np.ndarray) -> np.ndarray:
-    """Spreads what floats differ in, their high bits, over all 64."""
+    """Spreads the high bits, in which floats differ, over all 64."""
     bits = (bits ^ (bits >> np.uint64(32))) * np.uint64(0x9E3779B97F4A7C15)
     mixed: np.ndarray = bits ^ (bits >> np.uint64(29))
     return mixed
@@ -273,10 +273,10 @@ def page_numbers(page: Any, num_rounds: int) -> np.ndarray:
 
 
 def refuse_copies(page: np.ndarray, reward: np.ndarray) -> None:
-    """Refuses rewards of whole pages that were copied to each of their rows.
+    """Refuses a log in which the reward of a page was copied to each row of the page.
 
     Raises:
-        InvalidLog: all pages have the same reward in each of their rows, and not only by coincidence.
+        InvalidLog: in every page all rows have the same reward, in more pages than chance explains.
     """
     size = np.bincount(page)
     least, most = np.full(len(size), np.inf), np.full(len(size), -np.inf)

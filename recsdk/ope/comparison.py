@@ -1,4 +1,7 @@
-"""Comparison of target policies on the same log. Their errors are correlated, so a difference is often more certain than either value."""
+"""Evaluation of several target policies on one log, and their differences.
+
+The errors of two estimates on one log are correlated, so their difference is often more certain than either value.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from recsdk.ope.weighting import ips
 
 
 class Compared(NamedTuple):
-    """One target beside the baseline.
+    """Comparison of one target with the baseline.
 
     Attributes:
         difference: its value less the baseline's; the intervals of all targets compared hold at once, with probability `level`.
@@ -43,7 +46,7 @@ class Compared(NamedTuple):
 def difference(a: Terms, b: Terms) -> Terms:
     """Returns the terms of a's value less b's, on the same rounds: for `delta`, `bootstrap` or any other interval of terms.
 
-    What moves both, as a run of generous users does, cancels: the interval is narrower than those of the two would suggest.
+    What moves both estimates, such as a run of generous users, cancels. So the interval is often narrower than either of theirs.
 
     Raises:
         InvalidLog: terms of different lengths.
@@ -62,7 +65,7 @@ def difference(a: Terms, b: Terms) -> Terms:
 def compare(
     targets: Mapping[str, Terms], baseline: Terms, *, level: float = 0.95, num_draws: int = 2000, seed: int = 0
 ) -> dict[str, Compared]:
-    """Compares many targets with a baseline and answers for all at once, so that the best of them may be picked afterwards.
+    """Compares many targets with a baseline. The intervals hold for all at once, so you may pick the best target afterwards.
 
     Intervals reach as many standard errors as the largest of all |t| does in `level` of resampled logs, each with its own standard errors;
     targets that are alike count for little more than one. Rounds must be independent, and the log looked at once.
@@ -103,7 +106,7 @@ def compare(
     for row, target in enumerate(targets.values()):
         each, middle[row] = influence(difference(target, baseline)), value(target) - base
         stderr[row] = math.sqrt((each**2).sum())
-        # Of two targets that do the same only rounding is left, and that is no difference.
+        # Two targets that do the same differ by rounding errors alone, which count as 0.
         rounding = 1e-12 * (abs(value(target)) + abs(base))
         middle[row], stderr[row] = (0 if abs(number) <= rounding else number for number in (middle[row], stderr[row]))
         moves[row] = each / stderr[row] if 0 < stderr[row] < math.inf else 0

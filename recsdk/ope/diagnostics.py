@@ -1,4 +1,4 @@
-"""How far a log can answer for a target policy."""
+"""Diagnostics: how well a log can answer for a target policy."""
 
 from __future__ import annotations
 
@@ -34,33 +34,33 @@ MIN_TAIL = 5
 
 
 class Diagnostics(NamedTuple):
-    """Overlap of a log with a target policy, and signs that the log does not tell the truth.
+    """Overlap of a log with a target policy, and signs of errors in the log.
 
-    A z is a difference in standard errors. NaN stands for what this log cannot tell.
+    A z is a difference in standard errors. NaN means that the log cannot tell.
 
     Attributes:
         num_rounds: rows of the log.
         num_matched: rows whose action the target policy could have taken.
         effective_size: Kish's effective sample size of the importance weights, in [0, T].
         max_weight: the largest importance weight.
-        mean_weight: 1 in expectation, when the propensities are true and the log covers the target.
-        mean_weight_z: evidence that its expectation is not 1, as the z of a normal test would be; by bets, which hold for policies that
-            learn and for rare actions, see `recsdk.ope.calibration`. 0 for none.
+        mean_weight: mean importance weight; 1 in expectation if the propensities are true and the log covers the target.
+        mean_weight_z: evidence that this expectation is not 1, on the scale of a normal test's z; 0 for none. It comes from bets, which
+            are valid for logging policies that learn and for rare actions: see `recsdk.ope.calibration`.
         unsupported_mass: the target's mass on items that the log never took, averaged over the rounds; NaN when only the
             target's probabilities of the logged actions are known.
         mean_candidates: K, averaged over the rounds.
-        pareto_k: shape of the generalised Pareto distribution that the largest weights look drawn from; above 0.7 averages of them
-            converge too slowly to go by, from 1 on not at all. NaN where they are too few, or of too few values, to tell.
+        pareto_k: shape of the generalised Pareto distribution fitted to the largest weights. Above 0.7 their averages converge too
+            slowly to be relied on, from 1 on not at all. NaN where there are too few weights, or too few different ones.
         uniform_weight: mean importance weight of the uniform policy, whatever the target is.
         uniform_weight_z: the same evidence for the uniform policy.
         item: slot of the item whose propensities look most wrong, by the importance weights of always taking it. -1 for none.
         item_weight_z: the same evidence for that item, after a correction for the number of items.
         default_share: share of rows that have the default reward, in [0, 1].
-        effective_rewards: how many other rewards there are, by Kish's formula on what they weigh in the value: 38 clicks are at most 38.
-        join_rate: rows of the log over the decisions that were made; NaN unless that number was given.
-        reward_drift_z: logged reward of the second half of the log less that of the first. NaN below about 800 rounds.
-        value_drift_z: the same of the target's value by IPS.
-        weight_drift_z: the same of the mean importance weight.
+        effective_rewards: effective number of the other rewards, by Kish's formula on their weights in the value: at most 38 for 38 clicks.
+        join_rate: rows of the log over the number of decisions; NaN if that number is not given.
+        reward_drift_z: mean reward of the second half of the log less that of the first. NaN below about 800 rounds.
+        value_drift_z: the same for the target's value by IPS.
+        weight_drift_z: the same for the mean importance weight.
         floor: the largest share of uniform exploration that the propensities allow: the smallest K * propensity.
         below_share: share of rows that look like lower positions of a page, in [0, 1]: their candidates are those of the row before without
             the one that it took.
@@ -113,12 +113,12 @@ class Clipped(NamedTuple):
 
 
 def diagnose(rounds: Rounds, *, default_reward: float = 0.0, num_decisions: int | None = None) -> Diagnostics:
-    """Measures the overlap of log and target. Never raises: it is asked most when there is none.
+    """Measures the overlap of log and target. It never raises, even if there is none.
 
     Args:
         rounds: the log beside the target's probabilities.
-        default_reward: what the log says of a decision of which nothing was heard.
-        num_decisions: how many decisions were made, also those that the log leaves out since they got no reward.
+        default_reward: the log's reward for a decision without feedback.
+        num_decisions: number of decisions that were made, including those that the log leaves out because they got no reward.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -134,7 +134,7 @@ def diagnose(rounds: Rounds, *, default_reward: float = 0.0, num_decisions: int 
 
 
 def diagnose_tally(found: Tally, *, default_reward: float = 0.0, num_decisions: int | None = None) -> Diagnostics:
-    """Says the same of a log whose rounds are summed up."""
+    """Returns the same diagnostics from a tally."""
     total, by_item = moments(found), all_items(found.items)
     mean_weight = float(total.sums[IMPORTANCE] / total.sums[WEIGHT])
     is_rounding = abs(mean_weight - 1) <= ROUNDING  # as of printed propensities, for the logger's own policy
@@ -230,7 +230,7 @@ def _unsupported_mass(by_item: ItemSums) -> float:
 
 
 def _worst_item(by_item: ItemSums, largest: float) -> tuple[int, float]:
-    """Tests that always taking an item has importance weights of expectation 1 in the rounds in which it was a candidate."""
+    """Tests for each item whether the weights of always taking it have expectation 1, over the rounds in which it was a candidate."""
     tested = by_item.sums[:, NUM_TAKEN] >= MIN_TAKEN
     if not tested.any():
         return -1, math.nan

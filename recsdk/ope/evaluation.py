@@ -1,4 +1,4 @@
-"""The value that another policy would have had on a log, with an interval and a verdict."""
+"""The front door: what another policy would have earned on a log, with intervals and a verdict."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ if TYPE_CHECKING:
     from recsdk.drivers.replay import LearnFrom
 
 FEW_ROUNDS = 20_000
-"""A log of so few rounds is replayed on NumPy: to compile by JAX takes longer."""
+"""A log of at most this many rounds is replayed on NumPy, since compiling with JAX would take longer."""
 ONE_ROUND = "dr is left out: a reward model needs at least 2 rounds; give q_hat"
 NOT_WHOLE = "dr is left out: it needs the target's probabilities of all candidates, not of the logged action alone"
 NO_FEATURES = "dr is left out: the log has no features to fit a reward model to; give q_hat"
 
 
 class Evaluation(NamedTuple):
-    """Estimates of a policy's value, and how far to believe them. A notebook shows it as a table.
+    """Estimates of a policy's value, with diagnostics and a verdict. A notebook shows it as a table.
 
     Attributes:
         estimates: by estimator's name, in the order asked for.
         diagnostics: overlap of log and target.
         verdict: "trust", "caution" or, only when forced, "refuse".
-        reasons: why the verdict is not "trust", the gravest first, and what to do.
-        clipped: what IPS says when the largest weights are clipped.
+        reasons: why the verdict is not "trust", the gravest first, each with what to do.
+        clipped: IPS with the largest weights clipped.
         notes: what was left out or corrected.
 
     Example:
@@ -85,9 +85,9 @@ def evaluate(
 ) -> Evaluation:
     """Estimates what a target policy would have earned per round of a log.
 
-    Normal and bootstrap intervals assume a logger that did not learn from these rounds, rewards that do not depend on one another, and
-    one look at the log. If it is otherwise, say so by `logger`, `rewards` or `num_looks`: the verdict then names an interval that holds.
-    For a log that does not fit in memory there is `accumulate`.
+    Normal and bootstrap intervals assume a logging policy that did not learn from these rounds, rewards that do not depend on one another,
+    and one look at the log. If this is not so, declare it by `logger`, `rewards` or `num_looks`: the verdict then names a valid interval.
+    For a log that does not fit in memory use `accumulate`.
 
     Args:
         log: a log, leading T.
@@ -95,7 +95,7 @@ def evaluate(
             "ips" and "snips"; a function from the log's `Context` to f64[T, K]; or a `Policy`, which is replayed over the log.
         q_hat: f64[T, K], expected rewards for "dm", "dr" and "sndr", or a function from the log's `Context` to them; by default
             `fit_reward_model(log, seed=seed)`.
-        ids: str or int [T], the name of each row's decision: a log that has one twice is refused.
+        ids: str or int [T], the name of each row's decision; a log with a repeated name is refused.
         page: str or int [T], the name of the page on which each row's item was shown, if several items were shown together. Errors are then
             by page, and the verdict is at best "caution".
         learn_from: what a `Policy` learns from while it is replayed: "none", "matched" or "all".
@@ -105,9 +105,9 @@ def evaluate(
         changes: fields of `Options`, as keywords: `level=0.9`.
 
     Raises:
-        InsufficientOverlap: when the verdict is "refuse", unless forced; and when nothing overlaps at all, forced or not.
-        InvalidLog: when one of `ids` is there twice, or a page's reward was copied to each of its rows.
-        InvalidValue: an option out of its range, an estimator that is not known or lacks what it needs; and all that `rounds` refuses.
+        InsufficientOverlap: if the verdict is "refuse", unless forced; and if nothing overlaps at all, even if forced.
+        InvalidLog: if one of `ids` is repeated, or a page's reward was copied to each of its rows.
+        InvalidValue: an option out of its range, an unknown estimator, or one that lacks what it needs. Other errors as in `rounds`.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -131,14 +131,14 @@ def evaluate(
 
 
 def finish(partial: Partial, *, options: Options | None = None, **changes: Any) -> Evaluation:
-    """Answers from what `accumulate` and `merge` have kept of a log.
+    """Computes the evaluation from the sums of `accumulate` and `merge`.
 
-    Intervals are those of the bootstrap if `accumulate` was told to draw, else normal ones.
+    Intervals are those of the bootstrap if `accumulate` had `num_draws`, else normal ones.
 
     Args:
-        partial: of the whole log.
+        partial: sums over the whole log.
         options: see `Options`; those that concern estimates, draws and rewards are in `partial` already.
-        changes: fields of `Options`, as keywords. An `interval` names the one that will be put in the place of these.
+        changes: fields of `Options`, as keywords. `interval` names the interval that the verdict judges.
 
     Raises:
         InsufficientOverlap: as `evaluate`.
@@ -163,7 +163,7 @@ class Target(NamedTuple):
         probs: f64[T, K], its distributions, or f64[T], its probability of the logged action.
         matched: bool[T], where a policy that was replayed chose the logged action, or None.
         q_hat: f64[T, K], expected rewards, or None.
-        caveat: why it may look better than it is; empty for no reason.
+        caveat: why its value may look better than it is, or empty.
     """
 
     probs: np.ndarray
@@ -248,7 +248,7 @@ def _answered(found: Evaluation, asked: Options) -> Evaluation:
 
 
 def chosen(asked: Options, log: Interaction, is_whole: bool, q_hat: Any = None) -> tuple[dict[str, Estimator], tuple[str, ...]]:
-    """Returns the estimators by name, and what was left out.
+    """Returns the estimators by name, and notes on what was left out.
 
     Args:
         asked: the options.

@@ -1,4 +1,4 @@
-"""Policies that learn from another's log: while they are replayed over it, or from the log alone."""
+"""Policies that learn from another policy's log: while they are replayed over it, or from the log as a whole."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from recsdk.ope.terms import Terms, average
 
 
 class RejectionReplay(NamedTuple):
-    """A life of a learning policy on another's log.
+    """Run of a learning policy on another policy's log.
 
     Attributes:
         state: the policy's last state.
         probs: f64[T, K], its distribution in each round, having learned from the accepted rounds before: a target for `rounds`.
-        accepted: bool[T], the rounds that it learned from, which are distributed as if it had made them itself.
-        capped: bool[T], where the chance to be accepted would have been above 1, so that its life is not quite its own; none by default.
+        accepted: bool[T], the rounds that it learned from, which are distributed as if the policy had made them itself.
+        capped: bool[T], where the chance of acceptance would have been above 1, which biases the run; none by default.
 
     Example:
         >>> RejectionReplay(None, np.ones((2, 1)), np.array([True, False]), np.array([False, False])).accepted.sum()
@@ -49,13 +49,13 @@ def rejection_replay(
 ) -> RejectionReplay:
     """Lets a policy learn from the rounds of a log that are accepted with probability scale * pi(a) / p.
 
-    Where the log is uniformly random this is Li's replay; it is right for others too. For the value of its life take `accepted_mean`, or
+    Where the log is uniformly random this is Li's replay; it is right for others too. For the value of the run use `accepted_mean`, or
     with less variance `dr` of `rounds(log, found.probs, q_hat=...)`, which also uses the rounds that were not accepted: that is DR-ns.
 
     Args:
         policy: the policy to run, by its configuration.
         log: an interaction with a leading T, by a policy that did not learn from it.
-        scale: c > 0. By default the log's smallest propensity, with which no chance is above 1. A larger one gives a longer life, and
+        scale: c > 0. By default the log's smallest propensity, with which no chance is above 1. A larger one accepts more rounds, with
             some bias where `capped`.
         state: where to start from, consumed; None for `policy.init(prior)`.
         seed: of the policy's numbers and of what is accepted.
@@ -91,7 +91,7 @@ def rejection_replay(
 
 
 def accepted_mean(log: Interaction, found: RejectionReplay) -> Terms:
-    """Averages the reward of the accepted rounds: what the policy earned in its life on the log.
+    """Averages the reward of the accepted rounds: what the policy earned in its run on the log.
 
     Args:
         log: the log that was replayed.
@@ -112,7 +112,7 @@ def accepted_mean(log: Interaction, found: RejectionReplay) -> Terms:
     return average(np.asarray(log.reward), np.asarray(log.weight) * found.accepted)
 
 
-@functools.lru_cache(maxsize=128)  # one function object per question, so that it is compiled once
+@functools.lru_cache(maxsize=128)  # the same function object each time, so that it is compiled once
 def _step(policy: Policy[Any], scale: float) -> loop.Step:
     def step(state: Any, rng: Rng, logged: Interaction) -> tuple[Any, tuple[Array, Array, Array]]:
         probs = policy.probs(state, rng, logged.context)
@@ -176,18 +176,18 @@ def learn_softmax(
 ) -> LinearSoftmax:
     """Learns a policy from a log: the one with the highest SNIPS value, or DR with `q_hat`, less `penalty` of its standard errors.
 
-    Without the penalty a policy wins that does what the log rarely did and was lucky with. Self-normalising keeps it from doing what the
-    log did not, only because rewards are positive or negative. The problem is not convex: what is found is where L-BFGS leads from the
-    uniform policy.
+    Without the penalty, a policy would win that takes actions which the log rarely took and which were lucky there. Self-normalisation
+    makes the result independent of a constant added to all rewards. The problem is not convex: the result is the optimum that L-BFGS
+    reaches from the uniform policy.
 
-    Value the policy on another log, or on the second part of `split`: on this one it looks better than it is. It goes live as it is, in
-    `Recommender.open(..., policy=learn_softmax(log))`, whose floor keeps the next log fit for learning again.
+    Evaluate the policy on another log, or on the second part of `split`: on this one it looks better than it is. To use it live, pass it to
+    `Recommender.open(..., policy=learn_softmax(log))`. The floor there makes the next log fit for learning again.
 
     Args:
         log: a log, leading T, with features f64[T, K, D].
         q_hat: f64[T, K], expected rewards by a model that has not seen that round, as from `fit_reward_model`.
-        penalty: standard errors that are taken off, >= 0; 0 is no penalty.
-        ridge: > 0, holds the weights near 0, and the policy near the uniform one; it counts for less the longer the log.
+        penalty: number of standard errors subtracted from the value, >= 0.
+        ridge: > 0, pulls the weights to 0 and the policy to the uniform one; its effect shrinks as the log grows.
         num_steps: of L-BFGS at most, each over the whole log.
 
     Raises:

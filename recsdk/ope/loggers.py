@@ -1,4 +1,8 @@
-"""Logs that several policies wrote. Each row's own propensity is right; these are better where some loggers are far from the target."""
+"""Logs that several policies wrote.
+
+Each row's own propensity gives unbiased estimates. These functions reduce their variance where some of the logging policies are far from
+the target.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,11 @@ from recsdk.ope.weighting import ips
 
 
 def balanced(rounds: Rounds, *, logger: Any, chances: Any) -> Rounds:
-    """Takes as propensity what the loggers together do, sum_l (n_l / n) p_l(a): unbiased, and never of more variance than each row's own.
+    """Replaces propensities by those of the mixture of logging policies, sum_l (n_l / n) p_l(a): unbiased, and never of higher variance.
 
     Args:
         rounds: from `rounds`.
-        logger: i64[T], which policy wrote each row, from 0.
+        logger: i64[T], the number of the policy that wrote each row, from 0.
         chances: f64[T, L], each logger's probability of the logged action; the writer's own is the propensity.
 
     Returns:
@@ -58,15 +62,15 @@ def balanced(rounds: Rounds, *, logger: Any, chances: Any) -> Rounds:
 
 
 def weighted(rounds: Rounds, *, logger: Any, estimator: Callable[[Rounds], Terms] = ips) -> Rounds:
-    """Lets what each logger's rounds say by themselves count by its precision, 1 / variance.
+    """Weights the rounds of each logging policy by the precision, 1 / variance, of the estimate from its rounds alone.
 
-    Needs no logger's probabilities. The variances are estimated on the same rounds, which biases the value a little towards loggers that
-    happened to see nothing; with fewer than about 100 rounds of a logger use `balanced`.
+    It needs no probabilities of the other policies. The variances are estimated on the same rounds. This biases the value a little towards
+    policies whose rounds happened to have few rewards; with fewer than about 100 rounds of a policy use `balanced`.
 
     Args:
         rounds: from `rounds`.
-        logger: i64[T], which policy wrote each row, from 0.
-        estimator: what the weights are to be best for.
+        logger: i64[T], the number of the policy that wrote each row, from 0.
+        estimator: the estimator that will use these rounds.
 
     Returns:
         Rounds for `estimator`, with other weights.

@@ -1,4 +1,4 @@
-"""Estimators with a reward model, and the model: cross-fitted, so that none judges a round that it has seen."""
+"""Estimators with a reward model, and the fit of the model: cross-fitted, so that no round is predicted by a model that has seen it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from recsdk.ope.weighting import Shrink, importance, unshrunk
 def dm(rounds: Rounds) -> Terms:
     """The direct method, mean(sum_a pi(a) q(a)): what the reward model expects of the target policy.
 
-    An interval of it is that of the average over contexts. It knows nothing of the model's own error, which no number of rounds
-    removes: DM is here to be compared with DR, not to be believed alone.
+    Its interval is that of the average over contexts. It does not include the error of the model itself, which more rounds do not remove.
+    Compare DM with DR; do not rely on it alone.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -82,14 +82,14 @@ def sndr(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
 
 
 def _expected(rounds: Rounds, estimator: str) -> np.ndarray:
-    """Returns f64[T], what the model expects of the target policy."""
+    """Returns f64[T], the target policy's expected reward under the model."""
     probs = need("the target's whole distribution, float64[T, K]", rounds.probs, estimator)
     expected: np.ndarray = np.vecdot(probs, need("q_hat", rounds.q_hat, estimator))
     return expected
 
 
 def _residual(rounds: Rounds, estimator: str) -> np.ndarray:
-    """Returns f64[T], by how much what was logged is above what the model expected."""
+    """Returns f64[T], the logged reward less the model's prediction for the logged action."""
     q_hat = need("q_hat", rounds.q_hat, estimator)
     residual: np.ndarray = rounds.reward - q_hat.take(np.arange(0, q_hat.size, q_hat.shape[1]) + rounds.action)
     return residual
@@ -100,7 +100,7 @@ class CrossFit(NamedTuple):
 
     Attributes:
         q_hat: f64[T, K], zero on padding.
-        fold: i64[T], the part each round was in; its model has learned from all others.
+        fold: i64[T], the fold of each round; it was predicted by a model of all other folds.
 
     Example:
         >>> CrossFit(q_hat=np.zeros((4, 2)), fold=np.array([0, 1, 0, 1])).q_hat.shape
@@ -119,15 +119,15 @@ def fit_reward_model(
     emphasis: np.ndarray | None = None,
     seed: int = 0,
 ) -> CrossFit:
-    """Predicts the reward of every candidate from phi, each fold of rounds by a model of the others.
+    """Predicts the reward of every candidate from its features, each fold of rounds by a model of the other folds.
 
     A model that has seen a round's reward makes DR's correction of that round too small, and DR biased.
 
     Args:
         log: a log, leading T, with features f64[T, K, D].
-        model: `Ridge`, `Logistic`, `Boosting`, `MLP`, or whatever has their `fit`.
+        model: `Ridge`, `Logistic`, `Boosting`, `MLP`, or any object with their `fit`.
         num_folds: parts that the rounds are split into at random, in [2, T]; by default 5, or T where there are fewer rounds.
-        emphasis: f64[T] >= 0, how much a round counts in the fit, scaled to a mean of 1: `more_robust` for MRDR. By default each alike.
+        emphasis: f64[T] >= 0, weight of each round in the fit, scaled to a mean of 1: `more_robust` for MRDR. By default all are equal.
         seed: of the split and of the model.
 
     Raises:

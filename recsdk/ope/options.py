@@ -31,10 +31,10 @@ Estimators = Iterable[str] | Mapping[str, Estimator]
 
 
 def named(estimators: Estimators) -> dict[str, Estimator]:
-    """Returns the estimators that are asked for, by name, in their order.
+    """Returns the estimators by name, in the order given.
 
     Raises:
-        InvalidValue: none, a name that is not known, or what is no function.
+        InvalidValue: no estimator, an unknown name, or a value that is not a function.
 
     Example:
         >>> list(named(["snips", "dr"]))
@@ -96,8 +96,8 @@ class Options:
         level: nominal coverage of the intervals.
         reward_range: the least and the greatest reward possible, known beforehand.
         max_weight: the largest importance weight possible, known beforehand.
-        default_reward: reward of a decision of which nothing was heard.
-        num_decisions: how many decisions were made, also those that the log leaves out because they got no reward.
+        default_reward: reward of a decision without feedback.
+        num_decisions: number of decisions that were made, including those that the log leaves out because they got no reward.
         position: the position on a page of all rows, from 0, as given to `read_ledger`. Below the top one the verdict is at best "caution".
         logger: "adaptive" if the logging policy learned from the rounds of this log.
         rewards: "dependent" if a round's reward depends on the rounds before it: by the hour, a campaign, or the visits of one user.

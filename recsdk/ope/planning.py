@@ -1,4 +1,4 @@
-"""How long to log, and with which floor of exploration, to see a lift."""
+"""Planning: how long to log, and with which floor of exploration, to detect a lift."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from recsdk.ope.terms import Terms, delta
 
 
 class Plan(NamedTuple):
-    """A log that is long enough.
+    """Plan of a log that is long enough.
 
     Attributes:
-        lift: the difference in reward per round that it shows, either way.
+        lift: the difference in reward per round, up or down, that it detects.
         num_rounds: rounds to log: enough to see `lift`, and for an effective size of 1,000 where the overlap is known.
-        num_days: the same in days; NaN when rounds a day are not known.
+        num_days: the same in days; NaN if the rounds per day are not known.
         deviation: standard deviation of one round's term.
         effective_share: effective size over rounds, in (0, 1]; NaN when the overlap is not known.
         floor: share of uniform exploration of the logger; NaN when it is the pilot's own.
@@ -43,9 +43,9 @@ class Goal(NamedTuple):
     """The precision wanted of a future log.
 
     Attributes:
-        lift: the difference in reward per round to be seen, > 0.
-        level: that of the two-sided interval which shall leave out 0, in (0, 1).
-        power: probability with which it does when the difference is `lift`, in (0, 1).
+        lift: the difference in reward per round to be detected, > 0.
+        level: level of the two-sided interval that should exclude 0, in (0, 1).
+        power: probability that it does if the difference is `lift`, in (0, 1).
         rounds_per_day: > 0, or NaN when it is not known.
 
     Example:
@@ -60,11 +60,11 @@ class Goal(NamedTuple):
 
 
 def plan(pilot: Terms, goal: Goal) -> Plan:
-    """Says how long to log on as in a pilot log.
+    """Plans how long to log with the policy of a pilot log.
 
     Args:
-        pilot: terms of what shall be seen, on the pilot log: best `difference(dr(target), ips(logger))`.
-        goal: what shall be seen.
+        pilot: terms of the difference on the pilot log, best `difference(dr(target), ips(logger))`.
+        goal: the difference to be detected, and how surely.
 
     Raises:
         InsufficientOverlap: when no round of the pilot has weight.
@@ -81,13 +81,13 @@ def plan(pilot: Terms, goal: Goal) -> Plan:
 
 
 def plan_floors(pilot: Rounds, goal: Goal, *, floors: Iterable[float], pilot_floor: float) -> list[Plan]:
-    """Says how long to log with other floors of uniform exploration than a pilot log had.
+    """Plans how long to log with other floors of uniform exploration than a pilot log had.
 
-    It is for IPS of the target less the mean reward, which is what no reward model can spoil; with `dr` the log may be shorter.
+    The plan is for IPS of the target less the mean reward, which depends on no reward model; for `dr` the log may be shorter.
 
     Args:
         pilot: a log with the target's probabilities, from `rounds`.
-        goal: what shall be seen.
+        goal: the difference to be detected, and how surely.
         floors: shares of uniform exploration to plan for, in (0, 1].
         pilot_floor: the share that the pilot had, in [0, 1).
 
@@ -122,7 +122,7 @@ def plan_floors(pilot: Rounds, goal: Goal, *, floors: Iterable[float], pilot_flo
     for floor in floors:
         _check_floor(floor)
         propensity = (1 - floor) * np.maximum(before, 0) + floor * uniform
-        # What the log would be is the pilot with each row as often as the new logger would take its action.
+        # The new log is the pilot with each row weighted by how much more often the new logging policy would take its action.
         often = pilot.weight * propensity / pilot.propensity
         ratio = pilot.target / propensity
         variance = float((often * ((ratio - 1) * pilot.reward) ** 2).sum() / pilot.weight.sum())

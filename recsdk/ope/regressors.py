@@ -1,9 +1,10 @@
-"""Models of the reward for `fit_reward_model`. Any object with the same method will do."""
+"""Models that predict rewards, for `fit_reward_model`. Any object with the same `fit` works."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
@@ -16,18 +17,18 @@ Predict = Callable[[np.ndarray], np.ndarray]
 
 
 class Regressor(Protocol):
-    """Learns to predict rewards from phi, which may have a constant column and may not."""
+    """Model that learns to predict rewards from features, with or without a constant column."""
 
     def fit(self, features: np.ndarray, reward: np.ndarray, weight: np.ndarray, *, seed: int) -> Predict:
-        """Learns from features f64[N, D], rewards f64[N] and how many rounds each row stands for, f64[N]; not all 0."""
+        """Fits features f64[N, D] to rewards f64[N]; each row stands for `weight` rounds, f64[N], not all 0."""
 
 
 @attrs.frozen(kw_only=True)
 class Ridge:
-    """Ridge regression with a free intercept: quick, and a good default on features made for linear policies.
+    """Ridge regression with an intercept that is not penalised: fast, and a good default for features made for linear policies.
 
     Attributes:
-        strength: of the pull towards 0, > 0; that of so many rounds along each feature.
+        strength: of the penalty, > 0. It counts like that many rounds of reward 0 along each feature.
 
     Example:
         >>> predict = Ridge().fit(np.array([[0.0], [1.0]] * 50), np.array([0.0, 1.0] * 50), np.ones(100), seed=0)
@@ -38,7 +39,7 @@ class Ridge:
     strength: float = attrs.field(default=1.0, validator=number(above=0))
 
     def fit(self, features: np.ndarray, reward: np.ndarray, weight: np.ndarray, *, seed: int) -> Predict:
-        """See `Regressor`; there is nothing random in it."""
+        """See `Regressor`; `seed` is not used."""
         del seed
         centre, middle = weight @ features / weight.sum(), weight @ reward / weight.sum()
         centred = features - centre
@@ -49,10 +50,10 @@ class Ridge:
 
 @attrs.frozen(kw_only=True)
 class Logistic:
-    """Logistic regression, for rewards in [0, 1]; one strictly between counts as a share of each. Needs scikit-learn.
+    """Logistic regression, for rewards in [0, 1]. A reward of 0.3 counts as 0.3 of a success and 0.7 of a failure. Needs scikit-learn.
 
     Attributes:
-        strength: of the pull towards 0, > 0, as in `Ridge`.
+        strength: of the penalty, > 0, as in `Ridge`.
 
     Example:
         >>> predict = Logistic().fit(np.array([[0.0], [1.0]] * 50), np.array([0.0, 1.0] * 50), np.ones(100), seed=0)
@@ -63,7 +64,7 @@ class Logistic:
     strength: float = attrs.field(default=1.0, validator=number(above=0))
 
     def fit(self, features: np.ndarray, reward: np.ndarray, weight: np.ndarray, *, seed: int) -> Predict:
-        """See `Regressor`; there is nothing random in it.
+        """See `Regressor`; `seed` is not used.
 
         Raises:
             InvalidValue: a reward outside [0, 1].
@@ -72,23 +73,20 @@ class Logistic:
         del seed
         if not ((reward >= 0) & (reward <= 1)).all():
             raise InvalidValue(f"reward must be in [0, 1] for Logistic, got {reward[~((reward >= 0) & (reward <= 1))][0]}. Use Ridge.")
-        _need_sklearn()
-        from sklearn.linear_model import LogisticRegression
-
         chance = float(weight @ reward / weight.sum())
         if chance in (0.0, 1.0):  # there is nothing to tell apart
             return lambda asked: np.full(len(asked), chance)
-        model = LogisticRegression(C=1 / self.strength, max_iter=1000)
-        label = np.repeat([1, 0], len(reward))
-        model.fit(np.concatenate([features, features]), label, sample_weight=np.concatenate([weight * reward, weight * (1 - reward)]))
-        return lambda asked: model.predict_proba(asked)[:, 1].astype(np.float64)
+        twice, shares = np.concatenate([features, features]), np.concatenate([weight * reward, weight * (1 - reward)])
+        settings = {"C": 1 / self.strength, "max_iter": 1000}
+        return _by_sklearn("linear_model", "LogisticRegression", settings, twice, np.repeat([1, 0], len(reward)), shares)
 
 
 @attrs.frozen(kw_only=True)
 class Boosting:
-    """Gradient-boosted trees on histograms, for rewards that are far from linear in phi. Needs scikit-learn.
+    """Gradient-boosted trees on histograms, for rewards that are far from linear in the features. Needs scikit-learn.
 
-    It works with as many threads as there are cores, which wait for one another where others work there too: set OMP_NUM_THREADS to 1 then.
+    It uses one thread for each core. On a busy machine these threads wait for one another: set
+    OMP_NUM_THREADS to 1.
 
     Attributes:
         num_trees: >= 1.
@@ -114,19 +112,15 @@ class Boosting:
         Raises:
             MissingExtra: scikit-learn is not installed.
         """
-        _need_sklearn()
-        from sklearn.ensemble import HistGradientBoostingRegressor
-
-        model = HistGradientBoostingRegressor(
-            max_iter=self.num_trees,
-            learning_rate=self.learning_rate,
-            max_leaf_nodes=self.max_leaves,
-            min_samples_leaf=self.min_rounds,
-            early_stopping=False,
-            random_state=seed,
-        )
-        model.fit(features, reward, sample_weight=weight)
-        return lambda asked: model.predict(asked).astype(np.float64)
+        settings = {
+            "max_iter": self.num_trees,
+            "learning_rate": self.learning_rate,
+            "max_leaf_nodes": self.max_leaves,
+            "min_samples_leaf": self.min_rounds,
+            "early_stopping": False,
+            "random_state": seed,
+        }
+        return _by_sklearn("ensemble", "HistGradientBoostingRegressor", settings, features, reward, weight)
 
 
 @attrs.frozen(kw_only=True)
@@ -170,8 +164,15 @@ class MLP:
         return lambda asked: middle + spread * network((asked - centre) / standard)
 
 
-def _need_sklearn() -> None:
+def _by_sklearn(module: str, name: str, settings: dict[str, Any], features: np.ndarray, target: np.ndarray, weight: np.ndarray) -> Predict:
+    """Fits an estimator of scikit-learn; of a classifier, the prediction is the probability of its second class."""
     try:
-        import sklearn  # noqa: F401  (whether it is there)
+        from sklearn import base
+
+        estimator = getattr(importlib.import_module(f"sklearn.{module}"), name)
     except ImportError as error:
         raise MissingExtra(f"Logistic and Boosting need scikit-learn: {install('ope')}.") from error
+    model = estimator(**settings).fit(features, target, sample_weight=weight)
+    if base.is_classifier(model):
+        return lambda asked: np.asarray(model.predict_proba(asked)[:, 1], np.float64)
+    return lambda asked: np.asarray(model.predict(asked), np.float64)

@@ -1,4 +1,4 @@
-"""Selection among policies, and of how much to shrink, from the log itself."""
+"""Selection of a policy, and of how much to shrink the weights, from the log itself."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Selection(NamedTuple):
     Attributes:
         policy: the winner's configuration.
         evaluation: of the winner, on the part of the log that was held out.
-        gain: what it earns there beyond the logging policy, per round; both on the same rounds.
+        gain: its value there less the logging policy's mean reward, per round.
         tried: all policies on the part of the log that they were chosen on. The winner's `reward` there is too high: the best of many is
             also the luckiest.
         state: what the winner has learned from the whole log: go on from there.
@@ -64,8 +64,8 @@ def split(log: Interaction, *, share: float = 0.5, by: By = "time", seed: int = 
     Args:
         log: a log, leading T.
         share: of the rounds that the first part gets, in (0, 1).
-        by: "time" for the first rounds, as it will be in use: the future is not known. "random" for any, where rounds tell nothing of one
-            another; both parts keep the order of time.
+        by: "time" for the first rounds, as in use, where the future is not known. "random" if rounds are independent. Both parts keep the
+            order of time.
         seed: of a random split.
 
     Raises:
@@ -106,9 +106,9 @@ def select(
 ) -> Selection:
     """Chooses among policies on one part of a log by `sweep`, and values the winner on the other, where it goes on as it was left.
 
-    The winner is the one whose SNIPS value has the highest lower end of an interval at `level`, not the highest value: of those that the
-    log hardly knows some look good by chance. Only the winner's value is told, so no other correction is needed; to tell of several on
-    the same log, take `compare` on the second part of `split`.
+    The winner has the highest lower end of its interval for SNIPS at `level`, not the highest value: among policies that the log can hardly
+    answer for, some look good by chance. Only the winner is evaluated on the second part, so no correction is needed. To compare several
+    policies there, use `compare` on the second part of `split`.
 
     Args:
         policies: their configurations, as for `sweep`.
@@ -170,9 +170,9 @@ class Chosen(NamedTuple):
     """Result of SLOPE.
 
     Attributes:
-        place: of the chosen one among the candidates, from 0.
-        terms: its own; an interval of them knows nothing of the choice, nor of the bias that it put up with.
-        estimates: of all, at the level that was asked for.
+        place: index of the chosen estimate among the candidates, from 0.
+        terms: those of the chosen estimate. Their interval does not include the effect of the choice, nor the bias that it accepted.
+        estimates: those of all candidates, at the given level.
 
     Example:
         >>> from recsdk.ope import average
@@ -187,11 +187,11 @@ class Chosen(NamedTuple):
 
 
 def slope(candidates: Sequence[Terms], *, level: float = 0.95) -> Chosen:
-    """Chooses among estimates that trade bias for variance, in whatever order they come.
+    """Chooses among estimates that trade bias for variance; their order does not matter.
 
     Goes from the widest interval to the narrowest, and stops before one whose value is off that of a wider one by more than its own half
-    width and 1.45 times the other's: from there on the difference can be bias only. The error is within a constant factor of that of the
-    best of them, and the constant is no small one: where the least shrunk answer matters, quote it too.
+    width and 1.45 times the other's: from there on only bias explains the difference. The error is within a constant factor of that of the
+    best of them, but the constant is not small: report the least shrunk estimate too where it matters.
 
     Args:
         candidates: at least one of them with little bias, the widest.
@@ -229,8 +229,8 @@ def slope(candidates: Sequence[Terms], *, level: float = 0.95) -> Chosen:
 def shrunk(rounds: Rounds, *, estimator: Callable[..., Terms], kind: Kind, level: float = 0.95) -> Terms:
     """Shrinks the weights of an estimator as far as SLOPE allows, over limits of 1, 2, 4 and so on up to the largest weight.
 
-    Intervals of it know nothing of the choice, nor of the bias: in the world of the coverage tests, with a wrong reward model, those at
-    95 % held the truth in 0 to 7 % of logs. It needs the whole log: chunks of one may choose differently.
+    Its intervals include neither the effect of the choice nor the bias: in the coverage tests, with a wrong reward model, those at 95 %
+    held the truth in 0 to 7 % of logs. It needs the whole log, since chunks may choose differently.
 
     Args:
         rounds: from `rounds`.

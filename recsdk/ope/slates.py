@@ -23,9 +23,9 @@ class Slates(NamedTuple):
         action: i64[S, L], index of the candidate at each position.
         reward: f64[S, L], of each position.
         weight: f64[S], how many rounds each slate stands for.
-        ratio: f64[S, L], target probability over propensity of each position's item, both given the items above.
+        ratio: f64[S, L], the target's probability of each position's item over its propensity, both given the items above.
         expected: f64[S, L], what the reward model expects of the target at each position, or None.
-        predicted: f64[S, L], what it says of the item that was shown, or None.
+        predicted: f64[S, L], what it predicts for the item that was shown, or None.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -46,7 +46,7 @@ class Slates(NamedTuple):
 
 
 def gather(rounds: Rounds, position: Any) -> Slates:
-    """Puts the rows of each slate together, as `recsdk.simulate_slates` and `recsdk.decide_slate` log them.
+    """Collects the rows of each slate, as `recsdk.simulate_slates` and `recsdk.decide_slate` log them.
 
     Args:
         rounds: a row for each position, those of a slate together from the top; propensities and the target's probabilities are
@@ -97,7 +97,7 @@ def gather(rounds: Rounds, position: Any) -> Slates:
 
 
 def slate_ips(slates: Slates) -> Terms:
-    """IPS of whole slates, mean(rho_1 ... rho_L sum_l r_l): unbiased however positions work on one another; weights multiply.
+    """IPS of whole slates, mean(rho_1 ... rho_L sum_l r_l): unbiased however positions affect one another; the weights multiply.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -125,12 +125,12 @@ def slate_snips(slates: Slates) -> Terms:
 
 
 def independent_ips(slates: Slates, *, ratio: Any) -> Terms:
-    """IPS of each position by itself, mean(sum_l rho_l r_l): unbiased where a position's reward depends on no other position.
+    """IPS of each position by itself, mean(sum_l rho_l r_l): unbiased if a position's reward depends on no other position.
 
     Args:
         slates: from `gather`.
-        ratio: f64[S, L], the target's probability of showing that item at that position over the logger's, whatever stands above; the
-            log has them given what stands above, which is something else: see `slate_moments`.
+        ratio: f64[S, L], the target's probability of showing that item at that position over the logging policy's, averaged over the
+            items above; those in the log are given the items above: see `slate_moments`.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -151,7 +151,7 @@ def independent_ips(slates: Slates, *, ratio: Any) -> Terms:
 
 
 def interaction_ips(slates: Slates) -> Terms:
-    """Reward-interaction IPS, mean(sum_l rho_1 ... rho_l r_l): unbiased where no position works on the ones above it.
+    """Reward-interaction IPS, mean(sum_l rho_1 ... rho_l r_l): unbiased if no position affects those above it.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -206,11 +206,11 @@ def cascade_dr(slates: Slates) -> Terms:
 
 
 class SlateMoments(NamedTuple):
-    """Which items a policy shows where.
+    """Probabilities that a policy shows items at positions.
 
     Attributes:
         first: f64[..., L, K], the probability of each candidate at each position.
-        second: f64[..., L * K, L * K], of each two of these together, E[1_s 1_s^T].
+        second: f64[..., L * K, L * K], of each pair of these, E[1_s 1_s^T].
 
     Example:
         >>> shown, chance = plackett_luce(np.array([0.5, 0.5]), 1)
@@ -243,7 +243,7 @@ def slate_moments(shown: np.ndarray, chance: np.ndarray, num_candidates: int) ->
 
 
 def plackett_luce(probs: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lists every slate that is filled from the top by a distribution, each position over what remains: `decide_slate` of a fixed one.
+    """Lists every slate drawn from the top by one distribution, each position from the remaining items, as `decide_slate` does.
 
     Args:
         probs: f64[..., K], equal ones for random slates.
@@ -271,7 +271,7 @@ def every_slate(policy: Policy[Any], state: Any, context: Context, size: int) ->
     """Lists every slate that `decide_slate` may fill for one context.
 
     Args:
-        policy: one that draws no numbers of its own: its distribution is a function of its state.
+        policy: one that draws no random numbers: its distribution is a function of its state.
         state: from `policy.init` or `policy.update`; not consumed.
         context: one round, on NumPy.
         size: L.
@@ -305,7 +305,7 @@ def _below(policy: Policy[Any], state: Any, context: Context, above: tuple[int, 
 
 
 class _Numbers:
-    """An `Rng` for policies that should need none."""
+    """`Rng` for policies that must not draw."""
 
     def random(self, shape: Any = None) -> Any:
         raise InvalidValue("policy must draw no numbers of its own for its slates to be listed, got one that asks for them.")
@@ -320,9 +320,9 @@ def _permutations(num_candidates: int, size: int) -> np.ndarray:
 
 
 def pseudo_inverse(slates: Slates, *, target: np.ndarray, logging: np.ndarray) -> Terms:
-    """PI, mean((sum_l r_l) q^T Gamma^+ 1_s): unbiased where the expected reward is a sum over positions of a part for each item there.
+    """PI, mean((sum_l r_l) q^T Gamma^+ 1_s): unbiased if the expected reward is a sum over positions of one term for the item there.
 
-    It does not ask which position a reward came from, and its weights grow with L K, not as K^L.
+    It needs only the reward of the whole slate, and its weights grow with L K, not as K^L.
 
     Args:
         slates: from `gather`.

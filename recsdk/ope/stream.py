@@ -1,10 +1,10 @@
-"""A log in pieces: sums that fit in memory whatever the log's length, and that add up over shards.
+"""Evaluation of a log in chunks: sums that fit in memory however long the log is, and that can be added over shards.
 
     parts = [accumulate(chunks_of(shard), target) for shard in shards]
     finish(functools.reduce(merge, parts))
 
-However a log is cut into chunks, the answer is the same to the last bit: rows are regrouped into blocks of 8,192. Over shards it is
-the same to 1e-12.
+The answer is the same to the last bit however a log is cut into chunks: rows are regrouped into blocks of 8,192. Over shards it is
+the same within 1e-12.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Partial(NamedTuple):
     Attributes:
         layout: which columns of the tally are an estimator's numerators and denominators, by name.
         tally: sums, largest weights, and sums by item.
-        default_reward: of a decision of which nothing was heard.
-        draws: of each estimator, sums under the bootstrap's multiplicities; none unless asked for.
+        default_reward: reward of a decision without feedback.
+        draws: for each estimator, the sums over the bootstrap's resampled logs; empty without a bootstrap.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -178,7 +178,7 @@ def fold(log: Iterable[Block], functions: Mapping[str, Estimator], asked: Option
 
 
 def merge(a: Partial, b: Partial) -> Partial:
-    """Returns what would have been kept of two shards in one.
+    """Returns the sums over two shards of a log.
 
     Raises:
         InvalidValue: shards of other estimators, or with another number of draws.
@@ -208,7 +208,7 @@ def _check_rowwise(block: Rounds, functions: Mapping[str, Estimator], terms: Map
 
 
 def _layout(terms: Mapping[str, Terms], weight: np.ndarray) -> dict[str, Layout]:
-    """Gives each column of the estimators a number, behind those that a tally has anyway; many are divided by the weight itself."""
+    """Numbers the columns of the estimators, after those of every tally. A denominator that is the weight itself needs no own column."""
     layout, last = {}, NUM_COLUMNS
     for name, each in terms.items():
         width = each.numerator.shape[1]
@@ -237,7 +237,7 @@ def _centre(terms: Terms) -> np.ndarray:
 
 
 def _recentred(draws: Resampled, centre: np.ndarray) -> Resampled:
-    """Takes residuals from other ratios: numerator - centre * denominator is linear in residual and denominator."""
+    """Changes the ratios that residuals are taken from: numerator - centre * denominator is linear in residual and denominator."""
     shift, width = draws.centre - centre, 2 * len(centre)
     left, right = np.triu_indices(width)
     turn = np.eye(width)

@@ -1,4 +1,4 @@
-"""Sums over rounds that add up: over the blocks of a log, and over logs that were evaluated apart."""
+"""Sums over rounds, also by item, that can be added: those of the blocks of a log, and those of shards."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from recsdk.ope.checked import Rounds
 from recsdk.ope.terms import Moments
 
 LENGTH = 256
-"""Rounds of the shortest piece of a log that has sums of its own."""
+"""Rounds of the shortest piece of a log."""
 MAX_PIECES = 64
 TAIL = 4096
-"""How many of the largest importance weights are kept at least."""
+"""The largest importance weights that are kept: at least this many."""
 
 NUM_COLUMNS = 5
 WEIGHT, IMPORTANCE, UNIFORM, REWARD, VALUE = range(NUM_COLUMNS)
@@ -24,7 +24,7 @@ WEIGHT, IMPORTANCE, UNIFORM, REWARD, VALUE = range(NUM_COLUMNS)
 
 
 class Pieces(NamedTuple):
-    """Sums over stretches of a log, all of one length, that begin at its multiples: however a log is cut up, the sums are the same.
+    """Sums over pieces of a log. All pieces have one length and begin at its multiples, so the sums do not depend on how the log is cut.
 
     Attributes:
         length: rounds of a piece, `LENGTH` times a power of 2.
@@ -40,7 +40,7 @@ class Pieces(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """All that diagnostics, estimates and their normal intervals need of a log beside a target.
+    """Sums over a log and a target, enough for diagnostics, estimates and normal intervals.
 
     Attributes:
         num_rounds: rows.
@@ -52,13 +52,13 @@ class Tally(NamedTuple):
         counts: i64[C], rows that are not 0, of the columns that ratios are divided by.
         pieces: sums of the columns.
         tail: f64[3, M], importance, weight and reward of the rounds with the largest importance, M at most twice `TAIL`.
-        items: sums by item, in runs that get shorter, so that a block of new items need not be sorted into all that there are.
+        items: sums by item, in runs that get shorter, so that a block with new items need not be merged into all others at once.
         least_propensity: the smallest of a row of positive weight.
         largest_chance: the target's largest probability of any candidate, 1 where its whole distribution is not known.
-        floor: the smallest number of candidates * propensity: the largest share of uniform exploration that the log may have had.
+        floor: the smallest product of the number of candidates and the propensity: the largest share of uniform exploration possible.
         bets: f64[2, NUM_BETS], logarithms of the fortunes of bets on the weights of the target, then of the uniform policy.
         num_rounded: rows in which rounding errors of given probabilities were corrected.
-        num_below: rows that look like lower positions of a page: the candidates of the row before without the one that it took.
+        num_below: rows that look like lower positions of a page: their candidates are those of the row before without its action.
     """
 
     num_rounds: int
@@ -92,12 +92,12 @@ def tally(
     """Sums up one block.
 
     Args:
-        rounds: checked.
+        rounds: from `rounds`.
         columns: f64[T] each, summed beside the first ones.
-        divisors: numbers of the columns, counted from the first ones on, whose rows are counted beside the weight's.
+        divisors: numbers of the columns whose nonzero rows are counted, beside those of the weight.
         first_row: number of the block's first row in the log.
         default_reward: the reward of a decision of which nothing was heard.
-        above: importance that is known to be below the largest `TAIL` of the log.
+        above: importance weights up to this one cannot be among the largest `TAIL` of the log.
         length: of the pieces that these will be added to.
     """
     importance = rounds.target / rounds.propensity
@@ -139,7 +139,7 @@ def tally(
 
 
 def add(a: Tally, b: Tally) -> Tally:
-    """Returns the tally of two logs together; of columns that are the same."""
+    """Returns the tally of two logs together, which have the same columns."""
     return Tally(
         a.num_rounds + b.num_rounds,
         a.num_weighted + b.num_weighted,
@@ -166,7 +166,7 @@ def moments(found: Tally, part: slice = slice(None)) -> Moments:
 
 
 def length_of(num_rounds: int) -> int:
-    """Returns how long the pieces of so many rounds are, or at most are."""
+    """Returns the length of the pieces of a log of `num_rounds` rounds; one that is added later may make them longer."""
     length = LENGTH
     while num_rounds > length * MAX_PIECES:
         length *= 2
@@ -238,20 +238,20 @@ BETS = slice(5, 5 + NUM_BETS)
 
 
 class ItemSums(NamedTuple):
-    """Sums by item; N items.
+    """Sums for each of N items.
 
     Attributes:
         slot: i64[N], ascending.
         sums: f64[N, 5 + NUM_BETS]: the target's mass and the rounds in which the item was a candidate, both by weight; these rounds and
-            those that took it, each of positive weight counted once; and over the latter, 1 / propensity and what `log_factors` exceed
-            `NOT_TAKEN` by.
+            those that took it, counted without weights; and over the latter, the sums of 1 / propensity and of `log_factors` less
+            `NOT_TAKEN`.
     """
 
     slot: np.ndarray
     sums: np.ndarray
 
     def log_wealth(self) -> np.ndarray:
-        """Returns f64[N, NUM_BETS], logarithms of the fortunes of bets on always taking an item."""
+        """Returns f64[N, NUM_BETS], the logarithm of each bet's fortune, for a target that always takes the item."""
         wealth: np.ndarray = self.sums[:, BETS] + self.sums[:, NUM_OFFERED, None] * NOT_TAKEN
         return wealth
 
@@ -279,7 +279,7 @@ def item_sums(rounds: Rounds) -> ItemSums:
 
 
 def _is_same(item: np.ndarray) -> bool:
-    """Tells whether all rows are the same."""
+    """Tells whether all rows are equal."""
     if item.strides[0] == 0:
         return True
     flat, size = item.ravel(), item.shape[1]
@@ -287,7 +287,7 @@ def _is_same(item: np.ndarray) -> bool:
 
 
 def _codes(slot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the slots that there are, ascending, and the place of each among them."""
+    """Returns the distinct slots, ascending, and the index of each slot among them."""
     low, high = slot.min(), slot.max()
     if high - low > 8 * len(slot):
         known, place = np.unique(slot, return_inverse=True)
@@ -303,7 +303,7 @@ def all_items(runs: tuple[ItemSums, ...]) -> ItemSums:
 
 
 def add_items(a: tuple[ItemSums, ...], b: tuple[ItemSums, ...]) -> tuple[ItemSums, ...]:
-    """Returns the sums of two logs, in runs each of which is more than twice as long as the next."""
+    """Adds the sums of two logs, as runs of which each is more than twice as long as the next."""
     runs = list(a)
     for run in b:
         while runs and len(runs[-1].slot) <= 2 * len(run.slot):

@@ -1,4 +1,4 @@
-"""Terms, which estimators return: an estimate as a sum of ratios of sums over rounds; and its value, error and normal interval."""
+"""Terms, which estimators return: an estimate as sums over rounds. Its value, standard error and normal interval."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from recsdk.errors import InsufficientOverlap, InvalidValue
 
 
 class Terms(NamedTuple):
-    """An estimate, taken apart by rounds: its value is the sum over j of sum_t numerator[t, j] / sum_t denominator[t, j].
+    """An estimate as the contributions of its rounds. Its value is the sum over j of sum_t numerator[t, j] / sum_t denominator[t, j].
 
-    Terms of two logs are concatenated, a bootstrap weighs rows, and a stream keeps sums of columns and of their products.
+    To join two logs, concatenate their terms. A bootstrap weights the rows; a stream keeps the sums of columns and of their products.
 
     Attributes:
         numerator: f64[T, J].
@@ -32,7 +32,7 @@ class Terms(NamedTuple):
 
 
 def average(values: np.ndarray, weights: np.ndarray) -> Terms:
-    """Returns the terms of a weighted mean; a round of weight 0 is as good as absent.
+    """Returns the terms of a weighted mean. A round of weight 0 changes nothing.
 
     Args:
         values: f64[T].
@@ -53,7 +53,7 @@ def add(*parts: Terms) -> Terms:
         >>> value(add(part, part))
         1.0
     """
-    # Each column lies in one piece, so that NumPy sums it pairwise.
+    # Each column is contiguous, so that NumPy sums it pairwise.
     return Terms(*(np.concatenate([column.T for column in field]).T for field in zip(*parts, strict=True)))
 
 
@@ -71,10 +71,10 @@ def value(terms: Terms) -> float:
 
 
 def influence(terms: Terms) -> np.ndarray:
-    """Returns f64[T], how far each round moves the estimate, by the delta method; the sum of squares is the variance.
+    """Returns f64[T], the influence of each round on the estimate by the delta method; the sum of their squares is the variance.
 
-    That of the difference of two estimates on one log is the difference of theirs. It has the factor that makes the standard error of a
-    plain mean s / sqrt(T). A round that carries a ratio alone has an infinite one.
+    The influence on a difference of two estimates is the difference of the influences. It is scaled so that the standard error of a
+    plain mean is s / sqrt(T). It is infinite for a round that alone makes up a ratio.
 
     Raises:
         InsufficientOverlap: when a denominator sums to 0.
@@ -118,7 +118,7 @@ class Estimate(NamedTuple):
 
     Attributes:
         value: the estimate.
-        stderr: standard error of `value`; infinite when one round carries it alone.
+        stderr: standard error of `value`; infinite if one round alone makes it up.
         low: lower end of the two-sided interval.
         high: upper end.
         level: nominal coverage of [low, high], in (0, 1).
@@ -141,7 +141,7 @@ class Estimate(NamedTuple):
 
 
 def delta(terms: Terms, *, level: float = 0.95) -> Estimate:
-    """The delta method's standard error and a normal interval: quick, and short of `level` at a small effective size.
+    """Returns the estimate with the delta method's standard error and a normal interval, too short at a small effective size.
 
     Args:
         terms: from an estimator.
@@ -195,7 +195,7 @@ class Moments(NamedTuple):
 
 
 def ratio(moments: Moments, numerators: Sequence[int], denominators: Sequence[int]) -> tuple[float, float]:
-    """Returns the sum over j of numerator j / denominator j, and its standard error, as `recsdk.ope.influence` would have it.
+    """Returns the sum over j of numerator j / denominator j, and its standard error, the same as from `recsdk.ope.influence`.
 
     Args:
         moments: of all columns.
@@ -216,5 +216,5 @@ def ratio(moments: Moments, numerators: Sequence[int], denominators: Sequence[in
     slope = np.zeros(len(moments.sums))
     np.add.at(slope, above, scale)
     np.add.at(slope, below, -scale * ratios)
-    # Products that cancel leave a rounding error of either sign.
+    # Where products cancel, the rounding error may be negative.
     return float(ratios.sum()), math.sqrt(max(slope @ moments.products @ slope, 0.0))

@@ -11,7 +11,7 @@ from recsdk.ope.diagnostics import Diagnostics
 # Below this effective size normal intervals fall short of their level: 95 % cover 93 % at 37, 72 % at 4 (test_coverage.py).
 CAUTION_SIZE = 1000
 REFUSE_SIZE = 10
-# The target's mass on actions that the log never took: every point of it can be wrong by the whole range of the reward.
+# The target's mass on actions that the log never took. For this share of rounds the reward is unknown.
 CAUTION_UNSUPPORTED = 0.01
 REFUSE_UNSUPPORTED = 0.1
 REFUSE_Z = 4.0  # by chance at most once in 16,000
@@ -36,8 +36,8 @@ class Judgement(NamedTuple):
     """Verdict on an evaluation, with its reasons.
 
     Attributes:
-        verdict: "trust"; "caution", the estimates may be off by more than their intervals say; "refuse", they mean nothing.
-        reasons: why, the gravest first; each says what was found, and after a colon what to do.
+        verdict: "trust"; "caution": the estimates may be off by more than their intervals say; "refuse": they mean nothing.
+        reasons: the gravest first. Each says what was found and, after a colon, what to do.
 
     Example:
         >>> Judgement("caution", ("effective size is 40.0 of 100 rounds: log more",)).verdict
@@ -49,7 +49,7 @@ class Judgement(NamedTuple):
 
 
 def judge(diagnostics: Diagnostics) -> Judgement:
-    """Says what the diagnostics mean, why, and what to do.
+    """Judges the diagnostics: a verdict, its reasons, and what to do.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -83,7 +83,7 @@ def _refusals(found: Diagnostics) -> Iterator[str]:
         yield f"{_weight(found)}, so propensities are likely wrong: {_CHECK}"
     if found.mean_weight_z < -REFUSE_Z:
         yield f"{_weight(found)}, so the log does not cover what the target policy does, or propensities are likely wrong: {_CHECK}"
-    # Too high is a lie. Too low may be one, or a chance so small that it has never come up.
+    # Too high means wrong propensities. Too low may mean that, or actions so rare that none was logged.
     if found.uniform_weight_z > REFUSE_Z:
         yield f"{_uniform(found)}: {_CHECK}"
     if found.item_weight_z > ITEM_Z:
@@ -197,6 +197,6 @@ def _log_more(found: Diagnostics, now: float, wanted: float) -> str:
 
 
 def _rounded(count: int) -> str:
-    """Two digits are all that such a forecast is good for."""
+    """Rounds to two digits; such a forecast is not more precise."""
     digits = len(str(count))
     return f"{round(count, 2 - digits):,}" if digits > 2 else str(count)

@@ -1,4 +1,4 @@
-"""Estimators that weight each logged reward by how much likelier the target policy makes it."""
+"""Estimators that weight each logged reward by the importance: how much likelier the target policy makes the logged action."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recsdk.ope.terms import Terms, average
 from recsdk.rounding import given_probs
 
 Shrink = Callable[[np.ndarray], np.ndarray]
-"""From importance weights f64[T] to the ones that are used, f64[T]."""
+"""A function from importance weights f64[T] to the weights that are used, f64[T]."""
 
 
 def unshrunk(importance: np.ndarray) -> np.ndarray:
@@ -30,7 +30,7 @@ def unshrunk(importance: np.ndarray) -> np.ndarray:
 
 @attrs.frozen(kw_only=True)
 class Clip:
-    """No weight above a limit: min(rho, limit).
+    """Clipping of the weights at a limit: min(rho, limit).
 
     Attributes:
         limit: > 0; the higher, the less bias.
@@ -47,18 +47,18 @@ class Clip:
 
     @classmethod
     def with_limit(cls, limit: float) -> Clip:
-        """Returns the one whose largest weight is `limit`."""
+        """Returns the shrinkage whose largest weight is `limit`."""
         return cls(limit=limit)
 
     def __call__(self, importance: np.ndarray) -> np.ndarray:
-        """Returns f64[T], from f64[T]."""
+        """Returns the shrunk weights f64[T] from f64[T]."""
         clipped: np.ndarray = np.minimum(importance, self.limit)
         return clipped
 
 
 @attrs.frozen(kw_only=True)
 class Switch:
-    """No weight at all where it is above a threshold; `dr` is then Switch-DR, which leaves those actions to the reward model.
+    """Weight 0 where the weight is above a threshold. `dr` is then Switch-DR, which leaves those rounds to the reward model.
 
     Attributes:
         threshold: > 0; the higher, the less bias.
@@ -75,20 +75,20 @@ class Switch:
 
     @classmethod
     def with_limit(cls, limit: float) -> Switch:
-        """Returns the one whose largest weight is `limit`."""
+        """Returns the shrinkage whose largest weight is `limit`."""
         return cls(threshold=limit)
 
     def __call__(self, importance: np.ndarray) -> np.ndarray:
-        """Returns f64[T], from f64[T]."""
+        """Returns the shrunk weights f64[T] from f64[T]."""
         return np.where(importance <= self.threshold, importance, 0.0)
 
 
 @attrs.frozen(kw_only=True)
 class Optimistic:
-    """The weight that minimises a bound on the error, strength rho / (rho^2 + strength); `dr` is then DRos.
+    """Shrinkage that minimises a bound on the error: strength rho / (rho^2 + strength). `dr` is then DRos.
 
     Attributes:
-        strength: lambda > 0; the higher, the less bias. At rho = sqrt(strength) it is largest, half of that.
+        strength: lambda > 0; the higher, the less bias. The largest weight is sqrt(strength) / 2, at rho = sqrt(strength).
 
     Example:
         >>> Optimistic(strength=100)(np.array([1.0, 10.0, 100.0])).round(2)
@@ -102,17 +102,17 @@ class Optimistic:
 
     @classmethod
     def with_limit(cls, limit: float) -> Optimistic:
-        """Returns the one whose largest weight is `limit`."""
+        """Returns the shrinkage whose largest weight is `limit`."""
         return cls(strength=(2 * limit) ** 2)
 
     def __call__(self, importance: np.ndarray) -> np.ndarray:
-        """Returns f64[T], from f64[T]."""
+        """Returns the shrunk weights f64[T] from f64[T]."""
         return self.strength * importance / (importance**2 + self.strength)
 
 
 @attrs.frozen(kw_only=True)
 class SubGaussian:
-    """The weighted harmonic mean of the weight and 1, rho / (1 - share + share rho): errors have a light tail, though weights have not.
+    """Weighted harmonic mean of the weight and 1: rho / (1 - share + share rho). Errors have a light tail even if weights have not.
 
     Attributes:
         share: lambda in (0, 1]; the lower, the less bias. No weight is above 1 / share.
@@ -130,18 +130,18 @@ class SubGaussian:
 
     @classmethod
     def with_limit(cls, limit: float) -> SubGaussian:
-        """Returns the one whose largest weight is `limit`, >= 1."""
+        """Returns the shrinkage whose largest weight is `limit`, >= 1."""
         return cls(share=1 / limit)
 
     def __call__(self, importance: np.ndarray) -> np.ndarray:
-        """Returns f64[T], from f64[T]."""
+        """Returns the shrunk weights f64[T] from f64[T]."""
         harmonic = 1 - self.share + self.share * importance
         shrunk: np.ndarray = np.divide(importance, harmonic, out=np.zeros_like(importance), where=importance > 0)
         return shrunk
 
 
 def importance(rounds: Rounds) -> np.ndarray:
-    """Returns f64[T], rho: target probability over propensity; its mean is 1 when the log covers the target and tells true.
+    """Returns f64[T], rho: target probability over propensity. Its expectation is 1 if the log covers the target and propensities are true.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -156,9 +156,9 @@ def importance(rounds: Rounds) -> np.ndarray:
 
 
 def ips(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
-    """Inverse propensity scoring, mean(rho r): unbiased where the log covers the target, and of a variance that grows with the weights.
+    """Inverse propensity scoring, mean(rho r): unbiased if the log covers the target; its variance grows with the weights.
 
-    It says 0 of a policy that does nothing of what was logged: `evaluate` refuses that.
+    It gives 0 for a policy that takes none of the logged actions: `evaluate` refuses that.
 
     Args:
         rounds: from `rounds`.
@@ -182,7 +182,7 @@ def ips(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
 def snips(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
     """Self-normalised IPS, sum(rho r) / sum(rho): biased by O(1/T), of less variance.
 
-    It stays within the range of the rewards, and moves along when they shift.
+    It stays within the range of the rewards, and shifts as they do.
 
     Args:
         rounds: from `rounds`.
@@ -204,14 +204,14 @@ def snips(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
 
 
 def matched_mean(rounds: Rounds) -> Terms:
-    """The mean reward of the rounds in which the target policy would have done what was logged.
+    """The mean reward of the rounds in which the target policy would have taken the logged action.
 
     A replayed policy matches where it drew the logged action (`rounds.matched`), and may have learned from those rounds; a
     target given by its probabilities matches each round by the probability of the logged action.
 
     Raises:
-        InvalidLog: when the log is not uniformly random. There the match rate depends on the logging policy's taste, and the
-            answer is wrong by as much: on the Open Bandit data by 54 %.
+        InvalidLog: if the log is not uniformly random. Then the rounds that match are those the logging policy preferred, and the
+            answer is biased: on the Open Bandit data by 54 %.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -239,10 +239,10 @@ def matched_mean(rounds: Rounds) -> Terms:
 
 
 def mips(rounds: Rounds, *, logging: Any, likelihood: Any) -> Terms:
-    """Marginalised IPS, mean(r pi(e) / p(e)): the weight of an embedding e of the item, in the place of the item's own.
+    """Marginalised IPS, mean(r pi(e) / p(e)): weights of an embedding e of the item, in place of those of the item itself.
 
-    Unbiased where the item works on the reward through e alone; biased by whatever it does besides. Of less variance than IPS, by as
-    much as weights vary among items of one e; and it needs items to be covered by their like only.
+    It is unbiased if the item affects the reward through e alone. It has less variance than IPS where weights vary among items of one e,
+    and the log need not cover each item, only items with the same e.
 
     Args:
         rounds: from `rounds`, with the target's whole distribution.

@@ -1,4 +1,4 @@
-"""Intervals around an estimate, each valid for other logs; docs/explanation/which-interval.md says which to take.
+"""Intervals around an estimate, each valid under other conditions; docs/explanation/which-interval.md says which to take.
 
 Of terms, like `recsdk.ope.delta`: `bootstrap`, `moving_block`, `adaptively_weighted`. Of bounded rewards and weights, at any size of the
 log: `empirical_bernstein`, `clopper_pearson`, `empirical_likelihood`. At every look at once: `confidence_sequence`, `drifting_sequence`.

@@ -1,4 +1,4 @@
-"""Intervals for the log of a logger that learned: rounds weighted so that each says equally much, as far as it was known beforehand."""
+"""Intervals for the log of a policy that learned: rounds are weighted so that all have the same expected variance."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from recsdk.ope.terms import Estimate, Terms, delta
 
 
 def adaptively_weighted(terms: Terms, variance: np.ndarray, *, level: float = 0.95) -> Estimate:
-    """Weights each round by one over the standard deviation that was to be expected of it, and takes the delta method of that.
+    """Weights each round by 1 over its expected standard deviation, and returns the delta method's interval of the weighted mean.
 
-    While a logger learns, it may take an action less and less: the few rounds that still have it get weights that grow, and a plain
-    average of them is neither normal nor of a known variance. These weights give each round the same variance, so that it is. Use it with
-    `dr` before `ips`, and with a floor: of two arms of which the worse is evaluated, 95 % covered 95 % at a floor of .05, 90 % at .005.
+    A logging policy that learns may take an action ever more rarely. The rounds that still have it get growing weights, and their plain
+    average is not normal. These weights give each round the same variance, which makes the average normal. Prefer `dr` to `ips`, and log
+    with a floor: for the worse of two arms, 95 % intervals covered 95 % at a floor of 0.05, and 90 % at 0.005.
 
     Args:
         terms: from an estimator, in the order of time.
-        variance: f64[T], > 0, each round's variance given the rounds before it, up to a factor: `trailing_variance`. It may depend on
-            nothing of the round itself.
+        variance: f64[T], > 0, each round's variance given the rounds before it, up to a factor: `trailing_variance`. It must not
+            depend on the round itself.
         level: nominal coverage of the interval. It is asymptotic.
 
     Raises:
@@ -47,7 +47,7 @@ def adaptively_weighted(terms: Terms, variance: np.ndarray, *, level: float = 0.
 
 
 def trailing_variance(spread: np.ndarray, *, window: int = 1) -> np.ndarray:
-    """Averages the rounds before each, so that a round's weight is known before it.
+    """Averages the spread of the rounds before each round, so that the weight does not depend on the round itself.
 
     Args:
         spread: f64[T], > 0, in the order of time: the sum over actions of pi^2 / e, where pi is the target's distribution and e the

@@ -1,8 +1,8 @@
-"""Intervals for importance-weighted rewards that are bounded, and known to be: at any size of the log, however heavy the weights.
+"""Intervals for importance-weighted rewards with known bounds, for logs of any size and weights however heavy.
 
-They take `Bounded`, the sums of a log that they need, which `bounded` makes of rounds and of what the caller knows beforehand: the range of
-the rewards, and the largest importance weight that could have been seen. None of it is taken from the log: an interval scaled by the
-largest weight seen covered 89.5 % where 95 % were claimed. Rewards are scaled to [0, 1] by their range; importance has mean 1.
+They take `Bounded`, sums over a log that `bounded` computes from rounds and from what the caller knows beforehand: the range of the
+rewards, and the largest importance weight possible. Neither may be taken from the log: an interval scaled by the largest weight seen
+covered 89.5 % where 95 % were claimed. Rewards are scaled to [0, 1] by their range; importance has mean 1.
 Intervals keep to the range, which the estimate itself need not.
 """
 
@@ -20,7 +20,7 @@ from recsdk.ope.weighting import importance
 
 
 class Bounded(NamedTuple):
-    """Sums over rounds of importance rho and of the reward r, scaled to [0, 1]; those of shards add up, see `join`.
+    """Sums over rounds of importance rho and of the reward r, scaled to [0, 1]. Sums of shards are added by `join`.
 
     Attributes:
         max_weight: the largest importance weight that the two policies allow, >= 1.
@@ -53,12 +53,12 @@ class Bounded(NamedTuple):
 
 
 def bounded(rounds: Rounds, *, max_weight: float, reward_range: tuple[float, float]) -> Bounded:
-    """Sums what the intervals of this module need.
+    """Computes the sums that the intervals of this module need.
 
     Args:
         rounds: from `rounds`.
         max_weight: the largest target / propensity that the two policies allow, over all contexts and actions: with a floor of uniform
-            exploration at most num_candidates / floor. Never the largest seen: the ones that were not seen yet are what it is about.
+            exploration at most num_candidates / floor. Never the largest seen, since larger ones may come.
         reward_range: the least and the greatest reward possible.
 
     Raises:
@@ -146,7 +146,7 @@ def join(a: Bounded, b: Bounded) -> Bounded:
 
 
 def empirical_bernstein(sums: Bounded, *, level: float = 0.95) -> Estimate:
-    """IPS with an interval that holds at any number of rounds: wide, at least 20 times the largest weight over their number for 95 %.
+    """IPS with an interval that is valid for any number of rounds, but wide: at 95 %, at least 20 * `max_weight` / T.
 
     Rounds must be independent, and the log looked at once.
 
@@ -174,11 +174,12 @@ def empirical_bernstein(sums: Bounded, *, level: float = 0.95) -> Estimate:
 
 
 def clopper_pearson(sums: Bounded, *, level: float = 0.95) -> Estimate:
-    """IPS with a binomial interval that holds at any number of rounds: for rewards that are rare, narrower than `empirical_bernstein`.
+    """IPS with a binomial interval, valid for any number of rounds; for rare rewards narrower than `empirical_bernstein`.
 
-    rho r / max_weight is in [0, 1]. The tail of a sum of such is at most e times that of as many tosses of a coin of the same mean, so that
-    each end is Clopper's and Pearson's with a share e smaller. It holds for an adaptive logger too: what it needs of a round is its mean,
-    given those before. The log is looked at once.
+    rho r / max_weight is in [0, 1]. The tail probability of a sum of such terms is at most e times that of a binomial with the same mean,
+    so each end is Clopper's and Pearson's for an error probability smaller by e. It is valid for a logging policy that learns, too: only
+    the mean of a round given those before counts. The log must be looked at once. Where IPS is far above the range of the rewards, both
+    ends may be its upper end.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -205,13 +206,14 @@ def clopper_pearson(sums: Bounded, *, level: float = 0.95) -> Estimate:
 
 
 def empirical_likelihood(sums: Bounded, *, level: float = 0.95) -> Estimate:
-    """The values under all weightings of the rounds, and of one unseen, that are near enough to equal and give importance the mean 1.
+    """Interval of the values under all nearly equal weightings of the rounds, and one unseen, that give importance the mean 1.
 
-    Near in the divergence of Cressie and Read with parameter -2, for which this is a regression of rho r on rho, once with the worst round
-    of weight 0 beside those of the log and once with that of `max_weight`; the interval has both. About as wide as `delta` for SNIPS in a
-    large log, and wider in a small one, where that is too narrow. Rounds must be independent, and the log looked at once. It is asymptotic:
-    where the weight that decides is so rare that it may not have come up, it covers no better than others, 44 % of the time in 60 rounds of
-    which .6 should have had it. The mean weight, .5 there, tells.
+    "Nearly equal" is measured by the divergence of Cressie and Read with parameter -2. It makes this a regression of rho r on rho, once
+    with the worst round of weight 0 added to the log and once with the worst round of weight `max_weight`; the interval contains both. It
+    is about as wide as `delta` for SNIPS in a large log, and wider in a small one, where that is too narrow. Rounds must be independent,
+    and the log looked at once. It is asymptotic: if a large weight is so rare that the log may not have it, it covers no better than
+    others. In logs of 60 rounds, of which 0.6 were expected to have such a weight, it covered 44 % of the time. The mean weight, 0.5
+    there instead of 1, reveals this.
 
     Example:
         >>> from recsdk.datasets import log_from_frame
@@ -272,7 +274,7 @@ def _estimate(sums: Bounded, level: float, value: float, stderr: float, low: flo
 
 
 def beta_quantile(share: float, a: float, b: float) -> float:
-    """Returns x with P(Beta(a, b) <= x) = share, for `a` and `b` > 0.
+    """Returns the x for which P(Beta(a, b) <= x) = share, for `a` and `b` > 0.
 
     Raises:
         MissingExtra: SciPy is not installed.
@@ -281,7 +283,7 @@ def beta_quantile(share: float, a: float, b: float) -> float:
 
 
 def f_quantile(share: float, denominator: float) -> float:
-    """Returns x with P(F(1, denominator) <= x) = share: the square of Student's two-sided quantile.
+    """Returns the x for which P(F(1, denominator) <= x) = share: the square of Student's two-sided quantile.
 
     Raises:
         MissingExtra: SciPy is not installed.

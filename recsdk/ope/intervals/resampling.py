@@ -1,4 +1,4 @@
-"""Bootstrap intervals: numerators and denominators resampled together, studentised by each draw's own standard error."""
+"""Bootstrap intervals: numerators and denominators are resampled together, and studentised by each draw's own standard error."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from recsdk.errors import InsufficientOverlap, InvalidLog, InvalidValue
 from recsdk.ope.terms import Estimate, Terms, check_level
 
 ROWS = 8192
-"""Rows that draw from one stream of random bytes."""
+"""Rows that take their random bytes from one stream."""
 
 TINY = np.finfo(np.float64).tiny
 
 DRAWS = 20
-"""Draws that are summed at once: what they need stays in a core's cache."""
+"""Draws that are summed at once, so few that their data stay in a core's cache."""
 ALONE = 2**18
 """Multiplications up to which OpenBLAS stays in one thread: waiting for another takes 50 times as long on a busy machine."""
 
@@ -27,7 +27,7 @@ THRESHOLDS = (94, 189, 235, 251, 255)
 
 
 class Resampled(NamedTuple):
-    """Resampled sums of a log, from which an estimate is bootstrapped; they add up over chunks and shards, see `merge`.
+    """Resampled sums of a log, from which an estimate is bootstrapped. Those of chunks and shards are added by `merge`.
 
     Columns are the residuals, numerator - centre * denominator, the denominators, and the products of each two of these.
 
@@ -53,7 +53,7 @@ class Resampled(NamedTuple):
 def bootstrap(terms: Terms, *, level: float = 0.95, num_draws: int = 1000, seed: int = 0) -> Estimate:
     """A studentised Poisson bootstrap: `studentised` of `resample`.
 
-    It allows for what a normal interval does not, that the standard error is itself uncertain where few rounds carry the weight. At an
+    Unlike a normal interval, it allows for the uncertainty of the standard error itself where few rounds have most of the weight. At an
     effective size of 37, 95 % covered 96 % of the time for IPS, SNIPS and DR with a wrong model, where `delta` covered 93 to 95 %. At an
     effective size of 4 it covered 97 % for DR, but 71 and 81 % for IPS and SNIPS. Rounds must be independent, and the log looked at once.
 
@@ -89,17 +89,17 @@ def resample(
     first_row: int = 0,
     centres: Sequence[np.ndarray] | None = None,
 ) -> list[Resampled]:
-    """Draws how often each row counts and sums under it, for several estimates at once, which share the draws.
+    """Resamples a log, and returns the sums over each resampled log, for several estimates that share the draws.
 
-    A row's multiplicities depend on `seed` and on its number in the whole log alone: chunks, merged, give what the log gives at once, to
-    the last bit where they are blocks of 8,192 rows in order, else to a millionth of a standard error.
+    How often a row counts in each draw depends only on `seed` and on the row's number in the whole log. So merged chunks give the same as
+    the whole log: to the last bit if they are blocks of 8,192 rows in order, else within a millionth of a standard error.
 
     Args:
         estimates: terms of one log, or of a chunk of it.
         num_draws: resampled logs. The first hundred of a thousand are those of a hundred.
         seed: of the draws, >= 0.
         first_row: number of the chunk's first row in the log.
-        centres: ratios near those of the whole log, for each estimate; of a chunk give those of the first chunk, of a log none.
+        centres: ratios near those of the whole log, for each estimate. For a chunk give those of the first chunk, for a log none.
 
     Raises:
         InsufficientOverlap: when no round has weight and `centres` is not given.
@@ -197,9 +197,10 @@ def weighted_sums(times: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 def studentised(sums: Resampled, *, level: float = 0.95) -> Estimate:
-    """Returns the estimate with the symmetric interval that the draws' |t| statistics give.
+    """Returns the estimate with a symmetric interval from the |t| statistics of the draws.
 
-    Symmetric, since an interval with a quantile of t on either side covered 80 % at 100 rounds for `dr`, where `delta` covered 95 %.
+    It is symmetric because an interval with one quantile of t on each side covered 80 % for `dr` at 100 rounds, where `delta` covered 95 %.
+    So an end may lie outside the range of the rewards.
 
     Raises:
         InsufficientOverlap: when no round has weight.
@@ -227,7 +228,7 @@ def studentised(sums: Resampled, *, level: float = 0.95) -> Estimate:
     with np.errstate(invalid="ignore", divide="ignore"):  # a draw without weight, or of equal rows
         shifts, errors = _off_centre(sums.draws, factor)
         size = np.abs(np.where(shifts == off, 0.0, (shifts - off) / errors))
-    largest = float(np.sort(np.where(np.isnan(size), np.inf, size))[-rank])  # a draw that says nothing is as bad as any
+    largest = float(np.sort(np.where(np.isnan(size), np.inf, size))[-rank])  # a draw without information counts as the largest
     error = float(stderr[0])
     reach = largest * error if error else 0.0
     return Estimate(middle, error, middle - reach, middle + reach, level)
@@ -262,12 +263,12 @@ def moving_block(
 ) -> Estimate:
     """A studentised bootstrap of overlapping blocks of consecutive rounds, wrapped round the end of the log.
 
-    For rewards that go up and down together: the hour of the day, a campaign, one user's visits side by side. What is further apart than
-    `length` is taken as independent, so that a trend over the whole log is not covered by it.
+    It is for rewards that go up and down together: by the hour of the day, a campaign, or the visits of one user. Rounds further apart than
+    `length` count as independent, so it does not allow for a trend over the whole log.
 
     Args:
         terms: from an estimator, in the order of time.
-        time: f64[T], when each round was; it proves the order.
+        time: f64[T], the time of each round, which must not decrease.
         length: rounds a block, in [1, T / 2]; well above the reach of the dependence. By default the cube root of T, rounded up.
         level: nominal coverage of the interval.
         num_draws: at least 2 / (1 - level).

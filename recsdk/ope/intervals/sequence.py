@@ -1,9 +1,9 @@
-"""Confidence sequences: intervals that hold at every look at once, so that a log may be looked at while it grows.
+"""Confidence sequences: intervals that are valid at all looks together, so that a log may be looked at while it grows.
 
-Both hold whatever the logger did, as long as it chose by its true propensities: what they need of a round is that importance times reward
-has the target's value as its mean, given all that came before. The lower end bets that the reward is above it, the upper end that the
-shortfall, 1 - r, is above its own; each has half of the error probability. Where a largest weight is known, half of each stake bets that
-the other quantity is low, which gives shorter intervals where rewards are rare, or rarely missing.
+Both are valid for any logging policy that drew by its propensities: given all rounds before, importance times reward then has the target's
+value as its mean. The lower end comes from bets that the mean of r is above it, the upper end from bets that the mean of 1 - r is above its
+own; each has half of the error probability. If a largest weight is known, half of each stake bets that the other quantity is low. That
+gives shorter intervals where rewards are rare, or rarely missing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recsdk.ope.intervals.bounds import bounded_rounds, check_max_weight
 from recsdk.ope.terms import check_level
 
 BETS = np.geomspace(1e-6, 0.9, 32)
-"""Shares of the wealth, or rates, that are played side by side: the sums of what they win is a fair game as each of them is."""
+"""Shares of the wealth, or rates, that are bet side by side. Each bet is a fair game, and so is their sum."""
 
 FINENESS = 1.08  # of the bins of rho r: each costs a bet of it at most .2 % of its variance
 MOST_BINS = 400
@@ -28,9 +28,9 @@ HALVINGS = 26  # of [0, 1]
 
 
 class Sequence(NamedTuple):
-    """Intervals after the first so many rounds, which all contain the value at once, with probability `level`.
+    """Intervals at several lengths of a log, which with probability `level` all contain the value.
 
-    Where `low` is above `high`, the rounds contradict what was said of them: importance does not have the mean 1, or the value changed.
+    If `low` is above `high`, an assumption is false: the mean importance is not 1, or the value changed.
 
     Attributes:
         num_rounds: i64[L], rounds up to each look.
@@ -59,17 +59,17 @@ class Sequence(NamedTuple):
 def confidence_sequence(
     rounds: Rounds, *, reward_range: tuple[float, float], max_weight: float | None = None, looks: Any = None, level: float = 0.95
 ) -> Sequence:
-    """Contains the target's value at every look, when that value stays what it is: the narrower of the two.
+    """Returns intervals that contain the target's value at every look, if it does not change: the narrower of the two sequences.
 
-    It is the wealth of gamblers who each put the same share on every round: their game is fair at the true value alone, and values at
-    which they got rich are out. It holds for the value of each round alike; in a world that drifts take `drifting_sequence`.
+    For each value, gamblers bet a fixed share of their wealth on every round. At the true value their game is fair, so values at which they
+    became rich are excluded. All rounds must have the same value; for a world that drifts use `drifting_sequence`.
 
     Args:
         rounds: in the order of time.
         reward_range: the least and the greatest reward possible, known beforehand.
         max_weight: the largest target / propensity that the two policies allow, as in `bounded`, where it is known.
-        looks: i64[L], numbers of rounds after which to look, increasing; by default 100 from 10 to T, each longer by a share. Other looks
-            change none of the answers.
+        looks: i64[L], numbers of rounds after which to look, increasing; by default 100 from 10 to T, each longer by a share. The answer at
+            one look does not depend on the others.
         level: nominal coverage of all looks together.
 
     Raises:
@@ -98,7 +98,7 @@ def confidence_sequence(
 def drifting_sequence(
     rounds: Rounds, *, reward_range: tuple[float, float], max_weight: float | None = None, looks: Any = None, level: float = 0.95
 ) -> Sequence:
-    """Contains at every look the average of the target's values in the rounds up to it, however they change: the one for a real log.
+    """Returns intervals that contain at every look the average of the target's values so far, however they change: for a real log.
 
     An empirical Bernstein bound, whose variance is measured from the mean of the rounds before. It is wider than `confidence_sequence`: by
     a half at an effective size of 40, by a seventh at 400.
@@ -131,7 +131,7 @@ def drifting_sequence(
 
 
 Wealth = Callable[[np.ndarray], np.ndarray]
-"""f64[L], a mean gain for each look, to f64[L, bets]: the logarithm of each gambler's wealth against it."""
+"""A function from a mean gain for each look, f64[L], to the logarithm of each gambler's wealth against it, f64[L, bets]."""
 
 
 def _sequence(

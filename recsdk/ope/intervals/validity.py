@@ -1,4 +1,4 @@
-"""Which interval is valid when."""
+"""The conditions under which each interval is valid."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple
 from recsdk.errors import InvalidValue, one_of
 
 ENOUGH = 1000
-"""Effective size from which intervals by the normal distribution cover what they claim; 93 % instead of 95 % at 37."""
+"""Effective size from which normal intervals cover what they claim. At an effective size of 37, those at 95 % covered 93 %."""
 SMALL = 30
-"""The same for `empirical_likelihood`, which covered in logs of an effective size of 4 too, but not in all worlds."""
+"""The same for `empirical_likelihood`. It also covered at an effective size of 4, but not in all simulated worlds."""
 
 Logger = Literal["fixed", "adaptive"]
 Rewards = Literal["independent", "dependent"]
@@ -21,10 +21,10 @@ class Validity(NamedTuple):
     """The conditions under which an interval is valid.
 
     Attributes:
-        least_size: effective size from which it holds.
-        adaptive: holds when the logger learned from the log.
-        peeking: holds when the log was looked at before.
-        dependence: holds when a round's reward depends on those just before.
+        least_size: effective size from which it is valid.
+        adaptive: valid if the logging policy learned from the log.
+        peeking: valid if the log was also looked at earlier, while it was shorter.
+        dependence: valid if a round's reward depends on the rounds just before it.
 
     Example:
         >>> VALIDITY["confidence_sequence"].peeking
@@ -50,23 +50,26 @@ VALIDITY: Mapping[str, Validity] = MappingProxyType(
         "drifting_sequence": Validity(least_size=0, adaptive=True, peeking=True, dependence=True),
     }
 )
-"""Of each interval, what it stands."""
+"""The conditions under which each interval is valid, by its name."""
 
 
 def caveats(
     interval: str, *, effective_size: float, logger: Logger = "fixed", rewards: Rewards = "independent", num_looks: int = 1
 ) -> tuple[str, ...]:
-    """Says why an interval may cover less than it claims, and what to take instead; empty when it does not.
+    """Lists why an interval may cover less than it claims, and what to use instead.
 
     Args:
-        interval: a name of `VALIDITY`.
+        interval: a key of `VALIDITY`.
         effective_size: of the importance weights, `Diagnostics.effective_size`.
-        logger: "adaptive" when the logger learned from the rounds of this log.
-        rewards: "dependent" when a round's reward depends on those before it: the hour, a campaign, a user's visits side by side.
-        num_looks: times that the log was looked at as it grew, this one included, with a view to stop.
+        logger: "adaptive" if the logging policy learned from the rounds of this log.
+        rewards: "dependent" if a round's reward depends on the rounds before it: by the hour, a campaign, or the visits of one user.
+        num_looks: how often the log was looked at as it grew in order to decide when to stop, this time included.
+
+    Returns:
+        The reasons; none if the interval is valid.
 
     Raises:
-        InvalidValue: an unknown name, or no look.
+        InvalidValue: an unknown name, or `num_looks` below 1.
 
     Example:
         >>> caveats("delta", effective_size=5000, num_looks=3)
@@ -76,26 +79,26 @@ def caveats(
     one_of("logger", logger, ("fixed", "adaptive"))
     one_of("rewards", rewards, ("independent", "dependent"))
     if num_looks < 1:
-        raise InvalidValue(f"num_looks must be at least 1, this one, got {num_looks}.")
-    stands = VALIDITY[interval]
+        raise InvalidValue(f"num_looks must be at least 1, got {num_looks}.")
+    valid = VALIDITY[interval]
     found = (
         (
-            not stands.peeking and num_looks > 1,
+            not valid.peeking and num_looks > 1,
             f"{interval} holds for one look at the log, and there were {num_looks}: use confidence_sequence",
         ),
         (
-            not stands.adaptive and logger == "adaptive",
+            not valid.adaptive and logger == "adaptive",
             f"{interval} assumes a logging policy that does not learn, and this one learned from the log: use adaptively_weighted or "
             "confidence_sequence",
         ),
         (
-            not stands.dependence and rewards == "dependent",
+            not valid.dependence and rewards == "dependent",
             f"{interval} assumes independent rounds, and their rewards depend on one another: use moving_block or drifting_sequence",
         ),
         (
-            not effective_size >= stands.least_size,
-            f"effective size is {effective_size:.1f}, below {stands.least_size}, where {interval} covers less than it claims: use "
+            not effective_size >= valid.least_size,
+            f"effective size is {effective_size:.1f}, below {valid.least_size}, where {interval} covers less than it claims: use "
             f"{'empirical_likelihood' if effective_size >= SMALL else 'clopper_pearson'} or confidence_sequence",
         ),
     )
-    return tuple(reason for holds, reason in found if holds)
+    return tuple(reason for is_so, reason in found if is_so)
