@@ -52,6 +52,7 @@ if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a tes
     from recsdk.live.rewards import Feedback as Feedback
     from recsdk.live.rewards import Receipt as Receipt
     from recsdk.live.traffic import Traffic as Traffic
+    from recsdk.live.trials import Trials as Trials
     from recsdk.policies.bag import Bag as Bag
     from recsdk.policies.conservative import Conservative as Conservative
     from recsdk.policies.drift import Discounted as Discounted
@@ -98,6 +99,7 @@ _PUBLIC = {
     "live.recommender": "Recommender",
     "live.rewards": "Feedback Receipt",
     "live.traffic": "Traffic",
+    "live.trials": "Trials",
     "policies.bag": "Bag",
     "policies.conservative": "Conservative",
     "policies.drift": "Discounted Windowed",

@@ -34,7 +34,9 @@ RecsdkError
 |- CheckpointError (OSError)         the file of a model cannot be used
 |  |- CheckpointMismatch             the file is of another format, or of a model of other sizes
 |  `- CheckpointCorrupt              a file that is not what was written
-`- InsufficientOverlap (ValueError)  a log that cannot answer for this target policy
+|- InsufficientOverlap (ValueError)  a log that cannot answer for this target policy
+|- Unproven (ValueError)             a challenger that has not been shown to be better
+`- ModelRefused                      a model that cannot be served; the one before it serves on
 RecsdkWarning (UserWarning)
 |- IgnoredInput                      input that nothing reads, or that was left out; said once
 |- Untrained                         an encoder that was given no history
@@ -198,6 +200,14 @@ class CheckpointCorrupt(CheckpointError):
 
 class InsufficientOverlap(RecsdkError, ValueError):
     """The log cannot answer for this target policy."""
+
+
+class Unproven(RecsdkError, ValueError):
+    """A challenger has not been shown to be better than the policy that decides."""
+
+
+class ModelRefused(RecsdkError):
+    """A model cannot be served: it could not be fitted, or failed on stored requests. The one before it serves on."""
 
 
 class RecsdkWarning(UserWarning):

@@ -95,7 +95,7 @@ MAY_IMPORT = {
     "drivers.jitted": (*CORE, "drivers"),
     "environments": (*CORE, "drivers"),
     "ope": (*CORE, "drivers"),
-    "live": (*CORE, "plugins", "ledger", "ledger.stores", "drivers.jitted", "scorers.function"),
+    "live": (*CORE, "plugins", "ledger", "ledger.stores", "drivers.jitted", "scorers.function", "ope"),
     "testing": (*CORE, "plugins", "drivers", "drivers.jitted", "environments", "ledger", "live", "policies"),
     "demo": (*CORE, "plugins", "drivers", "environments", "ledger", "live", "policies", "scorers", "encoders", "datasets", "ope"),
     "cli": (*CORE, "plugins", "drivers", "environments", "ledger", "ledger.stores", "live", "datasets", "ope", "demo"),

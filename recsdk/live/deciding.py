@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.base import Context, Policy, Request
+from recsdk.base import Context, Request
 from recsdk.checks import require_integer
 from recsdk.data import take
 from recsdk.errors import EmptyCandidates, IgnoredInput, InvalidScores, InvalidValue, LedgerCorrupt, one_of
@@ -18,7 +18,6 @@ from recsdk.live import intake
 from recsdk.live.catalogue import Rule
 from recsdk.live.drawing import Arm, draw, taken
 from recsdk.live.guard import frozen, only_reading
-from recsdk.live.identity import identity
 from recsdk.live.learner import Learner
 from recsdk.live.marks import APPLICATION, POLICY, Marks, read
 from recsdk.live.notices import Notices
@@ -69,7 +68,7 @@ class Choice(NamedTuple):
     logs_all: bool
 
     @classmethod
-    def checked(cls, rules: Any, num_candidates: Any, num_new: Any, num_scored: Any, log_features: Any, policy: Policy[Any]) -> Choice:
+    def checked(cls, rules: Any, num_candidates: Any, num_new: Any, num_scored: Any, log_features: Any, needs_all: bool) -> Choice:
         """Returns the arguments of `Recommender.open` as a record.
 
         Raises:
@@ -82,7 +81,7 @@ class Choice(NamedTuple):
         if num_new >= num_candidates:
             raise InvalidValue(f"num_new must be below num_candidates = {num_candidates}, got {num_new}.")
         one_of("log_features", log_features, ("shown", "all"))
-        logs_all = log_features == "all" or policy.learns_from == "all"
+        logs_all = log_features == "all" or needs_all
         return cls(intake.rules(rules), num_candidates, num_new, num_scored, logs_all)
 
 
@@ -101,7 +100,6 @@ class Decider:
         self.num_left_out = 0
         self._left_out: set[str] = set()
         self._learner = learner
-        self._policy = learner.policy
         self._evidence = learner.evidence
         self._catalogue = learner.catalogue
         self._choice = choice
@@ -117,12 +115,20 @@ class Decider:
         salt = ledger.get("salt")
         if salt is None:
             raise LedgerCorrupt("The ledger has lost its 'salt', without which its decisions cannot be repeated.")
-        models = {"encoder": self._evidence.version, "scorers": self._evidence.described()}
-        self._salt, self._parts = (
-            salt,
-            intake.canonical({"policy": identity(self._policy), **models, **self.arms.described(), "draw": DRAW_SCHEME}),
-        )
+        self._salt = salt
+        self.note()
         self.arms.start(ledger, self._evidence.prior())
+
+    @property
+    def is_started(self) -> bool:
+        """Whether `start` has been called."""
+        return bool(self._salt)
+
+    def note(self) -> None:
+        """Notes the parts that decisions are made with from now on."""
+        policy = self._learner.described()
+        models = {"model": self._evidence.model, "encoder": self._evidence.version, "scorers": self._evidence.described()}
+        self._parts = intake.canonical({**policy, **models, **self.arms.described(), "draw": DRAW_SCHEME})
 
     def candidates(
         self, decision_id: str, request: Request, named: Sequence[str] | None, seen: Sequence[str], placing: Placing = ANY
@@ -169,7 +175,7 @@ class Decider:
     ) -> DecisionRecord:
         """Draws a slate of `size` from candidates, or takes the one that the application has chosen."""
         context, rng = Context(frozen(phi), frozen(np.ones(len(slots), bool)), frozen(slots)), self.rng(decision_id)
-        policy = Arm(POLICY, 1.0, self._policy, self._learner.state)
+        policy = Arm(POLICY, 1.0, *self._learner.deciding())
         if placing.chosen:
             action = [slots.tolist().index(slot) for slot in self._catalogue.slots(placing.chosen)]
             decision, agreement = taken(policy, rng, context, np.array(action))
@@ -223,8 +229,9 @@ class Decider:
                 phi = self._evidence.phi(user, request, take(self._catalogue.items, slots), self._catalogue.vectors[slots])
             except InvalidScores:  # of some item; what is drawn then is looked at one by one
                 return rng.random(len(slots))
-            with only_reading(self._policy):
-                return np.asarray(self._policy.probs(self._learner.state, rng, Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
+            policy, state = self._learner.deciding()
+            with only_reading(policy):
+                return np.asarray(policy.probs(state, rng, Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
 
         sizes = (choice.num_candidates, choice.num_new)
         limits: dict[str, Any] = {"seen": seen, "rules": choice.rules}

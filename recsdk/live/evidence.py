@@ -17,7 +17,7 @@ from recsdk.live import features
 from recsdk.live.guard import Features, frozen_items, guarded, only_reading
 from recsdk.live.identity import differences, identity
 from recsdk.live.layout import Layout
-from recsdk.live.made import Fitted, Made, digest, version_of
+from recsdk.live.made import Fitted, Made, digest, model_of, version_of
 
 LARGEST_SCORE = 1e30
 """Some libraries mark what they have filtered by -3.4e38, the least float32: that is no score."""
@@ -41,6 +41,7 @@ class Evidence:
             require_integer(f"{type(encoder).__name__}.dim", encoder.dim, at_least=1)
         self.dim = 0 if encoder is None else encoder.dim
         self.version = "none"
+        self.model = ""  # version of the encoder and the scorers together
         self.num_events = 0  # of the history that the encoder was fitted to
         self.layout = Layout("none", 0, ())
         self.known: dict[int, tuple[str, ...]] = {}  # columns of every scorer that was ever fitted in the folder
@@ -75,6 +76,7 @@ class Evidence:
         new = new._replace(vectors=self.version, dim=self.dim)
         self.layout = new.layout
         self.known = new.columns
+        self.model = model_of(new, ledger)
         self.restore(ledger, "fitted")  # what cannot be read back is refused while the folder can still be made otherwise
         return new
 

@@ -7,6 +7,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, Literal
 
+import attrs
 import numpy as np
 
 from recsdk import plugins, times
@@ -54,6 +55,19 @@ def policy(given: Any) -> Any:
     """
     found = part("policies", given)
     return found if "numpy" in found.runs_on else Jitted(policy=found)
+
+
+def challengers(trials: Any) -> list[Any]:
+    """Returns the policies of trials, which can run live; none without trials.
+
+    Raises:
+        InvalidValue: what is no `recsdk.Trials`. Otherwise see `policy`.
+    """
+    if trials is None:
+        return []
+    if not attrs.has(type(trials)) or not hasattr(trials, "challengers"):
+        raise InvalidValue(f"trials must be a recsdk.Trials, got {trials!r}.")
+    return [policy(found) for _, found in trials.challengers]
 
 
 def scorers(given: Any) -> list[Any]:

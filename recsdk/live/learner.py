@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from recsdk import states
-from recsdk.base import Context, Forgettable, Interaction, Items, Policy, Request, learn
+from recsdk.base import Forgettable, Items, Policy, Request
 from recsdk.data import items_from_stored
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.live import features, layout
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.catalogue import Catalogue
+from recsdk.live.contest import Change, Contest
 from recsdk.live.evidence import Evidence
 from recsdk.live.identity import differences, identity
-from recsdk.live.marks import left
+from recsdk.live.interactions import after
 
 
 class Learner:
@@ -27,21 +28,26 @@ class Learner:
     Attributes:
         state: the policy's.
         num_learned: rewards that the state has been folded over.
+        contest: the challengers, which learn the same; None for none.
     """
 
-    def __init__(self, policy: Policy[Any], evidence: Evidence, catalogue: Catalogue, ledger: Ledger) -> None:
+    def __init__(
+        self, policy: Policy[Any], evidence: Evidence, catalogue: Catalogue, ledger: Ledger, contest: Contest | None = None
+    ) -> None:
         self.policy = policy
         self.evidence = evidence
         self.catalogue = catalogue
         self.state: Any = None
         self.num_learned = 0
+        self.contest = contest
         self._ledger = ledger
         self._layouts: dict[tuple[str, int], layout.Layout] = {}  # by the text of the parts, which rarely changes, and phi's width
 
     @property
     def forgets(self) -> bool:
         """Whether a reward can be taken out of the state again, so that a correction costs no more than a reward."""
-        return isinstance(self.policy, Forgettable) and not self.evidence.learns
+        policies = [self.policy] if self.contest is None else self.contest.policies.values()
+        return all(isinstance(policy, Forgettable) for policy in policies) and not self.evidence.learns
 
     def learn(self, record: DecisionRecord, reward: RewardRecord) -> None:
         """Folds one reward into the state; where the state can forget, a correction too.
@@ -50,11 +56,16 @@ class Learner:
             InvalidValue: what the policy refuses; nothing has changed then, nor has `num_learned`, unless it was a correction.
         """
         number, earlier = self.num_learned + 1, None
-        if reward.replaces is not None:
+        if reward.replaces is not None and self.forgets:
             earlier = self._ledger.reward(reward.replaces)
             self.num_learned = -1  # until it is done: if the policy refuses the new reward, the state has forgotten the old one
-        self.state = after(self.policy, self.state, self._in_present_layout(record), reward, earlier)
+        placed = self._in_present_layout(record)
+        self.state = after(self.policy, self.state, placed, reward, earlier)
         self.num_learned = number
+        if self.contest is not None:
+            if reward.replaces is None:
+                self.contest.judge(placed, reward)
+            self.contest.learn(placed, reward, earlier)
         if self.evidence.learns and not reward.void:
             slot = int(record.slots[record.action[max(reward.position, 0)]])
             self.evidence.learn(_request(record), self._as_shown(record, slot), reward.value)
@@ -70,15 +81,20 @@ class Learner:
                 self.learn(record, reward)
             return
         present = self.state, self.num_learned, self.evidence.states
+        challengers = None if self.contest is None else self.contest.held()
         try:
             self.state = None
             self._refold(*self._restore())
         except BaseException:
             self.close()
             self.state, self.num_learned, self.evidence.states = present
+            if self.contest is not None and challengers is not None:
+                self.contest.hold(challengers)
             raise
         states.close(self.policy, present[0])
-        self._write()
+        if self.contest is not None and challengers is not None:
+            self.contest.drop(challengers)
+        self.keep()
 
     def _in_present_layout(self, record: DecisionRecord) -> DecisionRecord:
         """Returns a decision with phi as the present parts would have it: what they did not say then is 0."""
@@ -112,6 +128,9 @@ class Learner:
     def recover(self) -> None:
         """Makes the state from the ledger: the last good snapshot of this policy, or the start, and the rewards after it."""
         self.close()
+        if self.contest is not None:
+            self.contest.reread(self._ledger)
+            self.policy = self.contest.policy
         self._refold(*self._restore())
 
     def _refold(self, state: Any, num_learned: int) -> None:
@@ -119,10 +138,12 @@ class Learner:
         self.state, self.num_learned = state, num_learned
         replaced = frozenset[str]() if self.forgets else self._replaced(num_learned)
         for reward, record in self._ledger.outcomes(num_learned):
-            if reward.reward_id in replaced:
-                self.num_learned += 1
-            else:
-                self.learn(record, reward if self.forgets else reward._replace(replaces=None))
+            if reward.reward_id not in replaced:
+                self.learn(record, reward)
+                continue
+            self.num_learned += 1
+            if self.contest is not None and reward.replaces is None:
+                self.contest.judge(self._in_present_layout(record), reward)
 
     def _replaced(self, start: int) -> frozenset[str]:
         """Returns the ids of all rewards that are corrected by rewards from number `start` on."""
@@ -134,45 +155,77 @@ class Learner:
         Raises:
             InvalidValue: for a native part, which does not write the same state in the same bytes.
         """
-        for part in (self.policy, *self.evidence.scorers):
+        contest = self.contest
+        for part in (*(contest.policies.values() if contest is not None else [self.policy]), *self.evidence.scorers):
             if states.is_native(part):
                 raise InvalidValue(f"audit must compare states of arrays, got the native {part!r}.")
+        written = self._written()
         present = self.state, self.num_learned, self.evidence.states
+        challengers = None if contest is None else contest.held()
         try:
             self._refold(*self._start())
-            again = self.state, self.num_learned, self.evidence.states
-            return self._written(*again) == self._written(*present)
+            return self._written() == written
         finally:
             self.state, self.num_learned, self.evidence.states = present
+            if contest is not None and challengers is not None:
+                contest.hold(challengers)
 
     def snapshot(self) -> None:
         """Writes the state, all or nothing."""
         with self._ledger.transaction():
-            self._write()
+            self.keep()
 
-    def _write(self) -> None:
+    def keep(self) -> None:
+        """Writes the state, inside a transaction."""
         phi = layout.to_json(self.evidence.layout)
-        header = json.dumps({"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi, "arithmetic": arithmetic()})
-        self._ledger.put("snapshot/header", header.encode())
+        header = {"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi, "arithmetic": arithmetic()}
+        header["forgets"] = self.forgets
+        if self.contest is not None:
+            header["contest"] = self.contest.keep(self._ledger)
+        self._ledger.put("snapshot/header", json.dumps(header).encode())
         self._ledger.put("snapshot/policy", states.dumps(self.policy, self.state))
         self.evidence.keep(self._ledger, "snapshot")
+
+    def change(self, change: Change) -> None:
+        """Lets another policy decide, and writes that, inside a transaction."""
+        assert self.contest is not None  # noqa: S101 -- whoever has a change has a contest
+        self.state = self.contest.change(change, self.state, self.num_learned)
+        self.policy = self.contest.policy
+        self.contest.write(self._ledger)
+        self.keep()
+
+    def described(self) -> dict[str, Any]:
+        """Returns the policy that decides as a decision records it, in plain JSON, and with a ramp the challenger and its share."""
+        ramp = None if self.contest is None else self.contest.ramp
+        told = {"policy": identity(self.policy)}
+        return told if ramp is None or self.contest is None else told | {"ramp": [identity(self.contest.policies[ramp[0]]), ramp[1]]}
+
+    def deciding(self) -> tuple[Policy[Any], Any]:
+        """Returns the policy that decides, and its state."""
+        return (self.policy, self.state) if self.contest is None else self.contest.deciding(self.state)
 
     def close(self) -> None:
         """Frees what native parts hold for the state."""
         if self.state is not None:
             states.close(self.policy, self.state)
             self.state = None
+        if self.contest is not None:
+            self.contest.close()
 
-    def _written(self, state: Any, num_learned: int, scorer_states: list[Any]) -> list[Any]:
-        parts = zip((self.policy, *self.evidence.scorers), (state, *scorer_states), strict=True)
-        return [num_learned, *(states.dumps(part, part_state) for part, part_state in parts)]
+    def _written(self) -> list[Any]:
+        parts = zip((self.policy, *self.evidence.scorers), (self.state, *self.evidence.states), strict=True)
+        contest = [] if self.contest is None else self.contest.written()
+        return [self.num_learned, *contest, *(states.dumps(part, part_state) for part, part_state in parts)]
 
     def _restore(self) -> tuple[Any, int]:
         try:
             header, stored = json.loads(self._ledger.get("snapshot/header") or "{}"), self._ledger.get("snapshot/policy")
             if stored is not None and self._fits(header) and self._is_before_corrections(header["num_learned"]):
                 self.evidence.restore(self._ledger, "snapshot")
-                return self._read(stored), header["num_learned"]
+                state = self._read(stored)
+                if self.contest is not None:
+                    self.contest.restore(self._ledger, header["contest"], self.evidence.prior())
+                return state, header["num_learned"]
         except (LedgerCorrupt, LedgerMismatch):
             pass  # a snapshot that is damaged or not all there costs time, not data: the ledger has every reward
         return self._start()
@@ -180,6 +233,10 @@ class Learner:
     def _fits(self, header: dict[str, Any]) -> bool:
         """Tells whether a snapshot is of this policy over this phi, and not ahead of the ledger."""
         if "phi" not in header or layout.from_json(header["phi"]) != self.evidence.layout or differences(header["policy"], self.policy):
+            return False
+        if self.contest is not None and not self.contest.fits(header.get("contest")):
+            return False
+        if header.get("forgets", self.forgets) != self.forgets:  # what was corrected is folded in two ways, with other roundings
             return False
         return bool(header["num_learned"] <= self._ledger.num_rewards())
 
@@ -203,6 +260,8 @@ class Learner:
 
     def _start(self) -> tuple[Any, int]:
         self.evidence.restore(self._ledger, "fitted")
+        if self.contest is not None:
+            self.contest.start(self.evidence.prior())
         return self._fresh(), 0
 
     def _fresh(self) -> Any:
@@ -211,32 +270,3 @@ class Learner:
 
 def _request(record: DecisionRecord) -> Request:
     return Request(json.loads(record.payload)["request"], record.time)
-
-
-def after(policy: Policy[Any], state: Any, record: DecisionRecord, reward: RewardRecord, earlier: RewardRecord | None) -> Any:
-    """Returns the state after one reward; for a correction, `earlier` is the reward that it takes back first."""
-    if earlier is not None and not earlier.void:
-        state = policy.forget(state, interaction(policy, record, earlier))  # type: ignore[attr-defined]  # the caller has asked for it
-    return state if reward.void else learn(policy, state, interaction(policy, record, reward))
-
-
-def interaction(policy: Policy[Any], record: DecisionRecord, reward: RewardRecord) -> Interaction:
-    """Returns what a policy learns from: the candidates that were left at that position, or of them the shown one only.
-
-    The reward of a whole page is one outcome, and is learned once: as what came of the choice at the top, given what it put below.
-
-    Raises:
-        LedgerMismatch: when the policy learns from all candidates and the ledger has kept the shown ones.
-    """
-    position = max(reward.position, 0)
-    action = int(record.action[position])
-    propensity = float(record.probs[position, action])
-    keeps_all = len(record.features) == len(record.slots)
-    if policy.learns_from == "chosen":
-        row = record.features[action if keeps_all else position].astype(np.float64)
-        context = Context(row[None, :], np.ones(1, bool), record.slots[[action]].astype(np.int64))
-        return Interaction(context, 0, reward.value, propensity, 1.0)
-    if not keeps_all:
-        raise LedgerMismatch(f"{policy!r} learns from all candidates, the ledger has kept the shown ones: log_features must be 'all'.")
-    context = Context(record.features.astype(np.float64), left(record, position), record.slots.astype(np.int64))
-    return Interaction(context, action, reward.value, propensity, 1.0)

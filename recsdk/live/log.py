@@ -25,7 +25,7 @@ from recsdk.ledger import PAGE, DecisionRecord, Ledger
 from recsdk.ledger.stores import store
 from recsdk.live import intake, layout, made
 from recsdk.live.identity import differences
-from recsdk.live.learner import after
+from recsdk.live.interactions import after
 from recsdk.live.marks import left, unfit
 from recsdk.live.rewards import NOT_SHOWN, SHOWN, is_deferred, num_settled, stored_feedback
 from recsdk.policies.wrappers import WithFloor

@@ -109,6 +109,13 @@ def version_of(encoder_state: bytes | None) -> str:
     return "none" if encoder_state is None else hashlib.sha256(encoder_state).hexdigest()[:16]
 
 
+def model_of(made: Made, ledger: Ledger) -> str:
+    """Returns the version of the encoder and the scorers that are used now, together: a digest of their settings and fitted states."""
+    encoder = [made.encoder, made.version] if made.vectors != "none" else None
+    scorers = [[made.scorers[number].part, version_of(ledger.get(f"fitted/scorer{number}"))] for number in made.present]
+    return hashlib.sha256(json.dumps([encoder, scorers], sort_keys=True).encode()).hexdigest()[:16]
+
+
 def _of_first_schema(stored: Any, ledger: Ledger, scorers: Sequence[Scorer[Any]]) -> Made:
     fitted = []
     for text in stored["scorers"]:

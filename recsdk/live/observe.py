@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import attrs
 
+from recsdk.live.published import Published
+
 LOGGER = logging.getLogger("recsdk")
 
 
@@ -125,14 +127,14 @@ class Recovered(NamedTuple):
     seconds: float
 
 
-Notice = Decided | Rewarded | Signalled | Corrected | Snapshotted | Recovered
+Notice = Decided | Rewarded | Signalled | Corrected | Snapshotted | Recovered | Published
 Observer = Callable[[Notice], Any]
 """An observer: the type of `Recommender.open(observer=...)`."""
 
 
 @attrs.frozen(kw_only=True)
 class LogObserver:
-    """Writes every record to a logger: snapshots and recoveries at the level "info", the others at "debug".
+    """Writes every record to a logger: snapshots, recoveries and changes of what serves at the level "info", the others at "debug".
 
     Attributes:
         logger: name of the logger.
@@ -145,7 +147,7 @@ class LogObserver:
 
     def __call__(self, notice: Notice) -> None:
         """Writes one record."""
-        level = logging.INFO if isinstance(notice, (Snapshotted, Recovered)) else logging.DEBUG
+        level = logging.INFO if isinstance(notice, (Snapshotted, Recovered, Published)) else logging.DEBUG
         fields = ", ".join(f"{name}={value!r}" for name, value in notice._asdict().items())
         logging.getLogger(self.logger).log(level, "%s: %s", type(notice).__name__.lower(), fields)
 

@@ -15,10 +15,12 @@ from recsdk.base import Events, Items
 from recsdk.data import concatenate_items, items_from_stored, take
 from recsdk.errors import ChangedSetting, IgnoredInput, InvalidValue, Untrained
 from recsdk.ledger import Ledger
-from recsdk.live import functions, intake, made
+from recsdk.live import contest, functions, intake, made, trials
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.evidence import Evidence
+from recsdk.live.learner import Learner
 from recsdk.live.rewards import FEEDBACK, Feedback, stored_feedback
+from recsdk.live.traffic import Traffic
 
 RANGE = "reward_range"
 """Where the ledger keeps the range of rewards."""
@@ -120,6 +122,25 @@ def agree(ledger: Ledger, given: Terms) -> Terms:
     if None not in terms:
         raise InvalidValue(f"reward_range goes with rewards, not with a feedback, which has a cap: got {terms.reward_range}.")
     return terms
+
+
+def compete(ledger: Ledger, learner: Learner, terms: Terms, traffic: Traffic) -> None:
+    """Lets the policy and its challengers take up their roles; a promoted one that is not among them any more is said.
+
+    Raises:
+        InvalidValue: challengers, and no declared range of rewards, or a holdout that mixes with every decision.
+    """
+    if learner.contest is not None and traffic.holdout and traffic.holdout_by == "decision":
+        raise InvalidValue("Traffic.holdout_by must be 'user' where there are trials, or none judges anybody, got 'decision'.")
+    with ledger.transaction():
+        if learner.contest is None:
+            lost = contest.leave(ledger, learner.policy)
+        else:
+            bounds = trials.bounds_of(learner.contest.trials, terms.reward_range, terms.feedback)
+            lost = learner.contest.enter(ledger, bounds, learner.evidence.model)
+    if lost:
+        text = f"The promoted policy {lost!r} is not among those given, and does not decide any more"
+        warnings.warn(f"{text}: give it among trials=, or as policy=.", ChangedSetting, stacklevel=5)
 
 
 def keep(ledger: Ledger, terms: Terms) -> None:

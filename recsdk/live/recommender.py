@@ -29,8 +29,9 @@ from recsdk.errors import (
 )
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import folder_path
-from recsdk.live import intake, opening, places, sticky
+from recsdk.live import intake, opening, places, published, sticky
 from recsdk.live.catalogue import Catalogue, Rule
+from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider, Slate
 from recsdk.live.evidence import Evidence
 from recsdk.live.guard import Features
@@ -38,9 +39,11 @@ from recsdk.live.learner import Learner
 from recsdk.live.observe import LOGGER, Corrected, Decided, Notice, Observer, Recovered, Rewarded, Signalled, Snapshotted
 from recsdk.live.opening import Given, Terms
 from recsdk.live.placing import checked
+from recsdk.live.published import Published
 from recsdk.live.rewards import NOT_SHOWN, SHOWN, Feedback, Receipt
 from recsdk.live.settlement import Settlement, Told, said
 from recsdk.live.traffic import Arms, Traffic
+from recsdk.live.trials import Standing, Trials
 from recsdk.policies.wrappers import WithFloor
 
 
@@ -85,7 +88,6 @@ class Recommender:
 
     def __init__(self, ledger: Ledger, learner: Learner, decider: Decider, options: _Options) -> None:
         """Use `Recommender.open`."""
-        self.policy = learner.policy
         self.catalogue = learner.catalogue
         self._ledger = ledger
         self._learner = learner
@@ -121,6 +123,7 @@ class Recommender:
         traffic: Traffic | None = None,
         log_features: Literal["shown", "all"] = "shown",
         snapshot_every: int = 10_000,
+        trials: Trials | None = None,
         ledger: Any = "sqlite",
         clock: Callable[[], float] = time.time,
         observer: Observer | None = None,
@@ -161,6 +164,8 @@ class Recommender:
             log_features: "all" keeps the features of every candidate, which evaluating other policies needs; "shown" those of
                 the shown ones, which learning needs. Policies that learn from "all" always keep all.
             snapshot_every: rewards between snapshots; recovery folds at most so many.
+            trials: challengers of the policy, see `Trials`; they need a declared range of rewards, and keep the features of all candidates.
+                A challenger that was promoted goes on deciding, also after an opening, as long as it is among them.
             ledger: by name or as a config.
             clock: seconds since the epoch.
             observer: a function that is told of every decision, reward, snapshot and recovery, see `recsdk.live.observe`.
@@ -172,7 +177,8 @@ class Recommender:
             InvalidValue: an argument out of its range, an item or an event that cannot be read.
 
         Warns:
-            ChangedSetting: another `reward_range` or `feedback` than before, that holds from now on; a rewritten scoring function.
+            ChangedSetting: another `reward_range` or `feedback` than before, that holds from now on; a rewritten scoring function; a
+                promoted challenger that is not given any more.
             IgnoredInput: a `history` that nothing is fitted to, since the models were fitted to another one; or events that were skipped.
             Untrained: an encoder that is given no `history` when the folder is made.
 
@@ -189,11 +195,13 @@ class Recommender:
         chosen = intake.policy(policy)
         evidence = Evidence(None if encoder is None else intake.part("encoders", encoder), intake.scorers(scorers))
         finding = None if retriever is None else intake.retriever(retriever, evidence.dim)
-        choice = Choice.checked(rules, num_candidates, num_new, num_scored, log_features, chosen)
+        wrapped = [WithFloor(policy=given, floor=floor) if floor else given for given in (chosen, *intake.challengers(trials))]
+        needs_all = trials is not None or chosen.learns_from == "all"
+        choice = Choice.checked(rules, num_candidates, num_new, num_scored, log_features, needs_all)
         options = _Options(snapshot_every, intake.clock(clock), intake.observer(observer))
         store = intake.part("ledgers", ledger).open(path)
-        wrapped = WithFloor(policy=chosen, floor=floor) if floor else chosen
-        learner = Learner(wrapped, evidence, Catalogue(evidence.dim, finding), store)
+        contest = None if trials is None else Contest(trials, wrapped)
+        learner = Learner(wrapped[0], evidence, Catalogue(evidence.dim, finding), store, contest)
         self = cls(store, learner, Decider(learner, choice, Arms(traffic)), options)
         try:
             self._start(Given(items, history, unknown_items), terms)
@@ -614,6 +622,91 @@ class Recommender:
         self.catalogue.hold(contents)
 
     @_locked
+    def standings(self) -> tuple[Standing, ...]:
+        """Tells how the challengers stand.
+
+        Example:
+            >>> trials = Trials(challengers={"bold": "lin-ts"})
+            >>> with Recommender.open("zoo", items=[{"id": "owl"}], policy="lin-ucb", reward_range=(0, 1), trials=trials) as zoo:
+            ...     [(standing.name, standing.num_rounds) for standing in zoo.standings()]
+            [('bold', 0)]
+        """
+        contest = self._learner.contest
+        return () if contest is None else tuple(contest.standing(entry) for entry in contest.entries.values())
+
+    @_locked
+    def promote(self, name: str) -> None:
+        """Lets a challenger decide from the next request on; durable when this returns. The champion before becomes a challenger.
+
+        Raises:
+            InvalidValue: no challenger of this name.
+            Unproven: the lower bound of its advantage is not above zero.
+
+        Example:
+            >>> trials = Trials(challengers={"bold": "lin-ts"})
+            >>> with Recommender.open("farm", items=[{"id": "egg"}], policy="lin-ucb", reward_range=(0, 1), trials=trials) as farm:
+            ...     farm.promote("bold")
+            Traceback (most recent call last):
+            recsdk.errors.Unproven: 'bold' must be shown to be better, its advantage above 0 at level 0.95: at least -1 after 0 outcomes.
+        """
+        contest = self._contest()
+        contest.proven(name)
+        self._change(Change("promoted", name))
+
+    @_locked
+    def ramp(self, name: str, share: float) -> None:
+        """Lets a challenger decide a share of the requests; durable when this returns. Propensities are those of the exact mixture.
+
+        It meets traffic of its own before it may be promoted, and its bound narrows sooner.
+
+        Args:
+            name: of the challenger; another one's ramp ends.
+            share: in [0, 1]; 0 ends it.
+
+        Raises:
+            InvalidValue: no challenger of this name; a share out of its range.
+
+        Example:
+            >>> trials = Trials(challengers={"bold": "lin-ts"})
+            >>> with Recommender.open("park", items=[{"id": "oak"}], policy="lin-ucb", reward_range=(0, 1), trials=trials) as park:
+            ...     park.ramp("bold", 0.1)
+            ...     park.standings()[0].share
+            0.1
+        """
+        require_number("share", share, at_least=0, at_most=1)
+        self._contest().entry(name)
+        self._change(Change("ramped", name, float(share)))
+
+    @_locked
+    def rollback(self) -> None:
+        """Goes back to what decided before the last promotion; durable when this returns.
+
+        The policy before has learned everything meanwhile, so this takes no time.
+
+        Raises:
+            InvalidValue: nothing to go back to.
+        """
+        contest = self._contest()
+        if contest.before is None:
+            raise InvalidValue("There is nothing to go back to: the policy that decides was not promoted.")
+        self._change(Change("rolled back", contest.before))
+
+    def _contest(self) -> Contest:
+        if self._learner.contest is None:
+            raise InvalidValue("This recommender has no challengers: open it with trials=recsdk.Trials(challengers={...}).")
+        return self._learner.contest
+
+    def _change(self, change: Change) -> None:
+        try:
+            with self._ledger.transaction():
+                self._publish(change)
+        except BaseException:
+            self._recover_or_release()
+            raise
+        self._decider.note()
+        self._tell(self.published[-1])
+
+    @_locked
     def snapshot(self) -> None:
         """Writes what has been learned, all or nothing, so that recovery folds only what comes after.
 
@@ -670,6 +763,16 @@ class Recommender:
         self.close()
 
     @property
+    def policy(self) -> Policy[Any]:
+        """The policy that decides: the one given, or a challenger that was promoted."""
+        return self._learner.policy
+
+    @property
+    def published(self) -> tuple[Published, ...]:
+        """What has served in this folder, and since when, oldest first: openings with other parts, and changes while it served."""
+        return tuple(published.read(self._ledger))
+
+    @property
     def num_learned(self) -> int:
         """How many rewards the state has been folded over."""
         return self._learner.num_learned
@@ -680,12 +783,14 @@ class Recommender:
         return self._decider.num_left_out
 
     def _start(self, given: Given, terms: Terms) -> None:
-        terms = opening.agree(self._ledger, terms)
+        terms, now = opening.agree(self._ledger, terms), self._now()
         self._decider.arms.traffic.check(terms.feedback)
-        fresh = opening.fill(self._ledger, self._evidence, self.catalogue, given, terms, self._now())
-        self._decider.start(self._ledger)
+        fresh = opening.fill(self._ledger, self._evidence, self.catalogue, given, terms, now)
+        opening.compete(self._ledger, self._learner, terms, self._decider.arms.traffic)
         self._recover()
         opening.keep(self._ledger, terms)
+        self._decider.start(self._ledger)
+        published.opened(self._ledger, self._evidence.model, self._learner.deciding()[0], now)
         self._reward_range = terms.reward_range
         if len(fresh.ids):
             self.add_items(fresh)
@@ -720,6 +825,9 @@ class Recommender:
         try:
             with self._ledger.transaction():
                 yield
+                change = None if self._learner.contest is None else self._learner.contest.due()
+                if change is not None:
+                    self._publish(change)
         except BaseException as error:
             # A policy that refuses the first reward has changed nothing. After anything else the state may have run ahead of the ledger.
             if not (isinstance(error, RecsdkError) and self._learner.num_learned == learned):
@@ -727,8 +835,15 @@ class Recommender:
             if self._settlement is not None and self._open:
                 self._settlement = Settlement(self._settlement.feedback, self._ledger, self._ids)
             raise
+        if change is not None:
+            self._decider.note()
+            self._tell(self.published[-1])
         if self._learner.num_learned // self._options.snapshot_every > learned // self._options.snapshot_every:
             self.snapshot()
+
+    def _publish(self, change: Change) -> None:
+        self._learner.change(change)
+        published.add(self._ledger, change.reason, self._evidence.model, self._learner.deciding()[0], self._now())
 
     def _recover_or_release(self) -> None:
         try:
@@ -740,6 +855,8 @@ class Recommender:
     def _recover(self) -> None:
         began = time.perf_counter()
         self._learner.recover()
+        if self._open and self._decider.is_started:
+            self._decider.note()
         self._tell(Recovered(self.num_learned, time.perf_counter() - began))
 
     def _tell(self, notice: Notice) -> None:

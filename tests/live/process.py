@@ -1,12 +1,14 @@
 """A shop in a process of its own, to be killed: at any moment, or at a statement that it writes.
 
-Run as `python -m tests.live.process serve|sweep|settle FOLDER`. Every call that was acknowledged is told in a file.
+Run as `python -m tests.live.process serve|sweep|settle|promote FOLDER`. Every call that was acknowledged is told in a file.
 """
 
 import json
 import os
+import shutil
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -110,6 +112,17 @@ def settle(folder: Path, dying: Callable[[], None]) -> None:
     shop.close()
 
 
+def promote(folder: Path, dying: Callable[[], None]) -> None:
+    """Promotes a challenger that is proven; any statement may be the last."""
+    from tests.live.test_trials import BETTER, shop_with
+
+    shutil.copytree(folder.parent.parent / "before", folder, dirs_exist_ok=True)
+    shop = shop_with(folder, {"new": BETTER}, level=0.5)
+    dying()
+    shop.promote("new")
+    crash(shop)
+
+
 def sweep(folder: Path, live: Callable[[Path, Callable[[], None]], None]) -> None:
     """Lives in one process after the other, each killed at the next statement, until one is not."""
     for after in (False, True):
@@ -118,10 +131,17 @@ def sweep(folder: Path, live: Callable[[Path, Callable[[], None]], None]) -> Non
             shop.mkdir()
             child = os.fork()
             if child == 0:
-                live(shop, partial(die_at, place, after=after))
+                try:
+                    live(shop, partial(die_at, place, after=after))
+                except BaseException:
+                    traceback.print_exc()
+                    os._exit(1)
                 os._exit(0)
-            if os.waitpid(child, 0)[1] == 0:
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            if status == 0:
                 break
+            if status != -signal.SIGKILL:
+                raise SystemExit(status)
 
 
 if __name__ == "__main__":
@@ -129,4 +149,4 @@ if __name__ == "__main__":
     if what == "serve":
         serve(where, range(next_step(where), 1_000_000))
     else:
-        sweep(where, settle if what == "settle" else take_steps)
+        sweep(where, {"sweep": take_steps, "settle": settle, "promote": promote}[what])

@@ -15,7 +15,7 @@ from recsdk.live.features import prior
 from recsdk.live.honesty import Honesty
 from recsdk.live.identity import identity
 from recsdk.live.intake import canonical
-from recsdk.live.learner import interaction
+from recsdk.live.interactions import interaction
 from recsdk.live.recommender import Recommender
 from recsdk.policies.wrappers import WithFloor
 from tests.live.shop import TOPICS, Clock, TopicTally, crash

@@ -143,7 +143,7 @@ def failing_once(error):
 def test_a_correction_that_fails_leaves_all_as_it_was(tmp_path, policy, monkeypatch):
     with lived(reward_shop(tmp_path, policy=policy), [1.0, 0.0, 0.5]) as shop:
         before = state(shop), list(shop._ledger.rewards())
-        monkeypatch.setattr("recsdk.live.learner.learn", failing_once(KeyboardInterrupt))
+        monkeypatch.setattr("recsdk.live.interactions.learn", failing_once(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             shop.correct("r1", 0.75)
         assert (state(shop), list(shop._ledger.rewards())) == before
@@ -154,7 +154,7 @@ def test_a_correction_that_fails_leaves_all_as_it_was(tmp_path, policy, monkeypa
 def test_a_policy_that_refuses_a_correction_has_forgotten_nothing(tmp_path, monkeypatch):
     with lived(reward_shop(tmp_path), [1.0, 0.0, 0.5]) as shop:
         before = state(shop)
-        monkeypatch.setattr("recsdk.live.learner.learn", failing_once(InvalidValue))
+        monkeypatch.setattr("recsdk.live.interactions.learn", failing_once(InvalidValue))
         with pytest.raises(InvalidValue):
             shop.correct("r1", 0.75)
         assert state(shop) == before

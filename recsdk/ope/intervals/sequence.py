@@ -151,6 +151,47 @@ def _sequence(
     return Sequence(looks, start + extent * value, start + extent * low, start + extent * (1 - short), level)
 
 
+class Running(NamedTuple):
+    """Sums of gains, for a lower bound of their average mean that holds at every look at once.
+
+    It is the lower end of `drifting_sequence` for gains of any kind that are at least 0. Three numbers are all of it, so that a live loop
+    can keep it beside what it learns.
+
+    Attributes:
+        num_rounds: how many gains.
+        total: their sum.
+        squares: sum of the squares of each less the mean before it, which counts as at most 1.
+
+    Example:
+        >>> running = Running()
+        >>> for _ in range(400):
+        ...     running = running.add(1.5)
+        >>> 1.4 < running.low(0.95) < 1.5, running.is_above(1.4, 0.95)
+        (True, True)
+    """
+
+    num_rounds: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, gain: float) -> Running:
+        """Returns the sums with one gain more, which must be at least 0."""
+        before = min((self.total + 0.5) / (self.num_rounds + 1), 1)
+        return Running(self.num_rounds + 1, self.total + gain, self.squares + (gain - before) ** 2)
+
+    def low(self, level: float) -> float:
+        """Returns what the average of the gains' means is not below at any look, with probability `level`; at least 0."""
+        most = max(self.total / max(self.num_rounds, 1), 0.0)
+        return float(_least(self._wealth(), np.ones(1), -math.log1p(-level), most)[0])
+
+    def is_above(self, value: float, level: float) -> bool:
+        """Tells whether `low` is above a value: a quick look."""
+        return bool(_is_rich(self._wealth()(np.array([value])), -math.log1p(-level))[0])
+
+    def _wealth(self) -> Wealth:
+        return _won(np.array([self.num_rounds]), np.array([self.total]), np.array([self.squares]))
+
+
 def _looks(looks: Any, size: int) -> np.ndarray:
     if looks is None:
         return np.unique(np.geomspace(min(10, size), size, 100).round().astype(np.int64))
@@ -170,16 +211,21 @@ def _games(gain: np.ndarray, loss: np.ndarray, max_weight: float | None, looks: 
     return lambda value: np.concatenate([high(value), low(1 - (1 - value) / max_weight)], axis=1)
 
 
-def _least(wealth: Wealth, looks: np.ndarray, goal: float) -> np.ndarray:
+def _least(wealth: Wealth, looks: np.ndarray, goal: float, most: float = 1.0) -> np.ndarray:
     """The least value, at each look, against which the gamblers' mean wealth is below exp(goal); their wealth falls with the value."""
-    low, high = np.zeros(len(looks)), np.ones(len(looks))
+    low, high = np.zeros(len(looks)), np.full(len(looks), most)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        each = wealth(middle)
-        most = each.max(1)
-        rich = most + np.log(np.exp(each - most[:, None]).mean(1)) > goal
+        rich = _is_rich(wealth(middle), goal)
         low, high = np.where(rich, middle, low), np.where(rich, high, middle)
     return low
+
+
+def _is_rich(each: np.ndarray, goal: float) -> np.ndarray:
+    """Tells at each look whether the mean of the gamblers' wealth, f64[L, bets] in logarithms, is above exp(goal)."""
+    most = each.max(1)
+    rich: np.ndarray = most + np.log(np.exp(each - most[:, None]).mean(1)) > goal
+    return rich
 
 
 def _betting(gain: np.ndarray, looks: np.ndarray, most: float = 0.0) -> Wealth:
@@ -222,10 +268,14 @@ def _bernstein(gain: np.ndarray, looks: np.ndarray, most: float = 0.0) -> Wealth
     del most
     total = gain.cumsum()
     before = np.minimum((np.concatenate([[0.0], total[:-1]]) + 0.5) / np.arange(1, len(gain) + 1), 1)
-    squares = ((gain - before) ** 2).cumsum()[looks - 1, None] * (np.log1p(-BETS) + BETS)
+    return _won(looks, total[looks - 1], ((gain - before) ** 2).cumsum()[looks - 1])
+
+
+def _won(num_rounds: np.ndarray, total: np.ndarray, squares: np.ndarray) -> Wealth:
+    lost = squares[:, None] * (np.log1p(-BETS) + BETS)
 
     def wealth(value: np.ndarray) -> np.ndarray:
-        won: np.ndarray = BETS * (total[looks - 1] - looks * value)[:, None] + squares
+        won: np.ndarray = BETS * (total - num_rounds * value)[:, None] + lost
         return won
 
     return wealth
