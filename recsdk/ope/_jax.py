@@ -105,7 +105,7 @@ FLAT = 1e-7
 
 
 class Tables(NamedTuple):
-    """A log of which a policy's value is the sum of its probabilities times `gain` over the sum of them times `share`.
+    """Tables of a log: a policy's value is sum(probs * gain) / sum(probs * share).
 
     Attributes:
         features: f64[T, K, D].

@@ -122,7 +122,7 @@ def compare(
 
 
 def _statistics(moves: np.ndarray, num_draws: int, seed: int) -> np.ndarray:
-    """Returns f64[B, M], |t| of each resampled log against this one, from f32[M, T]; 0 where no round moves the difference."""
+    """Returns f64[B, M], |t| of each resampled log against this one, from f32[M, T]; 0 where the difference is 0."""
     off, squares = np.zeros((2, num_draws, len(moves)))
     for rows, times in multiplicities(moves.shape[1], num_draws=num_draws, seed=seed):
         off += weighted_sums(times, moves[:, rows])

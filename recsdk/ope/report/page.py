@@ -42,7 +42,7 @@ class Section(NamedTuple):
 
 
 def require_charts() -> None:
-    """Refuses to begin what could not be drawn.
+    """Refuses to start if the pictures cannot be drawn.
 
     Raises:
         MissingExtra: naming what to install.

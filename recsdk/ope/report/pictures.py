@@ -121,7 +121,7 @@ def over_time(found: Evaluations) -> Points:
 
 
 def has_sequence(found: Evaluations) -> bool:
-    """Tells whether there is a confidence sequence: a range was given, and all rounds stand for as many."""
+    """Tells whether a confidence sequence is possible: a range of rewards is given, and all rounds have the same weight."""
     weight = next(iter(found.rounds.values())).weight
     return found.options.reward_range is not None and bool((weight == weight[0]).all())
 
