@@ -225,6 +225,7 @@ def _existing(connection: psycopg.Connection[Row], mark: Mark | None, schema: st
 def _create(connection: psycopg.Connection[Row], schema: str) -> Mark:
     ledger = secrets.token_bytes(16)
     with connection.transaction():
+        connection.execute("SET LOCAL synchronous_commit = on")  # or a crash might take the ledger, and the folder would stand for none
         connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(schema)))
         connection.execute(tables.SCHEMA)
         connection.execute("INSERT INTO meta VALUES (%s, %s)", (tables.VERSION, ledger))

@@ -9,11 +9,11 @@ from recsdk_postgres.local import LocalServer, missing
 def server():
     """A server, or the test is skipped with the reason. A test may kill it, and starts it again.
 
-    The writer of its log waits for long, so that a commit that does not wait for the disk is lost with the server.
+    What writes in the background waits for long, so that a commit that does not wait for the disk is lost with the server.
     """
     if missing():
         pytest.skip(missing())
-    with LocalServer({"wal_writer_delay": "10s"}) as started:
+    with LocalServer({"wal_writer_delay": "10s", "bgwriter_lru_maxpages": "0", "autovacuum": "off"}) as started:
         yield started
 
 
