@@ -111,6 +111,7 @@ ALLOWED = {
     ("recsdk.live.catalogue", "recsdk.retrievers.sampled"): "the default without an encoder",
     ("recsdk.live.log", "recsdk.policies.wrappers"): "a folder's policy is read with its floor",
     ("recsdk.live.recommender", "recsdk.policies.wrappers"): "the floor is on by default",
+    ("recsdk.live.transfer", "recsdk.datasets.files"): "files from outside are read in one place",
     ("recsdk.testing.__main__", "recsdk.cli.output"): "the kit's command prints as the other commands do",
 }
 """Imports that break `MAY_IMPORT`, each with the reason why it stays."""

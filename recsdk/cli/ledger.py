@@ -159,6 +159,39 @@ def restore(backup: Path, folder: Path, /) -> None:
     results().print(Text(f"{folder} is restored from {backup}."))
 
 
+@ledger.command
+def export(folder: Path, path: Path, /) -> None:
+    """Write all of a ledger into a file that other programs read; `import` makes the same ledger of it. The recommender may be open.
+
+    Args:
+        folder: The recommender's folder.
+        path: A new .jsonl or .jsonl.gz file, or a new folder whose name ends in .parquet.
+    """
+    from recsdk.live.transfer import export_ledger
+
+    counts = export_ledger(folder, path)
+    results().print(Text(f"{path} has {_counts(counts)}."), soft_wrap=True)
+
+
+@ledger.command(name="import")
+def import_(path: Path, folder: Path, /, *, ledger: str = "sqlite") -> None:
+    """Make a recommender's folder from an export: all of it, or nothing.
+
+    Args:
+        path: What `recsdk ledger export` wrote.
+        folder: A new folder.
+        ledger: The kind of ledger to make.
+    """
+    from recsdk.live.transfer import import_ledger
+
+    counts = import_ledger(path, folder, ledger=ledger)
+    results().print(Text(f"{folder} has {_counts(counts)}."), soft_wrap=True)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{counts.get(kind, 0):,} of {kind}" for kind in ("item", "decision", "signal", "reward", "bytes"))
+
+
 def _copy(folder: Path, destination: Path) -> None:
     found = store(folder)
     if not isinstance(found, Copies):

@@ -213,6 +213,26 @@ class Ledger(Protocol):
         """Releases the folder. Closing twice is no error; any other call after it raises `LedgerError`."""
 
 
+@runtime_checkable
+class Whole(Protocol):
+    """A `Ledger` that can also yield what its other readers leave out, so that another ledger can be made of it.
+
+    Example:
+        >>> from recsdk.ledger.sqlite import Sqlite
+        >>> ledger = Sqlite().open("shop")
+        >>> ledger.put("salt", b"123")
+        >>> ledger.names(), list(ledger.events())
+        (['salt'], [])
+        >>> ledger.close()
+    """
+
+    def names(self) -> list[str]:
+        """Returns the names under which bytes are kept, sorted."""
+
+    def events(self) -> Iterator[ItemRecord | DecisionRecord]:
+        """Yields every version of every item, and every decision, in the order in which they were appended."""
+
+
 class Store(Protocol):
     """A kind of ledger: it knows its folders and opens them. The config class that an entry point of `recsdk.ledgers` names is one.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import shutil
 import sqlite3
 import warnings
@@ -330,6 +331,19 @@ class SqliteLedger:
         if row is None:
             raise LedgerCorrupt(f"The ledger has no item in slot {slot}, which decision {decision_id!r} has shown.")
         return _item(row)
+
+    def names(self) -> list[str]:
+        return [name for (name,) in self._rows("SELECT name FROM blobs ORDER BY name")]
+
+    def events(self) -> Iterator[ItemRecord | DecisionRecord]:
+        items, num_items = self._rows(f"SELECT {ITEM} FROM items i ORDER BY i.number"), 0  # noqa: S608 -- constants
+        query = f"SELECT d.num_items, {self._decision} FROM {DECISIONS} ORDER BY d.number"  # noqa: S608 -- constants
+        for before, *row in self._rows(query):
+            for item in itertools.islice(items, before - num_items):
+                yield _item(item)
+            num_items = max(num_items, before)
+            yield _decision(tuple(row))
+        yield from map(_item, items)
 
     def copy(self, folder: Path) -> None:
         copy(self._db, folder, FILE)
