@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a tes
     from recsdk.live.recommender import Recommender as Recommender
     from recsdk.live.rewards import Feedback as Feedback
     from recsdk.live.rewards import Receipt as Receipt
+    from recsdk.live.shares import read_traffic as read_traffic
     from recsdk.live.traffic import Traffic as Traffic
     from recsdk.live.trials import Trials as Trials
     from recsdk.policies.bag import Bag as Bag
@@ -98,6 +99,7 @@ _PUBLIC = {
     "live.log": "read_ledger read_policy",
     "live.recommender": "Recommender",
     "live.rewards": "Feedback Receipt",
+    "live.shares": "read_traffic",
     "live.traffic": "Traffic",
     "live.trials": "Trials",
     "policies.bag": "Bag",

@@ -31,7 +31,7 @@ class Traffic:
     """How long a slate stays, and who decides for which part of the requests.
 
     Every decision is logged with the probability that it really had, and its record says which arm chose it. The policy learns from the
-    rewards of all arms.
+    rewards of all arms. `recsdk.read_traffic` reports, and checks that the holdout's share is as set.
 
     Attributes:
         sticky: seconds for which a user sees the same slate again; 0 draws anew each time.

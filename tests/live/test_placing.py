@@ -1,5 +1,7 @@
 """Pinned and promoted items, and the application's own choice: what is shown, what is logged, what is learned and evaluated."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,14 @@ from recsdk.live.log import count_decisions
 from tests.live.shop import IDS, Clock, small_recommender
 
 PINNED, PROMOTED = {1: "news-0"}, {2: ["sport-0", "sport-1"]}
+
+
+@pytest.fixture(autouse=True)
+def _drawn_alike(monkeypatch):
+    """Every run of a test draws the same."""
+    ids = itertools.count()
+    monkeypatch.setattr("secrets.token_bytes", lambda size: bytes(range(size)))
+    monkeypatch.setattr("secrets.token_hex", lambda size: f"{next(ids):0{2 * size}}")
 
 
 def cheap(request, items):
