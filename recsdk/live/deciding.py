@@ -146,9 +146,7 @@ class Decider:
         slots = _joined(slots, required)
         if placing.welcome:
             welcome = self._catalogue.slots(placing.welcome)
-            slots = _joined(
-                slots, welcome[self._catalogue.may_show(welcome, request, seen, () if named is not None else self._choice.rules)]
-            )
+            slots = _joined(slots, welcome[self._catalogue.may_show(welcome, request, seen, self._rules(named))])
         items, vectors = take(self._catalogue.items, slots), self._catalogue.vectors[slots]
         try:
             phi = self._evidence.phi(user, request, items, vectors)

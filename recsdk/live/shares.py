@@ -27,6 +27,10 @@ class ArmReport(NamedTuple):
         num_users: different ones, of those decisions that have one.
         num_rewards: shown items, or whole pages, that have a reward.
         mean_reward: of these; NaN without any.
+
+    Example:
+        >>> ArmReport("holdout", num_decisions=9, num_users=3, num_rewards=9, mean_reward=0.5).arm
+        'holdout'
     """
 
     arm: str
@@ -47,6 +51,11 @@ class TrafficReport(NamedTuple):
             decisions of one arm before comparing the arms. 1 without a holdout.
         agreement: how probable the policy would have made what the application chose, a mean over the shown items: how often it would
             have shown the same; NaN without such choices.
+
+    Example:
+        >>> report = TrafficReport((), num_again=0, ratio_p_value=0.0002, agreement=0.9)
+        >>> report.ratio_p_value < 0.001  # the arms may not be compared
+        True
     """
 
     arms: tuple[ArmReport, ...]
