@@ -236,6 +236,8 @@ def test_each_kind_of_folder_has_its_own_verb(tmp_path, clock):
     [
         ({"name": "clik"}, InvalidValue, "signal must be one of"),
         ({"value": float("nan")}, InvalidReward, "must be a finite number, got nan"),
+        ({"value": True}, InvalidReward, "must be a finite number, got True"),
+        ({"value": "NaN"}, InvalidReward, "must be a finite number, got 'NaN'"),
         ({"name": "purchase", "value": 1e15}, InvalidReward, "must be worth at most 1e.15 after its weight 5"),
         ({"user": "ann"}, InvalidValue, "a decision_id or a user, and not both, got 'd' and 'ann'"),
         ({"decision_id": None}, InvalidValue, "a decision_id or a user, and not both, got None and None"),

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+import recsdk
 from recsdk.live.rewards import Feedback
 from tests.live.shop import crash, forget_snapshots, state, tables
 from tests.live.test_feedback import Clock, shop_at
@@ -19,6 +20,7 @@ DECISIONS = st.sampled_from([f"d{number}" for number in range(8)])
 SIGNALS = st.sampled_from([f"s{number}" for number in range(6)])
 KINDS = st.sampled_from(["click", "purchase"])
 VALUES = st.sampled_from([-1.0, 0.0, 0.5, 2.0])
+POLICIES = [recsdk.LinTS(), recsdk.Discounted(policy=recsdk.LinTS(), discount=0.9)]
 TERMS = [
     Feedback(window=60, start=-30, late=0.5, signals={"click": 1, "purchase": 5}),
     Feedback(window=60, default=None, aggregation="latest", signals={"click": 1, "purchase": 5}),
@@ -33,7 +35,7 @@ class Shop(RuleBasedStateMachine):
         super().__init__()
         self.folder, self.clock = Path(tempfile.mkdtemp()), Clock()
 
-    @initialize(feedback=st.sampled_from(TERMS), policy=st.sampled_from(["lin-ts", "uniform"]))
+    @initialize(feedback=st.sampled_from(TERMS), policy=st.sampled_from(POLICIES))
     def begin(self, feedback, policy):
         self.options = {"feedback": feedback, "policy": policy, "snapshot_every": 4}
         self.shop = shop_at(self.folder, self.clock, **self.options)
@@ -113,7 +115,7 @@ VERBS = {
 }
 
 
-@pytest.mark.parametrize("policy", ["lin-ts", "uniform"])
+@pytest.mark.parametrize("policy", POLICIES, ids=["forgets", "cannot forget"])
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_happens_all_or_not_at_all(tmp_path, verb, policy):
     """Whichever of its writes fails: then nothing has changed, and the same call succeeds."""

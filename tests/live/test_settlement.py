@@ -2,6 +2,7 @@
 
 import secrets
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -190,6 +191,43 @@ def test_told_again_by_user_it_is_a_duplicate_though_another_decision_fits_by_no
         for other in ({"item": "b"}, {"user": "bob"}, {"value": 2.0}, {"name": "purchase"}):
             with pytest.raises(RewardConflict, match="'s' was used before"):
                 shop.signal(**{"name": "click", "user": "ann", "item": "a", "signal_id": "s", **other})
+
+
+def test_sent_a_thousand_times_and_after_a_restart_it_counts_once(tmp_path, clock):
+    shop = shop_at(tmp_path, clock)
+    shop.recommend({}, decision_id="d")
+    assert shop.signal("click", decision_id="d", signal_id="s") is Receipt.TAKEN
+    assert {shop.signal("click", decision_id="d", signal_id="s") for _ in range(1000)} == {Receipt.DUPLICATE}
+    crash(shop)
+    with shop_at(tmp_path, clock, feedback=None) as shop:
+        assert shop.signal("click", decision_id="d", signal_id="s") is Receipt.DUPLICATE
+        clock.now += 61
+        assert shop.signal("click", decision_id="d", signal_id="s") is Receipt.DUPLICATE
+        assert rewards(shop) == {("d", 0): 1.0}
+
+
+def test_a_refund_with_an_id_of_its_own_nets_out(tmp_path, clock):
+    with shop_at(tmp_path, clock) as shop:
+        shop.recommend({}, decision_id="d")
+        assert shop.signal("purchase", decision_id="d", signal_id="order") is Receipt.TAKEN
+        assert shop.signal("purchase", decision_id="d", value=-1.0, signal_id="refund") is Receipt.TAKEN
+        with pytest.raises(RewardConflict):
+            shop.signal("purchase", decision_id="d", value=-1.0, signal_id="order")
+        clock.now += 61
+        shop.settle()
+        assert rewards(shop) == {("d", 0): 0.0}
+
+
+@pytest.mark.parametrize(("value", "reward"), [(3, 3.0), (-0.0, 0.0), (1e-320, 1e-320), (np.float32(0.5), 0.5)])
+def test_numbers_of_every_kind_are_taken_as_what_they_are(tmp_path, clock, value, reward):
+    with shop_at(tmp_path, clock) as shop:
+        shop.recommend({}, decision_id="d")
+        shop.signal("click", decision_id="d", value=value)
+        clock.now += 61
+        shop.settle()
+        (found,) = shop._ledger.rewards()
+        assert (str(found.value), type(found.value)) == (str(reward), float)
+        assert shop.audit()
 
 
 def test_the_clock_of_the_application_decides_only_on_request_and_within_a_day(tmp_path, clock):
