@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,36 +47,92 @@ class Contents(NamedTuple):
     changed: np.ndarray
 
 
+class Shelf(NamedTuple):
+    """A catalogue at one moment: it never changes, so that threads may read it while another one is made.
+
+    Attributes:
+        items: N items.
+        vectors: f32[N, dim].
+        active: bool[N].
+        slots: of every item that there ever was, by its id.
+        index: the retriever's; it may be changed in place once another shelf is there.
+    """
+
+    items: Items
+    vectors: np.ndarray
+    active: np.ndarray
+    slots: Mapping[str, int]
+    index: Any
+
+    def named(self, ids: Iterable[str]) -> np.ndarray:
+        """Returns i64[N], the slots of active items.
+
+        Raises:
+            UnknownItem: an item that is not in the catalogue, with the nearest that is.
+        """
+        named = list(ids)
+        slots = np.array([self.slots.get(item_id, -1) for item_id in named], np.int64)
+        known = np.append(self.active, False)[slots]  # -1 is the last place
+        if not known.all():
+            item_id = named[int(known.argmin())]
+            active = self.items.ids[self.active].tolist()
+            raise UnknownItem(f"No item {item_id!r} is in the catalogue of {self.num_active}.{nearest(item_id, active)}")
+        return slots
+
+    @property
+    def num_active(self) -> int:
+        """The number of items that can be shown."""
+        return int(self.active.sum())
+
+
+class Moved(Exception):
+    """Signals that the catalogue has changed since a shelf was taken from it, so that its index is not to be searched any more."""
+
+
 class Catalogue:
     """Items by slot: row number `slot` of every array is that item's for good, also after it has been removed.
 
+    Many threads may read it; one at a time changes it.
+
     Attributes:
-        items: all items there ever were.
-        vectors: f32[N, dim], their embeddings.
-        active: bool[N], whether an item can be shown.
+        shelf: what it holds now.
         retriever: finds the candidates of a request.
     """
 
     def __init__(self, dim: int, retriever: Retriever[Any] | None = None) -> None:
-        self.items: Items = items_from_rows([])
-        self.vectors = np.zeros((0, dim), np.float32)
-        self.active = np.zeros(0, bool)
         self.retriever: Retriever[Any] = retriever or (Exact() if dim else Sampled())
-        self._index = self.retriever.build(self.vectors)
-        self._slots: dict[str, int] = {}
+        vectors = np.zeros((0, dim), np.float32)
+        self.shelf = Shelf(items_from_rows([]), vectors, np.zeros(0, bool), {}, self.retriever.build(vectors))
+        self._searching = _Searching()
+
+    @property
+    def items(self) -> Items:
+        """All items there ever were."""
+        return self.shelf.items
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """Their embeddings, f32[N, dim]."""
+        return self.shelf.vectors
+
+    @property
+    def active(self) -> np.ndarray:
+        """Whether they can be shown, bool[N]."""
+        return self.shelf.active
 
     def __len__(self) -> int:
         """Returns the number of active items."""
-        return int(self.active.sum())
+        return self.shelf.num_active
 
     def __contains__(self, item_id: str) -> bool:
         """Tells whether an item is active."""
-        slot = self._slots.get(item_id)
-        return slot is not None and bool(self.active[slot])
+        shelf = self.shelf
+        slot = shelf.slots.get(item_id)
+        return slot is not None and bool(shelf.active[slot])
 
     def knows(self, item_id: str) -> bool:
         """Tells whether an item is, or ever was, in the catalogue."""
-        return item_id in self._slots
+        return item_id in self.shelf.slots
 
     def place(self, items: Items) -> Items:
         """Returns items as they are read back from a ledger, with the slots they are to have: one that was removed gets its old slot.
@@ -87,7 +145,7 @@ class Catalogue:
         for item_id in items.ids:
             if item_id in self:
                 raise DuplicateCandidates(f"items must not be in the catalogue yet, got {item_id!r}: remove it first to change it.")
-            slots.append(self._slots.get(item_id, free))
+            slots.append(self.shelf.slots.get(item_id, free))
             free += slots[-1] == free
         return items._replace(slot=np.array(slots, np.int64))
 
@@ -123,31 +181,27 @@ class Catalogue:
 
     def hold(self, contents: Contents) -> None:
         """Takes what `joined` returned."""
-        fresh = contents.items.ids[len(self.items.ids) :].tolist()
-        self._slots.update(zip(fresh, range(len(self.items.ids), len(contents.items.ids)), strict=True))
-        self.items, self.vectors, self.active = frozen_items(contents.items), frozen(contents.vectors), frozen(contents.active)
-        if len(contents.changed) < len(self.active):
-            self._index = self.retriever.add(self._index, contents.changed, self.vectors)
-        else:
-            self._index = self.retriever.build(self.vectors)
+        before = self.shelf
+        fresh = contents.items.ids[len(before.items.ids) :].tolist()
+        slots = {**before.slots, **dict(zip(fresh, range(len(before.items.ids), len(contents.items.ids)), strict=True))}
+        items, vectors, active = frozen_items(contents.items), frozen(contents.vectors), frozen(contents.active)
+        with self._searching.stopped():
+            if len(contents.changed) < len(active):
+                index = self.retriever.add(before.index, contents.changed, vectors)
+            else:
+                index = self.retriever.build(vectors)
+            self.shelf = Shelf(items, vectors, active, slots, index)
 
     def slots(self, ids: Iterable[str]) -> np.ndarray:
-        """Returns i64[N], the slots of active items.
+        """Returns `Shelf.named` of what it holds now."""
+        return self.shelf.named(ids)
 
-        Raises:
-            UnknownItem: an item that is not in the catalogue, with the nearest that is.
-        """
-        named = list(ids)
-        slots = np.array([self._slots.get(item_id, -1) for item_id in named], np.int64)
-        known = np.append(self.active, False)[slots]  # -1 is the last place
-        if not known.all():
-            item_id = named[int(known.argmin())]
-            active = self.items.ids[self.active].tolist()
-            raise UnknownItem(f"No item {item_id!r} is in the catalogue of {len(self)}.{nearest(item_id, active)}")
-        return slots
-
-    def chosen(self, ids: Sequence[str]) -> np.ndarray:
+    def chosen(self, ids: Sequence[str], shelf: Shelf | None = None) -> np.ndarray:
         """Returns i64[K], the slots of candidates that the application names, in its order.
+
+        Args:
+            ids: of items.
+            shelf: where they are; None for what the catalogue holds now.
 
         Raises:
             EmptyCandidates, DuplicateCandidates, UnknownItem: none named, one named twice, one not in the catalogue.
@@ -157,7 +211,7 @@ class Catalogue:
         if len(set(ids)) < len(ids):
             twice = next(item_id for item_id in ids if list(ids).count(item_id) > 1)
             raise DuplicateCandidates(f"candidates must name an item once, got {twice!r} twice.")
-        return self.slots(ids)
+        return (shelf or self.shelf).named(ids)
 
     def found(
         self,
@@ -171,6 +225,7 @@ class Catalogue:
         rules: Sequence[Rule] = (),
         num_scored: int = 0,
         score: Callable[[np.ndarray], np.ndarray] | None = None,
+        shelf: Shelf | None = None,
     ) -> np.ndarray:
         """Finds the candidates of a request: those of the retriever, and the newest ones besides.
 
@@ -185,6 +240,7 @@ class Catalogue:
             num_scored: where `score` is given, how many items the retriever finds for it, at least `num_candidates`.
             score: `slots i64[M] -> f64[M]`, how promising items are; the most promising of what the retriever found are taken. None takes
                 the retriever's first. It is not asked where all can be candidates.
+            shelf: where to look; None for what the catalogue holds now.
 
         Returns:
             i64[K], slots, those of the retriever first.
@@ -193,48 +249,88 @@ class Catalogue:
             EmptyCandidates: when no item passes.
             InvalidScores: when a rule does not answer bool[N].
             InvalidAnswer: when the retriever answers other slots than it may.
+            Moved: when the catalogue does not hold `shelf` any more.
         """
-        allowed = self._allowed(request, seen, rules)
+        shelf = shelf or self.shelf
+        allowed = self._allowed(shelf, request, seen, rules)
         num_allowed = int(allowed.sum())
         size = num_candidates - num_new if num_allowed > num_candidates else num_allowed
         if score is None or num_allowed <= num_candidates:
-            best = self._retrieved(rng, user, allowed, size)
+            best = self._retrieved(shelf, rng, user, allowed, size)
         else:
-            drawn = self._retrieved(rng, user, allowed, min(max(num_scored, num_candidates), num_allowed))
+            drawn = self._retrieved(shelf, rng, user, allowed, min(max(num_scored, num_candidates), num_allowed))
             best = drawn[largest(score(drawn), size)]
         allowed[best] = False
         rest = np.flatnonzero(allowed)
-        newest = largest(self.items.added[rest], min(num_new, len(rest)))
+        newest = largest(shelf.items.added[rest], min(num_new, len(rest)))
         return np.concatenate([best, rest[newest]])
 
-    def may_show(self, slots: np.ndarray, request: Request, seen: Iterable[str] = (), rules: Sequence[Rule] = ()) -> np.ndarray:
+    def may_show(
+        self, slots: np.ndarray, request: Request, seen: Iterable[str] = (), rules: Sequence[Rule] = (), shelf: Shelf | None = None
+    ) -> np.ndarray:
         """Returns bool[M], which of `slots` i64[M] are active, unseen, and pass all rules.
 
         Raises:
             InvalidScores: when a rule does not answer bool[N].
         """
-        eligible = self._eligible(request, seen, rules)
+        eligible = self._eligible(shelf or self.shelf, request, seen, rules)
         return np.asarray(eligible[slots])
 
-    def _retrieved(self, rng: Rng, user: np.ndarray, allowed: np.ndarray, size: int) -> np.ndarray:
-        with only_reading(self.retriever):
-            answer = self.retriever.search(self._index, rng, user, frozen(allowed), size)
+    def _retrieved(self, shelf: Shelf, rng: Rng, user: np.ndarray, allowed: np.ndarray, size: int) -> np.ndarray:
+        with self._searching.going_on():
+            if shelf is not self.shelf:
+                raise Moved
+            with only_reading(self.retriever):
+                answer = self.retriever.search(shelf.index, rng, user, frozen(allowed), size)
         return _slots(self.retriever, answer, allowed, size)
 
-    def _allowed(self, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
-        allowed = self._eligible(request, seen, rules)
+    def _allowed(self, shelf: Shelf, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
+        allowed = self._eligible(shelf, request, seen, rules)
         if not allowed.any():
-            raise EmptyCandidates(f"No item of the {len(self)} in the catalogue is unseen and allowed by the rules.")
+            raise EmptyCandidates(f"No item of the {shelf.num_active} in the catalogue is unseen and allowed by the rules.")
         return allowed
 
-    def _eligible(self, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
-        allowed = self.active.copy()
-        allowed[[self._slots[item_id] for item_id in seen if item_id in self._slots]] = False
+    def _eligible(self, shelf: Shelf, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
+        allowed = shelf.active.copy()
+        allowed[[shelf.slots[item_id] for item_id in seen if item_id in shelf.slots]] = False
         for rule in rules:
             with only_reading(rule):
-                answer = rule(request, self.items)
+                answer = rule(request, shelf.items)
             allowed &= _passed(rule, answer, len(allowed))
         return allowed
+
+
+class _Searching:
+    """Lets searches of an index go on side by side, but not while it is changed: that may happen in place."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._num_searches = 0
+        self._is_stopped = False
+
+    @contextlib.contextmanager
+    def going_on(self) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_stopped)
+            self._num_searches += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._num_searches -= 1
+                if self._is_stopped:
+                    self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        with self._changed:
+            self._is_stopped = True  # so that those who come later wait, and those who search come to an end
+            try:
+                self._changed.wait_for(lambda: not self._num_searches)
+                yield
+            finally:
+                self._is_stopped = False
+                self._changed.notify_all()
 
 
 def _slots(retriever: Any, answer: Any, allowed: np.ndarray, size: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,14 +16,14 @@ from recsdk.data import take
 from recsdk.errors import EmptyCandidates, IgnoredInput, InvalidScores, InvalidValue, LedgerCorrupt, one_of
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import intake
-from recsdk.live.catalogue import Rule
+from recsdk.live.catalogue import Rule, Shelf
 from recsdk.live.drawing import Arm, draw, taken
-from recsdk.live.guard import frozen, only_reading
+from recsdk.live.guard import Features, frozen, only_reading
 from recsdk.live.learner import Learner
 from recsdk.live.marks import APPLICATION, POLICY, Marks, read
 from recsdk.live.notices import Notices
 from recsdk.live.placing import ANY, Placing
-from recsdk.live.traffic import Arms
+from recsdk.live.traffic import Arms, is_draw
 
 DRAW_SCHEME = "blake2b-philox-1"
 
@@ -85,8 +86,43 @@ class Choice(NamedTuple):
         return cls(intake.rules(rules), num_candidates, num_new, num_scored, logs_all)
 
 
+class Found(NamedTuple):
+    """The candidates of a request.
+
+    Attributes:
+        slots: i64[K], their slots in the catalogue.
+        phi: f64[K, D], what the policy sees of them.
+        shelf: what the catalogue held.
+    """
+
+    slots: np.ndarray
+    phi: np.ndarray
+    shelf: Shelf
+
+
+class Ready(NamedTuple):
+    """A decision that is not in the ledger yet.
+
+    Attributes:
+        record: as the ledger will have it.
+        shelf: what the catalogue held.
+        num_recoveries: of the learner whose state decided.
+        standing: the user's slate that was there, and is served again or was not to be shown any more.
+    """
+
+    record: DecisionRecord
+    shelf: Shelf
+    num_recoveries: int
+    standing: DecisionRecord | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether it is a slate that was not shown before."""
+        return read(self.record).repeats is None
+
+
 class Decider:
-    """Finds the candidates of a request and draws a slate from them.
+    """Finds the candidates of a request and draws a slate from them. Threads may share it.
 
     Attributes:
         arms: who decides for which request.
@@ -99,6 +135,7 @@ class Decider:
         self.notices = Notices()
         self.num_left_out = 0
         self._left_out: set[str] = set()
+        self._counting = threading.Lock()
         self._learner = learner
         self._evidence = learner.evidence
         self._catalogue = learner.catalogue
@@ -125,29 +162,47 @@ class Decider:
         return bool(self._salt)
 
     def note(self) -> None:
-        """Notes the parts that decisions are made with from now on."""
+        """Notes the parts that decisions are made with from now on; with the learner's lock, where these have just changed."""
         policy = self._learner.described()
         models = {"model": self._evidence.model, "encoder": self._evidence.version, "scorers": self._evidence.described()}
         self._parts = intake.canonical({**policy, **models, **self.arms.described(), "draw": DRAW_SCHEME})
 
     def candidates(
         self, decision_id: str, request: Request, named: Sequence[str] | None, seen: Sequence[str], placing: Placing = ANY
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Returns i64[K], the slots of the candidates, and f64[K, D], their phi."""
-        user, required = self._evidence.user(request), self._catalogue.slots(placing.required)
+    ) -> Found:
+        """Returns the candidates: those `named` or what the retriever finds, and those of `placing`.
+
+        Raises:
+            Moved: when the catalogue changes meanwhile.
+        """
+        return self.candidates_of(self._evidence.user(request), decision_id, request, named, seen, placing)
+
+    def candidates_of(
+        self,
+        user: np.ndarray,
+        decision_id: str,
+        request: Request,
+        named: Sequence[str] | None,
+        seen: Sequence[str],
+        placing: Placing = ANY,
+    ) -> Found:
+        """Is `candidates` for a request whose vector, f32[dim], is known."""
+        shelf = self._catalogue.shelf
+        required = shelf.named(placing.required)
         try:
-            slots = (
-                self._found(self.rng(decision_id, b"candidates"), user, request, seen) if named is None else self._catalogue.chosen(named)
-            )
+            if named is None:
+                slots = self._found(shelf, self.rng(decision_id, b"candidates"), user, request, seen)
+            else:
+                slots = self._catalogue.chosen(named, shelf)
         except EmptyCandidates:
             if not len(required):
                 raise
             slots = required[:0]
         slots = _joined(slots, required)
         if placing.welcome:
-            welcome = self._catalogue.slots(placing.welcome)
-            slots = _joined(slots, welcome[self._catalogue.may_show(welcome, request, seen, self._rules(named))])
-        items, vectors = take(self._catalogue.items, slots), self._catalogue.vectors[slots]
+            welcome = shelf.named(placing.welcome)
+            slots = _joined(slots, welcome[self._catalogue.may_show(welcome, request, seen, self._rules(named), shelf)])
+        items, vectors = take(shelf.items, slots), shelf.vectors[slots]
         try:
             phi = self._evidence.phi(user, request, items, vectors)
         except InvalidScores as error:
@@ -158,40 +213,41 @@ class Decider:
             slots, items, vectors = slots[usable], take(items, usable), vectors[usable]
             phi = self._evidence.phi(user, request, items, vectors)
         self.notices.compare(self._evidence, request, items, vectors, phi)
-        return slots, phi
+        return Found(slots, phi, shelf)
 
     def decide(
         self,
         decision_id: str,
         time: float,
         size: int,
-        slots: np.ndarray,
-        phi: np.ndarray,
+        found: Found,
         payload: str,
         user: str | None = None,
         placing: Placing = ANY,
-    ) -> DecisionRecord:
+    ) -> Ready:
         """Draws a slate of `size` from candidates, or takes the one that the application has chosen."""
+        slots, phi, shelf = found
         context, rng = Context(frozen(phi), frozen(np.ones(len(slots), bool)), frozen(slots)), self.rng(decision_id)
-        policy = Arm(POLICY, 1.0, *self._learner.deciding())
-        if placing.chosen:
-            action = [slots.tolist().index(slot) for slot in self._catalogue.slots(placing.chosen)]
-            decision, agreement = taken(policy, rng, context, np.array(action))
-            marks = Marks(arm=APPLICATION, agreement=agreement)
-        else:
-            arms, marks = self.arms.of(policy, user, self.rng)
-            decision, arm, promoted = draw(arms, rng, context, size, placing.places(slots, self._catalogue.slots))
-            share = arm.share if marks.by else None
-            marks = marks._replace(arm=arm.name, share=share, pinned=tuple(position for position, _ in placing.pinned), promoted=promoted)
-            self.arms.num_drawn += 1
+        with self._learner.lock:
+            policy = Arm(POLICY, 1.0, *self._learner.deciding())
+            parts, num_learned, num_recoveries = self._parts, self._learner.num_learned, self._learner.num_recoveries
+            if placing.chosen:
+                action = [slots.tolist().index(slot) for slot in shelf.named(placing.chosen)]
+                decision, agreement = taken(policy, rng, context, np.array(action))
+                marks = Marks(arm=APPLICATION, agreement=agreement)
+            else:
+                arms, marks = self.arms.of(policy, user, self.rng)
+                decision, arm, promoted = draw(arms, rng, context, size, placing.places(slots, shelf.named))
+                share, pinned = arm.share if marks.by else None, tuple(position for position, _ in placing.pinned)
+                marks = marks._replace(arm=arm.name, share=share, pinned=pinned, promoted=promoted)
         logs_all = self._choice.logs_all or size == len(slots)  # as many rows as candidates are the candidates, in their order
         logged = (phi if logs_all else phi[decision.action]).astype(np.float32)  # lossless: phi is float32 by construction
-        return DecisionRecord(
+        record = DecisionRecord(
             decision_id,
             time,
             payload,
-            self._parts,
-            self._learner.num_learned,
+            parts,
+            num_learned,
             slots.astype(np.int32),
             decision.action.astype(np.int32),
             decision.probs,
@@ -199,13 +255,25 @@ class Decider:
             user,
             marks.dumps(),
         )
+        return Ready(record, shelf, num_recoveries)
 
-    def may_show(self, record: DecisionRecord, request: Request, asked: Mapping[str, Any]) -> bool:
+    def observe(self, ready: Ready, features: Features) -> None:
+        """Counts a decision that is in the ledger: not before, so that the first ones of the folder are those of the burn-in."""
+        self.notices.observe(features)
+        if is_draw(read(ready.record)):
+            with self._counting:
+                self.arms.num_drawn += 1
+
+    def is_current(self, ready: Ready) -> bool:
+        """Tells, to the thread that has its turn, whether a decision is of the catalogue as it is, and of a state that became durable."""
+        return ready.shelf is self._catalogue.shelf and ready.num_recoveries == self._learner.num_recoveries
+
+    def may_show(self, record: DecisionRecord, request: Request, asked: Mapping[str, Any], shelf: Shelf) -> bool:
         """Tells whether all items of a slate may still be shown; the rules do not apply to pinned items, nor to named candidates."""
         slots = record.slots[record.action]
         drawn = np.delete(slots, read(record).pinned)
-        allowed = self._catalogue.may_show(drawn, request, asked["seen"], self._rules(asked["candidates"]))
-        return bool(self._catalogue.active[slots].all() and allowed.all())
+        allowed = self._catalogue.may_show(drawn, request, asked["seen"], self._rules(asked["candidates"]), shelf)
+        return bool(shelf.active[slots].all() and allowed.all())
 
     def slate(self, record: DecisionRecord) -> Slate:
         """Returns what a decision shows."""
@@ -218,36 +286,38 @@ class Decider:
         key = hashlib.blake2b(decision_id.encode(), key=self._salt, digest_size=16, person=purpose).digest()
         return np.random.Generator(np.random.Philox(_Key(key)))  # type: ignore[arg-type]  # its stub forgets `ISeedSequence`
 
-    def _found(self, rng: np.random.Generator, user: np.ndarray, request: Request, seen: Sequence[str]) -> np.ndarray:
+    def _found(self, shelf: Shelf, rng: np.random.Generator, user: np.ndarray, request: Request, seen: Sequence[str]) -> np.ndarray:
         """Returns the slots of the candidates: the nearest to the user or, of sampled items, those the policy finds most promising."""
         choice = self._choice
 
         def score(slots: np.ndarray) -> np.ndarray:
             try:
-                phi = self._evidence.phi(user, request, take(self._catalogue.items, slots), self._catalogue.vectors[slots])
+                phi = self._evidence.phi(user, request, take(shelf.items, slots), shelf.vectors[slots])
             except InvalidScores:  # of some item; what is drawn then is looked at one by one
                 return rng.random(len(slots))
-            policy, state = self._learner.deciding()
-            with only_reading(policy):
-                return np.asarray(policy.probs(state, rng, Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
+            with self._learner.lock:
+                policy, state = self._learner.deciding()
+                with only_reading(policy):
+                    return np.asarray(policy.probs(state, rng, Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
 
         sizes = (choice.num_candidates, choice.num_new)
-        limits: dict[str, Any] = {"seen": seen, "rules": choice.rules}
+        limits: dict[str, Any] = {"seen": seen, "rules": choice.rules, "shelf": shelf}
         if self._catalogue.retriever.uses_vectors:
             return self._catalogue.found(rng, user, request, *sizes, **limits)
-        self.notices.outgrown(len(self._catalogue), choice.num_scored)
+        self.notices.outgrown(shelf.num_active, choice.num_scored)
         return self._catalogue.found(rng, user, request, *sizes, **limits, num_scored=choice.num_scored, score=score)
 
     def _rules(self, named: Sequence[str] | None) -> tuple[Rule, ...]:
         return self._choice.rules if named is None else ()
 
     def _leave_out(self, ids: np.ndarray, error: InvalidScores) -> None:
-        self.num_left_out += len(ids)
-        fresh = [item_id for item_id in ids.tolist() if item_id not in self._left_out]
-        self._left_out.update(fresh)
+        with self._counting:
+            self.num_left_out += len(ids)
+            fresh = [item_id for item_id in ids.tolist() if item_id not in self._left_out]
+            self._left_out.update(fresh)
         if fresh:
             text = f"The candidates {fresh} are left out of requests as long as their scores are unusable"
-            warnings.warn(f"{text}: {error}", IgnoredInput, stacklevel=5)
+            warnings.warn(f"{text}: {error}", IgnoredInput, stacklevel=8)
 
 
 def _joined(slots: np.ndarray, more: np.ndarray) -> np.ndarray:

@@ -120,8 +120,8 @@ class Evidence:
             states.loads(scorer, None if states.is_native(scorer) else scorer.init(), _stored(ledger, f"{where}/scorer{number}"))
             for number, scorer in zip(self._fitted, self.scorers, strict=True)
         ]
-        self._close_scorers()
-        self.states = restored
+        before, self.states = self.states, restored  # at once: other threads are reading
+        self._close_scorers(before)
 
     def described(self) -> list[dict[str, Any]]:
         """Returns the scorers as a decision records them, in plain JSON: numbers, names and columns."""
@@ -187,6 +187,11 @@ class Evidence:
         """Whether any scorer learns online."""
         return bool(self._online)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether several threads may ask at once: not where a scorer learns online, in place perhaps, nor where a part is native."""
+        return not self._online and not any(map(states.is_native, (self.encoder, *self.scorers)))
+
     def learn(self, request: Request, item: Items, reward: float) -> None:
         """Shows a reward to the scorers that learn online."""
         for index, scorer in self._online:
@@ -198,17 +203,17 @@ class Evidence:
     def close(self) -> None:
         """Frees what native models hold."""
         self._close_encoder()
-        self._close_scorers()
+        before, self.states = self.states, []
+        self._close_scorers(before)
 
     def _close_encoder(self) -> None:
         if self._encoder_state is not None:
             states.close(self.encoder, self._encoder_state)
             self._encoder_state = None
 
-    def _close_scorers(self) -> None:
-        for scorer, state in zip(self.scorers, self.states, strict=False):  # none before `fit` or `restore`
+    def _close_scorers(self, scorer_states: list[Any]) -> None:
+        for scorer, state in zip(self.scorers, scorer_states, strict=False):  # none before `fit` or `restore`
             states.close(scorer, state)
-        self.states = []
 
 
 def _stored(ledger: Ledger, name: str) -> bytes:

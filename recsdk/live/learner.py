@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from recsdk import states
 from recsdk.base import Forgettable, Items, Policy, Request
 from recsdk.data import items_from_stored
-from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch
+from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch, RecsdkError
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.live import features, layout
 from recsdk.live.arithmetic import arithmetic
@@ -22,13 +23,32 @@ from recsdk.live.identity import differences, identity
 from recsdk.live.interactions import after
 
 
+class Mark(NamedTuple):
+    """A place in a learner's life.
+
+    Attributes:
+        num_learned: rewards that the state had been folded over.
+        num_tried: rewards that were shown to the policy since the folder was opened, refused ones too.
+        num_changes: how often another policy began to decide since then.
+    """
+
+    num_learned: int
+    num_tried: int
+    num_changes: int
+
+
 class Learner:
     """The state of a policy and of the scorers that learn online.
 
+    One thread at a time changes it, the one that has its turn at the ledger. Others only read the policy's state, and hold `lock` for that:
+    an update may change the state in place, and native policies serve one caller at a time.
+
     Attributes:
-        state: the policy's.
+        state: the policy's; None once closed.
         num_learned: rewards that the state has been folded over.
         contest: the challengers, which learn the same; None for none.
+        num_recoveries: how often the state was made from the ledger; what was computed from an earlier one may never have been durable.
+        lock: is held while the policy or its state is used, and while a state is recovered or audited.
     """
 
     def __init__(
@@ -40,6 +60,9 @@ class Learner:
         self.state: Any = None
         self.num_learned = 0
         self.contest = contest
+        self.num_recoveries = 0
+        self.lock = threading.RLock()
+        self._num_tried = self._num_changes = 0
         self._ledger = ledger
         self._layouts: dict[tuple[str, int], layout.Layout] = {}  # by the text of the parts, which rarely changes, and phi's width
 
@@ -55,17 +78,19 @@ class Learner:
         Raises:
             InvalidValue: what the policy refuses; nothing has changed then, nor has `num_learned`, unless it was a correction.
         """
-        number, earlier = self.num_learned + 1, None
-        if reward.replaces is not None and self.forgets:
-            earlier = self._ledger.reward(reward.replaces)
-            self.num_learned = -1  # until it is done: if the policy refuses the new reward, the state has forgotten the old one
+        earlier = self._ledger.reward(reward.replaces) if reward.replaces is not None and self.forgets else None
         placed = self._in_present_layout(record)
-        self.state = after(self.policy, self.state, placed, reward, earlier)
-        self.num_learned = number
-        if self.contest is not None:
-            if reward.replaces is None:
-                self.contest.judge(placed, reward)
-            self.contest.learn(placed, reward, earlier)
+        with self.lock:
+            number = self.num_learned + 1
+            self._num_tried += 1
+            if earlier is not None:
+                self.num_learned = -1  # until it is done: if the policy refuses the new reward, the state has forgotten the old one
+            self.state = after(self.policy, self.state, placed, reward, earlier)
+            self.num_learned = number
+            if self.contest is not None:
+                if reward.replaces is None:
+                    self.contest.judge(placed, reward)
+                self.contest.learn(placed, reward, earlier)
         if self.evidence.learns and not reward.void:
             slot = int(record.slots[record.action[max(reward.position, 0)]])
             self.evidence.learn(_request(record), self._as_shown(record, slot), reward.value)
@@ -80,21 +105,35 @@ class Learner:
             for record, reward in outcomes:
                 self.learn(record, reward)
             return
-        present = self.state, self.num_learned, self.evidence.states
-        challengers = None if self.contest is None else self.contest.held()
-        try:
-            self.state = None
-            self._refold(*self._restore())
-        except BaseException:
-            self.close()
-            self.state, self.num_learned, self.evidence.states = present
+        with self.lock:
+            present = self.state, self.num_learned, self.evidence.states
+            challengers = None if self.contest is None else self.contest.held()
+            try:
+                self.state = None
+                self._refold(*self._restore())
+            except BaseException:
+                self.close()
+                self.state, self.num_learned, self.evidence.states = present
+                if self.contest is not None and challengers is not None:
+                    self.contest.hold(challengers)
+                raise
+            states.close(self.policy, present[0])
             if self.contest is not None and challengers is not None:
-                self.contest.hold(challengers)
-            raise
-        states.close(self.policy, present[0])
-        if self.contest is not None and challengers is not None:
-            self.contest.drop(challengers)
+                self.contest.drop(challengers)
         self.keep()
+
+    def mark(self) -> Mark:
+        """Returns where it stands."""
+        return Mark(self.num_learned, self._num_tried, self._num_changes)
+
+    def is_ahead(self, before: Mark, error: BaseException) -> bool:
+        """Tells whether the state may hold what the ledger does not, after what was written since `before` was rolled back.
+
+        A policy that refuses a reward has changed nothing; after any other error in it nobody knows.
+        """
+        if self._num_changes != before.num_changes:
+            return True
+        return self._num_tried != before.num_tried and not (isinstance(error, RecsdkError) and self.num_learned == before.num_learned)
 
     def _in_present_layout(self, record: DecisionRecord) -> DecisionRecord:
         """Returns a decision with phi as the present parts would have it: what they did not say then is 0."""
@@ -127,11 +166,13 @@ class Learner:
 
     def recover(self) -> None:
         """Makes the state from the ledger: the last good snapshot of this policy, or the start, and the rewards after it."""
-        self.close()
-        if self.contest is not None:
-            self.contest.reread(self._ledger)
-            self.policy = self.contest.policy
-        self._refold(*self._restore())
+        with self.lock:
+            self.close()
+            if self.contest is not None:
+                self.contest.reread(self._ledger)
+                self.policy = self.contest.policy
+            self._refold(*self._restore())
+            self.num_recoveries += 1
 
     def _refold(self, state: Any, num_learned: int) -> None:
         """Folds the rewards from number `num_learned` on into a state; what was corrected is left out where the state cannot forget it."""
@@ -159,16 +200,17 @@ class Learner:
         for part in (*(contest.policies.values() if contest is not None else [self.policy]), *self.evidence.scorers):
             if states.is_native(part):
                 raise InvalidValue(f"audit must compare states of arrays, got the native {part!r}.")
-        written = self._written()
-        present = self.state, self.num_learned, self.evidence.states
-        challengers = None if contest is None else contest.held()
-        try:
-            self._refold(*self._start())
-            return self._written() == written
-        finally:
-            self.state, self.num_learned, self.evidence.states = present
-            if contest is not None and challengers is not None:
-                contest.hold(challengers)
+        with self.lock:
+            written = self._written()
+            present = self.state, self.num_learned, self.evidence.states
+            challengers = None if contest is None else contest.held()
+            try:
+                self._refold(*self._start())
+                return self._written() == written
+            finally:
+                self.state, self.num_learned, self.evidence.states = present
+                if contest is not None and challengers is not None:
+                    contest.hold(challengers)
 
     def snapshot(self) -> None:
         """Writes the state, all or nothing."""
@@ -180,15 +222,18 @@ class Learner:
         phi = layout.to_json(self.evidence.layout)
         header = {"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi, "arithmetic": arithmetic()}
         header["forgets"] = self.forgets
-        if self.contest is not None:
-            header["contest"] = self.contest.keep(self._ledger)
+        with self.lock:
+            written = states.dumps(self.policy, self.state)
+            if self.contest is not None:
+                header["contest"] = self.contest.keep(self._ledger)
         self._ledger.put("snapshot/header", json.dumps(header).encode())
-        self._ledger.put("snapshot/policy", states.dumps(self.policy, self.state))
+        self._ledger.put("snapshot/policy", written)
         self.evidence.keep(self._ledger, "snapshot")
 
     def change(self, change: Change) -> None:
-        """Lets another policy decide, and writes that, inside a transaction."""
+        """Lets another policy decide, and writes that, inside a transaction and with the lock."""
         assert self.contest is not None  # noqa: S101 -- whoever has a change has a contest
+        self._num_changes += 1
         self.state = self.contest.change(change, self.state, self.num_learned)
         self.policy = self.contest.policy
         self.contest.write(self._ledger)
@@ -206,11 +251,12 @@ class Learner:
 
     def close(self) -> None:
         """Frees what native parts hold for the state."""
-        if self.state is not None:
-            states.close(self.policy, self.state)
-            self.state = None
-        if self.contest is not None:
-            self.contest.close()
+        with self.lock:
+            if self.state is not None:
+                states.close(self.policy, self.state)
+                self.state = None
+            if self.contest is not None:
+                self.contest.close()
 
     def _written(self) -> list[Any]:
         parts = zip((self.policy, *self.evidence.scorers), (self.state, *self.evidence.states), strict=True)

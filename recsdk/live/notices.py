@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from typing import Any
 
@@ -29,28 +30,34 @@ class Notices:
         self._depends = False
         self._previous: dict[str, Any] | None = None
         self._outgrown: tuple[int, int] | None = None
+        self._lock = threading.Lock()  # of the counts; what is compared is computed outside of it
 
     def observe(self, features: Features) -> None:
         """Takes note of what was sent with a request, and what of it was read."""
-        if self._num_requests <= NUM_REQUESTS:
+        if self._num_requests >= NUM_REQUESTS:
+            return
+        with self._lock:
             # The ledger keeps "user_id" as the user's key: it has a use, even if no part reads it.
             self._sent.update((name, None) for name in features.plain() if name != "user_id")
             self._read |= features.read
-            self._num_requests += 1
+            self._num_requests += self._num_requests < NUM_REQUESTS
 
     def compare(self, evidence: Evidence, request: Request, candidates: Items, vectors: np.ndarray, phi: np.ndarray) -> None:
         """Compares phi with what it would be for the request before, of the same candidates at the same time."""
         if self._depends or self._num_alike >= NUM_COMPARISONS or not isinstance(request.features, Features):
             return
-        previous, self._previous = self._previous, request.features.plain()
-        if previous is None or previous == self._previous:
+        present = request.features.plain()
+        previous, self._previous = self._previous, present
+        if previous is None or previous == present:
             return
         other = Request(Features(previous), request.time)
         try:
-            self._depends = not np.array_equal(evidence.phi(evidence.user(other), other, candidates, vectors), phi)
+            depends = not np.array_equal(evidence.phi(evidence.user(other), other, candidates, vectors), phi)
         except Exception:
-            self._depends = True
-        self._num_alike += not self._depends
+            depends = True
+        with self._lock:
+            self._depends |= depends
+            self._num_alike += not depends and self._num_alike < NUM_COMPARISONS
 
     def outgrown(self, num_items: int, num_scored: int) -> None:
         """Takes note of a catalogue of which only a part is scored."""
@@ -63,17 +70,24 @@ class Notices:
         Warns:
             IgnoredInput: features that no part reads; request features that change the evidence of no candidate; items that are not scored.
         """
-        if self._outgrown is not None and self._outgrown[1]:
-            (num_items, num_scored), self._outgrown = self._outgrown, (0, 0)
+        outgrown = self._outgrown
+        if outgrown is not None and outgrown[1] and self._claims("_outgrown", outgrown, (0, 0)):
+            num_items, num_scored = outgrown
             text = f"Of {num_items:,} items, {num_scored:,} are drawn for each request and scored: give an encoder, or raise num_scored"
             warnings.warn(f"{text}.", IgnoredInput, stacklevel=stacklevel + 1)
-        if self._num_requests == NUM_REQUESTS:
-            self._num_requests += 1
+        if self._claims("_num_requests", NUM_REQUESTS, NUM_REQUESTS + 1):
             self._warn_of_unread(stacklevel + 1)
-        if self._num_alike == NUM_COMPARISONS:
-            self._num_alike += 1
+        if self._claims("_num_alike", NUM_COMPARISONS, NUM_COMPARISONS + 1):
             text = f"Request features changed the evidence of no candidate in {NUM_COMPARISONS} requests that differed"
             warnings.warn(f"{text}: all users get the same ranking. {REMEDY}", IgnoredInput, stacklevel=stacklevel + 1)
+
+    def _claims(self, name: str, due: Any, said: Any) -> bool:
+        if getattr(self, name) != due:
+            return False
+        with self._lock:
+            is_first = getattr(self, name) == due
+            setattr(self, name, said)
+            return bool(is_first)
 
     def _warn_of_unread(self, stacklevel: int) -> None:
         unread = [name for name in self._sent if name not in self._read]

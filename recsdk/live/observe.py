@@ -1,8 +1,8 @@
 """Observers: functions that are told what the live loop has done.
 
-`Recommender.open(observer=...)` takes any function of one argument. It is called after the fact, with the records below, while the
-recommender's lock is held: keep it short. What it raises is caught, logged, and counted in `Recommender.num_observer_errors`;
-the loop goes on.
+`Recommender.open(observer=...)` takes any function of one argument. It is called after the fact, with the records below, in the thread
+whose call it was, and by one thread at a time: keep it short. It must not call the recommender. What it raises is caught, logged, and
+counted in `Recommender.num_observer_errors`; the loop goes on.
 """
 
 from __future__ import annotations

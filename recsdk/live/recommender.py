@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
@@ -10,9 +9,11 @@ import secrets
 import threading
 import time
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
 
 from recsdk.base import Encoder, Events, Items, Policy, Request, Retriever, Scorer
 from recsdk.checks import require_integer, require_number
@@ -23,27 +24,27 @@ from recsdk.errors import (
     InvalidReward,
     InvalidValue,
     LedgerError,
-    RecsdkError,
     TooFewCandidates,
     one_of,
 )
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import folder_path
 from recsdk.live import intake, opening, places, published, sticky
-from recsdk.live.catalogue import Catalogue, Rule
+from recsdk.live.catalogue import Catalogue, Moved, Rule
 from recsdk.live.contest import Change, Contest
-from recsdk.live.deciding import Choice, Decider, Slate
+from recsdk.live.deciding import Choice, Decider, Ready, Slate
 from recsdk.live.evidence import Evidence
 from recsdk.live.guard import Features
 from recsdk.live.learner import Learner
 from recsdk.live.observe import LOGGER, Corrected, Decided, Notice, Observer, Recovered, Rewarded, Signalled, Snapshotted
 from recsdk.live.opening import Given, Terms
-from recsdk.live.placing import checked
+from recsdk.live.placing import Placing, checked
 from recsdk.live.published import Published
 from recsdk.live.rewards import NOT_SHOWN, SHOWN, Feedback, Receipt
 from recsdk.live.settlement import Settlement, Told, said
 from recsdk.live.traffic import Arms, Traffic
 from recsdk.live.trials import Standing, Trials
+from recsdk.live.turns import Turns
 from recsdk.policies.wrappers import WithFloor
 
 
@@ -57,17 +58,69 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _locked(method: Callable[Concatenate[Recommender, P], R]) -> Callable[Concatenate[Recommender, P], R]:
+CLOSED = "This recommender is closed: open the folder again."
+NUM_TRIES = 3
+"""How often a decision is made anew since the catalogue changed meanwhile, before it is made while the catalogue cannot change."""
+
+
+class _Asked(NamedTuple):
+    """What `recommend` was asked for, checked.
+
+    Attributes:
+        decision_id: given, or made up.
+        is_named: whether it was given.
+        fields: the arguments by name.
+        payload: the same in canonical JSON, as the ledger keeps them.
+        features: the request's.
+        time: of the request.
+        user: the user's key.
+        placing: what the application wants where.
+    """
+
+    decision_id: str
+    is_named: bool
+    fields: dict[str, Any]
+    payload: str
+    features: Features
+    time: float
+    user: str | None
+    placing: Placing
+
+
+class _Given(NamedTuple):
+    """A reward as the application gave it."""
+
+    place: int
+    value: float
+    reward_id: str | None
+
+
+class _Answer(NamedTuple):
+    """An answer to `recommend`.
+
+    Attributes:
+        slate: what to show.
+        ready: the decision that was made for it; None where there is none, one was there before, or a slate was served again.
+        joined: signals that had waited for it, and what became of them.
+    """
+
+    slate: Slate
+    ready: Ready | None = None
+    joined: Sequence[tuple[Told, Receipt]] = ()
+
+
+def _going(method: Callable[Concatenate[Recommender, P], R]) -> Callable[Concatenate[Recommender, P], R]:
+    """Refuses calls of a recommender that is closed, or that was opened before a fork."""
+
     @functools.wraps(method)
-    def locked(self: Recommender, *args: P.args, **kwargs: P.kwargs) -> R:
+    def going(self: Recommender, *args: P.args, **kwargs: P.kwargs) -> R:
         if os.getpid() != self._process:  # after a fork two processes would write to one connection, and wait for one lock
             raise LedgerError("This recommender was opened before a fork: open it afterwards, in the one process that is to use it.")
-        with self._lock:
-            if not self._open:
-                raise LedgerError("This recommender is closed: open the folder again.")
-            return method(self, *args, **kwargs)
+        if not self._open:
+            raise LedgerError(CLOSED)
+        return method(self, *args, **kwargs)
 
-    return locked  # type: ignore[return-value]  # functools.wraps forgets that the first argument is positional
+    return going  # type: ignore[return-value]  # functools.wraps forgets that the first argument is positional
 
 
 class Recommender:
@@ -75,6 +128,10 @@ class Recommender:
 
     Made by `open`; threads may share it. What it has learned is a fold over the rewards in the ledger, so closing or killing the process
     and opening the folder again continues with the same state, to the last bit.
+
+    Threads work side by side in encoders and scorers, on a catalogue and models that do not change under them; in the policy, whose state
+    may change in place, one at a time; and one at a time writes, for all that wait, in one transaction. Encoders and scorers that are
+    native, and scorers that learn online, are asked by one thread at a time.
 
     Example:
         >>> import recsdk
@@ -96,7 +153,10 @@ class Recommender:
         self._options = options
         self._reward_range: tuple[float, float] | None = None
         self._settlement: Settlement | None = None
-        self._lock = threading.RLock()
+        self._turns = Turns(ledger, learner, self._mend)
+        self._changing_items = threading.Lock()
+        self._telling = threading.RLock()
+        self._ticking = threading.Lock()
         self._process = os.getpid()
         self._open = True
         self.num_observer_errors = 0
@@ -210,7 +270,7 @@ class Recommender:
             raise
         return self
 
-    @_locked
+    @_going
     def recommend(
         self,
         request: Mapping[str, Any],
@@ -279,7 +339,7 @@ class Recommender:
         placing = checked(pinned, promoted, chosen, int(size))
         plain = intake.request(request)
         key = intake.user(user, plain)
-        asked: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "request": plain,
             "size": int(size),
             "candidates": named,
@@ -289,53 +349,99 @@ class Recommender:
             **placing.asked(),
         }
         if user is not None:
-            asked["user"] = user
-        if decision_id is None:
-            decision_id = secrets.token_hex(16)
-        else:
-            known = self._ledger.decision(intake.name("decision_id", decision_id))
+            fields["user"] = user
+        name = secrets.token_hex(16) if decision_id is None else intake.name("decision_id", decision_id)
+        if decision_id is not None:
+            known = self._turns.read(lambda: self._ledger.decision(name))
             if known is not None:
-                return self._repeated(known, asked)
-        payload = intake.canonical(asked)
-        features = Features(plain)
-        asked_now = Request(features, self._now())
-        self._settle(asked_now.time)
-        standing = None if chosen else self._standing(key, asked, asked_now)
-        if standing is not None:
-            record = sticky.again(standing, decision_id, asked_now.time, payload)
-            self._add(record)
-            return self._decider.slate(record)
+                return self._repeated(known, fields)
+        payload = intake.canonical(fields)
+        asked = _Asked(name, decision_id is not None, fields, payload, Features(plain), self._now(), key, placing)
+        self._settle(asked.time)
+        slate, ready, joined = self._decided(asked)
+        for waited, receipt in joined:
+            self._tell(Signalled(waited.name, str(receipt), waited.time - waited.moment))
+        if ready is not None:
+            self._decider.observe(ready, asked.features)
+            self._tell(Decided(name, key, len(ready.record.slots), len(slate.ids), time.perf_counter() - began))
+        return slate
+
+    def _decided(self, asked: _Asked) -> _Answer:
+        """Decides, and writes the decision; where several threads may ask the models at once, nobody waits while they work."""
+        for _ in range(NUM_TRIES if self._evidence.is_shared else 0):
+            try:
+                ready = self._ready(asked, self._turns.read(functools.partial(self._standing, asked)) if self._is_sticky(asked) else None)
+            except Moved:
+                continue
+            except Exception as error:
+                if self._open:
+                    raise
+                raise LedgerError(CLOSED) from error  # another thread has closed it meanwhile, and its models are gone
+            answer = self._turns.write(functools.partial(self._kept, asked, ready))
+            if answer is not None:
+                return answer
+            asked = asked._replace(time=self._now())
+
+        def decided() -> _Answer | None:
+            now = asked if self._settlement is None else asked._replace(time=self._now())  # no window is closed on it yet
+            ready = self._ready(now, self._standing(now))
+            with self._turns.transaction():
+                return self._kept(now, ready)
+
+        answer = self._turns.alone(decided)
+        assert answer is not None  # noqa: S101 -- in a turn nothing changes meanwhile
+        return answer
+
+    def _ready(self, asked: _Asked, standing: DecisionRecord | None) -> Ready | None:
+        """Draws a slate, or takes the one that is to be served again; None where `at_most` allows that nothing is left to show."""
+        request, fields, placing = Request(asked.features, asked.time), asked.fields, asked.placing
+        size, at_most = fields["size"], "at_most" in fields
+        shelf = self.catalogue.shelf
+        if standing is not None and self._decider.may_show(standing, request, fields, shelf):
+            record = sticky.again(standing, asked.decision_id, asked.time, asked.payload)
+            return Ready(record, shelf, self._learner.num_recoveries, standing)
         try:
-            slots, phi = self._decider.candidates(decision_id, asked_now, named, hidden, placing)
+            found = self._decider.candidates(asked.decision_id, request, fields["candidates"], fields["seen"], placing)
         except EmptyCandidates:
             if at_most:
-                return Slate(decision_id, (), ())
+                return None
             raise
-        shown = min(int(size), len(slots)) if at_most else int(size)
-        if shown > len(slots):
-            raise TooFewCandidates(f"size must be in [1, {len(slots)}], the number of candidates, got {size}; at_most=True shows fewer.")
+        shown = min(size, len(found.slots)) if at_most else size
+        if shown > len(found.slots):
+            most = len(found.slots)
+            raise TooFewCandidates(f"size must be in [1, {most}], the number of candidates, got {size}; at_most=True shows fewer.")
         if placing.pinned and placing.pinned[-1][0] >= shown:
             raise TooFewCandidates(f"pinned must have positions below {shown}, the number of items to show, got {dict(placing.pinned)}.")
-        record = self._decider.decide(decision_id, asked_now.time, shown, slots, phi, payload, key, placing)
-        self._add(record)
-        self._decider.notices.observe(features)
-        self._tell(Decided(decision_id, key, len(slots), shown, time.perf_counter() - began))
-        return self._decider.slate(record)
+        ready = self._decider.decide(asked.decision_id, asked.time, shown, found, asked.payload, asked.user, placing)
+        return ready._replace(standing=standing)
 
-    def _add(self, record: DecisionRecord) -> None:
-        if self._settlement is None:
-            self._ledger.add_decision(record)
-        else:
-            for waited, receipt in self._settlement.open(record):
-                self._tell(Signalled(waited.name, str(receipt), waited.time - waited.moment))
-
-    def _standing(self, user: str | None, asked: Mapping[str, Any], request: Request) -> DecisionRecord | None:
-        """Returns the slate that a user is to be served again."""
-        seconds = self._decider.arms.traffic.sticky
-        if user is None or not seconds:
+    def _kept(self, asked: _Asked, ready: Ready | None) -> _Answer | None:
+        """Writes a decision, in a turn; None when it must be made anew."""
+        if ready is None:
+            return _Answer(Slate(asked.decision_id, (), ()))
+        if not self._decider.is_current(ready) or (self._settlement is not None and self._settlement.is_settled(ready.record)):
             return None
-        record = sticky.standing(self._ledger, user, asked, request.time - seconds)
-        return record if record is not None and self._decider.may_show(record, request, asked) else None
+        known = self._ledger.decision(asked.decision_id) if asked.is_named else None
+        if known is not None:  # another thread was quicker
+            with self._turns.refusing():
+                return _Answer(self._repeated(known, asked.fields))
+        if _name(self._standing(asked)) != _name(ready.standing):  # another thread has drawn a slate for this user
+            return None
+        joined: Sequence[tuple[Told, Receipt]] = ()
+        if self._settlement is None:
+            self._ledger.add_decision(ready.record)
+        else:
+            joined = self._settlement.open(ready.record)
+        return _Answer(self._decider.slate(ready.record), ready if ready.is_new else None, joined)
+
+    def _is_sticky(self, asked: _Asked) -> bool:
+        return bool(asked.user is not None and self._decider.arms.traffic.sticky and not asked.placing.chosen)
+
+    def _standing(self, asked: _Asked) -> DecisionRecord | None:
+        """Returns the slate that a user is to be served again, if it may still be shown; in a turn."""
+        if asked.user is None or not self._is_sticky(asked):
+            return None
+        return sticky.standing(self._ledger, asked.user, asked.fields, asked.time - self._decider.arms.traffic.sticky)
 
     def _repeated(self, known: DecisionRecord, asked: Mapping[str, Any]) -> Slate:
         before = json.loads(known.payload)
@@ -347,7 +453,7 @@ class Recommender:
             )
         return self._decider.slate(known)
 
-    @_locked
+    @_going
     def reward(
         self,
         decision_id: str,
@@ -384,11 +490,10 @@ class Recommender:
         """
         self._refuse_with_feedback()
         intake.reward(value, self._reward_range)
-        record = places.known_and_shown(self._ledger, decision_id)
-        place = places.place(decision_id, self._ids(record), item, intake.position(position))
-        return self._take(record, [(place, value, reward_id)])
+        place = intake.position(position)
+        return self._take(decision_id, lambda record: [_Given(places.place(decision_id, self._ids(record), item, place), value, reward_id)])
 
-    @_locked
+    @_going
     def reward_slate(self, decision_id: str, values: Mapping[str, float], *, others: float = 0.0) -> bool:
         """Takes the rewards of a whole slate at once, all or none.
 
@@ -415,11 +520,14 @@ class Recommender:
             raise InvalidReward(f"values must be a mapping of rewards by item id, got {values!r:.200}.")
         for value in (*values.values(), others):
             intake.reward(value, self._reward_range)
-        record = places.known_and_shown(self._ledger, decision_id)
-        by_position = {places.place(decision_id, self._ids(record), item, None): value for item, value in values.items()}
-        return self._take(record, [(position, by_position.get(position, others), None) for position in range(len(record.action))])
 
-    @_locked
+        def given(record: DecisionRecord) -> list[_Given]:
+            by_position = {places.place(decision_id, self._ids(record), item, None): value for item, value in values.items()}
+            return [_Given(position, by_position.get(position, others), None) for position in range(len(record.action))]
+
+        return self._take(decision_id, given)
+
+    @_going
     def signal(
         self,
         name: str,
@@ -470,13 +578,21 @@ class Recommender:
         now = self._now()
         told = Told(name, value, now, decision_id, user, item, position, time, signal_id).checked(settlement.feedback)
         self._settle(now)
-        with self._learning():
-            receipt, outcomes = settlement.take(told)
+
+        def taken() -> tuple[Receipt, list[places.Outcome], int, list[Published]]:
+            assert self._settlement is not None  # noqa: S101 -- refused above; not the one of before, which a failure may have replaced
+            learned = self._learner.num_learned
+            with self._turns.refusing():
+                receipt, outcomes = self._settlement.take(told)
             self._learner.learn_all(outcomes)
+            return receipt, outcomes, learned, self._publish_when_due()
+
+        receipt, outcomes, learned, changes = self._turns.write(taken)
+        self._learned(learned, len(outcomes), changes)
         self._tell(Signalled(name, str(receipt), 0.0 if time is None else now - time))
         return receipt
 
-    @_locked
+    @_going
     def correct(self, event_id: str, value: float | None) -> Receipt:
         """Corrects a signal, or takes it back; in a folder without a feedback, a reward. What was learned of it is corrected, too.
 
@@ -504,16 +620,17 @@ class Recommender:
         self._settle(now)
         if self._settlement is None and value is not None:
             intake.reward(value, self._reward_range)
-        with self._learning():
+
+        def corrected() -> tuple[Receipt, list[places.Outcome]]:
             if self._settlement is None:
-                receipt, outcomes = places.corrected(self._ledger, event_id, value, now)
-            else:
-                receipt, outcomes = self._settlement.correct(event_id, value, now)
-            self._learner.learn_all(outcomes)
+                return places.corrected(self._ledger, event_id, value, now)
+            return self._settlement.correct(event_id, value, now)
+
+        receipt, outcomes = self._revised(corrected)
         self._tell(Corrected(str(event_id), str(receipt), len(outcomes)))
         return receipt
 
-    @_locked
+    @_going
     def shown(self, decision_id: str) -> Receipt:
         """Notes that a deferred decision was shown: from now on it counts. Durable when this returns.
 
@@ -530,7 +647,7 @@ class Recommender:
         """
         return self._say(SHOWN, decision_id)
 
-    @_locked
+    @_going
     def not_shown(self, decision_id: str) -> Receipt:
         """Notes that a decision was not shown after all: it is no zero, and its rewards are taken back. Durable when this returns.
 
@@ -547,13 +664,26 @@ class Recommender:
     def _say(self, name: str, decision_id: str) -> Receipt:
         now = self._now()
         self._settle(now)
-        with self._learning():
-            receipt, outcomes = said(self._ledger, self._settlement, name, decision_id, now)
-            self._learner.learn_all(outcomes)
+        receipt, _ = self._revised(lambda: said(self._ledger, self._settlement, name, decision_id, now))
         self._tell(Signalled(name, str(receipt), 0.0))
         return receipt
 
-    @_locked
+    def _revised(self, work: Callable[[], tuple[R, list[places.Outcome]]]) -> tuple[R, list[places.Outcome]]:
+        """Writes what `work` does, and learns its outcomes, in a transaction of its own."""
+
+        def revised() -> tuple[R, list[places.Outcome], int, list[Published]]:
+            with self._turns.transaction():
+                learned = self._learner.num_learned
+                answer, outcomes = work()
+                self._learner.learn_all(outcomes)
+                changes = self._publish_when_due()
+            return answer, outcomes, learned, changes
+
+        answer, outcomes, learned, changes = self._turns.alone(revised)
+        self._learned(learned, len(outcomes), changes)
+        return answer, outcomes
+
+    @_going
     def settle(self) -> int:
         """Closes every window that has ended, and learns; `recommend` and `signal` do so too, so only an idle shop needs it.
 
@@ -568,23 +698,26 @@ class Recommender:
             ...     shop.settle()
             1
         """
-        learned = self._learner.num_learned
-        self._settle(self._now())
-        return self._learner.num_learned - learned
+        return self._settle(self._now())
 
-    def _settle(self, now: float) -> None:
-        if self._settlement is not None and self._settlement.is_due(now):
-            with self._learning():
-                settled = list(self._settlement.settle(now))
-                self._learner.learn_all(settled)
-            for decision, reward in settled:
-                self._tell(Rewarded(decision.decision_id, 1, reward.value))
+    def _settle(self, now: float) -> int:
+        if self._settlement is None or not self._settlement.is_due(now):
+            return 0
+
+        def settled() -> tuple[None, list[places.Outcome]]:
+            assert self._settlement is not None  # noqa: S101 -- asked above
+            return None, list(self._settlement.settle(now))
+
+        _, outcomes = self._revised(settled)
+        for decision, reward in outcomes:
+            self._tell(Rewarded(decision.decision_id, 1, reward.value))
+        return len(outcomes)
 
     def _refuse_with_feedback(self) -> None:
         if self._settlement is not None:
             raise InvalidValue("This folder has a feedback, which makes the rewards: tell what happened by `signal`.")
 
-    @_locked
+    @_going
     def add_items(self, rows: Items | Iterable[Mapping[str, Any]]) -> None:
         """Adds items to the catalogue, recommendable from the next request on; durable when this returns.
 
@@ -597,12 +730,21 @@ class Recommender:
             ...     len(shop.catalogue)
             2
         """
-        items = self.catalogue.place(intake.items(rows, self._now()))
+        given = intake.items(rows, self._now())
+        with self._changing_items:
+            items = self.catalogue.place(given)
+            if self._evidence.is_shared:
+                vectors = self._evidence.vectors(items)
+                self._turns.alone(lambda: self._hold(items, vectors, active=True))
+            else:
+                self._turns.alone(lambda: self._hold(items, self._evidence.vectors(items), active=True))
+
+    def _hold(self, items: Items, vectors: np.ndarray, *, active: bool) -> None:
         with self._ledger.transaction():
-            contents = self.catalogue.kept(self._ledger, items, self._evidence.vectors(items), active=True)
+            contents = self.catalogue.kept(self._ledger, items, vectors, active=active)
         self.catalogue.hold(contents)
 
-    @_locked
+    @_going
     def remove_items(self, ids: Iterable[str]) -> None:
         """Takes items out of the catalogue; decisions that showed them can still be rewarded. Durable when this returns.
 
@@ -615,13 +757,13 @@ class Recommender:
             ...     shop.recommend({}).ids
             ('chess',)
         """
-        slots = self.catalogue.slots(intake.ids("ids", ids))
-        with self._ledger.transaction():
+        named = intake.ids("ids", ids)
+        with self._changing_items:
+            slots = self.catalogue.slots(named)
             items, vectors = take(self.catalogue.items, slots), self.catalogue.vectors[slots]
-            contents = self.catalogue.kept(self._ledger, items, vectors, active=False)
-        self.catalogue.hold(contents)
+            self._turns.alone(lambda: self._hold(items, vectors, active=False))
 
-    @_locked
+    @_going
     def standings(self) -> tuple[Standing, ...]:
         """Tells how the challengers stand.
 
@@ -632,9 +774,10 @@ class Recommender:
             [('bold', 0)]
         """
         contest = self._learner.contest
-        return () if contest is None else tuple(contest.standing(entry) for entry in contest.entries.values())
+        with self._learner.lock:
+            return () if contest is None else tuple(contest.standing(entry) for entry in contest.entries.values())
 
-    @_locked
+    @_going
     def promote(self, name: str) -> None:
         """Lets a challenger decide from the next request on; durable when this returns. The champion before becomes a challenger.
 
@@ -649,11 +792,14 @@ class Recommender:
             Traceback (most recent call last):
             recsdk.errors.Unproven: 'bold' must be shown to be better, its advantage above 0 at level 0.95: at least -1 after 0 outcomes.
         """
-        contest = self._contest()
-        contest.proven(name)
-        self._change(Change("promoted", name))
 
-    @_locked
+        def promoted() -> Change:
+            self._contest().proven(name)
+            return Change("promoted", name)
+
+        self._change(promoted)
+
+    @_going
     def ramp(self, name: str, share: float) -> None:
         """Lets a challenger decide a share of the requests; durable when this returns. Propensities are those of the exact mixture.
 
@@ -674,10 +820,14 @@ class Recommender:
             0.1
         """
         require_number("share", share, at_least=0, at_most=1)
-        self._contest().entry(name)
-        self._change(Change("ramped", name, float(share)))
 
-    @_locked
+        def ramped() -> Change:
+            self._contest().entry(name)
+            return Change("ramped", name, float(share))
+
+        self._change(ramped)
+
+    @_going
     def rollback(self) -> None:
         """Goes back to what decided before the last promotion; durable when this returns.
 
@@ -686,27 +836,29 @@ class Recommender:
         Raises:
             InvalidValue: nothing to go back to.
         """
-        contest = self._contest()
-        if contest.before is None:
-            raise InvalidValue("There is nothing to go back to: the policy that decides was not promoted.")
-        self._change(Change("rolled back", contest.before))
+
+        def rolled_back() -> Change:
+            before = self._contest().before
+            if before is None:
+                raise InvalidValue("There is nothing to go back to: the policy that decides was not promoted.")
+            return Change("rolled back", before)
+
+        self._change(rolled_back)
 
     def _contest(self) -> Contest:
         if self._learner.contest is None:
             raise InvalidValue("This recommender has no challengers: open it with trials=recsdk.Trials(challengers={...}).")
         return self._learner.contest
 
-    def _change(self, change: Change) -> None:
-        try:
-            with self._ledger.transaction():
-                self._publish(change)
-        except BaseException:
-            self._recover_or_release()
-            raise
-        self._decider.note()
-        self._tell(self.published[-1])
+    def _change(self, change: Callable[[], Change]) -> None:
+        def changed() -> Published:
+            asked = change()
+            with self._turns.transaction():
+                return self._publish(asked)
 
-    @_locked
+        self._tell(self._turns.alone(changed))
+
+    @_going
     def snapshot(self) -> None:
         """Writes what has been learned, all or nothing, so that recovery folds only what comes after.
 
@@ -720,10 +872,10 @@ class Recommender:
             0.05
         """
         began = time.perf_counter()
-        self._learner.snapshot()
+        self._turns.alone(self._learner.snapshot)
         self._tell(Snapshotted(self.num_learned, time.perf_counter() - began))
 
-    @_locked
+    @_going
     def audit(self) -> bool:
         """Folds the whole ledger from the start, and tells whether that gives the present state to the last bit.
 
@@ -736,7 +888,7 @@ class Recommender:
             ...     shop.audit()
             True
         """
-        return self._learner.audit()
+        return self._turns.alone(self._learner.audit)
 
     def close(self) -> None:
         """Writes a snapshot and releases the folder. Closing twice is no error.
@@ -747,12 +899,15 @@ class Recommender:
         """
         if os.getpid() != self._process:
             return  # a forked copy: the folder is not its to release
-        with self._lock:
-            if self._open:
-                try:
-                    self.snapshot()
-                finally:
-                    self._release()
+        if self._open:
+            self._turns.alone(self._close)
+
+    def _close(self) -> None:
+        if self._open:  # no other thread was quicker
+            try:
+                self.snapshot()
+            finally:
+                self._release()
 
     def __enter__(self) -> Recommender:
         """Returns the recommender itself."""
@@ -770,7 +925,7 @@ class Recommender:
     @property
     def published(self) -> tuple[Published, ...]:
         """What has served in this folder, and since when, oldest first: openings with other parts, and changes while it served."""
-        return tuple(published.read(self._ledger))
+        return self._turns.read(lambda: tuple(published.read(self._ledger)))
 
     @property
     def num_learned(self) -> int:
@@ -802,48 +957,70 @@ class Recommender:
 
     def _now(self) -> float:
         seconds = intake.seconds(self._options.clock())
-        return seconds if self._settlement is None else self._settlement.now(seconds)
+        if self._settlement is None:
+            return seconds
+        with self._ticking:
+            return self._settlement.now(seconds)
 
-    def _take(self, record: DecisionRecord, given: Sequence[tuple[int, float, str | None]]) -> bool:
-        now, fresh = self._now(), []
-        for position, value, reward_id in given:
-            name = places.place_name(record.decision_id, position) if reward_id is None else intake.name("reward_id", reward_id)
-            reward = RewardRecord(name, record.decision_id, position, float(value) + 0.0, now)  # a ledger need not tell -0.0 from 0.0
-            if places.is_new(self._ledger, reward):
-                fresh.append(reward)
-        with self._learning():
-            for reward in fresh:
-                self._ledger.add_reward(reward)
+    def _take(self, decision_id: str, given: Callable[[DecisionRecord], list[_Given]]) -> bool:
+        now = self._now()
+
+        def taken() -> tuple[list[RewardRecord], int, list[Published]]:
+            learned = self._learner.num_learned
+            with self._turns.refusing():
+                record = places.known_and_shown(self._ledger, decision_id)
+                named = [self._named(record, one, now) for one in given(record)]
+                fresh = [reward for reward in named if places.is_new(self._ledger, reward)]
+                for reward in fresh[:1]:  # before it is written: a policy that refuses it has changed nothing
+                    self._learner.learn(record, reward)
+                    self._ledger.add_reward(reward)
+            for reward in fresh[1:]:
                 self._learner.learn(record, reward)
-        self._tell(Rewarded(record.decision_id, len(fresh), sum(reward.value for reward in fresh)))
+                self._ledger.add_reward(reward)
+            return fresh, learned, self._publish_when_due()
+
+        fresh, learned, changes = self._turns.write(taken)
+        self._learned(learned, len(fresh), changes)
+        self._tell(Rewarded(decision_id, len(fresh), sum(reward.value for reward in fresh)))
         return bool(fresh)
 
-    @contextlib.contextmanager
-    def _learning(self) -> Iterator[None]:
-        """Writes and learns all or nothing, and then a snapshot when one is due."""
-        learned = self._learner.num_learned
-        try:
-            with self._ledger.transaction():
-                yield
-                change = None if self._learner.contest is None else self._learner.contest.due()
-                if change is not None:
-                    self._publish(change)
-        except BaseException as error:
-            # A policy that refuses the first reward has changed nothing. After anything else the state may have run ahead of the ledger.
-            if not (isinstance(error, RecsdkError) and self._learner.num_learned == learned):
-                self._recover_or_release()
-            if self._settlement is not None and self._open:
-                self._settlement = Settlement(self._settlement.feedback, self._ledger, self._ids)
-            raise
-        if change is not None:
+    def _named(self, record: DecisionRecord, given: _Given, now: float) -> RewardRecord:
+        place, value, reward_id = given
+        name = places.place_name(record.decision_id, place) if reward_id is None else intake.name("reward_id", reward_id)
+        return RewardRecord(name, record.decision_id, place, float(value) + 0.0, now)  # a ledger need not tell -0.0 from 0.0
+
+    def _publish(self, change: Change) -> Published:
+        """Lets another policy decide, in a transaction."""
+        with self._learner.lock:  # who decides, and what is noted of him, change at once
+            self._learner.change(change)
             self._decider.note()
-            self._tell(self.published[-1])
-        if self._learner.num_learned // self._options.snapshot_every > learned // self._options.snapshot_every:
+            policy = self._learner.deciding()[0]
+        return published.add(self._ledger, change.reason, self._evidence.model, policy, self._now())
+
+    def _publish_when_due(self) -> list[Published]:
+        change = None if self._learner.contest is None else self._learner.contest.due()
+        return [] if change is None else [self._publish(change)]
+
+    def _learned(self, before: int, num_more: int, changes: Sequence[Published]) -> None:
+        """Tells of changes, and writes a snapshot when one is due, after rewards were learned."""
+        for change in changes:
+            self._tell(change)
+        self._snapshot_when_due(before, num_more)
+
+    def _snapshot_when_due(self, learned: int, num_more: int) -> None:
+        """Writes a snapshot when rewards, `num_more` after `learned` others, were those after which one is due."""
+        every = self._options.snapshot_every
+        if (learned + num_more) // every > learned // every:
             self.snapshot()
 
-    def _publish(self, change: Change) -> None:
-        self._learner.change(change)
-        published.add(self._ledger, change.reason, self._evidence.model, self._learner.deciding()[0], self._now())
+    def _mend(self, is_ahead: bool) -> None:
+        """Makes the state as the ledger is, after a transaction was rolled back."""
+        if is_ahead:
+            self._recover_or_release()
+        if self._settlement is not None and self._open:
+            latest = self._settlement.now(0.0)
+            self._settlement = Settlement(self._settlement.feedback, self._ledger, self._ids)
+            self._settlement.now(latest)
 
     def _recover_or_release(self) -> None:
         try:
@@ -854,24 +1031,31 @@ class Recommender:
 
     def _recover(self) -> None:
         began = time.perf_counter()
-        self._learner.recover()
-        if self._open and self._decider.is_started:
-            self._decider.note()
+        with self._learner.lock:  # whose state it is, and what is noted of him, change at once
+            self._learner.recover()
+            if self._open and self._decider.is_started:
+                self._decider.note()
         self._tell(Recovered(self.num_learned, time.perf_counter() - began))
 
     def _tell(self, notice: Notice) -> None:
         if self._options.observer is None:
             return
-        try:
-            self._options.observer(notice)
-        except Exception:  # who looks on must not stop the loop
-            self.num_observer_errors += 1
-            LOGGER.exception("The observer %r failed at %r.", self._options.observer, notice)
+        with self._telling:
+            try:
+                self._options.observer(notice)
+            except Exception:  # who looks on must not stop the loop
+                self.num_observer_errors += 1
+                LOGGER.exception("The observer %r failed at %r.", self._options.observer, notice)
 
     def _release(self) -> None:
         self._open = False
+        self._turns.end()
         try:
             self._learner.close()
             self._evidence.close()
         finally:
             self._ledger.close()
+
+
+def _name(record: DecisionRecord | None) -> str | None:
+    return None if record is None else record.decision_id

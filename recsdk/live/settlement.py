@@ -108,7 +108,7 @@ class Settlement:
         return decision.time <= self._until
 
     def open(self, decision: DecisionRecord) -> list[tuple[Told, Receipt]]:
-        """Puts a decision into the ledger, with the signals that have waited for it; returns what became of these."""
+        """Puts a decision into the ledger, with the signals that have waited for it; inside a transaction. Returns what became of these."""
         due = min(self._due, self.feedback.due(decision))
         mine, others, gone = list[Told](), list[Told](), list[Told]()
         for told in self._early:
@@ -118,10 +118,9 @@ class Settlement:
             self._ledger.add_decision(decision)
             self._due = due
             return []
-        with self._ledger.transaction():
-            self._ledger.add_decision(decision)
-            found = [(told, self._joined(told, marks.origin(self._ledger, decision))) for told in mine]
-            self._keep(others)
+        self._ledger.add_decision(decision)
+        found = [(told, self._joined(told, marks.origin(self._ledger, decision))) for told in mine]
+        self._keep(others)
         self._early, self._due = others, due
         return [(told, Receipt.UNKNOWN) for told in gone] + found
 

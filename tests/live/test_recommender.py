@@ -346,8 +346,8 @@ def test_vowpal_wabbit_learns_live_and_is_recovered(tmp_path):
 def decided_again(shop, number):
     """Returns what would be decided, without a trace."""
     name = f"e{number}"
-    slots, phi = shop._decider.candidates(name, recsdk.Request(request(number), 2_000_000.0), None, [])
-    return shop._decider.decide(name, 2_000_000.0, 1, slots, phi, "")
+    found = shop._decider.candidates(name, recsdk.Request(request(number), 2_000_000.0), None, [])
+    return shop._decider.decide(name, 2_000_000.0, 1, found, "").record
 
 
 def test_from_many_threads_one_decision_id_is_one_decision_and_every_reward_counts_once(tmp_path):

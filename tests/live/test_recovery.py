@@ -38,8 +38,8 @@ ONLINE = {"scorers": ["popularity", "item-knn", TopicTally()], "history": HISTOR
 
 def decided(shop, name, number, time):
     """Returns a decision on three items that is not kept."""
-    slots, phi = shop._decider.candidates(name, recsdk.Request(request(number), time), None, [])
-    return shop._decider.decide(name, time, 3, slots, phi, "")
+    found = shop._decider.candidates(name, recsdk.Request(request(number), time), None, [])
+    return shop._decider.decide(name, time, 3, found, "").record
 
 
 def work(shop):

@@ -1,0 +1,195 @@
+"""Turns at the ledger: one thread at a time writes, for all that wait, in one transaction.
+
+A call that comes while nobody writes does its own work at once, in its own thread. Calls that come meanwhile wait; the first of them then
+does the work of all. So a sync of the disk, which takes milliseconds, is shared by as many decisions and rewards as were waiting for it,
+no thread is handed work that it could have done itself, and nobody is answered before his work is durable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeVar
+
+from recsdk.errors import LedgerError, RecsdkError
+from recsdk.ledger import Ledger
+from recsdk.live.learner import Learner
+
+R = TypeVar("R")
+Kind = Literal["reads", "writes", "alone"]
+
+
+class _Job:
+    def __init__(self, work: Callable[[], Any], kind: Kind) -> None:
+        self.work = work
+        self.kind = kind
+        self.leads = False  # its thread is to work for all that wait
+        self.done = False
+        self.wake: threading.Lock | None = None
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def end(self, result: Any, error: BaseException | None = None) -> None:
+        self.result, self.error, self.done = result, error, True
+
+    def answer(self) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.result
+
+
+class Turns:
+    """Gives threads their turns at a ledger and at the state that is learned from it.
+
+    Args:
+        ledger: nothing else may use it while threads take turns.
+        learner: what works change beside the ledger.
+        mend: is called after a transaction was rolled back, with whether the learned state may be ahead of the ledger.
+    """
+
+    def __init__(self, ledger: Ledger, learner: Learner, mend: Callable[[bool], None]) -> None:
+        self._ledger = ledger
+        self._learner = learner
+        self._mend = mend
+        self._mutex = threading.Lock()
+        self._queue: list[_Job] = []
+        self._busy = False
+        self._leader: int | None = None
+        self._ended = False
+        self._refusal: RecsdkError | None = None
+
+    def read(self, work: Callable[[], R]) -> R:
+        """Returns what `work` reads from the ledger, once all that it saw is durable."""
+        return self._done(_Job(work, "reads"))  # type: ignore[no-any-return]
+
+    def write(self, work: Callable[[], R]) -> R:
+        """Returns what `work` returns, once what it wrote is durable.
+
+        It may share a transaction with other works, and be called again after that was rolled back.
+        """
+        return self._done(_Job(work, "writes"))  # type: ignore[no-any-return]
+
+    def alone(self, work: Callable[[], R]) -> R:
+        """Returns what `work` returns, which makes transactions of its own."""
+        return self._done(_Job(work, "alone"))  # type: ignore[no-any-return]
+
+    def end(self) -> None:
+        """Refuses all works from now on; for the thread that has the turn."""
+        self._ended = True
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Says of a part of a work that nothing was written yet: what it refuses is then no matter for the works beside it."""
+        try:
+            yield
+        except RecsdkError as error:
+            self._refusal = error
+            raise
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Is a transaction of the ledger, for the thread that has the turn; after an error, the state is mended."""
+        before = self._learner.mark()
+        try:
+            with self._ledger.transaction():
+                yield
+        except BaseException as error:
+            self._mend(self._learner.is_ahead(before, error))
+            raise
+
+    def _done(self, job: _Job) -> Any:
+        if self._leader == threading.get_ident():
+            return job.work()
+        with self._mutex:
+            self._queue.append(job)
+            if self._busy:
+                job.wake = threading.Lock()
+                job.wake.acquire()
+            else:
+                self._busy = job.leads = True
+        if job.wake is not None:
+            self._wait(job, job.wake)
+        if not job.done:
+            self._lead(job)
+        return job.answer()
+
+    def _wait(self, job: _Job, wake: threading.Lock) -> None:
+        try:
+            wake.acquire()
+        except BaseException:  # interrupted: what is under way goes on without this caller
+            with self._mutex:
+                if job in self._queue:
+                    self._queue.remove(job)
+                    if job.leads:
+                        self._appoint()
+            raise
+
+    def _lead(self, own: _Job) -> None:
+        jobs: list[_Job] = []
+        self._leader = threading.get_ident()
+        try:
+            with self._mutex:
+                jobs = self._taken()
+            self._run(jobs)
+        except Exception as error:  # it could not be mended
+            for job in jobs:
+                job.end(None, error)
+        except BaseException as error:  # an interrupt is for this thread alone: the others have another lead
+            own.end(None, error)
+        finally:
+            self._leader = None
+            with self._mutex:
+                self._queue[:0] = [job for job in jobs if not job.done]
+                self._appoint()
+            for job in jobs:
+                if job.done and job.wake is not None and job is not own:
+                    job.wake.release()
+
+    def _taken(self) -> list[_Job]:
+        """Takes from the queue what can share a transaction."""
+        alone = (place for place, job in enumerate(self._queue) if job.kind == "alone")
+        end = max(1, next(alone, len(self._queue)))
+        jobs, self._queue = self._queue[:end], self._queue[end:]
+        return jobs
+
+    def _appoint(self) -> None:
+        self._busy = bool(self._queue)
+        if self._queue:
+            self._queue[0].leads = True
+            if self._queue[0].wake is not None:
+                self._queue[0].wake.release()
+
+    def _run(self, jobs: list[_Job]) -> None:
+        if self._ended:
+            raise LedgerError("This recommender is closed: open the folder again.")
+        if not any(job.kind == "writes" for job in jobs):
+            for job in jobs:
+                self._attempt(job)
+            return
+        try:
+            with self.transaction():
+                outcomes = [self._outcome(job, among=len(jobs)) for job in jobs]
+        except Exception as error:
+            if len(jobs) == 1:
+                jobs[0].end(None, error)
+            for job in jobs if len(jobs) > 1 else []:  # one of them may be at fault, and each then meets its own error
+                self._run([job])
+            return
+        for job, (result, refusal) in zip(jobs, outcomes, strict=True):
+            job.end(result, refusal)
+
+    def _attempt(self, job: _Job) -> None:
+        try:
+            job.end(job.work())
+        except Exception as error:
+            job.end(None, error)
+
+    def _outcome(self, job: _Job, among: int) -> tuple[Any, RecsdkError | None]:
+        before = self._learner.num_learned
+        try:
+            return job.work(), None
+        except RecsdkError as error:
+            if among == 1 or error is not self._refusal or isinstance(error, LedgerError) or self._learner.num_learned != before:
+                raise
+            return None, error
