@@ -14,6 +14,7 @@ import numpy as np
 from recsdk.errors import LedgerCorrupt, LedgerMismatch
 from recsdk.ledger import PAGE, DecisionRecord, Ledger, Verifies
 from recsdk.ledger.stores import store
+from recsdk.live import marks
 from recsdk.live.honesty import Honesty
 from recsdk.live.rewards import num_settled
 
@@ -157,21 +158,19 @@ def _wrong(record: DecisionRecord, floor: float) -> Iterator[str]:
         yield "probabilities are not a distribution"
     if not (chosen > 0).all():
         yield "an item is shown that had the probability 0"
-    if any(record.probs[position, record.action[:position]].any() for position in range(1, num_shown)):
-        yield "an item had a probability below its own position"
-    # Fewer may have been left than these; then the floor was higher.
-    elif floor and not (chosen >= floor / np.arange(num_candidates, num_candidates - num_shown, -1) * (1 - 1e-9)).all():
+    if any(record.probs[position, ~marks.left(record, position)].any() for position in range(num_shown)):
+        yield "an item had a probability where it could not be shown"
+    least = floor / np.arange(num_candidates, num_candidates - num_shown, -1)  # fewer may have been left than these, and then it was more
+    if marks.is_of_the_policy(record) and not (chosen >= least * (1 - 1e-9)).all():
         yield f"an item is shown that had less than its share of the floor {floor}"
 
 
 def _count(record: DecisionRecord, honesty: Honesty) -> None:
-    """Counts the draws of a decision; a slate that was served again was not drawn."""
-    if record.marks is not None and "repeats" in json.loads(record.marks):
-        return
-    left = np.ones(len(record.slots), bool)
-    for action, probs in zip(record.action.tolist(), record.probs, strict=True):
-        honesty.add(probs[left], int(left[:action].sum()), record.slots[left])
-        left[action] = False
+    """Counts the draws of a decision, but for what makes no sense and is told anyway."""
+    for position, (action, probs) in enumerate(zip(record.action.tolist(), record.probs, strict=True)):
+        left = marks.left(record, position)
+        if marks.unfit(record, position) is None and left[action]:
+            honesty.add(probs[left], int(left[:action].sum()), record.slots[left])
 
 
 def _items(stored: Ledger, problems: _Problems) -> int:

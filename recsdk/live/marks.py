@@ -88,6 +88,12 @@ def unfit(record: DecisionRecord, position: int) -> str | None:
     return "pinned" if position in marks.pinned else None
 
 
+def is_of_the_policy(record: DecisionRecord) -> bool:
+    """Tells whether the policy alone decided, and not a mixture with a holdout."""
+    found = read(record)
+    return found.arm == POLICY and found.by != "decision"
+
+
 def origin(ledger: Ledger, record: DecisionRecord) -> DecisionRecord:
     """Returns the decision that drew a slate: the record itself, unless it was served again."""
     repeats = read(record).repeats

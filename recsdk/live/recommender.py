@@ -398,7 +398,7 @@ class Recommender:
         size, at_most = fields["size"], "at_most" in fields
         shelf = self.catalogue.shelf
         if standing is not None and self._decider.may_show(standing, request, fields, shelf):
-            record = sticky.again(standing, asked.decision_id, asked.time, asked.payload)
+            record = sticky.again(standing, asked.decision_id, asked.time, asked.payload, self.num_learned)
             return Ready(record, shelf, self._learner.num_recoveries, standing)
         try:
             found = self._decider.candidates(asked.decision_id, request, fields["candidates"], fields["seen"], placing)

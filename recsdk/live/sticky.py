@@ -31,7 +31,7 @@ def standing(ledger: Ledger, user: str, asked: Mapping[str, Any], since: float) 
     return None
 
 
-def again(drawn: DecisionRecord, decision_id: str, time: float, payload: str) -> DecisionRecord:
+def again(drawn: DecisionRecord, decision_id: str, time: float, payload: str, num_learned: int) -> DecisionRecord:
     """Returns the record of a slate that is served again: nothing is drawn, so each item has the probability 1."""
     size = len(drawn.action)
     keeps_all = len(drawn.features) == len(drawn.slots)
@@ -39,6 +39,7 @@ def again(drawn: DecisionRecord, decision_id: str, time: float, payload: str) ->
         decision_id=decision_id,
         time=time,
         payload=payload,
+        num_learned=num_learned,
         slots=drawn.slots[drawn.action],
         action=np.arange(size, dtype=np.int32),
         probs=np.eye(size),

@@ -1,16 +1,25 @@
-"""Are the propensities in the ledger true? Measured on what the live loop wrote, through reopenings and a changing catalogue."""
+"""Are the propensities in the ledger true? Measured on what the live loop wrote, through all that can come between.
+
+That is: other policies, reopenings and kills, items that come and go, unusable scores, pinned and promoted items, choices of the
+application's own, slates that are served again, a burn-in and a holdout of each kind.
+"""
 
 import hashlib
 import json
+import warnings
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 import recsdk
-from recsdk.base import Context, decide_slate, learn
+from recsdk.base import Context, learn
+from recsdk.errors import IgnoredInput
 from recsdk.ledger.sqlite import Sqlite
+from recsdk.live import marks
 from recsdk.live.checking import check_ledger
+from recsdk.live.drawing import Arm, Places, draw, taken
 from recsdk.live.features import prior
 from recsdk.live.honesty import Honesty
 from recsdk.live.identity import identity
@@ -20,8 +29,7 @@ from recsdk.live.recommender import Recommender
 from recsdk.policies.wrappers import WithFloor
 from tests.live.shop import TOPICS, Clock, TopicTally, crash
 
-NUM_DECISIONS = 3000
-SESSION = 500
+SESSIONS = 6
 SIZE = 2
 SALT = bytes(range(32))
 POLICIES = [
@@ -29,30 +37,38 @@ POLICIES = [
     WithFloor(policy=recsdk.LinUCB(), floor=0.3),
     WithFloor(policy=recsdk.EpsilonGreedy(epsilon=0.1), floor=0.05),
 ]
+CHAMPION = recsdk.EpsilonGreedy(epsilon=0.5)
+TRAFFIC = [
+    recsdk.Traffic(sticky=12, burn_in=150),
+    recsdk.Traffic(sticky=12, burn_in=150, holdout=0.3, holdout_policy=CHAMPION, holdout_by="decision"),
+    recsdk.Traffic(sticky=12, burn_in=150, holdout=0.3),
+]
 FACTORS = {topic: {other: 0.1 + 0.6 * (topic == other) for other in TOPICS} for topic in TOPICS}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture(scope="module", params=[3_000, pytest.param(210_000, marks=pytest.mark.slow)])
+def folder(tmp_path_factory, request):
     """A folder that was opened six times by three policies, closed or killed, with items going and coming all the time."""
-    path, rng, clock = tmp_path_factory.mktemp("shop"), np.random.default_rng(3), Clock()
-    with pytest.MonkeyPatch.context() as patch:
+    path, rng, clock, session = tmp_path_factory.mktemp("shop"), np.random.default_rng(3), Clock(), request.param // SESSIONS
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("ignore", IgnoredInput)  # of candidates with unusable scores
         patch.setattr("secrets.token_bytes", lambda size: SALT)
-        for start in range(0, NUM_DECISIONS, SESSION):
-            wrapped = POLICIES[start // SESSION % 3]
+        for number in range(SESSIONS):
+            wrapped = POLICIES[number % 3]
             shop = Recommender.open(
                 path,
                 items=[{"id": f"{topic}-{k}", "topic": topic, "price": k} for k in range(4) for topic in TOPICS],
-                scorers=["recency", same_topic, TopicTally()],
+                scorers=["recency", same_topic, TopicTally(), now_and_then],
                 policy=wrapped.policy,
                 floor=wrapped.floor,
+                traffic=TRAFFIC[number % 3],
                 log_features="all",
-                snapshot_every=700,
+                snapshot_every=max(700, session // 2),
                 clock=clock,
             )
-            for number in range(start, start + SESSION):
-                visit(shop, number, rng)
-            crash(shop) if start % (2 * SESSION) else shop.close()
+            for visited in range(number * session, (number + 1) * session):
+                visit(shop, visited, rng)
+            crash(shop) if number % 2 else shop.close()
     return path
 
 
@@ -60,19 +76,35 @@ def same_topic(request, candidates):
     return candidates.features["topic"] == request.features["likes"]
 
 
+def now_and_then(request, candidates):
+    return np.where((candidates.features["price"] == 1) & (request.features["likes"] == "music"), np.nan, 0.0)
+
+
+def wanted(number, shop, rng):
+    """Returns what the application wants of a visit besides, of items that never have unusable scores."""
+    some = [item for item in rng.choice(sorted(held(shop)), 8, replace=False).tolist() if not item.endswith("-1")]
+    if number % 7 == 0:
+        return {"candidates": some[: 2 + number % 4]}
+    if number % 7 == 3:
+        first = min(held(shop) - {f"{topic}-1" for topic in TOPICS})
+        rest = [item for item in some if item != first]
+        return [{"pinned": {0: first}}, {"promoted": {1: rest}}, {"pinned": {1: first}, "promoted": {0: rest}}][number % 3]
+    return {"chosen": some[:SIZE]} if number % 35 == 1 else {}
+
+
 def visit(shop, number, rng):
-    likes = TOPICS[rng.integers(3)]
-    named = None if number % 7 else rng.choice(sorted(held(shop)), 2 + number % 4, replace=False).tolist()
-    slate = shop.recommend({"likes": likes}, size=SIZE, candidates=named, decision_id=f"d{number}")
+    likes, user = TOPICS[rng.integers(3)], f"u{rng.integers(30)}" if rng.random() < 0.4 else None
+    given = wanted(number, shop, rng)
+    slate = shop.recommend({"likes": likes}, size=SIZE, decision_id=f"d{number}", user=user, **given)
     clicks = {item: float(rng.random() < FACTORS[likes][item.split("-")[0]]) for item in slate.ids}
-    if number % 10:  # some are never rewarded
+    if number % 3 and slate.repeats is None:  # some are never rewarded
         shop.reward_slate(slate.decision_id, clicks)
     if number % 40 == 0:
         shop.remove_items(rng.choice(sorted(held(shop)), 2, replace=False).tolist())
     if number % 40 == 20:
-        gone = sorted(set(shop.catalogue.items.ids) - held(shop))
+        gone = sorted(set(shop.catalogue.items.ids[-60:]) - held(shop))
         shop.add_items([{"id": gone[0], "topic": gone[0].split("-")[0], "price": 0}])
-        shop.add_items([{"id": f"{TOPICS[number % 3]}-new-{number}", "topic": TOPICS[number % 3], "price": number}])
+        shop.add_items([{"id": f"{TOPICS[number % 3]}-new-{number}0", "topic": TOPICS[number % 3], "price": number % 50 + 2}])
 
 
 def held(shop):
@@ -99,14 +131,14 @@ class Draws(NamedTuple):
 def draws(records):
     found = Draws([], [], [])
     for record in records:
-        left = np.ones(len(record.slots), bool)
-        for action, probs in zip(record.action, record.probs, strict=True):
+        for position, (action, probs) in enumerate(zip(record.action, record.probs, strict=True)):
+            left = marks.left(record, position)
             assert left[action]
             assert not probs[~left].any()
-            found.probs.append(probs[left])
-            found.slots.append(record.slots[left])
-            found.action.append(int(left[:action].sum()))
-            left[action] = False
+            if marks.unfit(record, position) is None:
+                found.probs.append(probs[left])
+                found.slots.append(record.slots[left])
+                found.action.append(int(left[:action].sum()))
     return found
 
 
@@ -133,8 +165,15 @@ def worst_weight(draws):
 
 
 def test_the_log_is_of_the_kind_that_was_meant(records, draws):
-    assert len(records) == NUM_DECISIONS
-    assert len(draws.action) == NUM_DECISIONS * SIZE
+    told = [marks.read(record) for record in records]
+    share = Counter((mark.arm, mark.by) for mark in told)
+    assert share["burn-in", ""] == 150
+    assert min(share["holdout", "decision"], share["policy", "decision"], share["holdout", "user"], share["policy", "user"]) > 30
+    assert share["application", ""] > 30
+    assert sum(mark.repeats is not None for mark in told) > 30
+    assert sum(bool(mark.pinned) for mark in told) > 200
+    assert sum(bool(mark.promoted) for mark in told) > 200
+    assert 1.5 * len(records) < len(draws.action) < SIZE * len(records)
     assert len({record.parts for record in records}) == 3
     assert len({len(record.slots) for record in records}) > 3
     assert max(record.slots.max() for record in records) > 70  # of items that were added later
@@ -165,6 +204,24 @@ def of_the_best(probs, action):
     return np.where(np.arange(len(probs)) == action, probs.max(), probs)
 
 
+@pytest.fixture
+def pinned_as_drawn(records):
+    """What would be logged if a pinned item were taken for one that was drawn from all that is left."""
+    found = Draws([], [], [])
+    for record in records:
+        for position in marks.read(record).pinned:
+            left = np.ones(len(record.slots), bool)
+            left[record.action[:position]] = False
+            found.probs.append(left[left] / left.sum())
+            found.slots.append(record.slots[left])
+            found.action.append(int(left[: record.action[position]].sum()))
+    return found
+
+
+def test_a_ledger_that_takes_pinned_items_for_drawn_ones_would_be_found_out(pinned_as_drawn):
+    assert max(worst_bin(pinned_as_drawn), worst_weight(pinned_as_drawn)) > 8
+
+
 @pytest.mark.parametrize("lie", [without_floor, rounded, swapped, of_the_best])
 def test_a_ledger_with_other_propensities_would_be_found_out(draws, lie):
     told = draws._replace(probs=[lie(probs, action) for probs, action in zip(draws.probs, draws.action, strict=True)])
@@ -178,11 +235,11 @@ def counted(draws):
     return honesty
 
 
-def test_the_check_of_a_ledger_finds_true_propensities_and_nothing_wrong(folder, draws):
+def test_the_check_of_a_ledger_finds_true_propensities_and_nothing_wrong(folder, records, draws):
     findings = {finding.check: finding for finding in check_ledger(folder)}
     assert [finding for finding in findings.values() if finding.num_problems] == []
     assert findings["propensities"].num == counted(draws).num_draws == len(draws.action)
-    assert findings["decisions"].num == NUM_DECISIONS
+    assert findings["decisions"].num == len(records)
 
 
 @pytest.mark.parametrize("lie", [without_floor, rounded, swapped, of_the_best])
@@ -196,8 +253,11 @@ def test_every_decision_can_be_made_again_from_the_ledger_alone(folder, records)
     salt, outcomes = ledger.get("salt"), list(ledger.outcomes())
     ledger.close()
     assert salt == SALT
-    states = {canonical(identity(policy)): [policy, policy.init(prior(3, 0)), 0] for policy in POLICIES}
+    states = {canonical(identity(policy)): [policy, policy.init(prior(4, 0)), 0] for policy in POLICIES}
     for record in records:
+        told = marks.read(record)
+        if told.repeats is not None:
+            continue
         made = json.loads(record.parts)
         assert made["draw"] == "blake2b-philox-1"
         policy, state, learned = states[canonical(made["policy"])]
@@ -207,6 +267,21 @@ def test_every_decision_can_be_made_again_from_the_ledger_alone(folder, records)
         key = hashlib.blake2b(record.decision_id.encode(), key=salt, digest_size=16).digest()
         rng = np.random.Generator(np.random.Philox(key=np.frombuffer(key, "<u8")))
         context = Context(record.features.astype(np.float64), np.ones(len(record.slots), bool), record.slots.astype(np.int64))
-        again = decide_slate(policy, state, rng, context, SIZE)
-        np.testing.assert_array_equal(again.probs, record.probs)
-        np.testing.assert_array_equal(again.action, record.action)
+        arms = arms_of(told, made, Arm("policy", 1.0, policy, state))
+        if told.arm == "application":
+            assert taken(arms[0], rng, context, record.action)[1] == told.agreement
+            continue
+        again = draw(arms, rng, context, SIZE, Places({place: record.action[place] for place in told.pinned}, dict(told.promoted)))
+        np.testing.assert_array_equal(again.decision.probs, record.probs)
+        np.testing.assert_array_equal(again.decision.action, record.action)
+        assert again.arm.name == told.arm
+
+
+def arms_of(told, made, policy):
+    """Returns who may have decided."""
+    if told.arm == "burn-in" or (told.arm == "holdout" and told.by == "user"):
+        return [Arm(told.arm, 1.0, recsdk.Uniform(), ())]
+    if told.by == "decision":
+        champion = CHAMPION if made["holdout"]["by"] == "decision" else recsdk.Uniform()  # and where there is no user
+        return [policy._replace(share=1 - 0.3), Arm("holdout", 0.3, champion, champion.init(prior(4, 0)))]
+    return [policy]

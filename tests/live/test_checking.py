@@ -89,7 +89,7 @@ def tiny(probs):
         ({"probs": half}, "probabilities are not a distribution"),
         ({"probs": np.negative}, "probabilities are not a distribution"),
         ({"probs": on_the_second, "action": lambda _: np.array([3, 4])}, "an item is shown that had the probability 0"),
-        ({"probs": tiny, "action": lambda _: np.array([0, 1])}, "below its own position|less than its share of the floor"),
+        ({"probs": tiny, "action": lambda _: np.array([0, 1])}, "where it could not be shown|less than its share of the floor"),
         ({"action": lambda action: action[[0, 0]]}, "an item is there twice"),
         ({"slots": lambda slots: slots[[0] * len(slots)]}, "an item is there twice"),
         ({"num_learned": lambda _: 99}, "99 rewards were learned, after 0 before it, of 8 in all"),
