@@ -46,10 +46,16 @@ TRAFFIC = [
 FACTORS = {topic: {other: 0.1 + 0.6 * (topic == other) for other in TOPICS} for topic in TOPICS}
 
 
-@pytest.fixture(scope="module", params=[3_000, pytest.param(210_000, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[3_000, pytest.param(210_000, marks=[pytest.mark.slow, pytest.mark.timeout(0)])])
 def folder(tmp_path_factory, request):
-    """A folder that was opened six times by three policies, closed or killed, with items going and coming all the time."""
-    path, rng, clock, session = tmp_path_factory.mktemp("shop"), np.random.default_rng(3), Clock(), request.param // SESSIONS
+    path = tmp_path_factory.mktemp("shop")
+    serve(path, request.param)
+    return path
+
+
+def serve(path, num_visits, seed=3):
+    """Opens a folder six times by three policies, closes or kills it, and lets items go and come all the time."""
+    rng, clock, session = np.random.default_rng(seed), Clock(), num_visits // SESSIONS
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", IgnoredInput)  # of candidates with unusable scores
         patch.setattr("secrets.token_bytes", lambda size: SALT)
@@ -69,7 +75,6 @@ def folder(tmp_path_factory, request):
             for visited in range(number * session, (number + 1) * session):
                 visit(shop, visited, rng)
             crash(shop) if number % 2 else shop.close()
-    return path
 
 
 def same_topic(request, candidates):
@@ -129,6 +134,11 @@ class Draws(NamedTuple):
 
 @pytest.fixture(scope="module")
 def draws(records):
+    return drawn(records)
+
+
+def drawn(records):
+    """Returns every draw, and checks that nothing but what was left had a probability."""
     found = Draws([], [], [])
     for record in records:
         for position, (action, probs) in enumerate(zip(record.action, record.probs, strict=True)):
@@ -160,7 +170,7 @@ def worst_weight(draws):
         for probs, action, slots in zip(draws.probs, draws.action, draws.slots, strict=True):
             wanted = np.ones(len(slots)) if target == 0 else 1.0 + (slots.astype(np.int64) * 7919 * target % 10) ** 2
             weights.append(wanted[action] / wanted.sum() / max(probs[action], 1e-9))
-        worst = max(worst, abs(np.mean(weights) - 1) / (np.std(weights) / np.sqrt(len(weights))))
+        worst = max(worst, abs(np.mean(weights) - 1) / max(np.std(weights) / np.sqrt(len(weights)), 1e-9))
     return worst
 
 
