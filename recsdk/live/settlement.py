@@ -134,12 +134,11 @@ class Settlement:
             RewardConflict: a `signal_id` used before for something else.
             UnknownItem, InvalidValue: the decision has no such item or position.
         """
-        if told.decision_id is not None:
-            named = self._ledger.decision(told.decision_id) if intake.is_name(told.decision_id) else None
-            told = told if named is None else told._replace(decision_id=marks.origin(self._ledger, named).decision_id)
+        decision = self._decision_of(told)
+        if decision is not None and told.decision_id is not None:
+            told = told._replace(decision_id=decision.decision_id)
         if told.signal_id is not None and self._is_known(told, told.signal_id):
             return Receipt.DUPLICATE, []
-        decision = self._decision_of(told)
         if decision is None:
             return self._wait(told), []
         signal = self._signal(told, decision)
@@ -215,7 +214,8 @@ class Settlement:
 
     def _decision_of(self, told: Told) -> DecisionRecord | None:
         if told.decision_id is not None:
-            return self._ledger.decision(told.decision_id) if intake.is_name(told.decision_id) else None
+            named = self._ledger.decision(told.decision_id) if intake.is_name(told.decision_id) else None
+            return None if named is None else marks.origin(self._ledger, named)
         later = None
         for decision in self._ledger.decisions_of(str(told.user)):  # newest first
             if told.moment > self.feedback.due(decision):

@@ -1,5 +1,8 @@
 """What was learned is corrected: by forgetting where the state can, else by folding again; recovery and audits stay exact."""
 
+from typing import ClassVar
+
+import attrs
 import numpy as np
 import pytest
 
@@ -8,7 +11,7 @@ from recsdk import arrays
 from recsdk.errors import InvalidReward, InvalidValue
 from recsdk.live.observe import CountObserver
 from recsdk.live.rewards import Feedback, Receipt
-from tests.live.shop import TopicTally, crash, forget_snapshots, small_recommender, state
+from tests.live.shop import Centred, TopicTally, Weights, crash, forget_snapshots, small_recommender, state
 from tests.live.test_feedback import CLICKS, ITEMS, Clock, quality, rewards, shop_at
 
 POLICIES = ["lin-ts", "lin-ucb", recsdk.Discounted(policy=recsdk.LinTS(), discount=0.9), "wide-deep"]
@@ -170,13 +173,34 @@ def test_a_correction_that_fails_leaves_all_as_it_was(tmp_path, policy, monkeypa
         assert shop.audit()
 
 
-def test_a_policy_that_refuses_a_correction_has_forgotten_nothing(tmp_path, monkeypatch):
-    with lived(reward_shop(tmp_path), [1.0, 0.0, 0.5]) as shop:
+@attrs.frozen(kw_only=True)
+class Sums(Centred):
+    """A policy that learns and forgets in place."""
+
+    learns_from: ClassVar[str] = "chosen"
+
+    def update(self, state, interaction):
+        state.weights[:] += interaction.reward * interaction.context.features[interaction.action]
+        return state
+
+    def forget(self, state, interaction):
+        return self.update(state, interaction._replace(reward=-interaction.reward))
+
+    def subtract(self, whole, part):
+        return Weights(whole.weights - part.weights, whole.seen)
+
+
+@pytest.mark.parametrize("policy", ["lin-ts", Sums()], ids=["pure", "in place"])
+def test_a_policy_that_refuses_a_correction_has_forgotten_nothing(tmp_path, policy, monkeypatch):
+    with lived(reward_shop(tmp_path, policy=policy), [1.0, 0.0, 0.5]) as shop:
+        assert shop._learner.forgets
         before = state(shop)
         monkeypatch.setattr("recsdk.live.interactions.learn", failing_once(InvalidValue))
         with pytest.raises(InvalidValue):
-            shop.correct("r1", 0.75)
+            shop.correct("r2", 0.75)
         assert state(shop) == before
+        shop.correct("r2", 0.75)
+        assert shop.audit()
 
 
 def test_before_the_window_closes_a_correction_is_the_join(tmp_path, clock):
