@@ -89,8 +89,8 @@ class Settlement:
         self.num_settled: int = stored["num_decisions"]
         self._latest: float = stored["time"]
         self._due = self._oldest_due()
-        self._until = -math.inf  # the time of the last decision that is settled
-        if self.num_settled:
+        self._until: float = stored.get("until", -math.inf)  # the latest time of a decision that is settled
+        if self.num_settled and "until" not in stored:
             self._until = next(iter(ledger.decisions(self.num_settled - 1))).time
         self._early = [Told(*fields) for fields in json.loads(ledger.get(EARLY) or "[]")]
 
@@ -134,6 +134,7 @@ class Settlement:
             RewardConflict: a `signal_id` used before for something else.
             UnknownItem, InvalidValue: the decision has no such item or position.
         """
+        told = told._replace(time=self.now(told.time))  # another thread may have closed the window meanwhile
         decision = self._decision_of(told)
         if decision is not None and told.decision_id is not None:
             told = told._replace(decision_id=decision.decision_id)
@@ -147,9 +148,9 @@ class Settlement:
         if told.moment < decision.time + self.feedback.start:
             return Receipt.UNKNOWN, []
         self._ledger.add_signal(signal)
-        if not self.is_settled(decision):
-            return Receipt.TAKEN, []
-        return Receipt.LATE, self._revised(decision, told.time) if self.feedback.late else []
+        late = told.time > self.feedback.due(decision)
+        counts = self.is_settled(decision) and (self.feedback.late or not late)  # the second where the feedback has another window now
+        return Receipt.LATE if late else Receipt.TAKEN, self._revised(decision, told.time) if counts else []
 
     def settle(self, now: float) -> Iterator[Outcome]:
         """Yields the outcomes of every window that has closed, and puts them into the ledger; use it up inside a transaction."""
@@ -160,8 +161,9 @@ class Settlement:
                     name, due = place_name(decision.decision_id, position), self.feedback.due(decision)
                     yield decision, self._add(RewardRecord(name, decision.decision_id, position, value, due))
             self.num_settled += 1
-            self._until = decision.time
-        self._ledger.put(SETTLED, json.dumps({"num_decisions": self.num_settled, "time": now}).encode())
+            self._until = max(self._until, decision.time)  # of two threads the first may be the later to write
+        until = {"until": self._until} if self.num_settled else {}
+        self._ledger.put(SETTLED, json.dumps({"num_decisions": self.num_settled, "time": now, **until}).encode())
         self._due = self._oldest_due()
 
     def correct(self, signal_id: Any, value: float | None, now: float) -> tuple[Receipt, list[Outcome]]:

@@ -449,6 +449,37 @@ def test_a_folder_with_rewards_goes_on_with_a_feedback(tmp_path, clock):
         assert rewards(shop) == {("rewarded", 0): 0.5, ("silent", 0): 0.0}
 
 
+def test_a_window_that_was_made_longer_is_open_again(tmp_path, clock):
+    with shop_at(tmp_path, clock) as shop:
+        shop.recommend({}, decision_id="d")
+        clock.now += 61
+        shop.settle()
+    with pytest.warns(recsdk.errors.ChangedSetting):
+        shop = shop_at(tmp_path, clock, feedback=Feedback(window=600))
+    with shop:
+        assert shop.signal("reward", decision_id="d", value=0.5) is Receipt.TAKEN
+        assert rewards(shop) == {("d", 0): 0.5}
+        clock.now += 600
+        assert shop.settle() == 0
+        assert joined(shop)
+        assert shop.audit()
+
+
+def test_decisions_that_two_threads_wrote_in_another_order_than_made_are_settled_once(tmp_path, clock, monkeypatch):
+    with shop_at(tmp_path, clock) as shop:
+        shop.recommend({}, decision_id="later")
+        with monkeypatch.context() as patch:
+            patch.setattr(shop._settlement, "now", lambda now: now)
+            clock.now -= 0.5
+            shop.recommend({}, decision_id="earlier")
+        clock.now += 62
+        assert shop.settle() == 2
+        crash(shop)
+    with shop_at(tmp_path, clock, feedback=None) as shop:
+        assert [shop._settlement.is_settled(decision) for decision in shop._ledger.decisions()] == [True, True]
+        assert shop.not_shown("later") is Receipt.TAKEN
+
+
 def test_signals_of_a_name_that_feedback_no_longer_has_do_not_count(tmp_path, clock):
     with shop_at(tmp_path, clock) as shop:
         shop.recommend({}, decision_id="d")
