@@ -188,6 +188,21 @@ def import_(path: Path, folder: Path, /, *, ledger: str = "sqlite") -> None:
     results().print(Text(f"{folder} has {_counts(counts)}."), soft_wrap=True)
 
 
+@ledger.command
+def compact(folder: Path, /, *, days: float = 30.0) -> None:
+    """Move old, settled decisions into Parquet files in the folder, where everything reads them as before. Nobody may have it open.
+
+    Args:
+        folder: The recommender's folder.
+        days: How old a decision must be.
+    """
+    from recsdk.live.keeping import compact as move
+
+    before = _bytes(folder)
+    num = move(folder, days=days)
+    results().print(Text(f"{num:,} decisions are moved; {folder} had {before:,} bytes, and has {_bytes(folder):,}."), soft_wrap=True)
+
+
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{counts.get(kind, 0):,} of {kind}" for kind in ("item", "decision", "signal", "reward", "bytes"))
 

@@ -361,3 +361,32 @@ class Repairs(Protocol):
             LedgerCorrupt: when it cannot be read: restore a backup.
             LedgerError: when there is no ledger, or the backup's folder holds something.
         """
+
+
+@runtime_checkable
+class Compacts(Protocol):
+    """A `Store` that can also move old decisions into files of their own, which its ledgers read as if they were not moved.
+
+    Example:
+        >>> from recsdk.ledger.sqlite import Sqlite
+        >>> Sqlite().open("shop").close()
+        >>> Sqlite().compact("shop", before=1e9)
+        0
+    """
+
+    def compact(self, folder: str | Path, *, before: float, limit: int | None = None) -> int:
+        """Moves decisions, from the first on, as long as they are older than a moment. Killed anywhere, all of them are still there.
+
+        Args:
+            folder: that nobody has open.
+            before: seconds since the epoch.
+            limit: number of the last decision that may be moved; None for all.
+
+        Returns:
+            How many were moved.
+
+        Raises:
+            LedgerLocked: when a recommender has it open.
+            LedgerError: no ledger in the folder, or a disk that fails.
+            MissingExtra: a library that is not installed.
+        """

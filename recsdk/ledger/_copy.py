@@ -8,13 +8,15 @@ from pathlib import Path
 
 from recsdk.errors import LedgerCorrupt, LedgerError
 from recsdk.ledger import _head, _mark, heads
+from recsdk.ledger._segments import Segments
 
 
-def copy(source: sqlite3.Connection, folder: Path, file: str) -> None:
+def copy(source: sqlite3.Connection, segments: Segments, folder: Path, file: str) -> None:
     """Copies a database into a folder that is empty or not there, all of one moment, and checks the copy.
 
     Args:
         source: may be written to meanwhile by another connection.
+        segments: of the source.
         folder: of the copy.
         file: name of the copy, which it has only when it is whole.
 
@@ -39,6 +41,7 @@ def copy(source: sqlite3.Connection, folder: Path, file: str) -> None:
             copied.execute("PRAGMA journal_mode=WAL")
             _mark.renumber(copied)  # the copy is a history of its own
             last = _head.last_records(copied) if chained else ()
+        segments.copy(folder)  # of the moment that `source` sees, whose files stay while the folder is served
         part.rename(folder / file)
         if chained:
             head = heads.HeadFile(folder)

@@ -23,11 +23,12 @@ from recsdk.ledger._copy import copy, refuse_full
 from recsdk.ledger._files import Files
 from recsdk.ledger._lock import LOCK, FolderLock
 from recsdk.ledger._packing import pack, unpack
+from recsdk.ledger._segments import NUM_ROWS, TABLE, Segments
 from recsdk.ledger._verify import verify
 
 FILE = "ledger.sqlite"
 LOG = "ledger.sqlite-wal"
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 SIGNALS = """
 CREATE INDEX decisions_of_user ON decisions (user, number);
 CREATE TABLE signals (
@@ -51,7 +52,7 @@ CREATE INDEX rewards_of_decision ON rewards (decision, number);
 """
 PACKED = "ALTER TABLE decisions ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;\n"
 MARKS = "ALTER TABLE decisions ADD COLUMN marks TEXT;\n"
-UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS, 3: CHAIN, 4: REVISIONS, 5: PACKED, 6: MARKS}
+UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS, 3: CHAIN, 4: REVISIONS, 5: PACKED, 6: MARKS, 7: TABLE}
 """The statements that turn a schema of each version into the next."""
 SCHEMA = (
     """
@@ -75,10 +76,12 @@ CREATE TABLE rewards (
     + REVISIONS
     + PACKED
     + MARKS
+    + TABLE
 )
 ITEM = "i.slot, i.row, i.vector, i.active, i.crc32"
 DECISION = (
-    "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.marks, d.packed, d.crc32"
+    "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.marks, "
+    "d.number, d.packed, d.crc32"
 )
 PACKED_PLACES = (5, 7, 9)
 """Where the slots, the probabilities and the features are in these."""
@@ -169,6 +172,10 @@ class Sqlite:
         with contextlib.closing(_reading(Path(folder))) as ledger, _translated(f"The ledger in {str(folder)!r} cannot be copied"):
             ledger.copy(Path(destination))
 
+    def compact(self, folder: str | Path, *, before: float, limit: int | None = None) -> int:
+        """See `recsdk.ledger.Compacts`."""
+        return _compact(Path(folder), before, limit)
+
     def verify(self, folder: str | Path) -> Verified:
         """See `recsdk.ledger.Verifies`."""
         with contextlib.closing(_reading(Path(folder))) as ledger, _translated(f"The ledger in {str(folder)!r} cannot be read"):
@@ -180,15 +187,22 @@ class SqliteLedger:
 
     Args:
         db: in no transaction, unless it only reads.
+        folder: of the ledger.
         opened: what `close` ends.
         files: of a ledger that is written to: those that must stay in the folder.
         head: of a ledger that is written to: how far it is acknowledged.
     """
 
     def __init__(
-        self, db: sqlite3.Connection, opened: contextlib.ExitStack, files: Files | None = None, head: heads.HeadFile | None = None
+        self,
+        db: sqlite3.Connection,
+        folder: Path,
+        opened: contextlib.ExitStack,
+        files: Files | None = None,
+        head: heads.HeadFile | None = None,
     ) -> None:
         self._db = db
+        self._segments = Segments(db, folder)
         self._opened = opened
         self._files = files
         self._head = head
@@ -232,13 +246,11 @@ class SqliteLedger:
         if parts is None:
             self._write("INSERT INTO parts (text) VALUES (?)", record.parts)
             return self.add_decision(record)
+        if not record.payload:
+            raise LedgerError(f"Decision {record.decision_id!r} must have a payload.")
         before = (record.decision_id, record.time + 0.0, record.payload)  # SQLite has one zero
-        slots, action, probs, features = (
-            np.ascontiguousarray(array, kind).tobytes()
-            for array, kind in ((record.slots, "<i4"), (record.action, "<i4"), (record.probs, "<f8"), (record.features, "<f4"))
-        )
-        dim = record.features.shape[1]
-        crc32 = _crc32((*before, record.parts, record.num_learned, slots, action, probs, dim, features, record.user, record.marks))
+        *_, slots, action, probs, dim, features, _, _ = values = _values(record)
+        crc32 = _crc32(values)
         after = (pack(slots, transposing=True), action, pack(probs), dim, pack(features, transposing=True))
         return self._append(
             "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, "
@@ -249,15 +261,15 @@ class SqliteLedger:
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
         row = self._first(f"SELECT {self._decision} FROM {DECISIONS} WHERE d.id = ?", decision_id)  # noqa: S608 -- constants
-        return None if row is None else _decision(row)
+        return None if row is None else self._whole(row)
 
     def decisions(self, start: int = 0) -> Iterator[DecisionRecord]:
         query = f"SELECT {self._decision} FROM {DECISIONS} WHERE d.number > ? ORDER BY d.number"  # noqa: S608 -- constants
-        return map(_decision, self._rows(query, start))
+        return map(self._whole, self._rows(query, start))
 
     def decisions_of(self, user: str) -> Iterator[DecisionRecord]:
         query = f"SELECT {self._decision} FROM {DECISIONS} WHERE d.user = ? ORDER BY d.number DESC"  # noqa: S608 -- constants
-        return map(_decision, self._rows(query, user))
+        return map(self._whole, self._rows(query, user))
 
     def add_signal(self, record: SignalRecord) -> None:
         happened = None if record.happened is None else record.happened + 0.0
@@ -310,7 +322,7 @@ class SqliteLedger:
         tables = f"{REWARDS} LEFT JOIN parts p ON p.number = d.parts"
         query = f"SELECT {self._reward}, {self._decision} FROM {tables} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
         for row in self._rows(query, start):
-            yield _reward(row[:REWARD_FIELDS]), _decision(row[REWARD_FIELDS:])
+            yield _reward(row[:REWARD_FIELDS]), self._whole(row[REWARD_FIELDS:])
 
     def num_rewards(self) -> int:
         (number,) = next(self._rows("SELECT COALESCE(MAX(number), 0) FROM rewards"))
@@ -342,17 +354,48 @@ class SqliteLedger:
             for item in itertools.islice(items, before - num_items):
                 yield _item(item)
             num_items = max(num_items, before)
-            yield _decision(tuple(row))
+            yield self._whole(tuple(row))
         yield from map(_item, items)
 
     def copy(self, folder: Path) -> None:
-        copy(self._db, folder, FILE)
+        copy(self._db, self._segments, folder, FILE)
 
     def verify(self) -> Verified:
-        return verify(self._db)
+        verified = verify(self._db)
+        return verified._replace(problems=(*verified.problems, *self._segments.problems()))
 
     def close(self) -> None:
         self._opened.close()
+
+    def compact(self, before: float, limit: int | None = None) -> int:
+        """Moves the decisions from the first on that are older than `before`, of the first `limit` ones, into segments; returns how many.
+
+        The caller has the folder alone.
+        """
+        self._segments.clean()
+        last = max((last for _, last, _, _ in self._segments.listed()), default=0)
+        end = last if limit is None else limit
+        query = "SELECT COALESCE(MIN(number), (SELECT MAX(number) FROM decisions) + 1) - 1 FROM decisions WHERE number > ? AND time >= ?"
+        (oldest,) = next(self._rows(query, last, before))
+        end = (oldest or 0) if limit is None else min(oldest or 0, limit)
+        for start in range(last, end, NUM_ROWS):
+            with _translated("Decisions could not be moved"):
+                self._segments.move(enumerate(itertools.islice(self.decisions(start), min(NUM_ROWS, end - start)), start=start + 1))
+        return max(end - last, 0)
+
+    def vacuum(self) -> None:
+        """Gives the room of what was moved back to the disk. The caller has the folder alone."""
+        self._write("VACUUM")
+
+    def _whole(self, row: Row) -> DecisionRecord:
+        """Returns the decision of a row, from its segment where it was moved."""
+        *fields, number, packed, crc32 = row
+        if fields[2] != "":
+            return _decision((*fields, packed, crc32))
+        record = self._segments.record(number)
+        if record is None or record[0] != fields[0] or _crc32(_values(record)) != crc32:
+            raise LedgerCorrupt(f"Decision {fields[0]!r} is in no segment as it was written.")
+        return record
 
     def _append(self, statement: str, *values: Any) -> None:
         """Inserts a record of values that end with its checksum; its number and its chained hash are added."""
@@ -431,7 +474,7 @@ def _writing(folder: Path, synchronous: str) -> SqliteLedger:
         _upgrade(db)
         _mark.put(db, folder / FILE)
         head.start(_head.last_records(db), safe=synchronous == "FULL", now=heads.boot())
-        return SqliteLedger(db, opened.pop_all(), Files(folder, (FILE, LOG, LOCK)), head)
+        return SqliteLedger(db, folder, opened.pop_all(), Files(folder, (FILE, LOG, LOCK)), head)
 
 
 def _reading(folder: Path) -> SqliteLedger:
@@ -442,7 +485,7 @@ def _reading(folder: Path) -> SqliteLedger:
         head = _head_of(folder)  # before the ledger, which may grow meanwhile
         db = opened.enter_context(contextlib.closing(_read_only(folder)))
         _refuse_loss(folder, head, _missing_in(head, db))
-        return SqliteLedger(db, opened.pop_all())
+        return SqliteLedger(db, folder, opened.pop_all())
 
 
 def _read_only(folder: Path) -> sqlite3.Connection:
@@ -528,6 +571,17 @@ def _repair(folder: Path, backup: Path | None) -> Lost:
     return lost
 
 
+def _compact(folder: Path, before: float, limit: int | None) -> int:
+    if not (folder / FILE).is_file():
+        raise LedgerError(f"There is no ledger in {str(folder)!r}.")
+    with contextlib.closing(_writing(folder, "FULL")) as ledger, _translated(f"The ledger in {str(folder)!r} cannot be made smaller"):
+        num = ledger.compact(before, limit)
+        if num:
+            _mark.clear(folder / FILE)  # which the next statement would make false
+            ledger.vacuum()
+    return num
+
+
 def _version(db: sqlite3.Connection) -> int:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     return int(version)
@@ -553,6 +607,16 @@ def _upgrade(db: sqlite3.Connection) -> None:
         _head.chain_all(db)
     db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
     db.execute("COMMIT")
+
+
+def _values(record: DecisionRecord) -> Row:
+    """Returns the values of a decision over which its checksum is."""
+    slots, action, probs, features = (
+        np.ascontiguousarray(array, kind).tobytes()
+        for array, kind in ((record.slots, "<i4"), (record.action, "<i4"), (record.probs, "<f8"), (record.features, "<f4"))
+    )
+    before = (record.decision_id, record.time + 0.0, record.payload, record.parts, record.num_learned)
+    return (*before, slots, action, probs, record.features.shape[1], features, record.user, record.marks)
 
 
 def _decision(row: Row) -> DecisionRecord:

@@ -283,6 +283,7 @@ ALTER TABLE decisions DROP COLUMN packed;
 ALTER TABLE decisions DROP COLUMN chain;
 ALTER TABLE decisions DROP COLUMN marks;
 ALTER TABLE items DROP COLUMN chain;
+DROP TABLE segments;
 PRAGMA user_version=3;
 """
 """What turns a closed ledger into one of version 3."""

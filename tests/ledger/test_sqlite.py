@@ -295,6 +295,7 @@ def test_a_ledger_from_before_there_were_marks_is_read_and_goes_on(tmp_path):
     with contextlib.closing(Sqlite().open(tmp_path)) as ledger:
         ledger.add_decision(decision("old"))
     alter(tmp_path, "ALTER TABLE decisions DROP COLUMN marks")
+    alter(tmp_path, "DROP TABLE segments")
     alter(tmp_path, "PRAGMA user_version=6")
     with contextlib.closing(Sqlite().read(tmp_path)) as ledger:
         assert [record.marks for record in ledger.decisions()] == [None]

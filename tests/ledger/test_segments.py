@@ -1,0 +1,179 @@
+"""Decisions that were moved into Parquet are read as before, and a compaction that is killed at any step has lost nothing."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import polars
+import pytest
+
+from recsdk import read_ledger
+from recsdk.errors import LedgerCorrupt, LedgerLocked
+from recsdk.ledger import Compacts, _head
+from recsdk.ledger.sqlite import Sqlite
+from recsdk.live.checking import check_ledger
+from recsdk.live.reproduce import reproduce
+from recsdk.live.transfer import export_ledger, import_ledger
+from tests.live.shop import Clock, request, serve, small_recommender, state
+from tests.processes import ROOT
+
+PARTS = {"policy": "lin-ts", "log_features": "all"}
+NUM = 12
+
+
+def rows(ledger):
+    """Returns all that a ledger yields about its decisions, comparable."""
+    found = [*ledger.decisions(), *ledger.decisions(5), *ledger.decisions_of("u1"), *(record for _, record in ledger.outcomes())]
+    found += [ledger.decision(f"d{number}") for number in range(NUM)]
+    return [tuple((a.dtype.str, a.shape, a.tobytes()) if isinstance(a, np.ndarray) else a for a in record) for record in found]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("recsdk.ledger.sqlite.NUM_ROWS", 4)
+    with small_recommender(tmp_path / "shop", clock=Clock(), **PARTS) as shop:
+        serve(shop, range(NUM))
+    return tmp_path / "shop"
+
+
+def compact(folder, before=1e12, **options):
+    return Sqlite().compact(folder, before=before, **options)
+
+
+def names(folder):
+    return sorted(path.name for path in (folder / "segments").glob("*"))
+
+
+def reading(folder):
+    ledger = Sqlite().read(folder)
+    try:
+        return rows(ledger)
+    finally:
+        ledger.close()
+
+
+def test_what_was_moved_is_read_as_before_and_the_log_and_the_state_are_the_same(folder):
+    before, log, made = reading(folder), read_ledger(folder), reproduce(folder)
+    size = (folder / "ledger.sqlite").stat().st_size
+    assert isinstance(Sqlite(), Compacts)
+    assert compact(folder) == NUM
+    assert len(names(folder)) == 3
+    assert reading(folder) == before
+    assert all(np.array_equal(one, other) for one, other in zip(read_ledger(folder)[1:], log[1:], strict=True))
+    assert reproduce(folder) == made
+    assert not [finding for finding in check_ledger(folder) if finding.num_problems]
+    assert (folder / "ledger.sqlite").stat().st_size <= size
+    assert compact(folder) == 0
+
+
+def test_the_shop_goes_on_and_remembers_what_was_moved(folder):
+    with small_recommender(folder, **PARTS) as shop:
+        learned, slate = state(shop), shop.recommend(request(2), size=2, decision_id="d2")
+    compact(folder)
+    with small_recommender(folder, **PARTS) as shop:
+        assert state(shop) == learned
+        assert shop.recommend(request(2), size=2, decision_id="d2") == slate
+        assert not shop.reward("d2", 0.0, item=slate.ids[0])
+        assert shop.reward("d2", 1.0, item=slate.ids[1])
+        serve(shop, range(NUM, NUM + 2))
+        assert shop.audit()
+    assert compact(folder) == 2
+
+
+def test_only_what_is_old_and_below_the_limit_moves_in_order(folder):
+    ledger = Sqlite().read(folder)
+    times = [record.time for record in ledger.decisions()]
+    ledger.close()
+    assert compact(folder, before=times[5]) == 5
+    assert compact(folder, before=times[5]) == 0
+    assert compact(folder, limit=7) == 2
+    assert compact(folder, limit=3) == 0
+    assert names(folder)[-1] == "000000000006-000000000007.parquet"
+
+
+def test_a_backup_and_an_export_have_what_was_moved_and_a_folder_that_is_open_is_refused(folder, tmp_path):
+    before = reading(folder)
+    compact(folder, limit=9)
+    with small_recommender(folder, **PARTS):
+        with pytest.raises(LedgerLocked):
+            compact(folder)
+        Sqlite().copy(folder, tmp_path / "backup")
+        export_ledger(folder, tmp_path / "x.jsonl")
+    assert reading(tmp_path / "backup") == before
+    import_ledger(tmp_path / "x.jsonl", tmp_path / "again")
+    assert reading(tmp_path / "again") == before
+    assert Sqlite().verify(tmp_path / "backup").problems == ()
+
+
+def test_a_segment_that_is_missing_or_damaged_is_told_and_never_read_as_something_else(folder, tmp_path):
+    compact(folder)
+    first = folder / "segments" / names(folder)[0]
+    data = first.read_bytes()
+    for damage in (data[:-1], b"", data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]):
+        first.write_bytes(damage)
+        assert Sqlite().verify(folder).problems == (f"the segment {first.name} is not as it was written",)
+        with pytest.raises(LedgerCorrupt, match="not as it was written"):
+            Sqlite().copy(folder, tmp_path / "backup")
+        assert not (tmp_path / "backup" / "ledger.sqlite").exists()
+        shutil.rmtree(tmp_path / "backup")
+    first.unlink()
+    assert Sqlite().verify(folder).problems == (f"the segment {first.name} is missing",)
+    with pytest.raises(LedgerCorrupt, match="is missing"):
+        reading(folder)
+    shutil.copyfile(folder / "segments" / names(folder)[0], first)  # another one under its name
+    with pytest.raises(LedgerCorrupt, match="in no segment as it was written"):
+        reading(folder)
+
+
+def test_a_rewritten_segment_has_the_others_and_not_those_that_were_taken_out(folder):
+    compact(folder)
+    ledger = Sqlite().open(folder)
+    ledger._segments.rewrite({2, 5, 6, 7, 8})
+    assert len(names(folder)) == 2
+    assert [ledger._segments.record(number).decision_id for number in (1, 3, 4, 9)] == ["d0", "d2", "d3", "d8"]
+    assert [ledger._segments.record(number) for number in (2, 5, 8, 13)] == [None] * 4
+    assert ledger.decision("d2") is not None
+    ledger.close()
+    kept = [polars.read_parquet(folder / "segments" / name)["decision_id"].to_list() for name in names(folder)]
+    assert kept == [["d0", "d2", "d3"], ["d8", "d9", "d10", "d11"]]
+
+
+def killed(folder, stride):
+    """Kills a compaction at every `stride`-th step, looks at what is left, and compacts again; returns the numbers of segments found."""
+    before, moved = reading(folder), []
+    command = [sys.executable, "-m", "tests.ledger.segments", str(folder.parent), str(stride)]
+    subprocess.run(command, cwd=ROOT, check=True)  # noqa: S603 - our own code
+    places = [path for path in folder.parent.iterdir() if path != folder]
+    for place in places:
+        ledger = Sqlite().open(place)
+        moved.append(len(ledger._segments.listed()))
+        assert _head.is_whole(ledger._db)
+        has = ledger._segments.record(3) is not None or ledger._db.execute("SELECT payload FROM decisions WHERE number = 3").fetchone() != (
+            "",
+        )
+        if has:
+            assert rows(ledger) == before
+        else:  # it was taken out, which is what the last step does
+            assert [ledger._segments.record(number).decision_id for number in (1, 2, 4)] == ["d0", "d1", "d3"]
+        ledger.close()
+        compact(place)
+        if has:
+            assert reading(place) == before
+        ledger = Sqlite().read(place)
+        assert names(place) == [name for _, _, name, _ in ledger._segments.listed()]
+        ledger.close()
+    return moved
+
+
+def test_killed_at_a_step_every_decision_is_there_and_the_next_compaction_cleans_up(folder):
+    found = killed(folder, 12)
+    assert len(found) > 6
+    assert set(found) >= {0, 1, 3}
+
+
+@pytest.mark.slow
+def test_killed_at_any_step_every_decision_is_there_and_the_next_compaction_cleans_up(folder):
+    found = killed(folder, 1)
+    assert len(found) > 80
+    assert set(found) == {0, 1, 2, 3}
