@@ -97,9 +97,11 @@ class Catalogue:
     Attributes:
         shelf: what it holds now.
         retriever: finds the candidates of a request.
+        given: the one that the application gave, or None.
     """
 
     def __init__(self, dim: int, retriever: Retriever[Any] | None = None) -> None:
+        self.given = retriever
         self.retriever: Retriever[Any] = retriever or (Exact() if dim else Sampled())
         vectors = np.zeros((0, dim), np.float32)
         self.shelf = Shelf(items_from_rows([]), vectors, np.zeros(0, bool), {}, self.retriever.build(vectors))

@@ -20,6 +20,10 @@ ROLES = "trials"
 """Where the ledger keeps who decides, and since when each of the others is judged."""
 
 
+NEVER = 2**62
+"""More outcomes than any folder will have."""
+
+
 class Change(NamedTuple):
     """A change of the policy that decides.
 
@@ -120,6 +124,27 @@ class Contest:
         starts = {name: told["start"] for name, told in stored["policies"].items() if name != self.champion and name in self.policies}
         self.entries = {name: Entry(name, self.policies[name], start) for name, start in starts.items()}
 
+    def renewed(self, model: str) -> Contest:
+        """Returns a contest of the same roles by another model; nobody is judged before `begin`."""
+        other = Contest(self.trials, list(self.policies.values()))
+        other.champion, other.before, other.ramp, other.bounds, other.model = self.champion, self.before, self.ramp, self.bounds, model
+        other.since = NEVER
+        other.entries = {name: Entry(name, entry.policy, NEVER) for name, entry in self.entries.items()}
+        return other
+
+    def follow(self, other: Contest, state: Any) -> Any:
+        """Takes the roles of another contest; takes the champion's state, and returns that of the present champion."""
+        if self.champion != other.champion:
+            state = self.change(Change("promoted", other.champion), state, NEVER)
+        self.before, self.ramp = other.before, other.ramp
+        return state
+
+    def begin(self, num_learned: int) -> None:
+        """Begins to judge anew."""
+        self.since, self.shortfalls = num_learned, Running()
+        for entry in self.entries.values():
+            entry.start, entry.gains = num_learned, Running()
+
     def start(self, prior: np.ndarray) -> None:
         """Begins at no outcome."""
         self.shortfalls = Running()
@@ -191,10 +216,9 @@ class Contest:
         old = Entry(self.champion, self.policy, num_learned)
         old.state = state
         self.before = self.champion if change.reason == "promoted" else None
-        self.champion, self.since, self.ramp, self.shortfalls = change.name, num_learned, None, Running()
+        self.champion, self.ramp = change.name, None
         self.entries[old.name] = old
-        for other in self.entries.values():
-            other.start, other.gains = num_learned, Running()
+        self.begin(num_learned)
         return after
 
     def standing(self, entry: Entry) -> Standing:

@@ -157,6 +157,11 @@ class Decider:
         self.arms.start(ledger, self._evidence.prior())
 
     @property
+    def shelf(self) -> Shelf:
+        """What the catalogue holds now."""
+        return self._catalogue.shelf
+
+    @property
     def is_started(self) -> bool:
         """Whether `start` has been called."""
         return bool(self._salt)

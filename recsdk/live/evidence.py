@@ -50,42 +50,46 @@ class Evidence:
         self._encoder_state: Any = None
         self.states: list[Any] = []  # of the scorers
 
-    def settle(self, known: Made | None, history: Callable[[], Events], ledger: Ledger) -> Made:
+    def settle(self, known: Made | None, history: Callable[[], Events], ledger: Ledger, *, refit: bool = False) -> Made:
         """Reads the models that the folder has, fits those that are new in it, and keeps them in the ledger.
 
         Args:
             known: what the folder has; None for a new one.
             history: gives the events that new models are fitted to.
             ledger: in a transaction, so that a folder is made, or changed, or neither.
+            refit: whether those that the folder has are fitted again.
 
         Raises:
             LedgerMismatch: another encoder than the folder has, and no history to fit it to.
         """
         new = Made(None, "none", "none", 0, 0, (), (), ()) if known is None else known
-        new = self._settled_encoder(known is None, new, history, ledger)
+        new = self._settled_encoder(known is None, new, history, ledger, refit)
         numbers = [self._number_of(scorer, new) for scorer in self.scorers]
         for place, scorer in enumerate(self.scorers):
-            if numbers[place] is None:
-                numbers[place] = len(new.scorers)
-                ledger.put(f"fitted/scorer{len(new.scorers)}", states.dumps(scorer, scorer.fit(history())))
+            number = numbers[place]
+            if number is None:
+                numbers[place] = number = len(new.scorers)
                 new = new._replace(scorers=(*new.scorers, Fitted(identity(scorer), scorer.columns)))
+            elif not refit:
+                continue
+            ledger.put(f"fitted/scorer{number}", states.dumps(scorer, scorer.fit(history())))
         new = new._replace(present=tuple(number for number in numbers if number is not None))
-        if known is None or new.scorers != known.scorers or new.version != known.version:
+        if refit or known is None or new.scorers != known.scorers or new.version != known.version:
             new = new._replace(history=tuple(dict.fromkeys((*new.history, digest(history())))))
         self._fitted = new.present
-        new = new._replace(vectors=self.version, dim=self.dim)
+        new = new._replace(vectors=self.version, dim=self.dim, stored="")
         self.layout = new.layout
         self.known = new.columns
         self.model = model_of(new, ledger)
         self.restore(ledger, "fitted")  # what cannot be read back is refused while the folder can still be made otherwise
         return new
 
-    def _settled_encoder(self, is_new_folder: bool, made: Made, history: Callable[[], Events], ledger: Ledger) -> Made:
+    def _settled_encoder(self, is_new_folder: bool, made: Made, history: Callable[[], Events], ledger: Ledger, refit: bool) -> Made:
         if self.encoder is None:
             self.num_events = len(history().item) if is_new_folder else made.num_events
             return made._replace(num_events=self.num_events)
         changes = differences(made.encoder, self.encoder)
-        if changes:
+        if changes or refit:
             log = history()
             if not len(log.item) and not is_new_folder:
                 raise LedgerMismatch(

@@ -174,6 +174,30 @@ class Learner:
             self._refold(*self._restore())
             self.num_recoveries += 1
 
+    def fold(self) -> None:
+        """Makes the state from the start of the ledger."""
+        self.close()
+        self._refold(*self._start())
+
+    def take_up(self, ledger: Ledger, serving: Learner) -> None:
+        """Goes on in another's place, inside a transaction: with its ledger and its roles, and what it has learned meanwhile."""
+        self._ledger = ledger
+        if self.contest is not None and serving.contest is not None:
+            self.state = self.contest.follow(serving.contest, self.state)
+            self.policy = self.contest.policy
+        self.learn_all([(record, reward) for reward, record in ledger.outcomes(self.num_learned)])
+        if self.contest is not None:
+            self.contest.begin(self.num_learned)
+            self.contest.write(ledger)
+        self.keep()
+
+    def keep_up(self) -> None:
+        """Learns what another has learned meanwhile; where that was corrected, `take_up` does."""
+        outcomes = list(self._ledger.outcomes(self.num_learned))
+        if all(reward.replaces is None for reward, _ in outcomes):
+            for reward, record in outcomes:
+                self.learn(record, reward)
+
     def _refold(self, state: Any, num_learned: int) -> None:
         """Folds the rewards from number `num_learned` on into a state; what was corrected is left out where the state cannot forget it."""
         self.state, self.num_learned = state, num_learned
@@ -221,7 +245,7 @@ class Learner:
         """Writes the state, inside a transaction."""
         phi = layout.to_json(self.evidence.layout)
         header = {"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi, "arithmetic": arithmetic()}
-        header["forgets"] = self.forgets
+        header |= {"forgets": self.forgets, "model": self.evidence.model}
         with self.lock:
             written = states.dumps(self.policy, self.state)
             if self.contest is not None:
@@ -281,6 +305,8 @@ class Learner:
         if "phi" not in header or layout.from_json(header["phi"]) != self.evidence.layout or differences(header["policy"], self.policy):
             return False
         if self.contest is not None and not self.contest.fits(header.get("contest")):
+            return False
+        if header.get("model", self.evidence.model) != self.evidence.model:
             return False
         if header.get("forgets", self.forgets) != self.forgets:  # what was corrected is folded in two ways, with other roundings
             return False

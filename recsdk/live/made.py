@@ -34,12 +34,13 @@ class Made(NamedTuple):
     Attributes:
         encoder: identity of the encoder that is kept; None for none.
         version: of that encoder, "none" without one.
-        vectors: version of the encoder that is used now, from which the stored vectors of the items are; "none" without one.
+        vectors: version of the encoder that is used now; "none" without one.
         dim: width of these vectors.
         num_events: length of the history that the encoder was fitted to.
         history: digests of the histories that models were fitted to.
         scorers: all that were fitted, also those that are not used now.
         present: numbers of those that are used now, in their order.
+        stored: version of the encoder from which the stored vectors of the items are; "" for that of `vectors`.
     """
 
     encoder: Any
@@ -50,6 +51,7 @@ class Made(NamedTuple):
     history: tuple[str, ...]
     scorers: tuple[Fitted, ...]
     present: tuple[int, ...]
+    stored: str = ""
 
     @property
     def columns(self) -> dict[int, tuple[str, ...]]:
@@ -78,15 +80,25 @@ def read(ledger: Ledger, scorers: Sequence[Scorer[Any]] = ()) -> Made | None:
     stored = json.loads(data)
     if "schema" not in stored:
         return _of_first_schema(stored, ledger, scorers)
-    fitted = tuple(Fitted(scorer["part"], tuple(scorer["columns"])) for scorer in stored["scorers"])
-    fields = {name: stored[name] for name in ("encoder", "version", "vectors", "dim", "num_events")}
-    return Made(**fields, history=tuple(stored["history"]), scorers=fitted, present=tuple(stored["present"]))
+    return from_json(stored)
 
 
 def write(ledger: Ledger, made: Made) -> None:
     """Keeps what a folder was made with."""
-    fields = made._asdict() | {"schema": SCHEMA, "scorers": [scorer._asdict() for scorer in made.scorers]}
-    ledger.put("made", json.dumps(fields, sort_keys=True, allow_nan=False).encode())
+    ledger.put("made", json.dumps(to_json(made), sort_keys=True, allow_nan=False).encode())
+
+
+def to_json(made: Made) -> Any:
+    """Returns it as plain JSON."""
+    return made._asdict() | {"schema": SCHEMA, "scorers": [scorer._asdict() for scorer in made.scorers]}
+
+
+def from_json(stored: Any) -> Made:
+    """Reads what `to_json` gave."""
+    fitted = tuple(Fitted(scorer["part"], tuple(scorer["columns"])) for scorer in stored["scorers"])
+    fields = {name: stored[name] for name in ("encoder", "version", "vectors", "dim", "num_events")}
+    rest = {"scorers": fitted, "present": tuple(stored["present"]), "stored": stored.get("stored", "")}
+    return Made(**fields, history=tuple(stored["history"]), **rest)
 
 
 def is_of_first_schema(ledger: Ledger) -> bool:

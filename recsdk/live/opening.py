@@ -96,7 +96,7 @@ def _renew(ledger: Ledger, evidence: Evidence, catalogue: Catalogue, found: made
     with ledger.transaction():
         known = evidence.settle(found, events, ledger)
         active = np.array([record.active for record in records], bool)
-        if found.vectors != known.vectors:
+        if (found.stored or found.vectors) != known.vectors:
             records = [record._replace(vector=vector) for record, vector in zip(records, evidence.vectors(items), strict=True)]
             for record in records:
                 ledger.put_item(record)

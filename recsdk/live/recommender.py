@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -29,7 +30,7 @@ from recsdk.errors import (
 )
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import folder_path
-from recsdk.live import intake, opening, places, published, sticky
+from recsdk.live import functions, intake, models, opening, places, published, sticky
 from recsdk.live.catalogue import Catalogue, Moved, Rule
 from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider, Ready, Slate
@@ -49,6 +50,9 @@ from recsdk.policies.wrappers import WithFloor
 
 
 class _Options(NamedTuple):
+    store: Any
+    folder: Path
+    choice: Choice
     snapshot_every: int
     clock: Callable[[], float]
     observer: Observer | None
@@ -159,6 +163,9 @@ class Recommender:
         self._ticking = threading.Lock()
         self._process = os.getpid()
         self._open = True
+        self._swapping = threading.Lock()
+        self._before: models.Model | None = None  # the model before the last swap, which goes on learning
+        self._retired: models.Model | None = None  # the model that was rolled back
         self.num_observer_errors = 0
 
     @classmethod
@@ -258,8 +265,9 @@ class Recommender:
         wrapped = [WithFloor(policy=given, floor=floor) if floor else given for given in (chosen, *intake.challengers(trials))]
         needs_all = trials is not None or chosen.learns_from == "all"
         choice = Choice.checked(rules, num_candidates, num_new, num_scored, log_features, needs_all)
-        options = _Options(snapshot_every, intake.clock(clock), intake.observer(observer))
-        store = intake.part("ledgers", ledger).open(path)
+        kind = intake.part("ledgers", ledger)
+        options = _Options(kind, path, choice, snapshot_every, intake.clock(clock), intake.observer(observer))
+        store = kind.open(path)
         contest = None if trials is None else Contest(trials, wrapped)
         learner = Learner(wrapped[0], evidence, Catalogue(evidence.dim, finding), store, contest)
         self = cls(store, learner, Decider(learner, choice, Arms(traffic)), options)
@@ -395,13 +403,13 @@ class Recommender:
     def _ready(self, asked: _Asked, standing: DecisionRecord | None) -> Ready | None:
         """Draws a slate, or takes the one that is to be served again; None where `at_most` allows that nothing is left to show."""
         request, fields, placing = Request(asked.features, asked.time), asked.fields, asked.placing
-        size, at_most = fields["size"], "at_most" in fields
-        shelf = self.catalogue.shelf
-        if standing is not None and self._decider.may_show(standing, request, fields, shelf):
+        size, at_most, decider = fields["size"], "at_most" in fields, self._decider  # the same to the end, whatever serves by then
+        shelf = decider.shelf
+        if standing is not None and decider.may_show(standing, request, fields, shelf):
             record = sticky.again(standing, asked.decision_id, asked.time, asked.payload, self.num_learned)
             return Ready(record, shelf, self._learner.num_recoveries, standing)
         try:
-            found = self._decider.candidates(asked.decision_id, request, fields["candidates"], fields["seen"], placing)
+            found = decider.candidates(asked.decision_id, request, fields["candidates"], fields["seen"], placing)
         except EmptyCandidates:
             if at_most:
                 return None
@@ -412,7 +420,7 @@ class Recommender:
             raise TooFewCandidates(f"size must be in [1, {most}], the number of candidates, got {size}; at_most=True shows fewer.")
         if placing.pinned and placing.pinned[-1][0] >= shown:
             raise TooFewCandidates(f"pinned must have positions below {shown}, the number of items to show, got {dict(placing.pinned)}.")
-        ready = self._decider.decide(asked.decision_id, asked.time, shown, found, asked.payload, asked.user, placing)
+        ready = decider.decide(asked.decision_id, asked.time, shown, found, asked.payload, asked.user, placing)
         return ready._replace(standing=standing)
 
     def _kept(self, asked: _Asked, ready: Ready | None) -> _Answer | None:
@@ -828,22 +836,117 @@ class Recommender:
         self._change(ramped)
 
     @_going
-    def rollback(self) -> None:
-        """Goes back to what decided before the last promotion; durable when this returns.
+    def swap(
+        self,
+        *,
+        encoder: str | Encoder[Any] | None = None,
+        scorers: Sequence[str | Scorer[Any] | Callable[..., Any]] | None = None,
+        history: Events | Iterable[Mapping[str, Any]] = (),
+        unknown_items: Literal["refuse", "skip"] = "refuse",
+    ) -> str:
+        """Changes the encoder and the scorers while the recommender serves; durable when this returns.
 
-        The policy before has learned everything meanwhile, so this takes no time.
+        The new model is fitted, learns the whole log, and answers the last 64 stored requests beside the one that serves. Then one step
+        puts it in its place. Rewards of decisions that were made before count: their features are encoded again. `rollback` goes back.
+
+        Args:
+            encoder: the deep model, by name or as a config; None for the present one.
+            scorers: all of them; None for the present ones.
+            history: what all models are fitted to, also those that the folder has; without one, only new scorers are, to nothing.
+            unknown_items: as for `open`.
+
+        Returns:
+            The version of the model that serves now; with the same parts and no history, nothing changes.
+
+        Raises:
+            ModelRefused: it cannot be fitted, learn, or answer stored requests. The one before serves on, as if nothing had been.
+            InvalidValue, PluginError, UnknownPlugin: arguments as for `open`.
+
+        Example:
+            >>> with Recommender.open("mall", items=[{"id": "hat", "price": 9.0}]) as mall:
+            ...     version = mall.swap(scorers=["popularity"])
+            ...     mall.published[-1].reason, mall.published[-1].model == version
+            ('swapped', True)
+        """
+        given = Given((), history, unknown_items)
+        found = None if encoder is None else intake.part("encoders", encoder)
+        chosen = None if scorers is None else intake.scorers(scorers)
+        with self._swapping, contextlib.closing(self._reading()) as reading:
+            present, now = self._evidence, intake.seconds(self._options.clock())
+            evidence = Evidence(found or present.encoder, present.scorers if chosen is None else chosen)
+            model = models.prepared(reading, self._learner, self._decider_of, evidence, given, now)
+            if model.evidence.model == present.model:
+                model.close()
+            else:
+                self._serve(model, "swapped")
+            return self._evidence.model
+
+    @_going
+    def rollback(self) -> None:
+        """Goes back to what served before the last swap or promotion; durable when this returns.
+
+        What served before has learned everything meanwhile, so this takes no time. After the folder was opened again, a model that was
+        swapped out is made again first, and learns the whole log.
 
         Raises:
             InvalidValue: nothing to go back to.
+            ModelRefused: the model before cannot be made again.
         """
-
-        def rolled_back() -> Change:
-            before = self._contest().before
+        with self._swapping:
+            changes = self.published
+            models.refuse_nothing_to_go_back_to([change.reason for change in changes])
+            if changes[-1].reason == "promoted":
+                self._change(self._promoted_before)
+                return
+            before, self._before = self._before, None
             if before is None:
-                raise InvalidValue("There is nothing to go back to: the policy that decides was not promoted.")
-            return Change("rolled back", before)
+                with contextlib.closing(self._reading()) as reading:
+                    before = models.brought_back(reading, self._learner, self._decider_of, changes[-2].model)
+            self._serve(before, "rolled back")
 
-        self._change(rolled_back)
+    def _promoted_before(self) -> Change:
+        before = self._contest().before
+        if before is None:
+            raise InvalidValue("There is nothing to go back to: the policy before is not among the challengers.")
+        return Change("rolled back", before)
+
+    def _reading(self) -> Ledger:
+        return self._turns.read(lambda: self._options.store.read(self._options.folder))  # type: ignore[no-any-return]
+
+    def _decider_of(self, learner: Learner) -> Decider:
+        return Decider(learner, self._options.choice, Arms(self._decider.arms.traffic))
+
+    def _serve(self, model: models.Model, reason: str) -> None:
+        """Puts a model in the place of the one that serves; what was decided by that one and is not written yet is decided anew."""
+
+        def served() -> Published:
+            replaced = models.serving(self._ledger, self._learner, self._decider)
+            try:
+                with self._ledger.transaction():
+                    models.publish(model, self._ledger, self._learner, encodes=reason == "swapped")
+                    change = published.add(self._ledger, reason, model.evidence.model, model.learner.deciding()[0], self._now())
+                model.decider.start(self._ledger)
+            except BaseException:
+                model.close()
+                raise
+            self._turns.follow(model.learner)
+            self._learner, self._evidence, self._decider = model.learner, model.evidence, model.decider
+            self.catalogue = model.learner.catalogue
+            self._bury()
+            self._before, self._retired = (replaced, None) if reason == "swapped" else (None, replaced)
+            functions.notice(self._ledger, self._evidence.scorers)
+            return change
+
+        with self._changing_items:
+            change = self._turns.alone(served)
+        self._tell(change)
+
+    def _bury(self) -> None:
+        """Frees the models that have gone; not at once, since another thread may still ask the last one."""
+        for model in (self._before, self._retired):
+            if model is not None:
+                model.close()
+        self._before = self._retired = None
 
     def _contest(self) -> Contest:
         if self._learner.contest is None:
@@ -872,8 +975,18 @@ class Recommender:
             0.05
         """
         began = time.perf_counter()
-        self._turns.alone(self._learner.snapshot)
+        self._turns.alone(self._snapshot)
         self._tell(Snapshotted(self.num_learned, time.perf_counter() - began))
+
+    def _snapshot(self) -> None:
+        self._learner.snapshot()
+        if self._before is not None:
+            try:
+                self._before.learner.keep_up()
+            except Exception:  # it is out of use, so nobody is served worse; `rollback` makes it again, and says what is wrong
+                LOGGER.exception("The model before the last swap could not learn.")
+                self._before.close()
+                self._before = None
 
     @_going
     def audit(self) -> bool:
@@ -1053,6 +1166,7 @@ class Recommender:
         try:
             self._learner.close()
             self._evidence.close()
+            self._bury()
         finally:
             self._ledger.close()
 

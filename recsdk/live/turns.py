@@ -74,6 +74,10 @@ class Turns:
         """Returns what `work` returns, which makes transactions of its own."""
         return self._done(_Job(work, "alone"))  # type: ignore[no-any-return]
 
+    def follow(self, learner: Learner) -> None:
+        """Watches another learner from now on; for the thread that has the turn."""
+        self._learner = learner
+
     def end(self) -> None:
         """Refuses all works from now on; for the thread that has the turn."""
         self._ended = True

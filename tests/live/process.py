@@ -1,6 +1,6 @@
 """A shop in a process of its own, to be killed: at any moment, or at a statement that it writes.
 
-Run as `python -m tests.live.process serve|sweep|settle|promote FOLDER`. Every call that was acknowledged is told in a file.
+Run as `python -m tests.live.process serve|sweep|settle|promote|swap FOLDER`. Every call that was acknowledged is told in a file.
 """
 
 import json
@@ -123,6 +123,17 @@ def promote(folder: Path, dying: Callable[[], None]) -> None:
     crash(shop)
 
 
+def swap(folder: Path, dying: Callable[[], None]) -> None:
+    """Changes the models of a shop for others; any statement may be the last."""
+    from tests.live.test_models import HISTORY, SMALL
+
+    shutil.copytree(folder.parent.parent / "before", folder, dirs_exist_ok=True)
+    shop = open_recommender(folder, **SMALL)
+    dying()
+    shop.swap(history=HISTORY[:2])
+    crash(shop)
+
+
 def sweep(folder: Path, live: Callable[[Path, Callable[[], None]], None]) -> None:
     """Lives in one process after the other, each killed at the next statement, until one is not."""
     for after in (False, True):
@@ -149,4 +160,4 @@ if __name__ == "__main__":
     if what == "serve":
         serve(where, range(next_step(where), 1_000_000))
     else:
-        sweep(where, {"sweep": take_steps, "settle": settle, "promote": promote}[what])
+        sweep(where, {"sweep": take_steps, "settle": settle, "promote": promote, "swap": swap}[what])

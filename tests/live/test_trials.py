@@ -51,6 +51,21 @@ class Fixed:
         return state + 1
 
 
+@attrs.frozen(kw_only=True)
+class Hindsight(Fixed):
+    """Shows what was rewarded last: the best policy there is, for an outcome that it has learned."""
+
+    def init(self, prior):
+        return np.full((), -1, np.int64)
+
+    def probs(self, state, rng, context):
+        found = (context.item == state) * 1.0
+        return found if found.any() else np.full(3, 1 / 3)
+
+    def update(self, state, interaction):
+        return interaction.context.item[interaction.action] if interaction.reward else np.full((), -1, np.int64)
+
+
 @pytest.fixture(autouse=True)
 def draws(monkeypatch):
     """Folders with one secret: every run draws the same."""
@@ -119,6 +134,15 @@ class TestJudging:
     def test_an_equal_challenger_is_rarely_proven(self):
         found = [judged(EQUAL, EVEN, seed, 300, 0.8) for seed in range(30)]
         assert sum(number is not None for number in found) <= 6
+
+    def test_a_challenger_that_only_remembers_the_last_outcome_is_not_proven(self):
+        equal = (0.5, 0.5, 0.5)
+        assert [judged(Hindsight(), EVEN, seed, 200, 0.95, equal) for seed in range(5)] == [None] * 5
+
+    def test_a_challenger_is_judged_by_an_outcome_before_it_learns_from_it(self, tmp_path):
+        with shop_with(tmp_path, {"new": Hindsight()}) as shop:
+            live(shop, range(60), means=(0.5, 0.5, 0.5))
+            assert shop.standings()[0].advantage < 0.2  # with what it has learned, it would be .5
 
     @pytest.mark.slow
     @pytest.mark.timeout(3600)
