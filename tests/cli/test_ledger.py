@@ -5,7 +5,7 @@ import pytest
 
 import recsdk
 from recsdk import cli
-from tests.live.shop import alter
+from tests.live.shop import alter, tables
 
 
 def run(*arguments):
@@ -134,3 +134,22 @@ def test_repair_copies_first_and_does_nothing_unless_told(shop, tmp_path, capsys
     assert (tmp_path / "before" / "ledger.sqlite").read_bytes() == damaged
     with recsdk.Recommender.open(folder) as again:
         assert again.num_learned == 1
+
+
+def test_an_export_is_imported_as_the_same_ledger_and_nothing_is_overwritten(shop, tmp_path, capsys):
+    assert run("export", tmp_path / "shop", tmp_path / "shop.jsonl") == 0
+    assert run("import", tmp_path / "shop.jsonl", tmp_path / "again") == 0
+    assert "5 of decision" in capsys.readouterr().out
+    assert tables(tmp_path / "again") == tables(tmp_path / "shop")
+    assert run("import", tmp_path / "shop.jsonl", tmp_path / "again") == 2
+    assert run("export", tmp_path / "shop", tmp_path / "shop.csv") == 2
+    assert "must end in .jsonl" in capsys.readouterr().err
+
+
+def test_compact_says_what_it_moved_and_refuses_a_folder_that_is_open(shop, tmp_path, capsys):
+    assert run("compact", tmp_path / "shop", "--days", "0") == 2
+    assert "is open in this process" in capsys.readouterr().err
+    shop.close()
+    assert run("compact", tmp_path / "shop", "--days", "0") == 0
+    assert "5 decisions are moved" in capsys.readouterr().out
+    assert run("check", tmp_path / "shop") == 0
