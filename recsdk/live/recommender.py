@@ -911,7 +911,9 @@ class Recommender:
         return Change("rolled back", before)
 
     def _reading(self) -> Ledger:
-        return self._turns.read(lambda: self._options.store.read(self._options.folder))  # type: ignore[no-any-return]
+        """Opens the ledger to read in this thread, as it is at this moment; writers go on."""
+        reading: Ledger = self._options.store.read(self._options.folder)
+        return reading
 
     def _decider_of(self, learner: Learner) -> Decider:
         return Decider(learner, self._options.choice, Arms(self._decider.arms.traffic))

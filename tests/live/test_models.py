@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import pytest
 
-from recsdk import Trials, states
+from recsdk import Context, Trials, states
 from recsdk.errors import InvalidValue, ModelRefused, UnknownItem
 from recsdk.live import models
 from tests.live.shop import CATALOGUE, Hashing, TopicTally, catalogue, crash, open_recommender, request, serve, small_recommender, state
@@ -253,3 +253,38 @@ def test_killed_at_any_statement_of_a_swap_the_folder_has_the_old_model_or_the_n
         found.add(reasons[-1])
         crash(shop)
     assert found == {"opened", "swapped"}
+
+
+def test_threads_that_decide_during_swaps_get_the_one_model_or_the_other(tmp_path):
+    with open_recommender(tmp_path, policy="lin-ucb", scorers=[], log_features="all") as shop:
+        dims, going = {shop._evidence.model: 3}, [True]
+        shown = [[] for _ in range(3)]
+
+        def visit(number):
+            while going[0]:
+                name = f"d{number}-{len(shown[number])}"
+                shown[number].append(shop.recommend({"age": number}, decision_id=name))
+
+        threads = [threading.Thread(target=visit, args=(number,)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for dim in (5, 4):
+            dims[shop.swap(encoder=Hashing(dim=dim), history=HISTORY)] = dim
+        shop.rollback()
+        going[0] = False
+        for thread in threads:
+            thread.join()
+        records = list(shop._ledger.decisions())
+        assert len(records) == sum(map(len, shown)) > 10
+        served = {json.loads(record.parts)["model"] for record in records}
+        assert len(served) > 1
+        for record in records:
+            dim = dims[json.loads(record.parts)["model"]]
+            assert record.features.shape == (12, dim + 2)
+            policy = shop.policy
+            prior = np.zeros(dim + 2)
+            prior[0] = json.loads(record.parts)["encoder"] != "none" and dim != 3  # the first encoder was fitted to nothing
+            context = Context(record.features.astype(np.float64), np.ones(12, bool), record.slots.astype(np.int64))
+            probs = policy.probs(policy.init(prior), np.random.default_rng(0), context)
+            assert record.probs[0] == pytest.approx(probs, abs=1e-12)
+        assert shop.audit()
