@@ -9,7 +9,7 @@ import recsdk
 from recsdk.errors import EmptyLog, InvalidRequest, TooFewCandidates, UnfitDecisions, UnknownItem
 from recsdk.live import marks
 from recsdk.live.log import count_decisions
-from tests.live.shop import IDS, Clock, small_recommender
+from tests.live.shop import IDS, Centred, Clock, small_recommender
 
 PINNED, PROMOTED = {1: "news-0"}, {2: ["sport-0", "sport-1"]}
 
@@ -150,3 +150,13 @@ def test_what_is_learned_of_pinned_promoted_and_chosen_items_is_recovered_to_the
     with small_recommender(tmp_path, log_features="all", policy=policy) as shop:
         assert shop.num_learned == learned
         assert shop.audit()
+
+
+def test_a_policy_that_learns_from_all_candidates_learns_from_those_that_were_left(tmp_path):
+    with small_recommender(tmp_path, policy=Centred()) as shop:
+        slate = shop.recommend({}, size=4, pinned={1: "news-0"}, promoted={2: IDS[3:6]})
+        for position, item in enumerate(slate.ids):
+            before = int(shop._learner.state.seen)
+            shop.reward(slate.decision_id, 1.0, item=item)
+            assert int(shop._learner.state.seen) - before == marks.left(the_record(shop), position).sum()
+        assert [int(marks.left(the_record(shop), position).sum()) for position in (0, 1, 3)] == [11, 1, 9]
