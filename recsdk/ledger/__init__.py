@@ -6,7 +6,7 @@ A plugin of the kind `ledgers` is a `Store`. What it opens is a `Ledger`, and no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -312,6 +312,58 @@ class Verifies(Protocol):
         Raises:
             LedgerError: no ledger in the folder.
             LedgerCorrupt: a ledger that is too damaged to be opened.
+        """
+
+
+class Redacted(NamedTuple):
+    """The records that were emptied.
+
+    Attributes:
+        decisions: how many; the same for the others.
+        signals: about these decisions.
+        rewards: of these decisions.
+
+    Example:
+        >>> Redacted(decisions=2).rewards
+        0
+    """
+
+    decisions: int = 0
+    signals: int = 0
+    rewards: int = 0
+
+
+@runtime_checkable
+class Redacts(Protocol):
+    """A `Ledger` whose records can be emptied, so that nothing of them is left: to forget a user.
+
+    An emptied record keeps its number, its time and its place in the chain of hashes, which goes over the records' checksums and not their
+    content. All else goes: its id becomes a made-up one, a decision has no candidates and shows nothing, a signal is "@forgotten" about the
+    whole slate, and a reward is void.
+
+    Example:
+        >>> from recsdk.ledger.sqlite import Sqlite
+        >>> ledger = Sqlite().open("shop")
+        >>> with ledger.transaction():
+        ...     ledger.redact(["d1", "d2"], drop=("snapshot/",))
+        Redacted(decisions=0, signals=0, rewards=0)
+        >>> ledger.scrub()
+        >>> ledger.close()
+    """
+
+    def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...]) -> Redacted:
+        """Empties decisions with the signals and rewards about them, inside a transaction; after it, `scrub` is due.
+
+        Args:
+            decision_ids: those that are not there are left out.
+            drop: named bytes whose names begin with one of these are deleted.
+        """
+
+    def scrub(self) -> None:
+        """Removes the bytes of what was emptied from wherever they may be left, outside a transaction. `open` does so too when it is due.
+
+        Raises:
+            LedgerError: a reader still has the ledger open as it was; call again when it is closed.
         """
 
 

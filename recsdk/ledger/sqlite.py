@@ -9,7 +9,7 @@ import shutil
 import sqlite3
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 from urllib.request import pathname2url
@@ -18,17 +18,18 @@ import attrs
 import numpy as np
 
 from recsdk.errors import LedgerCorrupt, LedgerError, LedgerMismatch, LedgerStopped, LostRecords, one_of
-from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, Lost, RewardRecord, SignalRecord, Verified, _head, _mark, heads
+from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, Lost, Redacted, RewardRecord, SignalRecord, Verified, _head, _mark, heads
 from recsdk.ledger._copy import copy, refuse_full
 from recsdk.ledger._files import Files
 from recsdk.ledger._lock import LOCK, FolderLock
 from recsdk.ledger._packing import pack, unpack
 from recsdk.ledger._segments import NUM_ROWS, TABLE, Segments
 from recsdk.ledger._verify import verify
+from recsdk.ledger.redaction import SCRUB, emptied, emptied_rewards, emptied_signals
 
 FILE = "ledger.sqlite"
 LOG = "ledger.sqlite-wal"
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 SIGNALS = """
 CREATE INDEX decisions_of_user ON decisions (user, number);
 CREATE TABLE signals (
@@ -52,7 +53,10 @@ CREATE INDEX rewards_of_decision ON rewards (decision, number);
 """
 PACKED = "ALTER TABLE decisions ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;\n"
 MARKS = "ALTER TABLE decisions ADD COLUMN marks TEXT;\n"
-UPGRADES = {1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS, 3: CHAIN, 4: REVISIONS, 5: PACKED, 6: MARKS, 7: TABLE}
+FORGOTTEN = "".join(f"ALTER TABLE {table} ADD COLUMN forgotten INTEGER;\n" for table in ("decisions", "signals", "rewards"))
+UPGRADES = {
+    1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS, 3: CHAIN, 4: REVISIONS, 5: PACKED, 6: MARKS, 7: TABLE, 8: FORGOTTEN,
+}
 """The statements that turn a schema of each version into the next."""
 SCHEMA = (
     """
@@ -77,17 +81,18 @@ CREATE TABLE rewards (
     + PACKED
     + MARKS
     + TABLE
+    + FORGOTTEN
 )
 ITEM = "i.slot, i.row, i.vector, i.active, i.crc32"
 DECISION = (
     "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.marks, "
-    "d.number, d.packed, d.crc32"
+    "d.number, d.packed, COALESCE(d.forgotten, d.crc32)"
 )
 PACKED_PLACES = (5, 7, 9)
-"""Where the slots, the probabilities and the features are in these."""
-SIGNAL = "s.id, d.id, s.position, s.name, s.value, s.time, s.happened, s.about, s.crc32"
-REWARD = "r.id, d.id, r.position, r.value, r.time, r.replaces, r.void, r.crc32"
-REWARD_FIELDS = REWARD.count(",") + 1
+"""Where the slots, the probabilities and the features are in these. The checksum of an emptied record stands in `forgotten`."""
+SIGNAL = "s.id, d.id, s.position, s.name, s.value, s.time, s.happened, s.about, COALESCE(s.forgotten, s.crc32)"
+REWARD = "r.id, d.id, r.position, r.value, r.time, r.replaces, r.void, COALESCE(r.forgotten, r.crc32)"
+REWARD_FIELDS = 8
 # Left joins: a row whose reference is damaged must be noticed by its checksum, not left out.
 DECISIONS = "decisions d LEFT JOIN parts p ON p.number = d.parts"
 REWARDS = "rewards r LEFT JOIN decisions d ON d.number = r.decision"
@@ -212,10 +217,12 @@ class SqliteLedger:
         version = _version(db)
         self._has_signals = version >= 3
         self._decision = DECISION
-        for column, since, before in (("d.user", 2, "NULL"), ("d.packed", 6, "0"), ("d.marks", 7, "NULL")):
+        for column, since, before in (("d.user", 2, "NULL"), ("d.packed", 6, "0"), ("d.marks", 7, "NULL"), ("d.forgotten", 9, "NULL")):
             self._decision = self._decision if version >= since else self._decision.replace(column, before)
-        self._signal = SIGNAL if version >= 5 else SIGNAL.replace("s.happened, s.about", "NULL, NULL")
-        self._reward = REWARD if version >= 5 else REWARD.replace("r.replaces, r.void", "NULL, NULL")
+        self._signal, self._reward = SIGNAL, REWARD
+        for column, since in (("happened", 5), ("about", 5), ("replaces", 5), ("void", 5), ("forgotten", 9)):
+            if version < since:
+                self._signal, self._reward = self._signal.replace(f"s.{column}", "NULL"), self._reward.replace(f"r.{column}", "NULL")
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -272,9 +279,7 @@ class SqliteLedger:
         return map(self._whole, self._rows(query, user))
 
     def add_signal(self, record: SignalRecord) -> None:
-        happened = None if record.happened is None else record.happened + 0.0
-        own = (record.signal_id, record.decision_id, record.position, record.name, record.value + 0.0, record.time + 0.0)
-        values = (*own, happened, record.about)
+        values = _signal_values(record)
         self._append(
             "INSERT INTO signals (id, decision, position, name, value, time, happened, about, crc32, number, chain) "
             "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -294,8 +299,7 @@ class SqliteLedger:
         return [_signal(row) for row in self._rows(query, decision_id)]
 
     def add_reward(self, record: RewardRecord) -> None:
-        own = (record.reward_id, record.decision_id, record.position, record.value + 0.0, record.time + 0.0)  # SQLite has one zero
-        values = (*own, record.replaces, 1 if record.void else None)
+        values = _reward_values(record)
         if record.replaces is not None:
             earlier = self.reward(record.replaces)
             if earlier is None or (earlier.decision_id, earlier.position) != (record.decision_id, record.position):
@@ -356,6 +360,50 @@ class SqliteLedger:
             num_items = max(num_items, before)
             yield self._whole(tuple(row))
         yield from map(_item, items)
+
+    def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...]) -> Redacted:
+        counts = [0, 0, 0]
+        self._write("PRAGMA defer_foreign_keys=ON")
+        for decision_id in decision_ids:
+            record = self.decision(decision_id)
+            if record is None:
+                continue
+            signals, rewards = self.signals_of(decision_id), self.rewards_of(decision_id)
+            left = emptied(record)
+            self._empty_decision(decision_id, left)
+            for signal, new in zip(signals, emptied_signals(signals, left.decision_id), strict=True):
+                self._empty("signals", _signal_values(new), signal.signal_id)
+            for reward, empty in zip(rewards, emptied_rewards(rewards, left.decision_id), strict=True):
+                self._empty("rewards", _reward_values(empty), reward.reward_id)
+            counts = [total + num for total, num in zip(counts, (1, len(signals), len(rewards)), strict=True)]
+        for prefix in drop:
+            self._write("DELETE FROM blobs WHERE substr(name, 1, ?) = ?", len(prefix), prefix)
+        self.put(SCRUB, b"due")
+        return Redacted(*counts)
+
+    def scrub(self) -> None:
+        self._check_going()
+        if self._files is None:
+            raise LedgerError("The ledger could not be scrubbed: it is open for reading.")
+        with _translated("The ledger could not be scrubbed"):
+            done = _scrub(self._db, self._files.folder)
+        if not done:
+            raise LedgerError(f"A reader has the ledger open as it was, so {LOG} still has what was removed: call again once it is closed.")
+
+    def _empty_decision(self, decision_id: str, left: DecisionRecord) -> None:
+        kept, dim = (left.decision_id, left.time + 0.0, left.payload), left.features.shape[1]
+        checksum = _crc32((*kept, left.parts, left.num_learned, b"", b"", b"", dim, b""))
+        self._write(
+            "UPDATE decisions SET id = ?, time = ?, payload = ?, slots = x'', action = x'', probs = x'', features = x'', user = NULL, "
+            "marks = NULL, packed = 0, forgotten = ? WHERE id = ?",
+            *(*kept, checksum, decision_id),
+        )
+
+    def _empty(self, table: str, values: Row, record_id: str) -> None:
+        names = SIGNAL if table == "signals" else REWARD
+        columns = [name.split(".")[1] for name in names.split(", ")[2 : len(values)]]
+        changes = ", ".join(f"{column} = ?" for column in ("id", *columns, "forgotten"))
+        self._write(f"UPDATE {table} SET {changes} WHERE id = ?", values[0], *values[2:], _crc32(values), record_id)  # noqa: S608
 
     def copy(self, folder: Path) -> None:
         copy(self._db, self._segments, folder, FILE)
@@ -472,9 +520,26 @@ def _writing(folder: Path, synchronous: str) -> SqliteLedger:
         db.execute(f"PRAGMA synchronous={synchronous}")
         db.execute("PRAGMA foreign_keys=ON")
         _upgrade(db)
+        if db.execute("SELECT 1 FROM blobs WHERE name = ?", (SCRUB,)).fetchone():  # it was due when the process was killed
+            _scrub(db, folder)
         _mark.put(db, folder / FILE)
         head.start(_head.last_records(db), safe=synchronous == "FULL", now=heads.boot())
         return SqliteLedger(db, folder, opened.pop_all(), Files(folder, (FILE, LOG, LOCK)), head)
+
+
+def _scrub(db: sqlite3.Connection, folder: Path) -> bool:
+    """Writes the files anew, without what was removed; returns whether nothing of that is left in the write-ahead log either."""
+    segments = Segments(db, folder)
+    emptied_ones = [number for (number,) in db.execute("SELECT number FROM decisions WHERE forgotten IS NOT NULL")]
+    segments.rewrite({number for number in emptied_ones if segments.record(number) is not None})
+    segments.clean()
+    _mark.clear(folder / FILE)  # the file's own number changes
+    db.execute("VACUUM")  # pages, and places in pages, that are free still hold what was there
+    (busy, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if not busy:
+        db.execute("DELETE FROM blobs WHERE name = ?", (SCRUB,))
+    _mark.put(db, folder / FILE)
+    return not busy
 
 
 def _reading(folder: Path) -> SqliteLedger:
@@ -635,11 +700,22 @@ def _decision(row: Row) -> DecisionRecord:
         num_learned,
         np.frombuffer(slots, "<i4"),
         shown,
-        np.frombuffer(probs, "<f8").reshape(len(shown), -1),
+        np.frombuffer(probs, "<f8").reshape(len(shown), len(slots) // 4),
         np.frombuffer(features, "<f4").reshape(-1, dim),
         user,
         marks,
     )
+
+
+def _reward_values(record: RewardRecord) -> Row:
+    own = (record.reward_id, record.decision_id, record.position, record.value + 0.0, record.time + 0.0)  # SQLite has one zero
+    return (*own, record.replaces, 1 if record.void else None)
+
+
+def _signal_values(record: SignalRecord) -> Row:
+    happened = None if record.happened is None else record.happened + 0.0
+    own = (record.signal_id, record.decision_id, record.position, record.name, record.value + 0.0, record.time + 0.0)
+    return (*own, happened, record.about)
 
 
 def _reward(row: Row) -> RewardRecord:

@@ -186,6 +186,8 @@ def _rewards(stored: Ledger, problems: _Problems) -> int:
     num, places, replaced = 0, Counter[tuple[str, int]](), set()
     for reward, decision in stored.outcomes():
         num += 1
+        if not len(decision.action):  # its user is forgotten
+            continue
         if reward.replaces is None:
             places[decision.decision_id, reward.position] += 1
         elif reward.replaces in replaced:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Sequence
@@ -9,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk import states
-from recsdk.base import Forgettable, Items, Policy, Request
+from recsdk import arrays, states
+from recsdk.base import Forgettable, Items, Mergeable, Policy, Request
 from recsdk.data import items_from_stored
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch, RecsdkError
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
@@ -21,6 +22,13 @@ from recsdk.live.contest import Change, Contest
 from recsdk.live.evidence import Evidence
 from recsdk.live.identity import differences, identity
 from recsdk.live.interactions import after
+
+BASE = "base"
+"""Where the ledger keeps the state that folds begin with, once rewards that it had learned were subtracted from it and are gone."""
+TOLERANCE = 1e-6
+"""How far that state may be from the fold of the rewards that are left, as a share of its largest number, or of 1."""
+QUICK = 5_000
+"""Rewards that are folded again in less than a second, which is exact to the last bit."""
 
 
 class Mark(NamedTuple):
@@ -78,6 +86,9 @@ class Learner:
         Raises:
             InvalidValue: what the policy refuses; nothing has changed then, nor has `num_learned`, unless it was a correction.
         """
+        if not len(record.action):  # its user is forgotten
+            self.num_learned += 1
+            return
         earlier = self._ledger.reward(reward.replaces) if reward.replaces is not None and self.forgets else None
         placed = self._in_present_layout(record)
         with self.lock:
@@ -134,6 +145,44 @@ class Learner:
         if self._num_changes != before.num_changes:
             return True
         return self._num_tried != before.num_tried and not (isinstance(error, RecsdkError) and self.num_learned == before.num_learned)
+
+    def share(self, outcomes: Sequence[tuple[DecisionRecord, RewardRecord]]) -> Any:
+        """Returns what outcomes alone would have taught, to be subtracted; None where the state is no sum of them."""
+        if not self.forgets or self.contest is not None:
+            return None
+        part = self._fresh()
+        for record, reward in outcomes:
+            part = after(self.policy, part, self._in_present_layout(record), reward, None)
+        return part
+
+    def subtract(self, part: Any) -> bool:
+        """Takes out of the state what `share` gave, and writes it as what folds begin with; inside a transaction.
+
+        Returns:
+            False where it cannot be taken out, or folding again is as quick; nothing has changed then.
+        """
+        if part is None or self.num_learned <= QUICK:
+            return False
+        with self.lock:
+            try:
+                self.state = self.policy.subtract(self.state, part)  # type: ignore[attr-defined]  # `forgets` has asked
+            except InvalidValue:  # too little is left to be told from rounding
+                return False
+            self._num_changes += 1
+            self.num_recoveries += 1
+        self._ledger.put(f"{BASE}/header", json.dumps(self._header()).encode())
+        self._ledger.put(f"{BASE}/policy", states.dumps(self.policy, self.state))
+        return True
+
+    def refold(self) -> None:
+        """Makes the state again from the rewards in the ledger, from the start; inside a transaction."""
+        with self.lock:
+            self._num_changes += 1
+            self.num_recoveries += 1
+            self.close()
+            if self.contest is not None:
+                self.contest.reread(self._ledger)
+            self._refold(*self._start())
 
     def _in_present_layout(self, record: DecisionRecord) -> DecisionRecord:
         """Returns a decision with phi as the present parts would have it: what they did not say then is 0."""
@@ -236,6 +285,17 @@ class Learner:
                 if contest is not None and challengers is not None:
                     contest.hold(challengers)
 
+        written = self._written()
+        present = self.state, self.num_learned, self.evidence.states
+        challengers = None if contest is None else contest.held()
+        try:
+            self._refold(*self._start())
+            return self._written() == written and self._base_is_right()
+        finally:
+            self.state, self.num_learned, self.evidence.states = present
+            if contest is not None and challengers is not None:
+                contest.hold(challengers)
+
     def snapshot(self) -> None:
         """Writes the state, all or nothing."""
         with self._ledger.transaction():
@@ -250,9 +310,18 @@ class Learner:
             written = states.dumps(self.policy, self.state)
             if self.contest is not None:
                 header["contest"] = self.contest.keep(self._ledger)
+
+        header = self._header()
+        if self.contest is not None:
+            header["contest"] = self.contest.keep(self._ledger)
         self._ledger.put("snapshot/header", json.dumps(header).encode())
         self._ledger.put("snapshot/policy", written)
         self.evidence.keep(self._ledger, "snapshot")
+
+    def _header(self) -> dict[str, Any]:
+        phi = layout.to_json(self.evidence.layout)
+        header = {"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi, "arithmetic": arithmetic()}
+        return header | {"forgets": self.forgets}
 
     def change(self, change: Change) -> None:
         """Lets another policy decide, and writes that, inside a transaction and with the lock."""
@@ -312,6 +381,10 @@ class Learner:
             return False
         return bool(header["num_learned"] <= self._ledger.num_rewards())
 
+    def _settled(self, state: Any) -> Any:
+        """Returns a state written in one way: a belief has many square roots, and `weigh` takes the same one for all."""
+        return self.policy.weigh(state, 1.0) if isinstance(self.policy, Mergeable) else state
+
     def _is_before_corrections(self, num_learned: int) -> bool:
         """Tells whether a snapshot can be gone on from: no later correction is of a reward that it cannot forget."""
         if self.forgets:
@@ -334,7 +407,24 @@ class Learner:
         self.evidence.restore(self._ledger, "fitted")
         if self.contest is not None:
             self.contest.start(self.evidence.prior())
-        return self._fresh(), 0
+        return self._base() or (self._fresh(), 0)
+
+    def _base(self) -> tuple[Any, int] | None:
+        """Returns the state that folds begin with, and after how many rewards; None for the beginning."""
+        header = json.loads(self._ledger.get(f"{BASE}/header") or "{}") if self.forgets and self.contest is None else {}
+        stored = self._ledger.get(f"{BASE}/policy") if self._fits(header) else None
+        return None if stored is None else (self._read(stored), header["num_learned"])
+
+    def _base_is_right(self) -> bool:
+        """Tells whether the state that folds begin with is, up to rounding, what the rewards before it that are left would teach."""
+        base = self._base()
+        if base is None:
+            return True
+        self.state, self.num_learned = self._fresh(), 0
+        for reward, record in itertools.islice(self._ledger.outcomes(), base[1]):
+            self.learn(record, reward)
+        pairs = zip(*(arrays.leaves(self._settled(state)) for state in (self.state, base[0])), strict=True)
+        return all(np.abs(one - other).max(initial=0) <= TOLERANCE * max(1, np.abs(one).max(initial=0)) for one, other in pairs)
 
     def _fresh(self) -> Any:
         return self.policy.init(self.evidence.prior())

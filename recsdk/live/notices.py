@@ -59,6 +59,10 @@ class Notices:
             self._depends |= depends
             self._num_alike += not depends and self._num_alike < NUM_COMPARISONS
 
+    def forget(self) -> None:
+        """Lets go of the request before."""
+        self._previous = None
+
     def outgrown(self, num_items: int, num_scored: int) -> None:
         """Takes note of a catalogue of which only a part is scored."""
         if self._outgrown is None and num_items > num_scored:

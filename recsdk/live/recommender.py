@@ -22,6 +22,7 @@ from recsdk.data import take
 from recsdk.errors import (
     DecisionConflict,
     EmptyCandidates,
+    InvalidRequest,
     InvalidReward,
     InvalidValue,
     LedgerError,
@@ -30,11 +31,12 @@ from recsdk.errors import (
 )
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import folder_path
-from recsdk.live import functions, intake, models, opening, places, published, sticky
+from recsdk.live import forgetting, functions, intake, models, opening, places, published, sticky
 from recsdk.live.catalogue import Catalogue, Moved, Rule
 from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider, Ready, Slate
 from recsdk.live.evidence import Evidence
+from recsdk.live.forgetting import Forgotten
 from recsdk.live.guard import Features
 from recsdk.live.learner import Learner
 from recsdk.live.observe import LOGGER, Corrected, Decided, Notice, Observer, Recovered, Rewarded, Signalled, Snapshotted
@@ -989,6 +991,47 @@ class Recommender:
                 LOGGER.exception("The model before the last swap could not learn.")
                 self._before.close()
                 self._before = None
+
+    @_going
+    def forget(self, user: str | int) -> Forgotten:
+        """Forgets a user: empties what the ledger has of them, in all of its files, and takes what was learned of it out of the state.
+
+        The user's decisions, signals and rewards keep their numbers and times and lose all else; evaluations and folds pass them over. What
+        a model was fitted to before, a `history`, stays in that model. A user who comes again is a new one.
+
+        Args:
+            user: the user's key, as `recommend` took it.
+
+        Returns:
+            A report of what was done; of a user who is not there too.
+
+        Raises:
+            InvalidRequest: no user's key.
+            InvalidValue: a ledger that cannot do so.
+            LedgerError: all is forgotten, but a reader still has the old files open: call again once it is closed.
+
+        Example:
+            >>> with Recommender.open("pets", items=[{"id": "cat"}, {"id": "dog"}], policy="lin-ts") as shop:
+            ...     _ = shop.reward(shop.recommend({"user_id": "ann"}).decision_id, 1.0)
+            ...     done = shop.forget("ann")
+            ...     done.num_decisions, done.num_rewards, shop.audit()
+            (1, 1, True)
+        """
+        key = intake.user(user, {})
+        if key is None:
+            raise InvalidRequest(f"user must be the user's key, a str that is not empty or a whole number, got {user!r}.")
+
+        def forgotten() -> Forgotten:
+            try:
+                return forgetting.forget(self._ledger, self._learner, key, self._turns.transaction())
+            finally:
+                self._mend(is_ahead=False)
+                self._decider.notices.forget()
+                if self._before is not None:  # `rollback` makes it again, without the user
+                    self._before.close()
+                    self._before = None
+
+        return self._turns.alone(forgotten)
 
     @_going
     def audit(self) -> bool:

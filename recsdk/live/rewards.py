@@ -193,10 +193,10 @@ class Feedback:
     def outcomes(self, decision: DecisionRecord, signals: Sequence[SignalRecord]) -> dict[int, float]:
         """Joins a decision whose window has closed with all signals about it: the reward of each position that has one, from the top.
 
-        Nothing comes of a decision that was not shown, or of a slate that was served again. Signals count as they were corrected last;
-        those of a name that is not among `self.signals` any more do not.
+        Nothing comes of a decision that was not shown, of an emptied one, or of a slate that was served again. Signals count as they were
+        corrected last; those of a name that is not among `self.signals` any more do not.
         """
-        if marks.read(decision).repeats is not None or not was_shown(decision, signals):
+        if not len(decision.action) or marks.read(decision).repeats is not None or not was_shown(decision, signals):
             return {}
         places, by_place = (PAGE,) if self.per == "page" else range(len(decision.action)), dict[int, list[SignalRecord]]()
         for signal in standing(signals):

@@ -275,6 +275,7 @@ CREATE TABLE old (
 INSERT INTO old SELECT number, id, decision, position, value, time, crc32 FROM rewards;
 DROP TABLE rewards;
 ALTER TABLE old RENAME TO rewards;
+ALTER TABLE signals DROP COLUMN forgotten;
 ALTER TABLE signals DROP COLUMN happened;
 ALTER TABLE signals DROP COLUMN about;
 ALTER TABLE signals DROP COLUMN chain;
@@ -282,6 +283,7 @@ UPDATE decisions SET slots = unpack(slots), probs = unpack(probs), features = un
 ALTER TABLE decisions DROP COLUMN packed;
 ALTER TABLE decisions DROP COLUMN chain;
 ALTER TABLE decisions DROP COLUMN marks;
+ALTER TABLE decisions DROP COLUMN forgotten;
 ALTER TABLE items DROP COLUMN chain;
 DROP TABLE segments;
 PRAGMA user_version=3;

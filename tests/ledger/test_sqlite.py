@@ -296,6 +296,8 @@ def test_a_ledger_from_before_there_were_marks_is_read_and_goes_on(tmp_path):
         ledger.add_decision(decision("old"))
     alter(tmp_path, "ALTER TABLE decisions DROP COLUMN marks")
     alter(tmp_path, "DROP TABLE segments")
+    for table in ("decisions", "signals", "rewards"):
+        alter(tmp_path, f"ALTER TABLE {table} DROP COLUMN forgotten")
     alter(tmp_path, "PRAGMA user_version=6")
     with contextlib.closing(Sqlite().read(tmp_path)) as ledger:
         assert [record.marks for record in ledger.decisions()] == [None]

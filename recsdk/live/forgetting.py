@@ -1,0 +1,86 @@
+"""Forgetting a user: the ledger is emptied of what was decided for them, and what was learned of it is taken out of the state."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Literal, NamedTuple
+
+from recsdk.errors import InvalidValue
+from recsdk.ledger import Ledger, Redacts
+from recsdk.live.learner import BASE, Learner
+from recsdk.live.rewards import standing_rewards
+from recsdk.live.settlement import EARLY, Told
+
+Means = Literal["nothing", "subtracted", "folded"]
+
+
+class Forgotten(NamedTuple):
+    """The report of what was done to forget a user.
+
+    Attributes:
+        num_decisions: that were emptied in the ledger.
+        num_signals: about them; the same.
+        num_rewards: of them; the same.
+        num_waiting: signals that were waiting for a decision, and are deleted.
+        state: how what the policy and the scorers had learned of the user was taken out: "subtracted" from a state that is a sum, exact up
+            to rounding; "folded", made again from all other rewards, to the last bit; or "nothing", where none had been learned.
+        seconds: that it took.
+
+    Example:
+        >>> Forgotten(3, 0, 2, 0, "subtracted", 0.1).num_rewards
+        2
+    """
+
+    num_decisions: int
+    num_signals: int
+    num_rewards: int
+    num_waiting: int
+    state: Means
+    seconds: float
+
+
+def forget(ledger: Ledger, learner: Learner, user: str, transaction: AbstractContextManager[None]) -> Forgotten:
+    """Empties the user's records, takes them out of the state, and removes what is left of them in the files.
+
+    Args:
+        ledger: of the folder.
+        learner: what has learned from it.
+        user: the user's key.
+        transaction: of the ledger, which mends the learner where it is rolled back.
+
+    Raises:
+        InvalidValue: a ledger that cannot be emptied.
+        LedgerError: a reader still has the old files open; all is forgotten but for these bytes. Call again once it is closed.
+    """
+    if not isinstance(ledger, Redacts):
+        raise InvalidValue(f"forget needs a ledger that offers `redact` (recsdk.ledger.Redacts), got {type(ledger).__name__}.")
+    began = time.perf_counter()
+    records = list(ledger.decisions_of(user))
+    ids = [record.decision_id for record in records]
+    standing = [
+        (record, reward)
+        for record in reversed(records)
+        for reward in standing_rewards(ledger.rewards_of(record.decision_id)).values()
+        if not reward.void
+    ]
+    with transaction:
+        part = learner.share(standing)
+        redacted = ledger.redact(ids, drop=("snapshot/", f"{BASE}/"))
+        num_waiting = _drop_waiting(ledger, user, ids)
+        state: Means = "nothing" if not redacted.rewards else "subtracted" if learner.subtract(part) else "folded"
+        if state == "folded":
+            learner.refold()
+        learner.keep()
+    ledger.scrub()
+    return Forgotten(*redacted, num_waiting, state, time.perf_counter() - began)
+
+
+def _drop_waiting(ledger: Ledger, user: str, decision_ids: Sequence[str]) -> int:
+    waiting = [Told(*fields) for fields in json.loads(ledger.get(EARLY) or "[]")]
+    others = [told for told in waiting if told.user != user and told.decision_id not in decision_ids]
+    if len(others) < len(waiting):
+        ledger.put(EARLY, json.dumps(others).encode())
+    return len(waiting) - len(others)
