@@ -55,7 +55,14 @@ PACKED = "ALTER TABLE decisions ADD COLUMN packed INTEGER NOT NULL DEFAULT 0;\n"
 MARKS = "ALTER TABLE decisions ADD COLUMN marks TEXT;\n"
 FORGOTTEN = "".join(f"ALTER TABLE {table} ADD COLUMN forgotten INTEGER;\n" for table in ("decisions", "signals", "rewards"))
 UPGRADES = {
-    1: "ALTER TABLE decisions ADD COLUMN user TEXT;", 2: SIGNALS, 3: CHAIN, 4: REVISIONS, 5: PACKED, 6: MARKS, 7: TABLE, 8: FORGOTTEN,
+    1: "ALTER TABLE decisions ADD COLUMN user TEXT;",
+    2: SIGNALS,
+    3: CHAIN,
+    4: REVISIONS,
+    5: PACKED,
+    6: MARKS,
+    7: TABLE,
+    8: FORGOTTEN,
 }
 """The statements that turn a schema of each version into the next."""
 SCHEMA = (

@@ -279,22 +279,11 @@ class Learner:
             challengers = None if contest is None else contest.held()
             try:
                 self._refold(*self._start())
-                return self._written() == written
+                return self._written() == written and self._base_is_right()
             finally:
                 self.state, self.num_learned, self.evidence.states = present
                 if contest is not None and challengers is not None:
                     contest.hold(challengers)
-
-        written = self._written()
-        present = self.state, self.num_learned, self.evidence.states
-        challengers = None if contest is None else contest.held()
-        try:
-            self._refold(*self._start())
-            return self._written() == written and self._base_is_right()
-        finally:
-            self.state, self.num_learned, self.evidence.states = present
-            if contest is not None and challengers is not None:
-                contest.hold(challengers)
 
     def snapshot(self) -> None:
         """Writes the state, all or nothing."""

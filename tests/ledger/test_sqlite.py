@@ -157,6 +157,7 @@ def read_all(ledger):
 def altered(column):
     kinds = {
         "crc32": "1",
+        "forgotten": "1",
         "dim": "2",
         "slot": "3",
         "active": "0",
