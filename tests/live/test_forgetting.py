@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import polars
 import pytest
 
 import recsdk
@@ -274,6 +275,8 @@ def test_decisions_that_were_moved_into_segments_are_forgotten_there_too(tmp_pat
     with open_recommender(tmp_path / "shop", **OPTIONS, policy="lin-ts") as shop:
         assert shop.forget("zebulon").num_decisions == 10
         assert left_in(tmp_path) == []
+        for path in (tmp_path / "shop" / "segments").iterdir():  # its bytes are deflated
+            assert not polars.read_parquet(path).filter(polars.col("decision_id").str.contains("zeb")).height
         held = list(shop._ledger.decisions())
         assert [record.decision_id for record in held if len(record.action)] == log
         assert all(b"zebulon" not in str(record).encode() for record in held)
