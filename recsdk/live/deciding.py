@@ -108,17 +108,14 @@ class Ready(NamedTuple):
         shelf: what the catalogue held.
         num_recoveries: of the learner whose state decided.
         standing: the user's slate that was there, and is served again or was not to be shown any more.
+        is_new: whether it is a slate that was not shown before.
     """
 
     record: DecisionRecord
     shelf: Shelf
     num_recoveries: int
     standing: DecisionRecord | None = None
-
-    @property
-    def is_new(self) -> bool:
-        """Whether it is a slate that was not shown before."""
-        return read(self.record).repeats is None
+    is_new: bool = True
 
 
 class Decider:
@@ -265,7 +262,7 @@ class Decider:
     def observe(self, ready: Ready, features: Features) -> None:
         """Counts a decision that is in the ledger: not before, so that the first ones of the folder are those of the burn-in."""
         self.notices.observe(features)
-        if is_draw(read(ready.record)):
+        if self.arms.num_drawn < self.arms.traffic.burn_in and is_draw(read(ready.record)):
             with self._counting:
                 self.arms.num_drawn += 1
 

@@ -74,7 +74,7 @@ class _Asked(NamedTuple):
 
     Attributes:
         decision_id: given, or made up.
-        is_named: whether it was given.
+        num_works: of the ledger when it was not known there; None where it is made up, and known to nobody.
         fields: the arguments by name.
         payload: the same in canonical JSON, as the ledger keeps them.
         features: the request's.
@@ -84,7 +84,7 @@ class _Asked(NamedTuple):
     """
 
     decision_id: str
-    is_named: bool
+    num_works: int | None
     fields: dict[str, Any]
     payload: str
     features: Features
@@ -361,12 +361,13 @@ class Recommender:
         if user is not None:
             fields["user"] = user
         name = secrets.token_hex(16) if decision_id is None else intake.name("decision_id", decision_id)
+        num_works: int | None = None
         if decision_id is not None:
-            known = self._turns.read(lambda: self._ledger.decision(name))
+            known, num_works = self._turns.read(lambda: (self._ledger.decision(name), self._turns.num_works))
             if known is not None:
                 return self._repeated(known, fields)
         payload = intake.canonical(fields)
-        asked = _Asked(name, decision_id is not None, fields, payload, Features(plain), self._now(), key, placing)
+        asked = _Asked(name, num_works, fields, payload, Features(plain), self._now(), key, placing)
         self._settle(asked.time)
         slate, ready, joined = self._decided(asked)
         for waited, receipt in joined:
@@ -387,7 +388,8 @@ class Recommender:
                 if self._open:
                     raise
                 raise LedgerError(CLOSED) from error  # another thread has closed it meanwhile, and its models are gone
-            answer = self._turns.write(functools.partial(self._kept, asked, ready))
+            keep = self._turns.append if self._settlement is None else self._turns.write
+            answer = keep(functools.partial(self._kept, asked, ready))
             if answer is not None:
                 return answer
             asked = asked._replace(time=self._now())
@@ -409,7 +411,7 @@ class Recommender:
         shelf = decider.shelf
         if standing is not None and decider.may_show(standing, request, fields, shelf):
             record = sticky.again(standing, asked.decision_id, asked.time, asked.payload, self.num_learned)
-            return Ready(record, shelf, self._learner.num_recoveries, standing)
+            return Ready(record, shelf, self._learner.num_recoveries, standing, is_new=False)
         try:
             found = decider.candidates(asked.decision_id, request, fields["candidates"], fields["seen"], placing)
         except EmptyCandidates:
@@ -431,7 +433,8 @@ class Recommender:
             return _Answer(Slate(asked.decision_id, (), ()))
         if not self._decider.is_current(ready) or (self._settlement is not None and self._settlement.is_settled(ready.record)):
             return None
-        known = self._ledger.decision(asked.decision_id) if asked.is_named else None
+        is_first = asked.num_works in (None, self._turns.num_works)
+        known = None if is_first else self._ledger.decision(asked.decision_id)
         if known is not None:  # another thread was quicker
             with self._turns.refusing():
                 return _Answer(self._repeated(known, asked.fields))

@@ -17,7 +17,7 @@ from recsdk.ledger import Ledger
 from recsdk.live.learner import Learner
 
 R = TypeVar("R")
-Kind = Literal["reads", "writes", "alone"]
+Kind = Literal["reads", "appends", "writes", "alone"]
 
 
 class _Job:
@@ -42,6 +42,9 @@ class _Job:
 class Turns:
     """Gives threads their turns at a ledger and at the state that is learned from it.
 
+    Attributes:
+        num_works: works that may have written, done or tried so far; who had his turn before can tell whether anybody had one since.
+
     Args:
         ledger: nothing else may use it while threads take turns.
         learner: what works change beside the ledger.
@@ -56,12 +59,17 @@ class Turns:
         self._queue: list[_Job] = []
         self._busy = False
         self._leader: int | None = None
+        self.num_works = 0
         self._ended = False
         self._refusal: RecsdkError | None = None
 
     def read(self, work: Callable[[], R]) -> R:
         """Returns what `work` reads from the ledger, once all that it saw is durable."""
         return self._done(_Job(work, "reads"))  # type: ignore[no-any-return]
+
+    def append(self, work: Callable[[], R]) -> R:
+        """Is `write` for a work that writes one record at most and learns nothing: by itself it needs no transaction."""
+        return self._done(_Job(work, "appends"))  # type: ignore[no-any-return]
 
     def write(self, work: Callable[[], R]) -> R:
         """Returns what `work` returns, once what it wrote is durable.
@@ -167,7 +175,7 @@ class Turns:
     def _run(self, jobs: list[_Job]) -> None:
         if self._ended:
             raise LedgerError("This recommender is closed: open the folder again.")
-        if not any(job.kind == "writes" for job in jobs):
+        if (len(jobs) == 1 and jobs[0].kind != "writes") or all(job.kind == "reads" for job in jobs):
             for job in jobs:
                 self._attempt(job)
             return
@@ -188,6 +196,8 @@ class Turns:
             job.end(job.work())
         except Exception as error:
             job.end(None, error)
+        finally:
+            self.num_works += job.kind != "reads"
 
     def _outcome(self, job: _Job, among: int) -> tuple[Any, RecsdkError | None]:
         before = self._learner.num_learned
@@ -197,3 +207,5 @@ class Turns:
             if among == 1 or error is not self._refusal or isinstance(error, LedgerError) or self._learner.num_learned != before:
                 raise
             return None, error
+        finally:
+            self.num_works += job.kind != "reads"
