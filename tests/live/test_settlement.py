@@ -14,6 +14,7 @@ from recsdk.live import settlement
 from recsdk.live.log import count_decisions
 from recsdk.live.observe import CountObserver, Signalled
 from recsdk.live.rewards import Feedback, Receipt, join
+from recsdk.live.settlement import Told
 from tests.live.shop import crash, state
 from tests.live.test_feedback import ITEMS, Clock, quality, rewards, shop_at
 
@@ -478,6 +479,17 @@ def test_decisions_that_two_threads_wrote_in_another_order_than_made_are_settled
     with shop_at(tmp_path, clock, feedback=None) as shop:
         assert [shop._settlement.is_settled(decision) for decision in shop._ledger.decisions()] == [True, True]
         assert shop.not_shown("later") is Receipt.TAKEN
+
+
+def test_a_signal_whose_window_another_thread_has_closed_meanwhile_is_late(tmp_path, clock):
+    with shop_at(tmp_path, clock) as shop:
+        shop.recommend({}, decision_id="d")
+        told = Told("click", 1.0, clock.now + 59, decision_id="d")
+        clock.now += 61
+        shop.settle()
+        with shop._ledger.transaction():
+            assert shop._settlement.take(told) == (Receipt.LATE, [])
+        assert joined(shop)
 
 
 def test_signals_of_a_name_that_feedback_no_longer_has_do_not_count(tmp_path, clock):
