@@ -82,7 +82,8 @@ def read_traffic(folder: str | Path, *, ledger: Any = None) -> TrafficReport:
 
     Example:
         >>> import recsdk
-        >>> with recsdk.Recommender.open("pub", items=[{"id": "tea"}, {"id": "ale"}], traffic=recsdk.Traffic(burn_in=1)) as pub:
+        >>> drinks, traffic = [{"id": "tea"}, {"id": "ale"}], recsdk.Traffic(burn_in=1)
+        >>> with recsdk.Recommender.open("pub", items=drinks, policy="uniform", traffic=traffic) as pub:
         ...     for chosen in (None, None, ["ale"]):
         ...         _ = pub.reward(pub.recommend({}, chosen=chosen).decision_id, 1.0)
         >>> report = recsdk.read_traffic("pub")
