@@ -315,6 +315,23 @@ class Verifies(Protocol):
         """
 
 
+@runtime_checkable
+class Durable(Protocol):
+    """A `Ledger` that says what survives of what it has acknowledged: "process-crash" or "power-loss".
+
+    Example:
+        >>> from recsdk.ledger.sqlite import Sqlite
+        >>> ledger = Sqlite(durability="power-loss").open("shop")
+        >>> ledger.durability
+        'power-loss'
+        >>> ledger.close()
+    """
+
+    @property
+    def durability(self) -> str:
+        """The level of this ledger."""
+
+
 class Redacted(NamedTuple):
     """The records that were emptied.
 

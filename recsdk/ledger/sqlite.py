@@ -368,6 +368,10 @@ class SqliteLedger:
             yield self._whole(tuple(row))
         yield from map(_item, items)
 
+    @property
+    def durability(self) -> str:
+        return "power-loss" if next(self._rows("PRAGMA synchronous"))[0] == 2 else "process-crash"
+
     def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...]) -> Redacted:
         counts = [0, 0, 0]
         self._write("PRAGMA defer_foreign_keys=ON")

@@ -29,7 +29,7 @@ from recsdk.errors import (
     TooFewCandidates,
     one_of,
 )
-from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
+from recsdk.ledger import DecisionRecord, Durable, Ledger, RewardRecord
 from recsdk.ledger.stores import folder_path
 from recsdk.live import forgetting, functions, intake, models, opening, places, published, sticky
 from recsdk.live.catalogue import Catalogue, Moved, Rule
@@ -1087,6 +1087,11 @@ class Recommender:
     def published(self) -> tuple[Published, ...]:
         """What has served in this folder, and since when, oldest first: openings with other parts, and changes while it served."""
         return self._turns.read(lambda: tuple(published.read(self._ledger)))
+
+    @property
+    def durability(self) -> str:
+        """What survives of an acknowledged call: that of the process, "process-crash", or of the machine, "power-loss"; else "unknown"."""
+        return self._turns.read(lambda: self._ledger.durability if isinstance(self._ledger, Durable) else "unknown")
 
     @property
     def num_learned(self) -> int:

@@ -109,3 +109,12 @@ def test_a_folder_with_two_ledgers_must_be_named(tmp_path, named):
 def test_what_is_no_store_is_refused(tmp_path):
     with pytest.raises(InvalidValue, match=r"lacks \['holds', 'open', 'read'\]"):
         open_recommender(tmp_path, ledger=object())
+
+
+@pytest.mark.parametrize(
+    ("store", "durability"),
+    [(Sqlite(), "process-crash"), (Sqlite(durability="power-loss"), "power-loss"), (Memory(), "unknown")],
+)
+def test_a_recommender_says_which_durability_it_got(tmp_path, store, durability):
+    with open_recommender(tmp_path, ledger=store) as shop:
+        assert shop.durability == durability

@@ -141,6 +141,13 @@ def test_a_folder_of_another_schema_or_database_is_refused(server, store, tmp_pa
         store.open(tmp_path)
 
 
+def test_it_says_which_durability_it_got(server, tmp_path):
+    for durability in ("process-crash", "power-loss"):
+        store = Postgres(conninfo=server.conninfo, durability=durability)
+        with recsdk.Recommender.open(tmp_path, items=ITEMS, ledger=store) as shop:
+            assert shop.durability == durability
+
+
 def test_a_newer_version_is_refused(server, store, tmp_path):
     filled(store, tmp_path)
     alter(server, tmp_path, "UPDATE meta SET version = 99")
