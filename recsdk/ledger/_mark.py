@@ -6,13 +6,12 @@ becomes a mixture of two histories, or corrupt. To notice it, each opening gives
 
 from __future__ import annotations
 
-import os
 import secrets
 import sqlite3
 from pathlib import Path
 
 from recsdk.errors import LedgerCorrupt
-from recsdk.ledger.heads import sync
+from recsdk.ledger import heads
 
 MARK = "ledger.mark"
 """The file with what the header of `ledger.sqlite` says while a recommender has it open."""
@@ -47,7 +46,7 @@ def check(database: Path) -> None:
 def clear(database: Path) -> None:
     """Takes the mark away, before anything is written."""
     database.with_name(MARK).unlink(missing_ok=True)
-    sync(database.parent)
+    heads.sync(database.parent)
 
 
 def put(db: sqlite3.Connection, database: Path) -> None:
@@ -57,11 +56,7 @@ def put(db: sqlite3.Connection, database: Path) -> None:
     if busy or pages != moved:
         return
     (cookie,), (number,) = db.execute("PRAGMA schema_version").fetchone(), db.execute("PRAGMA application_id").fetchone()
-    with database.with_name(MARK).open("w") as file:
-        file.write(_text(cookie, number))
-        file.flush()
-        os.fsync(file.fileno())
-    sync(database.parent)
+    heads.put(database.with_name(MARK), _text(cookie, number).encode())
 
 
 def renumber(db: sqlite3.Connection) -> None:

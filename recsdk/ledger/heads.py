@@ -187,13 +187,24 @@ class HeadFile:
             self._file.write(self.head.dumps())
 
     def _create(self) -> None:
-        part = self._path.with_name(f"{HEAD}.part")
-        with part.open("wb") as file:
-            file.write(self.head.dumps().ljust(PLACES[1], b"\0") + self.head.dumps())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self._path)
-        sync(self._path.parent)
+        put(self._path, self.head.dumps().ljust(PLACES[1], b"\0") + self.head.dumps())
+
+
+def put(path: Path, data: bytes) -> None:
+    """Writes a file that is whole or not there, whenever the process or the machine stops.
+
+    Example:
+        >>> put(Path("a"), b"1")
+        >>> Path("a").read_bytes()
+        b'1'
+    """
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    sync(path.parent)
 
 
 def sync(folder: Path) -> None:
