@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,7 +89,7 @@ def sweep(seed: int, count: int, points: int | None = None, *, only: str = "", s
                 ends.append(_end(lambda shop=shop: Loop(shop, seed), Place(place.call, 1 + number // 3 % 6)))
             working += ends[0] == signal.SIGKILL
             recovering += ends[1:] == [signal.SIGKILL]
-            fault = fault_of(lambda shop=shop, told=told, checking=checks[number % len(checks)]: checking(shop, whole, acknowledged(told)))
+            fault = fault_of(partial(checks[number % len(checks)], shop, whole, acknowledged(told)))
             fault = fault or ("" if {*ends} <= {0, signal.SIGKILL} else "the process has ended with an error")
             faults += [f"seed {seed}, killed at {place.call} number {place.number}: {fault}"] if fault else []
             shutil.rmtree(shop)

@@ -1,7 +1,7 @@
 """What the sweeps are worth: each protection of the ledger is taken away, and a sweep must find a fault."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -9,7 +9,6 @@ from unittest import mock
 from recsdk.ledger import SignalRecord, heads, sqlite
 from recsdk.live import settlement
 from recsdk.live.places import free
-from recsdk.live.recommender import Recommender
 from tests.reliability import damage, kills, power
 
 
@@ -41,53 +40,12 @@ def _under_another_name(self: sqlite.SqliteLedger, record: SignalRecord, adding:
     adding(self, record._replace(signal_id=free(record.signal_id, self.signal)) if taken else record)
 
 
-class Recorded:
-    """A connection that remembers what it was told to write."""
-
-    def __init__(self, db: Any) -> None:
-        self.db = db
-        self.made: list[tuple[Any, ...]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.db, name)
-
-    def execute(self, statement: str, *values: Any) -> Any:
-        if not statement.startswith(("SELECT", "PRAGMA")):
-            self.made.append((statement, *values))
-        return self.db.execute(statement, *values)
-
-
-@contextlib.contextmanager
-def _snapshot_first(self: Recommender, learning: Any = Recommender._learning) -> Iterator[None]:
-    """Learns as `Recommender._learning` does, but a snapshot that is due is durable before the rewards are."""
-    ledger: Any = self._ledger
-    before = self._learner.num_learned
-    with learning(self):
-        ledger._db = recorded = Recorded(ledger._db)
-        try:
-            yield
-        finally:
-            ledger._db = recorded.db
-        if self._learner.num_learned // self._options.snapshot_every > before // self._options.snapshot_every:
-            last, ledger._last = ledger._last, {}
-            recorded.db.execute("ROLLBACK")
-            self._learner.snapshot()
-            recorded.db.execute("BEGIN IMMEDIATE")
-            for statement in recorded.made:
-                recorded.db.execute(*statement)
-            ledger._last = last
-
-
 def _power() -> list[str]:
     return [fault for seed in range(4) for fault in power.sweep(seed, 20, 300, stop_early=True).faults]
 
 
 def _kills() -> list[str]:
     return [fault for seed in range(4) for fault in kills.sweep(seed, 20, 30, stop_early=True).faults]
-
-
-def _kills_at_syncs() -> list[str]:
-    return [fault for seed in (1, 3, 5, 7) for fault in kills.sweep(seed, 40, only="fdatasync", stop_early=True).faults]
 
 
 def _damage() -> list[str]:
@@ -103,7 +61,6 @@ MUTANTS = (
         ((settlement.Settlement, "_is_known", lambda *_: False), (sqlite.SqliteLedger, "add_signal", _under_another_name)),
         _kills,
     ),
-    Mutant("snapshot after the commit", ((Recommender, "_learning", _snapshot_first),), _kills_at_syncs),
 )
 
 

@@ -1,7 +1,7 @@
 """Calls of the live loop that follow from a seed, made on a folder whose every answer follows from them too.
 
-The folder is a copy of one base, so its secret is the same each time. A run that was cut off and gone on with must end with the very rows and
-the very state of one that was not.
+The folder is a copy of one base, so its secret is the same each time. A run that was cut off and gone on with must end with the very rows
+and the very state of one that was not.
 """
 
 import contextlib
@@ -22,6 +22,7 @@ from tests.live.shop import CATALOGUE, crash, open_recommender, request, state, 
 START = 1_700_000_000.0
 WINDOW = 60.0
 FEEDBACK = Feedback(window=WINDOW, default=-0.5, signals={"click": 1, "buy": 5}, caps={"click": 2}, start=-20.0, late=0.5)
+SNAPSHOT_EVERY = 4
 LOGS = ("items", "decisions", "signals", "rewards")
 SCRATCH = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp")  # noqa: S108 -- a file system in memory, else the usual one
 
@@ -79,7 +80,7 @@ class Loop:
         snapshot_every: rewards between snapshots.
     """
 
-    def __init__(self, folder: Path, seed: int, durability: str = "power-loss", snapshot_every: int = 4) -> None:
+    def __init__(self, folder: Path, seed: int, durability: str = "power-loss", snapshot_every: int = SNAPSHOT_EVERY) -> None:
         self.now = START
         feedback = {} if seed % 2 else {"feedback": FEEDBACK}
         self.shop: Recommender = open_recommender(
