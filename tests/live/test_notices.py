@@ -148,6 +148,6 @@ def test_at_most_shows_what_is_left(tmp_path):
 def test_at_most_of_nothing_is_an_empty_slate_and_no_decision(tmp_path):
     with small_recommender(tmp_path, items=ROWS) as shop:
         everything = [row["id"] for row in ROWS]
-        assert shop.recommend({}, seen=everything, at_most=True, decision_id="d") == ("d", (), ())
+        assert shop.recommend({}, seen=everything, at_most=True, decision_id="d") == ("d", (), (), None)
         assert shop.recommend({}, candidates=[], at_most=True).ids == ()
         assert list(shop._ledger.decisions()) == []
