@@ -890,8 +890,8 @@ class Recommender:
     def rollback(self) -> None:
         """Goes back to what served before the last swap or promotion; durable when this returns.
 
-        What served before has learned everything meanwhile, so this takes no time. After the folder was opened again, a model that was
-        swapped out is made again first, and learns the whole log.
+        What served before has gone on learning: a policy knows everything, a model lacks what came since the last snapshot. After the
+        folder was opened again, a model that was swapped out is made again first, and learns the whole log.
 
         Raises:
             InvalidValue: nothing to go back to.
