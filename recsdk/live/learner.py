@@ -292,17 +292,11 @@ class Learner:
 
     def keep(self) -> None:
         """Writes the state, inside a transaction."""
-        phi = layout.to_json(self.evidence.layout)
-        header = {"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi, "arithmetic": arithmetic()}
-        header |= {"forgets": self.forgets, "model": self.evidence.model}
+        header = self._header()
         with self.lock:
             written = states.dumps(self.policy, self.state)
             if self.contest is not None:
                 header["contest"] = self.contest.keep(self._ledger)
-
-        header = self._header()
-        if self.contest is not None:
-            header["contest"] = self.contest.keep(self._ledger)
         self._ledger.put("snapshot/header", json.dumps(header).encode())
         self._ledger.put("snapshot/policy", written)
         self.evidence.keep(self._ledger, "snapshot")
@@ -310,7 +304,7 @@ class Learner:
     def _header(self) -> dict[str, Any]:
         phi = layout.to_json(self.evidence.layout)
         header = {"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi, "arithmetic": arithmetic()}
-        return header | {"forgets": self.forgets}
+        return header | {"forgets": self.forgets, "model": self.evidence.model}
 
     def change(self, change: Change) -> None:
         """Lets another policy decide, and writes that, inside a transaction and with the lock."""

@@ -196,6 +196,8 @@ def _try(decider: Decider, reading: Ledger) -> None:
     """Answers the newest stored requests: vectors, scores and probabilities must be what they have to be."""
     decider.start(reading)
     for record in deque(reading.decisions(), maxlen=NUM_TRIED):
+        if not len(record.action):
+            continue  # of a user who is forgotten
         asked = json.loads(record.payload)
         request = Request(Features(asked["request"]), record.time)
         try:

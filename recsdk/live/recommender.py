@@ -1034,7 +1034,8 @@ class Recommender:
                     self._before.close()
                     self._before = None
 
-        return self._turns.alone(forgotten)
+        with self._swapping:  # a model that is being made has learned of the user
+            return self._turns.alone(forgotten)
 
     @_going
     def audit(self) -> bool:
