@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 
 import attrs
 import numpy as np
@@ -269,6 +270,9 @@ def test_threads_that_decide_during_swaps_get_the_one_model_or_the_other(tmp_pat
         for thread in threads:
             thread.start()
         for dim in (5, 4):
+            before = sum(map(len, shown))
+            while sum(map(len, shown)) < before + 5 and all(thread.is_alive() for thread in threads):
+                time.sleep(0.01)
             dims[shop.swap(encoder=Hashing(dim=dim), history=HISTORY)] = dim
         shop.rollback()
         going[0] = False
