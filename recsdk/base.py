@@ -331,7 +331,7 @@ class Composite(Protocol):
 
 @runtime_checkable
 class Online(Protocol[S]):
-    """A scorer that also learns from every reward of the live loop. `item` is the shown item, with its features of that time.
+    """A scorer that also learns from every reward of the live loop. `item` is the shown item, with the features that it had when shown.
 
     `update` consumes `state`.
     """

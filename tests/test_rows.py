@@ -1,5 +1,6 @@
 """Rows from mappings and data frames; anything else is refused with what is wanted."""
 
+import duckdb
 import numpy as np
 import polars
 import pytest
@@ -27,6 +28,11 @@ class Stream:
 def test_every_kind_of_table_gives_the_same_rows(kind):
     assert plain_rows("items", kind(ROWS)) == ROWS
     assert rows_from_items(items_from_rows(kind(ROWS))) == rows_from_items(ITEMS)
+
+
+def test_a_relation_of_duckdb_gives_its_rows():
+    query = "SELECT * FROM (VALUES ('a', 1.5::DOUBLE, ['new', 'red'], 'shoe'), ('b', NULL, NULL, NULL)) AS items(id, price, tags, kind)"
+    assert plain_rows("items", duckdb.sql(query)) == ROWS
 
 
 def test_rows_are_copies():

@@ -92,7 +92,7 @@ else:
 
 
 def _end_former(folder: Path) -> None:
-    """Takes the former lock once, so that an older recsdk that has the folder open is noticed, and removes it: it opens no newer ledger."""
+    """Makes sure that no older recsdk has the folder open, and removes the lock that it used; it cannot open a newer ledger."""
     path = folder / FORMER
     if not path.is_file():
         return

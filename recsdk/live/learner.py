@@ -185,12 +185,12 @@ class Learner:
             self._refold(*self._start())
 
     def _in_present_layout(self, record: DecisionRecord) -> DecisionRecord:
-        """Returns a decision with phi as the present parts would have it: what they did not say then is 0."""
+        """Returns a decision with phi in the columns of the present parts; a column that did not exist then is 0."""
         old, new = self._layout_of(record), self.evidence.layout
         if old == new:
             return record
         rows = layout.moved(record.features, old, new)
-        if new.dim and old.version != new.version:  # vectors of two versions lie in two spaces: encode again what was asked and shown
+        if new.dim and old.version != new.version:  # two versions have different spaces: encode the request and the items again
             slots = record.slots if len(rows) == len(record.slots) else record.slots[record.action]
             vectors = [self.evidence.vectors(self._as_shown(record, slot)) for slot in slots.tolist()]
             columns = rows[:, new.start : new.start + len(new.columns)]

@@ -33,7 +33,7 @@ class Notices:
         self._lock = threading.Lock()  # of the counts; what is compared is computed outside of it
 
     def observe(self, features: Features) -> None:
-        """Takes note of what was sent with a request, and what of it was read."""
+        """Records which features a request had, and which of them were read."""
         if self._num_requests >= NUM_REQUESTS:
             return
         with self._lock:
@@ -64,12 +64,12 @@ class Notices:
         self._previous = None
 
     def outgrown(self, num_items: int, num_scored: int) -> None:
-        """Takes note of a catalogue of which only a part is scored."""
+        """Records that the catalogue has more items than are scored."""
         if self._outgrown is None and num_items > num_scored:
             self._outgrown = (num_items, num_scored)
 
     def warn(self, stacklevel: int) -> None:
-        """Warns of what is due, before a decision is made.
+        """Gives the warnings that are due, before a decision is made.
 
         Warns:
             IgnoredInput: features that no part reads; request features that change the evidence of no candidate; items that are not scored.

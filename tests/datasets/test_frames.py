@@ -1,6 +1,7 @@
 import itertools
 import json
 
+import duckdb
 import numpy as np
 import polars
 import pytest
@@ -37,18 +38,13 @@ class Stream:
         return self._frame.__arrow_c_stream__(requested_schema)
 
 
-class Relation(Stream):
-    """As a relation of DuckDB: a column of it is a relation, too."""
-
-    @property
-    def columns(self):
-        return self._frame.columns
-
-    def __getitem__(self, name):
-        return Relation({name: self._frame[name]})
+def relation(columns):
+    """Returns a relation of DuckDB, of which a column is a relation, too."""
+    names = ", ".join(f"unnest(${name}) AS {name}" for name in columns)
+    return duckdb.sql(f"SELECT {names}", params=columns)
 
 
-KINDS = [dict, polars.DataFrame, polars.LazyFrame, Pandas, lambda columns: Pandas(columns, "column_names"), Stream, Relation]
+KINDS = [dict, polars.DataFrame, polars.LazyFrame, Pandas, lambda columns: Pandas(columns, "column_names"), Stream, relation]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -65,7 +61,17 @@ def test_every_kind_of_table_reads_alike(kind):
     assert log.context.item.tolist() == [[0, 1, 2]] * 3
 
 
-@pytest.mark.parametrize("kind", [dict, polars.DataFrame, Stream])
+def test_decimals_of_a_query_are_read_as_numbers():
+    log = datasets.log_from_frame(duckdb.sql("SELECT 1 AS action, sum(3) AS reward, 0.25 AS propensity"))
+    assert (log.reward.tolist(), log.propensity.tolist()) == ([3.0], [0.25])
+
+
+def test_a_null_of_a_query_is_refused():
+    with pytest.raises(InvalidLog, match="reward must be a finite number, got nan in row 0"):
+        datasets.log_from_frame(duckdb.sql("SELECT 1 AS action, NULL::DOUBLE AS reward, 0.25 AS propensity"))
+
+
+@pytest.mark.parametrize("kind", [dict, polars.DataFrame, Stream, relation])
 def test_features_are_padded_to_the_largest_number_of_candidates(kind):
     log = datasets.log_from_frame(kind({**COLUMNS, **NESTED, "weight": [1, 2, 3]}))
     assert log.context.mask.tolist() == [[True] * 3, [True, False, False], [True, True, False]]
