@@ -32,10 +32,8 @@ def soak(minutes: float) -> None:
                 seen.append((number, memory(), len(os.listdir("/proc/self/fd")), threading.active_count()))
         decisions, resident, files, threads = np.array(seen).T
         slope = np.polyfit(decisions, resident, 1)[0] * 100_000
-        print(
-            f"{number} decisions in {minutes} minutes: {slope:.2f} MB more memory per 100,000 decisions ({resident[0]:.1f} to {resident[-1]:.1f} MB);"
-        )
-        print(f"files {int(files.min())} to {int(files.max())}, threads {int(threads.min())} to {int(threads.max())}")
+        print(f"{number} decisions in {minutes} minutes, memory {resident[0]:.1f} to {resident[-1]:.1f} MB")
+        print(f"per 100,000 decisions {slope:.2f} MB; files {files.min():.0f} to {files.max():.0f}, threads to {threads.max():.0f}")
 
 
 if __name__ == "__main__":
