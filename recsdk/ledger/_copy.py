@@ -25,7 +25,7 @@ def copy(source: sqlite3.Connection, segments: Segments, folder: Path, file: str
         LedgerCorrupt: when the copy is damaged; it is deleted.
     """
     refuse_full(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    heads.make(folder)
     part = folder / f"{file}.part"
     try:
         with contextlib.closing(sqlite3.connect(part, isolation_level=None)) as copied:

@@ -207,6 +207,21 @@ def put(path: Path, data: bytes) -> None:
     sync(path.parent)
 
 
+def make(folder: Path) -> None:
+    """Makes a folder, with those above it, whose names are durable: no later sync inside of it would keep them.
+
+    Example:
+        >>> make(Path("shops/tea"))
+        >>> make(Path("shops/tea"))  # it is there
+        >>> Path("shops/tea").is_dir()
+        True
+    """
+    if not folder.is_dir():
+        make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.parent)
+
+
 def sync(folder: Path) -> None:
     """Makes the names in a folder durable.
 

@@ -518,7 +518,7 @@ class SqliteLedger:
 
 def _writing(folder: Path, synchronous: str) -> SqliteLedger:
     with contextlib.ExitStack() as opened, _translated(f"The ledger in {str(folder)!r} cannot be opened"):
-        folder.mkdir(parents=True, exist_ok=True)
+        heads.make(folder)
         opened.enter_context(contextlib.closing(FolderLock(folder)))
         _mark.check(folder / FILE)
         _refuse_loss(folder, *_missing(folder))

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from recsdk.errors import LedgerError, LedgerStopped
+from recsdk.ledger import heads
 from recsdk.ledger.sqlite import Sqlite
 from tests.live.shop import crash, request, serve, small_recommender, state
 from tests.processes import ROOT
@@ -98,3 +99,10 @@ def test_a_real_sync_that_fails_once_is_followed_by_no_acknowledgement(tmp_path)
     failed = said.index("LedgerStopped")
     assert 0 < failed < 19
     assert said == ["kept"] * failed + ["LedgerStopped"] * (20 - failed)
+
+
+def test_the_names_of_new_folders_are_durable(tmp_path, monkeypatch):
+    synced, sync = [], heads.sync
+    monkeypatch.setattr(heads, "sync", lambda folder: (synced.append(folder), sync(folder)))
+    Sqlite().open(tmp_path / "shops" / "tea").close()
+    assert {tmp_path, tmp_path / "shops", tmp_path / "shops" / "tea"} <= set(synced)

@@ -116,7 +116,7 @@ class Postgres:
 
 def _writing(store: Postgres, folder: Path) -> PostgresLedger:
     with contextlib.ExitStack() as opened, translated(f"The ledger of {str(folder)!r} cannot be opened"):
-        folder.mkdir(parents=True, exist_ok=True)
+        heads.make(folder)
         mark = _mark(store, folder)
         schema = mark.schema if mark is not None else store.schema or _new_name(folder)
         connection = opened.enter_context(contextlib.closing(_session(store, schema)))
