@@ -173,7 +173,7 @@ def _record(row: dict[str, Any]) -> DecisionRecord:
     del row["number"]
     dim = row.pop("dim")
     arrays = {name: np.array(row[name], kind) for name, kind in FLAT.items()}
-    arrays["probs"] = arrays["probs"].reshape(len(arrays["action"]), -1)
+    arrays["probs"] = arrays["probs"].reshape(len(arrays["action"]), len(arrays["slots"]))
     arrays["features"] = arrays["features"].reshape(-1, dim)
     return DecisionRecord(**row | arrays)
 

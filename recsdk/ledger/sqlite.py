@@ -541,7 +541,8 @@ def _writing(folder: Path, synchronous: str) -> SqliteLedger:
 def _scrub(db: sqlite3.Connection, folder: Path) -> bool:
     """Writes the files anew, without what was removed; returns whether nothing of that is left in the write-ahead log either."""
     segments = Segments(db, folder)
-    emptied_ones = [number for (number,) in db.execute("SELECT number FROM decisions WHERE forgotten IS NOT NULL")]
+    emptied_here = "SELECT number FROM decisions WHERE forgotten IS NOT NULL AND payload <> ''"  # others were empty when they were moved
+    emptied_ones = [number for (number,) in db.execute(emptied_here)]
     segments.rewrite({number for number in emptied_ones if segments.record(number) is not None})
     segments.clean()
     _mark.clear(folder / FILE)  # the file's own number changes

@@ -252,7 +252,7 @@ class Learner:
         self.state, self.num_learned = state, num_learned
         replaced = frozenset[str]() if self.forgets else self._replaced(num_learned)
         for reward, record in self._ledger.outcomes(num_learned):
-            if reward.reward_id not in replaced:
+            if reward.reward_id not in replaced or not len(record.action):
                 self.learn(record, reward)
                 continue
             self.num_learned += 1

@@ -226,7 +226,8 @@ def publish(model: Model, ledger: Ledger, serving: Learner, *, encodes: bool) ->
         ledger.put(where, data)
     stored = before.stored or before.vectors
     with refusing("take up what came meanwhile"):
-        _take_up_items(model, ledger, all_vectors=encodes and stored != model.known.vectors)
+        are_right = stored == before.vectors == model.known.vectors  # after a rollback those of two models may be there
+        _take_up_items(model, ledger, all_vectors=encodes and not are_right)
         scorers = max(before.scorers, model.known.scorers, key=len)  # none is ever taken away
         made.write(ledger, model.known._replace(stored=model.known.vectors if encodes else stored, scorers=scorers))
         model.learner.take_up(ledger, serving)

@@ -175,7 +175,7 @@ def _catalogue(ledger: Ledger, evidence: Evidence) -> Catalogue:
     if records:
         items = items_from_stored(json.loads(record.row) for record in records)
         active = np.array([record.active for record in records], bool)
-        catalogue.hold(catalogue.joined(items, np.stack([record.vector for record in records]), active))
+        catalogue.hold(catalogue.joined(items, np.zeros((len(records), evidence.dim), np.float32), active))
     return catalogue
 
 

@@ -98,6 +98,8 @@ def read_traffic(folder: str | Path, *, ledger: Any = None) -> TrafficReport:
         units: dict[float, dict[str, bool]] = defaultdict(dict)
         agreements, num_again = list[float](), 0
         for record in stored.decisions():
+            if not len(record.action):
+                continue  # of a user who is forgotten
             found = marks.read(record)
             if found.repeats is not None:
                 num_again += 1

@@ -155,6 +155,7 @@ def _add(ledger: Ledger, row: Row, where: str) -> None:
             ledger.put(fields["name"], base64.b64decode(fields["data"], validate=True))
             return
         arrays = {name: np.array(fields[name], kind) for name, kind in ARRAYS.items() if name in fields}
+        arrays |= {name: arrays[name].reshape(0, 1) for name in ("probs", "features") if name in arrays and not arrays[name].size}
         record = RECORDS[kind](**fields | arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidLog(f"{where}: must be a record of a ledger, got {str(row)!r:.100}: {error!r}.") from error

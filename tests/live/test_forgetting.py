@@ -16,7 +16,7 @@ from recsdk.live import learner as learning
 from recsdk.live.checking import check_ledger
 from recsdk.live.log import count_decisions, read_ledger
 from tests.ledger.memory import Memory
-from tests.live.shop import CATALOGUE, TopicTally, catalogue, crash, forget_snapshots, open_recommender, state
+from tests.live.shop import CATALOGUE, Hashing, TopicTally, catalogue, crash, forget_snapshots, open_recommender, state
 
 SECRETS = (b"zebulon", b"nickname-zeb", b"lives-in-ur")
 """The user's key, an id that the application made of it, and a feature."""
@@ -286,3 +286,28 @@ def test_decisions_that_were_moved_into_segments_are_forgotten_there_too(tmp_pat
         assert shop.num_learned == learned
         assert shop.forget("zebulon").num_decisions == 0
     assert [finding for finding in check_ledger(tmp_path / "shop") if finding.num_problems] == []
+
+
+def test_what_was_emptied_before_it_was_moved_into_segments_stays(tmp_path):
+    with lived(tmp_path, range(40), policy="lin-ts") as shop:
+        shop.forget("zebulon")
+        log = list(map(str, shop._ledger.decisions()))
+    assert Sqlite().compact(tmp_path, before=1e12, limit=30) == 30
+    with open_recommender(tmp_path, **OPTIONS, policy="lin-ts") as shop:
+        assert list(map(str, shop._ledger.decisions())) == log
+        assert shop.forget("u0").num_decisions == 5
+        left = list(shop._ledger.decisions())
+        assert [len(record.action) for record in left].count(0) == 15
+        assert shop.audit()
+    assert [finding for finding in check_ledger(tmp_path) if finding.num_problems] == []
+
+
+def test_corrections_of_a_user_are_forgotten_after_a_swap_beside_challengers(tmp_path):
+    trials = recsdk.Trials(challengers={"fading": recsdk.Discounted(policy=recsdk.LinTS(), discount=0.9)})
+    with lived(tmp_path, range(8), policy="lin-ucb", reward_range=(0, 1), trials=trials, encoder=Hashing()) as shop:
+        shop.correct(next(shop._ledger.rewards()).reward_id, 0.5)
+        shop.swap(encoder=Hashing(dim=4), history=[{"item": "news-0", "time": 1.0, "reward": 1.0}])
+        assert shop.forget("zebulon").num_decisions == 2
+        assert shop.audit()
+        shop.swap(scorers=["recency"])
+        assert shop.audit()

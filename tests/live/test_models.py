@@ -13,6 +13,7 @@ import pytest
 from recsdk import Context, Trials, states
 from recsdk.errors import InvalidValue, ModelRefused, UnknownItem
 from recsdk.live import models
+from recsdk.live.reproduce import reproduce
 from tests.live.shop import CATALOGUE, Hashing, TopicTally, catalogue, crash, open_recommender, request, serve, small_recommender, state
 from tests.live.test_identity import price
 from tests.processes import ROOT
@@ -291,4 +292,22 @@ def test_threads_that_decide_during_swaps_get_the_one_model_or_the_other(tmp_pat
             context = Context(record.features.astype(np.float64), np.ones(12, bool), record.slots.astype(np.int64))
             probs = policy.probs(policy.init(prior), np.random.default_rng(0), context)
             assert record.probs[0] == pytest.approx(probs, abs=1e-12)
+        assert shop.audit()
+
+
+@pytest.mark.parametrize("dim", [3, 5])
+def test_items_that_came_after_a_rollback_have_the_vectors_of_the_next_swap(tmp_path, dim):
+    other = Hashing(dim=dim)
+    with open_recommender(tmp_path, policy="lin-ts") as shop:
+        serve(shop, range(6))
+        shop.swap(encoder=other, history=HISTORY)
+        shop.rollback()
+        shop.add_items([{"id": "late", "topic": "news", "price": 1.0}])
+        shop.snapshot()
+        parts = {"policy": shop.policy, "scorers": shop._evidence.scorers, "encoder": shop._evidence.encoder}
+        assert reproduce(tmp_path, **parts).agreement == "same"
+        shop.swap(encoder=other, history=HISTORY)
+        held = catalogue(shop)
+    with open_recommender(tmp_path, policy="lin-ts", encoder=other) as shop:
+        assert catalogue(shop) == held
         assert shop.audit()

@@ -221,6 +221,17 @@ def test_the_report_has_the_arms_with_their_rewards(tmp_path):
     assert 0 < report.agreement < 1
 
 
+def test_decisions_of_a_forgotten_user_are_no_arms(tmp_path):
+    with opened(tmp_path, recsdk.Traffic(sticky=1e6)) as shop:
+        for user in ("ann", "bob", "ann"):
+            shop.recommend({}, user=user)
+        shop.recommend({}, chosen=IDS[:1], user="ann")
+        shop.forget("ann")
+    report = recsdk.read_traffic(tmp_path)
+    assert [arm[:2] for arm in report.arms] == [("policy", 1)]
+    assert report.num_again == 0
+
+
 def test_the_sample_ratio_check_is_quiet_all_the_time_where_all_is_well():
     rng, alarms = np.random.default_rng(0), 0
     for _ in range(200):

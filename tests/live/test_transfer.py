@@ -60,6 +60,20 @@ def test_signals_and_what_a_feedback_keeps_come_back(tmp_path, suffix):
     assert reproduce(tmp_path / "again") == reproduce(tmp_path / "shop")
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_emptied_decisions_come_back(tmp_path, suffix):
+    with open_recommender(tmp_path / "shop", **PARTS) as shop:
+        serve(shop, range(8))
+        assert shop.forget("u1").num_decisions == 1
+        held, learned = [len(record.action) for record in shop._ledger.decisions()], state(shop)
+    export_ledger(tmp_path / "shop", tmp_path / f"x.{suffix}")
+    import_ledger(tmp_path / f"x.{suffix}", tmp_path / "again")
+    with open_recommender(tmp_path / "again", **PARTS) as shop:
+        assert [len(record.action) for record in shop._ledger.decisions()] == held
+        assert state(shop) == learned
+        assert shop.audit()
+
+
 def test_a_file_that_is_cut_or_changed_is_refused_by_its_line_and_nothing_is_made(folder, tmp_path):
     path = tmp_path / "x.jsonl"
     export_ledger(folder, path)
