@@ -60,15 +60,12 @@ def forget(ledger: Ledger, learner: Learner, user: str, transaction: AbstractCon
     began = time.perf_counter()
     records = list(ledger.decisions_of(user))
     ids = [record.decision_id for record in records]
-    standing = [
-        (record, reward)
-        for record in reversed(records)
-        for reward in standing_rewards(ledger.rewards_of(record.decision_id)).values()
-        if not reward.void
-    ]
+    rewards = [(record, ledger.rewards_of(record.decision_id)) for record in reversed(records)]
+    standing = [(record, reward) for record, found in rewards for reward in standing_rewards(found).values() if not reward.void]
+    learned_from = ("snapshot/", f"{BASE}/") if any(found for _, found in rewards) else ("snapshot/",)
     with transaction:
         part = learner.share(standing)
-        redacted = ledger.redact(ids, drop=("snapshot/", f"{BASE}/"))
+        redacted = ledger.redact(ids, drop=learned_from)
         num_waiting = _drop_waiting(ledger, user, ids)
         state: Means = "nothing" if not redacted.rewards else "subtracted" if learner.subtract(part) else "folded"
         if state == "folded":

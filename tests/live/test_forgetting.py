@@ -144,6 +144,20 @@ def test_a_state_from_which_another_share_was_subtracted_fails_the_audit(tmp_pat
     crash(shop)
 
 
+def test_a_base_stays_when_a_user_without_rewards_is_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr(learning, "QUICK", 0)
+    with lived(tmp_path, range(60), policy="lin-ts") as shop:
+        assert shop.forget("zebulon").state == "subtracted"
+        visit(shop, 60, "silent")
+        assert shop.forget("silent")[:3] == (1, 0, 0)
+        assert shop.forget("nobody").state == "nothing"
+        assert shop.audit()
+        before = state(shop)
+    forget_snapshots(tmp_path)
+    with open_recommender(tmp_path, **OPTIONS, policy="lin-ts") as shop:
+        assert state(shop) == before
+
+
 def test_with_another_policy_the_base_is_left_aside(tmp_path, monkeypatch):
     monkeypatch.setattr(learning, "QUICK", 0)
     shop = lived(tmp_path, range(40), policy="lin-ts")
