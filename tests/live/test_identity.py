@@ -19,7 +19,7 @@ from recsdk.live.log import read_ledger, read_policy
 from recsdk.live.recommender import Recommender
 from recsdk.scorers.function import FunctionScorer
 from recsdk.scorers.popularity import Popularity
-from tests.live.shop import CATALOGUE, Clock, Hashing, TopicTally, forget_snapshots, open_recommender, request, serve, state, tables
+from tests.live.shop import CATALOGUE, Clock, Hashing, TopicTally, alter, forget_snapshots, open_recommender, request, serve, state, tables
 from tests.live.test_recovery import HISTORY, work
 
 OLD_FOLDER = Path(__file__).parent / "data" / "folder_of_75db1c2.sql"
@@ -335,3 +335,16 @@ def test_the_history_of_the_folder_is_no_news_and_another_one_is_said_to_be_igno
         Recommender.open(tmp_path, **options).close()
     with pytest.warns(IgnoredInput, match="history is ignored: the models of this folder were fitted to another one"):
         Recommender.open(tmp_path, **options, history=HISTORY[1:]).close()
+
+
+@pytest.mark.parametrize("model", ["encoder", "scorer1"])
+def test_a_folder_without_a_model_that_it_had_is_refused_and_serves_on_once_it_is_there_again(tmp_path, model):
+    with opened(tmp_path, history=HISTORY) as shop:
+        serve(shop, range(5))
+        learned = state(shop)
+    alter(tmp_path, "UPDATE blobs SET name = 'elsewhere' WHERE name = ?", f"fitted/{model}")
+    with pytest.raises(LedgerMismatch, match=f"has no 'fitted/{model}'"):
+        opened(tmp_path, history=HISTORY)
+    alter(tmp_path, "UPDATE blobs SET name = ? WHERE name = 'elsewhere'", f"fitted/{model}")
+    with opened(tmp_path) as shop:
+        assert state(shop) == learned

@@ -14,7 +14,7 @@ SIZES = (0.0, -0.0, 5e-324, 1e-30, -1e-30, 1e30, -1e30, 1.7e308)
 
 @pytest.fixture
 def shop(tmp_path):
-    with open_recommender(tmp_path, policy="lin-ucb", encoder=ENCODER, scorers=["crossed"], log_features="all") as recommender:
+    with open_recommender(tmp_path, policy="boltzmann", encoder=ENCODER, scorers=["crossed"], log_features="all") as recommender:
         serve(recommender, range(40))
         yield recommender
 
@@ -33,7 +33,7 @@ def test_named_candidates_in_another_order_have_the_same_probabilities(shop):
         found = probs(shop, f"in order {seed}", request(3), candidates=order)
         assert list(found) == order
         assert found == pytest.approx(expected, abs=1e-12)
-    assert len({round(share, 12) for share in expected.values()}) > 1
+    assert len({round(share, 12) for share in expected.values()}) > 4
 
 
 def test_a_missing_feature_is_one_that_is_none_and_shifts_no_other(shop):
