@@ -72,10 +72,13 @@ def read(ledger: Ledger, scorers: Sequence[Scorer[Any]] = ()) -> Made | None:
         scorers: as given now; a folder of an older recsdk has no names of columns and takes them from here.
 
     Raises:
-        LedgerMismatch: when a scorer that the columns' names are needed from is not among `scorers`.
+        LedgerMismatch: when a scorer that the columns' names are needed from is not among `scorers`; when a ledger with decisions does not
+            say what it was made with.
     """
     data = ledger.get("made")
     if data is None:
+        if next(iter(ledger.decisions()), None) is not None:
+            raise LedgerMismatch("The ledger has decisions, and no 'made', which says with what parts: copy the folder back from a backup.")
         return None
     stored = json.loads(data)
     if "schema" not in stored:

@@ -348,3 +348,13 @@ def test_a_folder_without_a_model_that_it_had_is_refused_and_serves_on_once_it_i
     alter(tmp_path, "UPDATE blobs SET name = ? WHERE name = 'elsewhere'", f"fitted/{model}")
     with opened(tmp_path) as shop:
         assert state(shop) == learned
+
+
+def test_a_folder_with_decisions_that_does_not_say_its_parts_is_not_taken_for_a_new_one(tmp_path):
+    with opened(tmp_path, history=HISTORY) as shop:
+        serve(shop, range(5))
+    alter(tmp_path, "DELETE FROM blobs WHERE name = 'made'")
+    before = tables(tmp_path)
+    with pytest.raises(LedgerMismatch, match="has decisions, and no 'made'"):
+        opened(tmp_path, history=HISTORY)
+    assert tables(tmp_path) == before
