@@ -368,6 +368,8 @@ def decide(policy: Policy[S], state: S, rng: Rng, context: Context) -> Decision:
         action = cdf.searchsorted(rng.random() * cdf[-1], side="right")
         if not context.mask[action]:
             raise InvalidProbs(f"probs must be zero on padding, got {probs[action]} at candidate {action}.")
+        if probs[action] > 1:  # by rounding; what is logged is a probability, which learning asks for
+            probs = np.minimum(probs, 1.0)
     elif isinstance(context.features, np.ndarray):
         way = f": {policy!r} goes live as recsdk.Jitted(policy=...)" if "numpy" not in policy.runs_on else ""
         raise InvalidProbs(f"probs must be an array of NumPy, as features are, got {type(probs).__name__}{way}.")

@@ -96,6 +96,12 @@ def test_the_last_candidate_is_reached_though_the_probabilities_sum_to_less_than
     assert decide(Raw(tuple(probs)), (), Numbers(LARGEST_DRAW), context(10)).action == 9
 
 
+def test_a_probability_that_rounding_has_put_above_one_is_one():
+    above = 1 + 2**-52
+    decision = decide(Raw((0.0, above)), (), Numbers(LARGEST_DRAW), context(2))
+    assert (decision.action, decision.propensity, decision.probs.tolist()) == (1, 1.0, [0.0, 1.0])
+
+
 def test_a_decision_takes_one_uniform_number_after_the_policys_own():
     rng, where, policy = np.random.default_rng(0), context(5), LinTS(num_draws=3)
     state = policy.init(np.zeros(3))

@@ -60,6 +60,14 @@ def test_the_probabilities_of_a_slate_multiply_to_that_of_the_whole_procedure(pl
     assert len(seen) == {0: 24, 1: 6, 2: 4, 3: 2}[PLACES.index(places)]
 
 
+def test_no_probability_of_a_mixture_is_above_one():
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        shares, weights = rng.dirichlet(np.ones(3)), rng.dirichlet(np.ones(K), 3)
+        arms = [Arm(str(k), shares[k], Weighted(weights=tuple(weights[k])), ()) for k in range(3)]
+        assert draw(arms, rng, CONTEXT, K, Places()).decision.probs.max() <= 1  # the last item is certain
+
+
 @pytest.mark.parametrize("places", PLACES)
 def test_slates_and_arms_are_drawn_as_often_as_the_procedure_says(places):
     rng, number = np.random.default_rng(2), 1_500
