@@ -24,6 +24,7 @@ COMMANDS = {
     "ledger": "Look into a recommender's folder, check it, back it up, export it, keep it small.",
     "plugins": "List the installed policies, scorers, encoders, retrievers and ledgers.",
     "reproduce": "Make a recommender's state again from its folder, and print its hash.",
+    "status": "Show how a recommender does, once or all the time, with alarms.",
     "sweep": "Try policies and settings on a log, or in a simulated world.",
 }
 

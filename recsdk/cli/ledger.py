@@ -46,7 +46,7 @@ def show(folder: Path, decision: str | None = None, /, *, json: JsonFlag = False
     if json:
         print_json(facts)
     else:
-        results().print(_table(facts, "Ledger" if decision is None else "Decision"))
+        results().print(facts_table(facts, "Ledger" if decision is None else "Decision"))
 
 
 @ledger.command
@@ -63,7 +63,7 @@ def stats(folder: Path, /, *, json: JsonFlag = False) -> None:
     if json:
         print_json(facts)
     else:
-        results().print(_table(facts, "Statistics"))
+        results().print(facts_table(facts, "Statistics"))
 
 
 @ledger.command
@@ -306,7 +306,8 @@ def _findings(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def _table(facts: dict[str, Any], title: str) -> Table:
+def facts_table(facts: dict[str, Any], title: str) -> Table:
+    """Returns a table with a row for each fact."""
     table = Table("what", "how much", title=title, title_justify="left")
     table.columns[1].justify = "right" if title == "Ledger" else "left"
     for name, value in facts.items():
@@ -319,7 +320,7 @@ def _cell(name: str, value: Any) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float) and name in ("first_decision", "last_decision", "time"):
+    if isinstance(value, float) and name in ("first_decision", "last_decision", "last_reward", "time"):
         return datetime.fromtimestamp(value, UTC).isoformat(sep=" ", timespec="seconds")
     if isinstance(value, list):
         return "\n".join(_cell("", each) for each in value)

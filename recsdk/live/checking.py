@@ -15,6 +15,7 @@ from recsdk.errors import LedgerCorrupt, LedgerMismatch
 from recsdk.ledger import PAGE, DecisionRecord, Ledger, Verifies
 from recsdk.ledger.stores import store
 from recsdk.live import marks
+from recsdk.live.health import stored_floor
 from recsdk.live.honesty import Honesty
 from recsdk.live.rewards import num_settled
 
@@ -131,8 +132,7 @@ def _decisions(stored: Ledger, problems: _Problems, honesty: Honesty) -> int:
     for record in stored.decisions():
         num += 1
         if record.parts not in floors:
-            policy = json.loads(record.parts)["policy"]
-            floors[record.parts] = float(policy["settings"].get("floor", 0)) if isinstance(policy, dict) else 0.0
+            floors[record.parts] = stored_floor(record.parts)
         for told in _wrong(record, floors[record.parts]):
             problems.add(f"decision {record.decision_id!r}: {told}")
         if not learned <= record.num_learned <= last:
