@@ -397,7 +397,8 @@ def test_one_slot_of_a_page_is_evaluated_and_never_trusted_as_if_it_stood_alone(
     found, targets = answers(capsys, path, "--target", "uniform", "--estimator", "ips", "--max-bad", 1)
     assert targets["uniform"]["diagnostics"]["num_rounds"] == 3000
     assert targets["uniform"]["estimates"]["ips"]["value"] == pytest.approx(0.5, abs=0.05)
-    assert found["notes"] == [f"{path}: 1 lines left out: checkpoint", f"{path}: 1 lines left out: bad"]
+    assert found["notes"][:2] == [f"{path}: 1 lines left out: checkpoint", f"{path}: 1 lines left out: bad"]
+    assert "all candidates have the same features" in found["notes"][2]
     _, below = answers(capsys, path, "--target", "uniform", "--estimator", "ips", "--max-bad", 1, "--position", 1)
     assert below["uniform"]["verdict"] == "caution"
     assert any("given what the logging policy put above it" in reason for reason in below["uniform"]["reasons"])

@@ -36,7 +36,7 @@ def open_waiting_shop(folder: Path, now: float) -> Recommender:
 def step(shop: Recommender, number: int, tell: Callable[..., None]) -> None:
     """Decides, rewards, and now and then changes the catalogue; repeating a step that was begun is no error."""
     slate = shop.recommend(request(number), size=1 + number % 3, candidates=[row["id"] for row in CATALOGUE[:4]], decision_id=f"d{number}")
-    tell("decision", number, *slate)
+    tell("decision", number, slate.decision_id, slate.ids, slate.propensities)
     if number % 2:
         shop.reward(f"d{number}", number / 7, item=slate.ids[0], reward_id=f"r{number}")
         tell("rewards", number, {0: number / 7})

@@ -94,7 +94,7 @@ def test_a_log_with_one_decision_twice_is_refused():
     names = [f"d{row}" for row in range(50)]
     assert ope.evaluate(log, target, ids=names, force=True) == ope.evaluate(log, target, force=True)
     names[40] = "d3"
-    with pytest.raises(InvalidLog, match=r"ids must be unique, got 'd3' in row 3 and in row 40 \(1 of 50 rows are there again\)"):
+    with pytest.raises(InvalidLog, match=r"ids must be unique, got 'd3' in row 3 and in row 40 \(1 of 50 rows repeat an earlier id\)"):
         ope.evaluate(log, target, ids=names)
     with pytest.raises(InvalidLog, match="ids must be one for each of 50 rows, got"):
         ope.evaluate(log, target, ids=names[:-1])

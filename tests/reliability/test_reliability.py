@@ -1,24 +1,38 @@
 """The short part of the reliability run; `python -m tests.reliability` is the long one."""
 
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import pytest
 
-from tests.reliability import damage, kills, mutants, power
+from tests.processes import ROOT
+from tests.reliability import damage, kills, mutants
 
 NEEDS_STRACE = pytest.mark.skipif(not kills.can_trace(), reason="strace is not here, or may not look at a process")
 
 
+def apart(module, *arguments):
+    """Returns what a module's `sweep` finds in a process of its own: it forks, which one must not do beside the threads of JAX."""
+    program = f"import json; from tests.reliability import {module}; print(json.dumps({module}.sweep(*{arguments!r})._asdict()))"
+    answer = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)  # noqa: S603  (its own program)
+    assert answer.returncode == 0, answer.stderr
+    return SimpleNamespace(**json.loads(answer.stdout.splitlines()[-1]))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_at_any_call_of_the_system_nothing_is_lost_and_nothing_comes_twice(seed):
-    found = kills.sweep(seed, 20, 30)
+    found = apart("kills", seed, 20, 30)
     assert found.faults == []
-    assert found.total > 35
+    assert found.working + found.recovering > 35
 
 
 @NEEDS_STRACE
 @pytest.mark.parametrize("durability", ["process-crash", "power-loss"])
 @pytest.mark.parametrize("seed", range(2, 4))
 def test_after_a_power_cut_there_is_all_that_the_level_promises(seed, durability):
-    found = power.sweep(seed, 20, 150, durability)
+    found = apart("power", seed, 20, 150, durability)
     assert found.faults == []
     assert found.disks == 150
 

@@ -91,7 +91,7 @@ def test_a_recommender_takes_the_candidates_of_its_retriever(tmp_path):
         shop.add_items([{"id": "fresh"}])
         shop.recommend(request(0), decision_id="e")
         assert shop._ledger.decision("e").slots.tolist() == [12, 11, 9, 8]
-        assert shop.catalogue._index == [0] * 10 + [1, 0, 1]
+        assert shop.catalogue.shelf.index == [0] * 10 + [1, 0, 1]
 
 
 @pytest.mark.filterwarnings("ignore::recsdk.errors.IgnoredInput")

@@ -7,7 +7,7 @@ import pytest
 
 from recsdk import base, testing
 from recsdk.drivers import replay as replay_module
-from recsdk.live import rewards
+from recsdk.live import places
 from recsdk.testing import honesty
 from recsdk.testing.parametrization import bound, law_of
 from tests.testing.policy_mutants import ALONE, FIRST, SOUND, Overflows, Sound
@@ -83,7 +83,7 @@ def test_a_loop_that_learns_before_it_refuses_is_caught_by_refusal(monkeypatch):
 
 
 def test_a_loop_that_learns_a_reward_twice_is_caught_by_live(monkeypatch):
-    monkeypatch.setattr(rewards, "is_new", lambda ledger, reward: True)
+    monkeypatch.setattr(places, "is_new", lambda ledger, reward: True)
     monkeypatch.setattr("recsdk.ledger.sqlite.SqliteLedger.add_reward", lambda self, reward: None)
     with pytest.raises(AssertionError, match=r"live: .* after the same reward came twice must have learned 6, got 7"):
         by_law()["live"](Sound())
