@@ -19,7 +19,7 @@ SAID = {
     "same": "the same to the last bit",
     "within rounding": "the same within 1e-6: the snapshot was made with other arithmetic",
     "different": "DIFFERENT from the fold",
-    "no snapshot": "none of this place, or older than it",
+    "no snapshot": "none at this reward to compare with",
 }
 
 

@@ -97,6 +97,17 @@ def test_tail_follows_and_tells_what_comes_once(shop, tmp_path, capsys, monkeypa
     assert "more-1.0-6" in lines[3]
 
 
+def test_stats_count_a_corrected_reward_once_and_one_taken_back_not_at_all(tmp_path, capsys):
+    with recsdk.Recommender.open(tmp_path / "kiosk", items=[{"id": "tea"}], policy="lin-ts") as kiosk:
+        for name, value in (("order-1", 0.25), ("order-2", None), ("order-3", 0.75)):
+            kiosk.reward(kiosk.recommend({}, decision_id=name).decision_id, 1.0)
+            kiosk.correct(f"{name}/0", value)
+    assert run("stats", tmp_path / "kiosk", "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["rewards"] == 2
+    assert printed["reward"]["mean"] == 0.5
+
+
 def test_stats_sum_up_decisions_and_rewards(shop, tmp_path, capsys):
     assert run("stats", tmp_path / "shop", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
