@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # uv is quick; where it is missing or fails, pip does the same.
 install = { test -x $(BIN)/uv && $(BIN)/uv pip install --python $(BIN)/python $(1); } || $(BIN)/python -m pip install $(1)
 
-.PHONY: demo test lint docs nightly verify-ope benchmark benchmark-ope benchmark-quality peers requirements
+.PHONY: demo test lint docs nightly verify-ope benchmark benchmark-loop benchmark-ope benchmark-quality peers requirements
 
 demo: $(INSTALLED)
 	$(BIN)/recsdk demo --out demo-report
@@ -36,6 +36,10 @@ docs: $(INSTALLED)
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/speed.py --write
 	$(BIN)/python benchmarks/throughput.py --write
+
+# The whole loop beside one by hand: some minutes.
+benchmark-loop: $(PEERS)
+	$(BIN)/python benchmarks/loop.py --write
 
 # Real kills, power cuts on simulated disks, damaged files, and what these are worth: half an hour.
 nightly: $(INSTALLED)
