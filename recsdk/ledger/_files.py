@@ -8,6 +8,8 @@ from pathlib import Path
 
 from recsdk.errors import LedgerError
 
+FILE = "ledger.sqlite"
+LOG = "ledger.sqlite-wal"
 RESCUED = "rescued"
 
 

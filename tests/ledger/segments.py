@@ -11,7 +11,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from recsdk.ledger import _mark, _segments, sqlite
+from recsdk.ledger import _ledger, _mark, _segments
 from recsdk.ledger.sqlite import Sqlite
 
 
@@ -73,7 +73,7 @@ def main(folder, stride):
             shutil.copytree(folder / "shop", copy)
             child = os.fork()
             if child == 0:
-                sqlite.NUM_ROWS = 4
+                _ledger.NUM_ROWS = 4
                 arm(Dying(place, after))
                 work(copy)
                 os._exit(0)

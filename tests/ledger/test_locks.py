@@ -86,7 +86,7 @@ def test_nothing_is_acknowledged_once_a_file_of_the_folder_is_another(tmp_path, 
 def test_a_folder_without_room_for_the_rescue_stops_all_the_same(tmp_path, monkeypatch):
     ledger = Sqlite().open(tmp_path)
     (tmp_path / "ledger.sqlite-wal").unlink()
-    monkeypatch.setattr("recsdk.ledger.sqlite.copy", failing)
+    monkeypatch.setattr("recsdk.ledger._ledger.copy", failing)
     with pytest.raises(LedgerStopped, match=r"could not be copied to .*rescued-1': no room"):
         ledger.put("b", b"1")
     ledger.close()

@@ -31,7 +31,7 @@ def rows(ledger):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr("recsdk.ledger.sqlite.NUM_ROWS", 4)
+    monkeypatch.setattr("recsdk.ledger._ledger.NUM_ROWS", 4)
     with small_recommender(tmp_path / "shop", clock=Clock(), **PARTS) as shop:
         serve(shop, range(NUM))
     return tmp_path / "shop"

@@ -1,0 +1,325 @@
+"""The `recsdk.ledger.Ledger` of one connection to SQLite."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from recsdk.errors import LedgerCorrupt, LedgerError, LedgerStopped
+from recsdk.ledger import DecisionRecord, ItemRecord, Redacted, RewardRecord, SignalRecord, Verified, _head, heads
+from recsdk.ledger import _rows as rows
+from recsdk.ledger._copy import copy
+from recsdk.ledger._failures import is_disk_failure, translated
+from recsdk.ledger._files import FILE, LOG, Files
+from recsdk.ledger._packing import pack
+from recsdk.ledger._redact import empty_decision, empty_other, scrub
+from recsdk.ledger._rows import Row
+from recsdk.ledger._schema import DECISIONS, ITEM, REWARD, REWARD_FIELDS, REWARDS, SIGNAL, SIGNALS_OF, columns, version
+from recsdk.ledger._segments import NUM_ROWS, Segments
+from recsdk.ledger._verify import verify
+from recsdk.ledger.redaction import SCRUB, emptied, emptied_rewards, emptied_signals
+
+
+class SqliteLedger:
+    """The `recsdk.ledger.Ledger` of one connection.
+
+    Args:
+        db: in no transaction, unless it only reads.
+        folder: of the ledger.
+        opened: what `close` ends.
+        files: of a ledger that is written to: those that must stay in the folder.
+        head: of a ledger that is written to: how far it is acknowledged.
+    """
+
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        folder: Path,
+        opened: contextlib.ExitStack,
+        files: Files | None = None,
+        head: heads.HeadFile | None = None,
+    ) -> None:
+        self._db = db
+        self._segments = Segments(db, folder)
+        self._opened = opened
+        self._files = files
+        self._head = head
+        self._last: dict[str, heads.Last] = {}
+        self._stopped = ""
+        found = version(db)
+        self._has_signals = found >= 3
+        self._decision, self._signal, self._reward = columns(found)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        try:
+            self._write("BEGIN IMMEDIATE")
+            yield
+            self._write("COMMIT")
+        except BaseException:
+            self._last = {}
+            if self._db.in_transaction:
+                with translated("The ledger could not be written"):
+                    self._db.execute("ROLLBACK")
+            raise
+
+    def get(self, name: str) -> bytes | None:
+        row = self._first("SELECT sha256, data FROM blobs WHERE name = ?", name)
+        if row is None:
+            return None
+        if hashlib.sha256(row[1]).digest() != row[0]:
+            raise LedgerCorrupt(f"The ledger's {name!r} does not have the checksum it was written with.")
+        return bytes(row[1])
+
+    def put(self, name: str, data: bytes) -> None:
+        self._write("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", name, hashlib.sha256(data).digest(), data)
+
+    def add_decision(self, record: DecisionRecord) -> None:
+        parts = self._first("SELECT number FROM parts WHERE text = ?", record.parts)
+        if parts is None:
+            self._write("INSERT INTO parts (text) VALUES (?)", record.parts)
+            return self.add_decision(record)
+        if not record.payload:
+            raise LedgerError(f"Decision {record.decision_id!r} must have a payload.")
+        before = (record.decision_id, record.time + 0.0, record.payload)  # SQLite has one zero
+        *_, slots, action, probs, dim, features, _, _ = values = rows.decision_values(record)
+        crc32 = rows.checksum(values)
+        after = (pack(slots, transposing=True), action, pack(probs), dim, pack(features, transposing=True))
+        return self._append(
+            "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, "
+            "slots, action, probs, dim, features, user, marks, packed, crc32, number, chain) "
+            "VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(number), 0) FROM items), ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
+            *(*before, *parts, record.num_learned, *after, record.user, record.marks, crc32),
+        )
+
+    def decision(self, decision_id: str) -> DecisionRecord | None:
+        row = self._first(f"SELECT {self._decision} FROM {DECISIONS} WHERE d.id = ?", decision_id)  # noqa: S608 -- constants
+        return None if row is None else self._whole(row)
+
+    def decisions(self, start: int = 0) -> Iterator[DecisionRecord]:
+        query = f"SELECT {self._decision} FROM {DECISIONS} WHERE d.number > ? ORDER BY d.number"  # noqa: S608 -- constants
+        return map(self._whole, self._rows(query, start))
+
+    def decisions_of(self, user: str) -> Iterator[DecisionRecord]:
+        query = f"SELECT {self._decision} FROM {DECISIONS} WHERE d.user = ? ORDER BY d.number DESC"  # noqa: S608 -- constants
+        return map(self._whole, self._rows(query, user))
+
+    def add_signal(self, record: SignalRecord) -> None:
+        values = rows.signal_values(record)
+        self._append(
+            "INSERT INTO signals (id, decision, position, name, value, time, happened, about, crc32, number, chain) "
+            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(*values, rows.checksum(values)),
+        )
+
+    def signal(self, signal_id: str) -> SignalRecord | None:
+        row = self._first(f"SELECT {self._signal} FROM {SIGNALS_OF} WHERE s.id = ?", signal_id)  # noqa: S608 -- constants
+        return None if row is None else rows.signal(row)
+
+    def signals(self, start: int = 0) -> Iterator[SignalRecord]:
+        query = f"SELECT {self._signal} FROM {SIGNALS_OF} WHERE s.number > ? ORDER BY s.number"  # noqa: S608 -- constants
+        return map(rows.signal, self._rows(query, start) if self._has_signals else ())
+
+    def signals_of(self, decision_id: str) -> list[SignalRecord]:
+        query = f"SELECT {self._signal} FROM {SIGNALS_OF} WHERE d.id = ? ORDER BY s.number"  # noqa: S608 -- constants
+        return [rows.signal(row) for row in self._rows(query, decision_id)]
+
+    def add_reward(self, record: RewardRecord) -> None:
+        values = rows.reward_values(record)
+        if record.replaces is not None:
+            earlier = self.reward(record.replaces)
+            if earlier is None or (earlier.decision_id, earlier.position) != (record.decision_id, record.position):
+                raise LedgerError(f"A reward must replace one of its own place, got {record} and {earlier}.")
+        self._append(
+            "INSERT INTO rewards (id, decision, position, value, time, replaces, void, crc32, number, chain) "
+            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(*values, rows.checksum(values)),
+        )
+
+    def reward(self, reward_id: str) -> RewardRecord | None:
+        row = self._first(f"SELECT {self._reward} FROM {REWARDS} WHERE r.id = ?", reward_id)  # noqa: S608 -- constants
+        return None if row is None else rows.reward(row)
+
+    def rewards(self, start: int = 0) -> Iterator[RewardRecord]:
+        query = f"SELECT {self._reward} FROM {REWARDS} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
+        return map(rows.reward, self._rows(query, start))
+
+    def rewards_of(self, decision_id: str) -> list[RewardRecord]:
+        query = f"SELECT {self._reward} FROM {REWARDS} WHERE d.id = ? ORDER BY r.number"  # noqa: S608 -- constants
+        return [rows.reward(row) for row in self._rows(query, decision_id)]
+
+    def outcomes(self, start: int = 0) -> Iterator[tuple[RewardRecord, DecisionRecord]]:
+        tables = f"{REWARDS} LEFT JOIN parts p ON p.number = d.parts"
+        query = f"SELECT {self._reward}, {self._decision} FROM {tables} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
+        for row in self._rows(query, start):
+            yield rows.reward(row[:REWARD_FIELDS]), self._whole(row[REWARD_FIELDS:])
+
+    def num_rewards(self) -> int:
+        (number,) = next(self._rows("SELECT COALESCE(MAX(number), 0) FROM rewards"))
+        return int(number)
+
+    def put_item(self, record: ItemRecord) -> None:
+        values = rows.item_values(record)
+        statement = "INSERT INTO items (slot, row, vector, active, crc32, number, chain) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        self._append(statement, *values, rows.checksum(values))
+
+    def items(self) -> Iterator[ItemRecord]:
+        latest = "SELECT MAX(number) FROM items GROUP BY slot"
+        return map(rows.item, self._rows(f"SELECT {ITEM} FROM items i WHERE i.number IN ({latest}) ORDER BY i.slot"))  # noqa: S608
+
+    def shown(self, decision_id: str, slot: int) -> ItemRecord:
+        query = f"SELECT {ITEM} FROM decisions d, items i WHERE d.id = ? AND i.slot = ? AND i.number <= d.num_items ORDER BY i.number DESC"  # noqa: S608
+        row = self._first(query, decision_id, slot)
+        if row is None:
+            raise LedgerCorrupt(f"The ledger has no item in slot {slot}, which decision {decision_id!r} has shown.")
+        return rows.item(row)
+
+    def names(self) -> list[str]:
+        return [name for (name,) in self._rows("SELECT name FROM blobs ORDER BY name")]
+
+    def events(self) -> Iterator[ItemRecord | DecisionRecord]:
+        items, num_items = self._rows(f"SELECT {ITEM} FROM items i ORDER BY i.number"), 0  # noqa: S608 -- constants
+        query = f"SELECT d.num_items, {self._decision} FROM {DECISIONS} ORDER BY d.number"  # noqa: S608 -- constants
+        for before, *row in self._rows(query):
+            for item in itertools.islice(items, before - num_items):
+                yield rows.item(item)
+            num_items = max(num_items, before)
+            yield self._whole(tuple(row))
+        yield from map(rows.item, items)
+
+    @property
+    def durability(self) -> str:
+        return "power-loss" if next(self._rows("PRAGMA synchronous"))[0] == 2 else "process-crash"
+
+    def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...]) -> Redacted:
+        counts = [0, 0, 0]
+        self._write("PRAGMA defer_foreign_keys=ON")
+        for decision_id in decision_ids:
+            record = self.decision(decision_id)
+            if record is None:
+                continue
+            signals, rewards = self.signals_of(decision_id), self.rewards_of(decision_id)
+            left = emptied(record)
+            self._write(*empty_decision(decision_id, left))
+            for signal, new in zip(signals, emptied_signals(signals, left.decision_id), strict=True):
+                self._write(*empty_other("signals", SIGNAL, signal.signal_id, rows.signal_values(new)))
+            for reward, new_reward in zip(rewards, emptied_rewards(rewards, left.decision_id), strict=True):
+                self._write(*empty_other("rewards", REWARD, reward.reward_id, rows.reward_values(new_reward)))
+            counts = [total + num for total, num in zip(counts, (1, len(signals), len(rewards)), strict=True)]
+        for prefix in drop:
+            self._write("DELETE FROM blobs WHERE substr(name, 1, ?) = ?", len(prefix), prefix)
+        self.put(SCRUB, b"due")
+        return Redacted(*counts)
+
+    def scrub(self) -> None:
+        self._check_going()
+        if self._files is None:
+            raise LedgerError("The ledger could not be scrubbed: it is open for reading.")
+        with translated("The ledger could not be scrubbed"):
+            done = scrub(self._db, self._files.folder)
+        if not done:
+            raise LedgerError(f"A reader has the ledger open as it was, so {LOG} still has what was removed: call again once it is closed.")
+
+    def copy(self, folder: Path) -> None:
+        copy(self._db, self._segments, folder, FILE)
+
+    def verify(self) -> Verified:
+        verified = verify(self._db)
+        return verified._replace(problems=(*verified.problems, *self._segments.problems()))
+
+    def close(self) -> None:
+        self._opened.close()
+
+    def compact(self, before: float, limit: int | None = None) -> int:
+        """Moves the decisions from the first on that are older than `before`, of the first `limit` ones, into segments; returns how many.
+
+        The caller has the folder alone.
+        """
+        self._segments.clean()
+        last = max((last for _, last, _, _ in self._segments.listed()), default=0)
+        end = last if limit is None else limit
+        query = "SELECT COALESCE(MIN(number), (SELECT MAX(number) FROM decisions) + 1) - 1 FROM decisions WHERE number > ? AND time >= ?"
+        (oldest,) = next(self._rows(query, last, before))
+        end = (oldest or 0) if limit is None else min(oldest or 0, limit)
+        for start in range(last, end, NUM_ROWS):
+            with translated("Decisions could not be moved"):
+                self._segments.move(enumerate(itertools.islice(self.decisions(start), min(NUM_ROWS, end - start)), start=start + 1))
+        return max(end - last, 0)
+
+    def vacuum(self) -> None:
+        """Gives the room of what was moved back to the disk. The caller has the folder alone."""
+        self._write("VACUUM")
+
+    def _whole(self, row: Row) -> DecisionRecord:
+        """Returns the decision of a row, from its segment where it was moved."""
+        *fields, number, packed, crc32 = row
+        if fields[2] != "":
+            return rows.decision((*fields, packed, crc32))
+        record = self._segments.record(number)
+        if record is None or record[0] != fields[0] or rows.checksum(rows.decision_values(record)) != crc32:
+            raise LedgerCorrupt(f"Decision {fields[0]!r} is in no segment as it was written.")
+        return record
+
+    def _append(self, statement: str, *values: Any) -> None:
+        """Inserts a record of values that end with its checksum; its number and its chained hash are added."""
+        table = statement.split()[2]
+        if not self._last:
+            with translated("The ledger could not be read"):
+                self._last = dict(zip(heads.TABLES, _head.last_records(self._db), strict=True))
+        last = self._last[table] = heads.chained(self._last[table], values[-1])
+        self._write(statement, *values, *last)
+
+    def _write(self, statement: str, *values: Any) -> None:
+        self._check_going()
+        try:
+            with translated("The ledger could not be written"):
+                self._db.execute(statement, values)
+        except BaseException as error:
+            self._last = {}  # what is there has to be looked up
+            if is_disk_failure(error.__cause__):
+                self._stop(f"The disk failed, and what was written may be lost whatever it says from now on: {error}")
+            raise
+        if not self._db.in_transaction:
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Makes sure, after a commit, that it is in the folder, and notes how far the ledger is acknowledged."""
+        self._check_files()
+        last = tuple(self._last.values())
+        if self._head is not None and last and last != self._head.head.tables:
+            try:
+                self._head.write(last)
+            except OSError as error:
+                self._stop(f"How far the ledger is acknowledged could not be written: {error}.")
+
+    def _rows(self, query: str, *values: Any) -> Iterator[Row]:
+        self._check_going()
+        with translated("The ledger could not be read"):
+            for row in self._db.execute(query, values):  # noqa: UP028 -- when left early, `yield from` would close the cursor of a closed connection
+                yield row
+
+    def _first(self, query: str, *values: Any) -> Row | None:
+        return next(self._rows(f"{query} LIMIT 1", *values), None)
+
+    def _check_going(self) -> None:
+        """Refuses everything once the ledger has stopped, reads too: the answer to what was sent twice is an acknowledgement."""
+        if self._stopped:
+            raise LedgerStopped(self._stopped)
+
+    def _check_files(self) -> None:
+        """Stops after a commit that did not reach the files in the folder."""
+        changed = () if self._files is None else self._files.changed()
+        if self._files is not None and changed:
+            kept = self._files.rescue(self.copy)
+            self._stop(f"In {str(self._files.folder)!r}, {' and '.join(changed)} was deleted or replaced while the ledger was open. {kept}")
+
+    def _stop(self, why: str) -> NoReturn:
+        self._stopped = f"{why} From here on nothing is acknowledged: open the folder again."
+        if self._head is not None:
+            self._head.close()
+        raise LedgerStopped(self._stopped)
