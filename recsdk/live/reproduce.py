@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
 
@@ -23,10 +23,12 @@ from recsdk.ledger.stores import store
 from recsdk.live import made
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.catalogue import Catalogue
+from recsdk.live.contest import ROLES, Contest
 from recsdk.live.evidence import Evidence
-from recsdk.live.identity import identity, told
+from recsdk.live.identity import differences, identity, told
 from recsdk.live.learner import Learner
 from recsdk.live.parts import built
+from recsdk.live.trials import GIVEN, Trials
 
 TOLERANCE = 1e-6
 """How far apart, relative to the largest number of an array, two states may be that other arithmetic has made."""
@@ -38,9 +40,9 @@ class Reproduced(NamedTuple):
     """A state that was made again by the fold.
 
     Attributes:
-        policy: what learned, with its settings.
+        policy: what learned, with its settings; of several in a trial the one that decides.
         num_learned: the last reward that it has been folded over.
-        state: a hash of the policy's and the scorers' states. It is the same wherever `arithmetic` is.
+        state: a hash of the states of the policy, its challengers and the scorers. It is the same wherever `arithmetic` is.
         arithmetic: eight digits that say how this process rounds sums of products.
         snapshot: the last reward that the snapshot knows of; None where it is not within what was folded.
         agreement: of the snapshot with the fold at its place. "within rounding" is for a snapshot of another `arithmetic`.
@@ -69,11 +71,12 @@ def reproduce(
     policy: Policy[Any] | None = None,
     scorers: Sequence[Scorer[Any]] | None = None,
     encoder: Encoder[Any] | None = None,
+    challengers: Mapping[str, Policy[Any]] | None = None,
     ledger: Any = None,
 ) -> Reproduced:
     """Folds the rewards of a folder in a new state, and compares it with the folder's snapshot. The recommender may be open.
 
-    The policy and the scorers are made from what the folder says of them; those that are no plugins are to be given.
+    The policies and the scorers are made from what the folder says of them; those that are no plugins are to be given.
 
     Args:
         folder: the recommender's.
@@ -81,13 +84,15 @@ def reproduce(
         policy: the policy with its floor, as in `Recommender.policy`; None makes it from its name and settings.
         scorers: all of them, in their order; None makes them.
         encoder: as given to `Recommender.open`; None makes it, where the folder has one.
+        challengers: policies of a trial by name, "policy" for the one given to `Recommender.open`, each with its floor. Those that are not
+            given are made.
         ledger: the kind of ledger, by name or as a config; None looks which installed one the folder holds.
 
     Raises:
         LedgerMismatch: a part that cannot be made, or is another than the folder's; a folder that has decided nothing yet.
         LedgerCorrupt: when a record is not what was written.
         LedgerError: when there is no ledger in the folder.
-        InvalidValue: a `to` that is not among the rewards.
+        InvalidValue: a `to` that is not among the rewards; challengers of other names than the folder's.
 
     Example:
         >>> import recsdk
@@ -105,7 +110,7 @@ def reproduce(
             raise InvalidValue(f"to must be at most {last}, the number of rewards in the ledger, got {to}.")
         header = json.loads(stored.get("snapshot/header") or "{}")
         chosen = policy or built(header["policy"] if header else _deciding(stored))
-        makers = (chosen, scorers, encoder)
+        makers = (chosen, scorers, encoder, challengers or {})
         with _recovered(_Until(stored, to), *makers) as learner:
             state, name = _digest(learner), told(identity(learner.policy))
             snapshot = header.get("num_learned", to + 1)
@@ -145,7 +150,9 @@ class _Until:
 
 
 @contextlib.contextmanager
-def _recovered(ledger: Any, policy: Any, scorers: Sequence[Any] | None, encoder: Any) -> Iterator[Learner]:
+def _recovered(
+    ledger: Any, policy: Any, scorers: Sequence[Any] | None, encoder: Any, challengers: Mapping[str, Policy[Any]]
+) -> Iterator[Learner]:
     """Yields a learner that has recovered from a ledger, with parts of its own, and closes it."""
     known = made.read(ledger, scorers or ())
     if known is None:
@@ -156,7 +163,7 @@ def _recovered(ledger: Any, policy: Any, scorers: Sequence[Any] | None, encoder:
     try:
         if evidence.settle(known, _no_history, ledger).present != known.present:
             _no_history()
-        learner = Learner(policy, evidence, _catalogue(ledger, evidence), ledger)
+        learner = Learner(policy, evidence, _catalogue(ledger, evidence), ledger, _contest(ledger, policy, challengers))
         try:
             learner.recover()
             yield learner
@@ -168,6 +175,26 @@ def _recovered(ledger: Any, policy: Any, scorers: Sequence[Any] | None, encoder:
 
 def _no_history() -> NoReturn:
     raise LedgerMismatch("The parts given must be those that the folder was last opened with.")
+
+
+def _contest(ledger: Ledger, champion: Policy[Any], given: Mapping[str, Policy[Any]]) -> Contest | None:
+    """Returns the contest of the folder, whose roles `Learner.recover` reads; None where there is none."""
+    roles = json.loads(ledger.get(ROLES) or "{}")
+    stored = {name: told["part"] for name, told in roles["policies"].items()} if roles else {}
+    for name, policy in given.items():
+        if name not in stored:
+            raise InvalidValue(f"challengers must have names of policies of the folder, {', '.join(map(repr, stored))}, got {name!r}.")
+        changes = differences(stored[name], policy)
+        if changes:
+            raise LedgerMismatch(f"{name!r} must be the policy of the folder's trial: {'; '.join(changes)}.")
+    if not roles:
+        return None
+    policies = {name: given.get(name) or built(part) for name, part in stored.items() if name != roles["champion"]}
+    policies[roles["champion"]] = champion
+    others = {name: policy for name, policy in policies.items() if name != GIVEN}
+    contest = Contest(Trials(challengers=others), [policies[GIVEN], *others.values()])
+    contest.bounds, contest.model = tuple(roles["bounds"]), roles["model"]
+    return contest
 
 
 def _catalogue(ledger: Ledger, evidence: Evidence) -> Catalogue:
@@ -188,16 +215,27 @@ def _deciding(ledger: Ledger) -> Any:
 
 
 def _states(learner: Learner) -> list[tuple[Any, Any]]:
-    return list(zip((learner.policy, *learner.evidence.scorers), (learner.state, *learner.evidence.states), strict=True))
+    """Returns the policy, the challengers that have not failed, and the scorers, each with its state."""
+    entries = [] if learner.contest is None else [entry for _, entry in sorted(learner.contest.entries.items()) if not entry.error]
+    challengers = [(entry.policy, entry.state) for entry in entries]
+    return [(learner.policy, learner.state), *challengers, *zip(learner.evidence.scorers, learner.evidence.states, strict=True)]
+
+
+def _judged(learner: Learner) -> list[Any]:
+    """Returns how the policies stand."""
+    contest = learner.contest
+    return [] if contest is None else [[name, *entry.gains, entry.error] for name, entry in sorted(contest.entries.items())]
 
 
 def _digest(learner: Learner) -> str:
-    digests = [states.digest(part, state) for part, state in _states(learner)]
+    digests = [*_judged(learner), *(states.digest(part, state) for part, state in _states(learner))]
     return hashlib.blake2b(json.dumps([learner.num_learned, *digests]).encode(), digest_size=16).hexdigest()
 
 
 def _agreement(folded: Learner, restored: Learner, header: dict[str, Any]) -> Agreement:
     if _digest(folded) == _digest(restored):
         return "same"
-    apart = max(states.distance(part, one, two) for (part, one), (_, two) in zip(_states(folded), _states(restored), strict=True))
-    return "within rounding" if apart <= TOLERANCE and header.get("arithmetic") != arithmetic() else "different"
+    pairs = list(zip(_states(folded), _states(restored), strict=False))
+    apart = max(states.distance(part, one, two) for (part, one), (_, two) in pairs)
+    alike = [line[:2] + line[4:] for line in _judged(folded)] == [line[:2] + line[4:] for line in _judged(restored)]
+    return "within rounding" if alike and apart <= TOLERANCE and header.get("arithmetic") != arithmetic() else "different"

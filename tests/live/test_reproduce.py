@@ -7,14 +7,16 @@ import sys
 
 import pytest
 
+from recsdk import Trials
 from recsdk.errors import InvalidValue, LedgerError, LedgerMismatch
 from recsdk.ledger.sqlite import Sqlite
+from recsdk.live.contest import Change
 from recsdk.live.learner import Learner
 from recsdk.live.parts import built
 from recsdk.live.reproduce import reproduce
 from recsdk.policies.wrappers import WithFloor
 from recsdk.scorers.recency import Recency
-from tests.live.shop import crash, forget_snapshots, open_recommender, serve, state
+from tests.live.shop import Centred, crash, forget_snapshots, open_recommender, serve, state
 from tests.processes import ROOT
 
 PARTS = {"encoder": None, "scorers": ["popularity", Recency(half_life=60.0)], "policy": "lin-ts", "snapshot_every": 7}
@@ -134,3 +136,60 @@ def test_a_folder_without_a_ledger_is_told_in_one_line(tmp_path):
         reproduce(tmp_path)
     ended = command(tmp_path)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
+
+
+class TestChallengers:
+    def open(self, folder, **challengers):
+        trials = Trials(challengers=challengers or {"slow": "exp3", "bold": "lin-ucb"})
+        return open_recommender(folder, **PARTS | {"scorers": [Recency(half_life=60.0)], "reward_range": (0, 1)}, trials=trials)
+
+    def lived(self, folder, **challengers):
+        with self.open(folder, **challengers) as shop:
+            serve(shop, range(12))
+            shop.correct("d3/0", 0.5)  # which not all can forget
+
+    def test_the_policies_of_a_trial_are_made_and_folded_as_they_are_live(self, tmp_path):
+        self.lived(tmp_path)
+        assert reproduce(tmp_path).agreement == "same"
+        assert (command(tmp_path).returncode, reproduce(tmp_path, to=6).agreement) == (0, "no snapshot")
+
+    @pytest.mark.parametrize("change", ["champion", "challenger", "gains"])
+    def test_a_snapshot_that_is_not_the_fold_of_them_all_is_told(self, tmp_path, change):
+        self.lived(tmp_path)
+        with self.open(tmp_path) as shop:
+            entry = shop._learner.contest.entries["bold"]
+            if change == "champion":
+                shop._learner.state.mean[0] += 1e-9
+            elif change == "challenger":
+                entry.state.mean[0] += 1e-9
+            else:
+                entry.gains = entry.gains._replace(total=entry.gains.total + 0.5)
+        assert reproduce(tmp_path).agreement == "different"
+
+    def test_the_hash_is_of_the_challengers_too(self, tmp_path):
+        self.lived(tmp_path)
+        both = reproduce(tmp_path)
+        self.open(tmp_path, bold="lin-ucb").close()
+        one = reproduce(tmp_path)
+        assert (one.agreement, one.num_learned) == ("same", both.num_learned)
+        assert one.state != both.state
+
+    def test_a_promoted_one_is_the_policy_and_the_one_before_learns_on(self, tmp_path):
+        self.lived(tmp_path)
+        with self.open(tmp_path) as shop:
+            shop._turns.alone(lambda: shop._change(lambda: Change("promoted", "bold")))
+            serve(shop, range(12, 20))
+        found = reproduce(tmp_path)
+        assert found.agreement == "same"
+        assert "lin-ucb" in found.policy
+
+    def test_one_that_is_no_plugin_is_to_be_given(self, tmp_path):
+        self.lived(tmp_path, own=Centred(), slow="exp3")
+        with pytest.raises(LedgerMismatch, match="cannot be made from its name and settings, so give the part itself"):
+            reproduce(tmp_path)
+        given = {"own": WithFloor(policy=Centred(), floor=0.05)}
+        assert reproduce(tmp_path, challengers=given).agreement == "same"
+        with pytest.raises(InvalidValue, match="names of policies of the folder, 'own', 'policy', 'slow', got 'mine'"):
+            reproduce(tmp_path, challengers={"mine": Centred()})
+        with pytest.raises(LedgerMismatch, match="'own' must be the policy of the folder's trial"):
+            reproduce(tmp_path, challengers={"own": Centred()})
