@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 from recsdk.errors import InvalidValue
 from recsdk.ledger import Ledger, Redacts
+from recsdk.live import marks, traffic
 from recsdk.live.learner import BASE, Learner
 from recsdk.live.rewards import standing_rewards
 from recsdk.live.settlement import EARLY, Told
@@ -63,7 +64,10 @@ def forget(ledger: Ledger, learner: Learner, user: str, transaction: AbstractCon
     rewards = [(record, ledger.rewards_of(record.decision_id)) for record in reversed(records)]
     standing = [(record, reward) for record, found in rewards for reward in standing_rewards(found).values() if not reward.void]
     learned_from = ("snapshot/", f"{BASE}/") if any(found for _, found in rewards) else ("snapshot/",)
+    num_drawn = sum(traffic.is_draw(marks.read(record)) for record in records)
     with transaction:
+        if num_drawn:
+            ledger.put(traffic.FORGOTTEN, str(traffic.num_forgotten(ledger) + num_drawn).encode())
         part = learner.share(standing)
         redacted = ledger.redact(ids, drop=learned_from)
         num_waiting = _drop_waiting(ledger, user, ids)

@@ -17,13 +17,19 @@ SEVERAL = "To join several signals about one item, such as a click and a purchas
 CORRECTING = "To correct a reward, call `correct`."
 
 
+def decided(ledger: Ledger, decision_id: Any) -> DecisionRecord | None:
+    """Returns the decision of a name; None where there is none, or its user is forgotten."""
+    record = ledger.decision(decision_id) if intake.is_name(decision_id) else None
+    return None if record is None or not len(record.action) else record
+
+
 def known(ledger: Ledger, decision_id: Any) -> DecisionRecord:
     """Returns the decision of a name; for a slate that was served again, the one that drew it.
 
     Raises:
         UnknownDecision: a name that is not in the ledger.
     """
-    record = ledger.decision(decision_id) if intake.is_name(decision_id) else None
+    record = decided(ledger, decision_id)
     if record is None:
         raise UnknownDecision(f"No decision {decision_id!r:.200} is in the ledger: give the decision_id that recommend returned.")
     return marks.origin(ledger, record)
@@ -133,9 +139,9 @@ def all_void(ledger: Ledger, decision: DecisionRecord, now: float) -> list[Rewar
 def corrected(ledger: Ledger, reward_id: Any, value: float | None, now: float) -> tuple[Receipt, list[Outcome]]:
     """Corrects a reward, or takes it back with None; inside a transaction. Returns the correction, to be learned."""
     first = ledger.reward(reward_id) if isinstance(reward_id, str) else None
-    if first is None:
+    decision = None if first is None else decided(ledger, first.decision_id)
+    if first is None or decision is None:
         return Receipt.UNKNOWN, []
-    decision = known(ledger, first.decision_id)
     present = standing_rewards(ledger.rewards_of(first.decision_id))[first.position]
     reward = revision(ledger, decision, first.position, present, value, now)
     if reward is None:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from recsdk.checks import check_reward
-from recsdk.errors import InvalidValue, RewardConflict, UnknownItem
+from recsdk.errors import InvalidValue, RewardConflict, UnknownDecision, UnknownItem
 from recsdk.ledger import PAGE, DecisionRecord, Ledger, RewardRecord, SignalRecord
 from recsdk.live import intake, marks
-from recsdk.live.places import Outcome, all_void, free, known, place, place_name, revision
+from recsdk.live.places import Outcome, all_void, decided, free, known, place, place_name, revision
 from recsdk.live.rewards import CORRECT, NOT_SHOWN, RETRACT, SETTLED, SHOWN, Feedback, Receipt, join, standing, standing_rewards, was_shown
 
 EARLY = "early"
@@ -157,7 +157,7 @@ class Settlement:
         for decision, values in join(self.feedback, self._ledger.decisions(self.num_settled), self._ledger.signals_of, now):
             there = standing_rewards(self._ledger.rewards_of(decision.decision_id))  # from before the folder had a feedback
             for position, value in values.items():
-                if position not in there:
+                if position not in there and not (there and PAGE in (position, *there)):  # a page has one reward, or its items have
                     name, due = place_name(decision.decision_id, position), self.feedback.due(decision)
                     yield decision, self._add(RewardRecord(name, decision.decision_id, position, value, due))
             self.num_settled += 1
@@ -216,7 +216,7 @@ class Settlement:
 
     def _decision_of(self, told: Told) -> DecisionRecord | None:
         if told.decision_id is not None:
-            named = self._ledger.decision(told.decision_id) if intake.is_name(told.decision_id) else None
+            named = decided(self._ledger, told.decision_id)
             return None if named is None else marks.origin(self._ledger, named)
         later = None
         for decision in self._ledger.decisions_of(str(told.user)):  # newest first
@@ -260,8 +260,8 @@ class Settlement:
         before = self._ledger.signal(signal_id)
         if before is None:
             return False
-        decision = known(self._ledger, before.decision_id)
-        with contextlib.suppress(UnknownItem, InvalidValue):  # of another decision than that
+        with contextlib.suppress(UnknownDecision, UnknownItem, InvalidValue):  # of another decision than that
+            decision = known(self._ledger, before.decision_id)
             again = self._signal(told, decision)._replace(signal_id=signal_id, time=before.time, happened=before.happened)
             if again == before and told.decision_id in (None, decision.decision_id) and told.user in (None, decision.user):
                 return True
@@ -311,7 +311,7 @@ def _unnamed(told: Told) -> Told:
 
 def said(ledger: Ledger, settlement: Settlement | None, name: str, decision_id: Any, now: float) -> tuple[Receipt, list[Outcome]]:
     """Notes that a decision was shown or was not; inside a transaction. Returns what `Settlement.take` returns."""
-    decision = ledger.decision(decision_id) if intake.is_name(decision_id) else None
+    decision = decided(ledger, decision_id)
     if decision is None:
         return Receipt.UNKNOWN, []
     if was_shown(decision, ledger.signals_of(decision_id)) == (name == SHOWN):

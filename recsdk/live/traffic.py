@@ -20,6 +20,9 @@ from recsdk.live.identity import identity
 from recsdk.live.marks import APPLICATION, BURN_IN, HOLDOUT, Marks
 from recsdk.live.rewards import Feedback
 
+FORGOTTEN = "traffic/forgotten"
+"""Where the ledger keeps how many slates were drawn for users who are forgotten: their records do not tell any more."""
+
 
 def _known_unit(instance: Any, field: Any, value: Any) -> None:
     del instance
@@ -88,8 +91,9 @@ class Arms:
 
     def start(self, ledger: Ledger, prior: np.ndarray) -> None:
         """Counts the draws of a folder, and makes the state of the holdout's policy."""
-        draws = (record for record in ledger.decisions() if is_draw(marks.read(record)))
-        self.num_drawn = sum(1 for _ in itertools.islice(draws, self.traffic.burn_in))
+        forgotten = num_forgotten(ledger)
+        draws = (record for record in ledger.decisions() if len(record.action) and is_draw(marks.read(record)))
+        self.num_drawn = forgotten + sum(1 for _ in itertools.islice(draws, max(self.traffic.burn_in - forgotten, 0)))
         self._state = self._holdout.init(prior)
 
     def described(self) -> dict[str, Any]:
@@ -115,6 +119,11 @@ class Arms:
         if self.traffic.holdout_by == "user" and user is not None:
             return [arms[rng(user, b"holdout").random() < share]], Marks(by="user")
         return [arm for arm in arms if arm.share], Marks(by="decision")
+
+
+def num_forgotten(ledger: Ledger) -> int:
+    """Returns how many slates were drawn for users who are forgotten."""
+    return int(ledger.get(FORGOTTEN) or b"0")
 
 
 def is_draw(found: Marks) -> bool:

@@ -9,8 +9,8 @@ import polars
 import pytest
 
 import recsdk
-from recsdk import Feedback, arrays
-from recsdk.errors import InvalidRequest, InvalidValue, LedgerError
+from recsdk import Feedback, Receipt, arrays
+from recsdk.errors import InvalidRequest, InvalidValue, LedgerError, RewardConflict, UnknownDecision
 from recsdk.ledger.sqlite import Sqlite, SqliteLedger
 from recsdk.live import learner as learning
 from recsdk.live.checking import check_ledger
@@ -325,3 +325,33 @@ def test_corrections_of_a_user_are_forgotten_after_a_swap_beside_challengers(tmp
         assert shop.audit()
         shop.swap(scorers=["recency"])
         assert shop.audit()
+
+
+@pytest.mark.parametrize("feedback", [None, Feedback(window=60, signals={"click": 1}, per="page")])
+def test_what_is_left_of_a_forgotten_user_is_unknown_and_takes_no_more(tmp_path, feedback):
+    now = [1e6]
+    with open_recommender(tmp_path, **OPTIONS | {"feedback": feedback, "policy": "lin-ts", "clock": lambda: now[0]}) as shop:
+        shown = shop.recommend({"user_id": "ann", "home": "ur", "age": 1}, size=2)
+        if feedback is None:
+            shop.reward(shown.decision_id, 1.0, position=0)
+        else:
+            shop.signal("click", decision_id=shown.decision_id)
+            now[0] += 100
+            shop.settle()
+        shop.forget("ann")
+        (decision,), (reward,), before = shop._ledger.decisions(), shop._ledger.rewards(), state(shop)
+        name = decision.decision_id
+        assert name.startswith("forgotten-")
+        assert {shop.correct(reward.reward_id, 1.0), shop.shown(name), shop.not_shown(name)} == {Receipt.UNKNOWN}
+        for signal in shop._ledger.signals():
+            assert shop.correct(signal.signal_id, 1.0) == Receipt.UNKNOWN
+        if feedback is None:
+            for position in (0, "page"):
+                with pytest.raises(UnknownDecision, match="No decision 'forgotten-"):
+                    shop.reward(name, 1.0, position=position)
+        else:
+            assert shop.signal("click", decision_id=name) == Receipt.UNKNOWN
+            for signal in shop._ledger.signals():
+                with pytest.raises(RewardConflict, match="was used before"):
+                    shop.signal("click", user="bob", item=CATALOGUE[0]["id"], signal_id=signal.signal_id)
+        assert (list(shop._ledger.rewards()), state(shop), shop.audit()) == ([reward], before, True)

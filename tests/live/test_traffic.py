@@ -55,6 +55,27 @@ def test_the_burn_in_is_uniform_for_so_many_decisions_across_openings(tmp_path):
         assert all(np.ptp(record.probs) == 0 for record in records(shop) if marks.read(record).arm == "burn-in")
 
 
+def test_the_burn_in_is_as_long_where_a_user_was_forgotten(tmp_path):
+    with opened(tmp_path, recsdk.Traffic(burn_in=5, sticky=100), clock=lambda: 1e9) as shop:
+        for user in ("ann", "bob", "ann", "ann", "ann", "ann"):  # Ann's slate is served again
+            shop.recommend({}, user=user)
+        shop.recommend({}, user="ann", chosen=IDS[:1])
+        shop.forget("ann")
+        shop.forget("nobody")
+    for number in range(2):
+        with opened(tmp_path, recsdk.Traffic(burn_in=5)) as shop:
+            shop.recommend({})
+            shop.recommend({}) if number else None
+            assert arms(shop)[7:] == ["burn-in", "burn-in", "burn-in", "policy"][: 1 + 2 * number]
+    with opened(tmp_path, recsdk.Traffic(burn_in=6)) as shop:
+        for user in ("cid", "bob"):
+            shop.forget(user)
+    with opened(tmp_path, recsdk.Traffic(burn_in=6)) as shop:
+        shop.recommend({})
+        shop.recommend({})
+        assert arms(shop)[10:] == ["burn-in", "policy"]
+
+
 def test_a_user_is_in_the_holdout_for_good_and_the_arms_own_probability_is_logged(tmp_path):
     traffic = recsdk.Traffic(holdout=0.3)
     for start in (0, 150):
