@@ -43,7 +43,7 @@ class Contest:
 
     Attributes:
         champion: name of the policy that decides.
-        entries: the others, by name.
+        entries: the others, by name, in the order in which they were given.
         before: name of the champion before, where this one was promoted.
         since: outcomes learned when the champion began to decide.
         ramp: a challenger's name and its share of the traffic.
@@ -121,8 +121,9 @@ class Contest:
         self.close()
         self.champion, self.before, self.since = stored["champion"], stored["before"], stored["since"]
         self.ramp = None if stored["ramp"] is None else tuple(stored["ramp"])
-        starts = {name: told["start"] for name, told in stored["policies"].items() if name != self.champion and name in self.policies}
-        self.entries = {name: Entry(name, self.policies[name], start) for name, start in starts.items()}
+        told = stored["policies"]
+        others = {name: policy for name, policy in self.policies.items() if name != self.champion and name in told}
+        self.entries = {name: Entry(name, policy, told[name]["start"]) for name, policy in others.items()}
 
     def renewed(self, model: str) -> Contest:
         """Returns a contest of the same roles by another model; nobody is judged before `begin`."""
@@ -217,7 +218,8 @@ class Contest:
         old.state = state
         self.before = self.champion if change.reason == "promoted" else None
         self.champion, self.ramp = change.name, None
-        self.entries[old.name] = old
+        entries = self.entries | {old.name: old}
+        self.entries = {name: entries[name] for name in self.policies if name in entries}
         self.begin(num_learned)
         return after
 

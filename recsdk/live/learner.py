@@ -99,8 +99,7 @@ class Learner:
             self.state = after(self.policy, self.state, placed, reward, earlier)
             self.num_learned = number
             if self.contest is not None:
-                if reward.replaces is None:
-                    self.contest.judge(placed, reward)
+                self._judge(self.contest, placed, reward)
                 self.contest.learn(placed, reward, earlier)
         if self.evidence.learns and not reward.void:
             slot = int(record.slots[record.action[max(reward.position, 0)]])
@@ -256,8 +255,15 @@ class Learner:
                 self.learn(record, reward)
                 continue
             self.num_learned += 1
-            if self.contest is not None and reward.replaces is None:
-                self.contest.judge(self._in_present_layout(record), reward)
+            if self.contest is not None:
+                self._judge(self.contest, self._in_present_layout(record), reward)
+
+    def _judge(self, contest: Contest, record: DecisionRecord, reward: RewardRecord) -> None:
+        """Lets the policies be judged by a reward, unless the decision has judged them: a page and its top item are one outcome."""
+        if reward.replaces is None and reward.position <= 0:
+            tops = (other for other in self._ledger.rewards_of(record.decision_id) if other.position <= 0)
+            if next(tops, reward).reward_id == reward.reward_id:  # itself, or it is not in the ledger yet
+                contest.judge(record, reward)
 
     def _replaced(self, start: int) -> frozenset[str]:
         """Returns the ids of all rewards that are corrected by rewards from number `start` on."""

@@ -320,6 +320,67 @@ class TestRecovery:
             crash(shop)
         assert found == {"opened", "promoted"}
 
+    def test_standings_come_in_the_order_of_the_challengers_whatever_happened(self, tmp_path):
+        challengers = {"worse": WORSE, "better": BETTER, "equal": EQUAL}
+
+        def order(shop):
+            return [standing.name for standing in shop.standings()]
+
+        with shop_with(tmp_path, challengers) as shop:
+            assert order(shop) == ["worse", "better", "equal"]
+            shop.recommend({}, decision_id="d0", user="ann")
+            shop.reward("d0", 1.0)
+            shop.forget("ann")
+            assert order(shop) == ["worse", "better", "equal"]
+        with shop_with(tmp_path, challengers) as shop:
+            assert order(shop) == ["worse", "better", "equal"]
+            live(shop, range(1, ENOUGH))
+            shop.promote("better")
+            assert order(shop) == ["policy", "worse", "equal"]
+        with shop_with(tmp_path, challengers) as shop:
+            assert order(shop) == ["policy", "worse", "equal"]
+            assert shop.audit()
+
+
+class TestOneOutcomeOfADecision:
+    def feedback(self, per):
+        return Feedback(window=10, cap=1.0, signals={"click": 1}, per=per)
+
+    @pytest.mark.parametrize("units", [("item", "page"), ("page", "item")])
+    def test_a_page_and_its_top_item_are_one_round(self, tmp_path, units):
+        now = [1e6]
+        options = {"reward_range": None, "snapshot_every": 3, "clock": lambda: now[0]}
+        with shop_with(tmp_path, {"new": BETTER}, feedback=self.feedback(units[0]), **options) as shop:
+            for number in range(5):
+                shown = shop.recommend({}, size=2, decision_id=f"d{number}")
+                shop.signal("click", decision_id=f"d{number}", item=shown.ids[0], signal_id=f"s{number}")
+            now[0] += 20
+            shop.settle()
+            before = shop.standings()
+            assert before[0].num_rounds == 5
+        with pytest.warns(ChangedSetting):
+            shop = shop_with(tmp_path, {"new": BETTER}, feedback=self.feedback(units[1]), **options)
+        shop.correct("s3", 0.5)  # its rewards are those of the other unit from now on
+        assert {reward.position for reward in shop._ledger.rewards_of("d3") if reward.replaces is None} == {-1, 0, 1}
+        assert shop.standings() == before
+        assert shop.audit()
+        crash(shop)
+        with shop_with(tmp_path, {"new": BETTER}, feedback=self.feedback(units[1]), **options) as shop:
+            assert shop.standings() == before
+
+    @pytest.mark.parametrize(("given", "per"), [(0, "page"), ("page", "item")])
+    def test_silence_adds_no_page_to_items_that_have_rewards_nor_items_to_a_page(self, tmp_path, given, per):
+        now = [1e6]
+        with small_recommender(tmp_path, items=ITEMS, clock=lambda: now[0]) as shop:
+            shop.recommend({}, size=2, decision_id="d0")
+            shop.recommend({}, size=2, decision_id="d1")
+            shop.reward("d0", 1.0, position=given)
+        now[0] += 20
+        with small_recommender(tmp_path, items=ITEMS, feedback=self.feedback(per), clock=lambda: now[0]) as shop:
+            assert shop.settle() == (1 if per == "page" else 2)  # of the other decision
+            assert [reward.value for reward in shop._ledger.rewards_of("d0")] == [1.0]
+            assert (recsdk.read_traffic(tmp_path).arms[0].num_rewards, shop.num_learned) == ((2, 2) if per == "page" else (3, 3))
+
 
 class TestRefusals:
     def test_trials_need_a_range_of_rewards(self, tmp_path):
