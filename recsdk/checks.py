@@ -23,7 +23,7 @@ def number(*, above: float = -inf, at_least: float = -inf, at_most: float = inf)
         ...     rate: float = attrs.field(validator=number(above=0, at_most=1))
         >>> Config(rate=2.0)
         Traceback (most recent call last):
-        recsdk.errors.InvalidValue: Config.rate must be a finite number > 0 <= 1, got 2.0.
+        recsdk.errors.InvalidValue: Config.rate must be a finite number > 0 and <= 1, got 2.0.
     """
 
     def validate(instance: Any, field: Any, value: Any) -> None:
@@ -42,11 +42,11 @@ def require_number(name: str, value: Any, *, above: float = -inf, at_least: floa
         >>> require_number("level", 0.95, above=0, at_most=1)
         >>> require_number("level", 95, above=0, at_most=1)
         Traceback (most recent call last):
-        recsdk.errors.InvalidValue: level must be a finite number > 0 <= 1, got 95.
+        recsdk.errors.InvalidValue: level must be a finite number > 0 and <= 1, got 95.
     """
     good = isinstance(value, (int, float)) and not isinstance(value, bool) and _fits(value)
     if not (good and above < value and at_least <= value <= at_most):
-        bounds = "".join(f" {sign} {bound:g}" for sign, bound in ((">", above), (">=", at_least), ("<=", at_most)) if isfinite(bound))
+        bounds = " and".join(f" {sign} {bound:g}" for sign, bound in ((">", above), (">=", at_least), ("<=", at_most)) if isfinite(bound))
         raise InvalidValue(f"{name} must be a finite number{bounds}, got {value!r}.")
 
 

@@ -6,7 +6,6 @@ An identifier must be a str: a number is a quantity, so user 17 would lie betwee
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -26,6 +25,7 @@ from recsdk.errors import (
     UnknownItem,
     nearest,
     one_of,
+    warn,
 )
 from recsdk.rows import plain_rows, value_of
 
@@ -262,7 +262,7 @@ def warn_of_skipped(index: np.ndarray, names: Sequence[str]) -> None:
     if len(skipped):
         first = int(skipped[0])
         which = f"their items are not in the catalogue, such as {names[first]!r} in row {first}"
-        warnings.warn(f"{len(skipped)} of {len(index)} rows were skipped: {which}.", IgnoredInput, stacklevel=3)
+        warn(f"{len(skipped)} of {len(index)} rows were skipped: {which}.", IgnoredInput)
 
 
 def _check_distinct(ids: Sequence[str]) -> None:

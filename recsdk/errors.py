@@ -48,7 +48,11 @@ RecsdkWarning (UserWarning)
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import os
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -236,6 +240,26 @@ class ChangedSetting(RecsdkWarning):
 
 class LostRecords(RecsdkWarning):
     """Records that a power cut took from a ledger, at a durability that does not keep them."""
+
+
+def warn(text: str, category: type[RecsdkWarning]) -> None:
+    """Warns of the line that called recsdk, however deep inside of recsdk the reason was found.
+
+    Example:
+        >>> import warnings
+        >>> with warnings.catch_warnings(record=True) as caught:
+        ...     warnings.simplefilter("always")
+        ...     warn("nothing reads it", IgnoredInput)
+        >>> caught[0].category.__name__
+        'IgnoredInput'
+    """
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_INSIDE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)
+
+
+_INSIDE = (os.path.dirname(__file__) + os.sep, contextlib.__file__, "<attrs generated")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -116,6 +116,25 @@ def given_chances(name: str, chance: Any, *, above_zero: bool = True, error: typ
     return Given(values.reshape(array.shape), int((values != rows).sum()), float(abs(values - rows).max()))
 
 
+def apart(value: float, limit: float, form: str) -> str:
+    """Prints a number with as many more digits as show on which side of a limit it is.
+
+    Args:
+        value: to print.
+        limit: what it is compared with.
+        form: how it is usually printed, such as ".1f".
+
+    Example:
+        >>> apart(9.9, 10, ".1f"), apart(9.996, 10, ".1f")
+        ('9.9', '9.996')
+    """
+    for digits in range(int(form[1]), 13):
+        text = f"{value:.{digits}{form[2]}}"
+        if text != f"{limit:.{digits}{form[2]}}":
+            break
+    return text
+
+
 def _given(name: str, values: Any, error: type[InvalidValue]) -> tuple[np.ndarray, float]:
     """Returns probabilities as float64, and how far each may be off."""
     array = plain_array(name, values, error=error)

@@ -32,11 +32,11 @@ class Config:
 @pytest.mark.parametrize(
     ("field", "value", "wanted"),
     [
-        ("share", 0, "a finite number > 0 <= 1"),
-        ("share", 1.0000001, "a finite number > 0 <= 1"),
-        ("share", float("nan"), "a finite number > 0 <= 1"),
-        ("share", True, "a finite number > 0 <= 1"),
-        ("share", "0.5", "a finite number > 0 <= 1"),
+        ("share", 0, "a finite number > 0 and <= 1"),
+        ("share", 1.0000001, "a finite number > 0 and <= 1"),
+        ("share", float("nan"), "a finite number > 0 and <= 1"),
+        ("share", True, "a finite number > 0 and <= 1"),
+        ("share", "0.5", "a finite number > 0 and <= 1"),
         ("scale", -1e-300, "a finite number >= 0"),
         ("scale", float("inf"), "a finite number >= 0"),
         ("free", float("-inf"), "a finite number"),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsdk.errors import InvalidLog, InvalidProbs, InvalidPropensity
-from recsdk.rounding import given_chances, given_probs
+from recsdk.rounding import apart, given_chances, given_probs
 
 
 @given(st.lists(st.floats(1e-4, 1), min_size=1, max_size=200), st.sampled_from(["float32", "float16", "six decimals"]))
@@ -83,3 +83,11 @@ def test_a_given_chance_may_be_nothing_where_it_is_no_propensity():
 
 def test_a_number_stays_a_number():
     assert given_chances("p", np.float32(1.0000001)).values.shape == ()
+
+
+@given(st.floats(1e-3, 1e4), st.sampled_from([1e-9, 1e-6, 1e-3, 0.1, 0.5]), st.booleans(), st.sampled_from([".0f", ".1f", ".2f", ".1%"]))
+def test_what_is_printed_stands_on_the_same_side_of_the_limit_as_the_value(limit, off, below, form):
+    limit = float(f"{limit:.4g}")
+    value = limit * (1 - off if below else 1 + off)
+    printed = float(apart(value, limit, form).removesuffix("%")) / (100 if form.endswith("%") else 1)
+    assert (printed < limit) == below

@@ -66,8 +66,8 @@ def evaluate(
         policy: The policy passed to Recommender.open for a target folder; by default wide-deep.
         floor: The floor passed to Recommender.open for a target folder.
         estimator: ips, snips, dm, dr, sndr or matched; may be given several times. By default ips, snips, and dr where it can be had.
-        interval: delta, bootstrap or moving-block; or of ips alone empirical-likelihood, empirical-bernstein, clopper-pearson,
-            confidence-sequence or drifting-sequence.
+        interval: delta, bootstrap or moving_block; or of ips alone empirical_likelihood, empirical_bernstein, clopper_pearson,
+            confidence_sequence or drifting_sequence. Dashes will do for underscores.
         level: Nominal coverage of the intervals.
         reward_range: The least and the greatest reward possible, as 0 1.
         max_weight: The largest importance weight that the policies allow.

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sqlite3
-import warnings
 from pathlib import Path
 from typing import Any, Literal
 from urllib.request import pathname2url
 
 import attrs
 
-from recsdk.errors import LedgerCorrupt, LedgerError, LostRecords, one_of
+from recsdk.errors import LedgerCorrupt, LedgerError, LostRecords, one_of, warn
 from recsdk.ledger import Ledger, Lost, Verified, _head, _mark, heads
 from recsdk.ledger._copy import refuse_full
 from recsdk.ledger._failures import translated
@@ -199,9 +198,7 @@ def _refuse_loss(folder: Path, head: heads.Head | None, missing: dict[str, int])
         return
     told = " and ".join(f"{number:,} {table}" if number else f"other {table} than were written" for table, number in missing.items())
     if head is not None and head.excuses(missing, heads.boot()):
-        warnings.warn(
-            f"The machine stopped while the ledger in {str(folder)!r} was open at 'process-crash': {told} are lost.", LostRecords, 4
-        )
+        warn(f"The machine stopped while the ledger in {str(folder)!r} was open at 'process-crash': {told} are lost.", LostRecords)
         return
     raise LedgerCorrupt(f"The ledger in {str(folder)!r} lacks what was acknowledged: {told}. {_head.advice(folder)}")
 

@@ -212,7 +212,7 @@ class Catalogue:
             raise EmptyCandidates("candidates must name at least one item, got none.")
         if len(set(ids)) < len(ids):
             twice = next(item_id for item_id in ids if list(ids).count(item_id) > 1)
-            raise DuplicateCandidates(f"candidates must name an item once, got {twice!r} twice.")
+            raise DuplicateCandidates(f"candidates must name each item once, got {twice!r} twice.")
         return (shelf or self.shelf).named(ids)
 
     def found(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import threading
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 from recsdk.base import Context, Request
 from recsdk.checks import require_integer
 from recsdk.data import take
-from recsdk.errors import EmptyCandidates, IgnoredInput, InvalidScores, InvalidValue, LedgerCorrupt, one_of
+from recsdk.errors import EmptyCandidates, IgnoredInput, InvalidScores, InvalidValue, LedgerCorrupt, one_of, warn
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import intake
 from recsdk.live.catalogue import Rule, Shelf
@@ -319,7 +318,7 @@ class Decider:
             self._left_out.update(fresh)
         if fresh:
             text = f"The candidates {fresh} are left out of requests as long as their scores are unusable"
-            warnings.warn(f"{text}: {error}", IgnoredInput, stacklevel=8)
+            warn(f"{text}: {error}", IgnoredInput)
 
 
 def _joined(slots: np.ndarray, more: np.ndarray) -> np.ndarray:

@@ -7,12 +7,11 @@ import hashlib
 import inspect
 import json
 import textwrap
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from recsdk.base import Scorer
-from recsdk.errors import ChangedSetting
+from recsdk.errors import ChangedSetting, warn
 from recsdk.ledger import Ledger
 from recsdk.scorers.function import FunctionScorer
 
@@ -43,7 +42,7 @@ def notice(ledger: Ledger, scorers: Sequence[Scorer[Any]]) -> None:
         before = kept.get(name, "")
         if before and now and before != now:
             text = f"The function {name!r}, a scorer, was rewritten since this folder was last opened with it"
-            warnings.warn(f"{text}: what was learned of its column was learned of the former one.", ChangedSetting, stacklevel=5)
+            warn(f"{text}: what was learned of its column was learned of the former one.", ChangedSetting)
     known = kept | {name: now for name, now in present.items() if now}
     if known != kept:
         ledger.put(KEY, json.dumps(known, sort_keys=True).encode())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from recsdk import states
 from recsdk.arrays import stack_rounds
 from recsdk.base import Context, Forgettable, Interaction
 from recsdk.checks import require_integer, require_number
-from recsdk.errors import EmptyLog, InvalidValue, LedgerMismatch, OpenDecisions, UnfitDecisions
+from recsdk.errors import EmptyLog, InvalidValue, LedgerMismatch, OpenDecisions, UnfitDecisions, warn
 from recsdk.ledger import PAGE, DecisionRecord, Ledger
 from recsdk.ledger.stores import store
 from recsdk.live import intake, layout, made
@@ -143,7 +142,7 @@ def _chunks(
         rewards = _rewards(stored, position)
         if default_reward is not None and window is None and num_settled(stored) is None:
             text = f"default_reward={default_reward} counts every reward that is still on its way as missing: say by window=... how many"
-            warnings.warn(f"{text} seconds a reward may take, 0 if none can arrive any more.", OpenDecisions, stacklevel=3)
+            warn(f"{text} seconds a reward may take, 0 if none can arrive any more.", OpenDecisions)
         left_out = Counter[str]()
         records = _fit(_counting(stored, window, position), position, left_out)
         wanted = (record for record in records if default_reward is not None or record.decision_id in rewards)
@@ -158,7 +157,7 @@ def _chunks(
             chunk = list(itertools.islice(wanted, num_rows))
         if left_out:
             text = f"Left out at position {position}, since nothing was drawn there: {_told(left_out)}"
-            warnings.warn(f"{text}. They say nothing about another policy.", UnfitDecisions, stacklevel=3)
+            warn(f"{text}. They say nothing about another policy.", UnfitDecisions)
 
 
 def _fit(records: Iterable[DecisionRecord], position: int, left_out: Counter[str]) -> Iterator[DecisionRecord]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from typing import Any
 
 import numpy as np
 
 from recsdk.base import Items, Request
-from recsdk.errors import IgnoredInput
+from recsdk.errors import IgnoredInput, warn
 from recsdk.live.evidence import Evidence
 from recsdk.live.guard import Features
 
@@ -68,7 +67,7 @@ class Notices:
         if self._outgrown is None and num_items > num_scored:
             self._outgrown = (num_items, num_scored)
 
-    def warn(self, stacklevel: int) -> None:
+    def warn(self) -> None:
         """Gives the warnings that are due, before a decision is made.
 
         Warns:
@@ -78,12 +77,12 @@ class Notices:
         if outgrown is not None and outgrown[1] and self._claims("_outgrown", outgrown, (0, 0)):
             num_items, num_scored = outgrown
             text = f"Of {num_items:,} items, {num_scored:,} are drawn for each request and scored: give an encoder, or raise num_scored"
-            warnings.warn(f"{text}.", IgnoredInput, stacklevel=stacklevel + 1)
+            warn(f"{text}.", IgnoredInput)
         if self._claims("_num_requests", NUM_REQUESTS, NUM_REQUESTS + 1):
-            self._warn_of_unread(stacklevel + 1)
+            self._warn_of_unread()
         if self._claims("_num_alike", NUM_COMPARISONS, NUM_COMPARISONS + 1):
             text = f"Request features changed the evidence of no candidate in {NUM_COMPARISONS} requests that differed"
-            warnings.warn(f"{text}: all users get the same ranking. {REMEDY}", IgnoredInput, stacklevel=stacklevel + 1)
+            warn(f"{text}: all users get the same ranking. {REMEDY}", IgnoredInput)
 
     def _claims(self, name: str, due: Any, said: Any) -> bool:
         if getattr(self, name) != due:
@@ -93,14 +92,14 @@ class Notices:
             setattr(self, name, said)
             return bool(is_first)
 
-    def _warn_of_unread(self, stacklevel: int) -> None:
+    def _warn_of_unread(self) -> None:
         unread = [name for name in self._sent if name not in self._read]
         if not unread:
             return
         if len(unread) == len(self._sent):
             self._depends = True  # said here already
         text = f"No scorer, rule or encoder has read the request features {unread} in {NUM_REQUESTS} requests"
-        warnings.warn(f"{text}: they change nothing. {REMEDY} Otherwise leave them out.", IgnoredInput, stacklevel=stacklevel + 1)
+        warn(f"{text}: they change nothing. {REMEDY} Otherwise leave them out.", IgnoredInput)
 
 
 REMEDY = "Give a scorer that compares the request with the items, such as 'crossed', or an encoder fitted to `history`."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import secrets
-import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from recsdk.base import Events, Items
 from recsdk.data import concatenate_items, items_from_stored, take
-from recsdk.errors import ChangedSetting, IgnoredInput, InvalidValue, Untrained
+from recsdk.errors import ChangedSetting, IgnoredInput, InvalidValue, Untrained, warn
 from recsdk.ledger import Ledger
 from recsdk.live import contest, functions, intake, made, trials
 from recsdk.live.catalogue import Catalogue
@@ -73,7 +72,7 @@ def _make(ledger: Ledger, evidence: Evidence, catalogue: Catalogue, given: Given
         intake.reward(value, terms.reward_range)
     if evidence.encoder is not None and not len(events.item):
         text = f"The encoder {evidence.encoder!r} was fitted to nothing, and its score begins with weight 0 in the policy"
-        warnings.warn(f"{text}: make the folder with history=, or leave the encoder out.", Untrained, stacklevel=5)
+        warn(f"{text}: make the folder with history=, or leave the encoder out.", Untrained)
     with ledger.transaction():
         known = evidence.settle(None, lambda: events, ledger)
         ledger.put("salt", secrets.token_bytes(32))
@@ -105,7 +104,7 @@ def _renew(ledger: Ledger, evidence: Evidence, catalogue: Catalogue, found: made
         catalogue.hold(catalogue.joined(items, np.stack([record.vector for record in records]), active))
     if (not isinstance(given.history, Sequence) or len(given.history)) and made.digest(events()) not in (*known.history, ""):
         text = "history is ignored: the models of this folder were fitted to another one, and are not fitted again"
-        warnings.warn(f"{text}. Leave it out, or make a new folder.", IgnoredInput, stacklevel=5)
+        warn(f"{text}. Leave it out, or make a new folder.", IgnoredInput)
     return fresh
 
 
@@ -140,7 +139,7 @@ def compete(ledger: Ledger, learner: Learner, terms: Terms, traffic: Traffic) ->
             lost = learner.contest.enter(ledger, bounds, learner.evidence.model)
     if lost:
         text = f"The promoted policy {lost!r} is not among those given, and does not decide any more"
-        warnings.warn(f"{text}: give it among trials=, or as policy=.", ChangedSetting, stacklevel=5)
+        warn(f"{text}: give it among trials=, or as policy=.", ChangedSetting)
 
 
 def keep(ledger: Ledger, terms: Terms) -> None:
@@ -149,7 +148,7 @@ def keep(ledger: Ledger, terms: Terms) -> None:
     for name, before, after in zip(Terms._fields, kept, terms, strict=True):
         if before not in (None, after):
             rest = "what was learned before stays" if name == RANGE else "also for the decisions that are open"
-            warnings.warn(f"{name} was {before} in this folder, and is {after} from now on; {rest}.", ChangedSetting, stacklevel=4)
+            warn(f"{name} was {before} in this folder, and is {after} from now on; {rest}.", ChangedSetting)
     if terms.reward_range != kept.reward_range:
         ledger.put(RANGE, json.dumps(terms.reward_range).encode())
     if terms.feedback is not None and terms.feedback != kept.feedback:

@@ -63,7 +63,7 @@ def checked(pinned: Any, promoted: Any, chosen: Any, size: int) -> Placing:
     fixed = {position: _item("pinned", position, given) for position, given in _by_position("pinned", pinned, size).items()}
     drawn = {position: intake.candidates(given) for position, given in _by_position("promoted", promoted, size).items()}
     if len(set(fixed.values())) < len(fixed):
-        raise InvalidRequest(f"pinned must have an item once, got {fixed}.")
+        raise InvalidRequest(f"pinned must give each item one position, got {fixed}.")
     for position, ids in drawn.items():
         if position in fixed or not ids:
             raise InvalidRequest(f"promoted must have at least one item for each position, none of them pinned, got {position}: {ids}.")

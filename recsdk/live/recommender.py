@@ -342,7 +342,7 @@ class Recommender:
         require_integer("size", size, at_least=1)
         one_of("at_most", at_most, (False, True))
         one_of("deferred", deferred, (False, True))
-        self._decider.notices.warn(stacklevel=4)
+        self._decider.notices.warn()
         named, hidden = None if candidates is None else intake.candidates(candidates), sorted(set(intake.ids("seen", seen)))
         if named is not None and hidden:
             raise InvalidValue(f"seen goes with candidates=None only: leave seen items out of candidates, got seen = {hidden}.")

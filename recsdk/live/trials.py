@@ -33,9 +33,10 @@ def _checked_challengers(instance: Any, field: Any, value: Any) -> None:
     del instance
     if not isinstance(value, tuple) or not value or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in value):
         raise InvalidValue(f"{field.name} must map at least one name to a policy, got {value!r}.")
-    for name, _ in value:
+    for name, policy in value:
         if not intake.is_name(name) or name == GIVEN:
             raise InvalidValue(f"{field.name} must have names of 1 to {intake.LONGEST_ID} bytes, and none {GIVEN!r}, got {name!r}.")
+        intake.policy(policy)
 
 
 def _is_bool(instance: Any, field: Any, value: Any) -> None:

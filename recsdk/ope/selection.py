@@ -19,8 +19,9 @@ from recsdk.ope.evaluation import Evaluation, evaluate
 from recsdk.ope.model_based import fit_reward_model
 from recsdk.ope.options import ESTIMATORS, WITH_MODEL
 from recsdk.ope.terms import Estimate, Terms, delta
-from recsdk.ope.verdict import REFUSE_SIZE
+from recsdk.ope.verdict import REFUSE_SIZE, is_below
 from recsdk.ope.weighting import Clip, Optimistic, SubGaussian, Switch, importance, ips
+from recsdk.rounding import apart
 
 if TYPE_CHECKING:
     from recsdk.drivers.loop import Engine
@@ -145,12 +146,10 @@ def select(
         raise InvalidValue(f"level must be in (0, 1), got {level!r}.")
     first, second = split(log, share=share, by=by, seed=seed)
     tried = sweep(policies, first, seeds=(seed,), learn_from=learn_from, engine=engine, num_processes=num_processes)
-    able = tried.effective_size >= REFUSE_SIZE
+    able = np.array([not is_below(size, REFUSE_SIZE) for size in tried.effective_size.tolist()])
     if not able.any():
-        most = tried.effective_size.max()
-        raise InsufficientOverlap(
-            f"effective_size must be at least {REFUSE_SIZE} for one of the policies, got {most:.1f} at most: log more."
-        )
+        most = apart(tried.effective_size.max(), REFUSE_SIZE, ".1f")
+        raise InsufficientOverlap(f"effective_size must be at least {REFUSE_SIZE} for one of the policies, got {most} at most: log more.")
     low = tried.reward - NormalDist().inv_cdf((1 + level) / 2) * tried.stderr
     winner = tried.policy[int(np.where(able, low, -np.inf).argmax())]
 

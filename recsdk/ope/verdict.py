@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from recsdk.ope.diagnostics import Diagnostics
+from recsdk.rounding import EXACT, apart
 
 # Below this effective size normal intervals fall short of their level: 95 % cover 93 % at 37, 72 % at 4 (test_coverage.py).
 CAUTION_SIZE = 1000
@@ -75,10 +76,10 @@ def doubted(judgement: Judgement, doubts: Iterable[str]) -> Judgement:
 def _refusals(found: Diagnostics) -> Iterator[str]:
     if found.effective_size == 0:
         yield f"no round has an action that the target policy could have taken: {_explore(found)}"
-    if found.unsupported_mass > REFUSE_UNSUPPORTED:
-        yield f"{_unsupported(found)}, above {REFUSE_UNSUPPORTED:.0%}: {_explore(found)}, or leave them out of the target"
-    if found.effective_size < REFUSE_SIZE:
-        yield f"{_size(found)}, below {REFUSE_SIZE}: {_log_more(found, found.effective_size, CAUTION_SIZE)}"
+    if _above(found.unsupported_mass, REFUSE_UNSUPPORTED):
+        yield f"{_unsupported(found, REFUSE_UNSUPPORTED)}: {_explore(found)}, or leave them out of the target"
+    if is_below(found.effective_size, REFUSE_SIZE):
+        yield f"{_size(found, REFUSE_SIZE)}, below {REFUSE_SIZE}: {_log_more(found, found.effective_size, CAUTION_SIZE)}"
     if found.mean_weight_z > REFUSE_Z:
         yield f"{_weight(found)}, so propensities are likely wrong: {_CHECK}"
     if found.mean_weight_z < -REFUSE_Z:
@@ -93,9 +94,9 @@ def _refusals(found: Diagnostics) -> Iterator[str]:
 
 
 def _cautions(found: Diagnostics) -> Iterator[str]:
-    if found.unsupported_mass > CAUTION_UNSUPPORTED:
-        yield f"{_unsupported(found)}, above {CAUTION_UNSUPPORTED:.0%}: {_explore(found)}"
-    if found.below_share > CAUTION_BELOW:
+    if _above(found.unsupported_mass, CAUTION_UNSUPPORTED):
+        yield f"{_unsupported(found, CAUTION_UNSUPPORTED)}: {_explore(found)}"
+    if _above(found.below_share, CAUTION_BELOW):
         yield (
             f"{found.below_share:.0%} of the rows look like lower positions of a page, each valued given what the logging policy put above "
             "it, which the target may not: evaluate whole pages with `recsdk.ope.slates`, or the top position alone"
@@ -109,29 +110,29 @@ def _cautions(found: Diagnostics) -> Iterator[str]:
             f"item {found.item} was taken less often than its propensities say (z = {found.item_weight_z:+.1f}): they are too high, or it "
             f"had almost no chance in some rounds: {_CHECK}"
         )
-    if found.effective_size < CAUTION_SIZE:
+    if is_below(found.effective_size, CAUTION_SIZE):
         yield (
-            f"{_size(found)}, below {CAUTION_SIZE}, and normal intervals cover less than they claim: "
+            f"{_size(found, CAUTION_SIZE)}, below {CAUTION_SIZE}, and normal intervals cover less than they claim: "
             f"{_log_more(found, found.effective_size, CAUTION_SIZE)}"
         )
-    if found.effective_rewards < CAUTION_REWARDS:
+    if is_below(found.effective_rewards, CAUTION_REWARDS):
+        rewards = apart(found.effective_rewards, CAUTION_REWARDS, ".1f")
         yield (
-            f"rewards other than the default count as {found.effective_rewards:.1f} equal ones, below {CAUTION_REWARDS}: "
+            f"rewards other than the default count as {rewards} equal ones, below {CAUTION_REWARDS}: "
             f"{_log_more(found, found.effective_rewards, CAUTION_REWARDS)}"
         )
-    if found.max_weight > CAUTION_SHARE * found.num_rounds:
+    if _above(found.max_weight, CAUTION_SHARE * found.num_rounds):
         yield (
             f"largest weight is {found.max_weight:.4g}, above {CAUTION_SHARE:.0%} of {found.num_rounds} rounds, so one of them decides: "
             f"{_bound(found)}"
         )
     if found.pareto_k > CAUTION_K:
+        tail = apart(found.pareto_k, CAUTION_K, ".2f")
+        yield (f"largest weights have a tail of Pareto k {tail}, above {CAUTION_K}, and averages of such converge slowly: {_bound(found)}")
+    if is_below(found.join_rate, CAUTION_JOIN):
+        joined = apart(found.join_rate, CAUTION_JOIN, ".1%")
         yield (
-            f"largest weights have a tail of Pareto k {found.pareto_k:.2f}, above {CAUTION_K}, and averages of such converge slowly: "
-            f"{_bound(found)}"
-        )
-    if found.join_rate < CAUTION_JOIN:
-        yield (
-            f"log has {found.join_rate:.1%} of the decisions, below {CAUTION_JOIN:.0%}, and those left out may differ: "
+            f"log has {joined} of the decisions, below {CAUTION_JOIN:.0%}, and those left out may differ: "
             "put in the others with their default reward"
         )
     if abs(found.weight_drift_z) > REFUSE_Z:
@@ -149,16 +150,31 @@ def _cautions(found: Diagnostics) -> Iterator[str]:
 _CHECK = "log the propensity of the draw itself, after every floor and unrounded, and leave out no rounds by what they did or earned"
 
 
-def _size(found: Diagnostics) -> str:
-    return f"effective size is {found.effective_size:.1f} of {found.num_rounds} rounds"
+def is_below(value: float, limit: float) -> bool:
+    """Tells whether a number is below a limit by more than rounding: that ten equal weights count as 9.999999999999998 is no reason.
+
+    Example:
+        >>> is_below(9.999999999999998, 10), is_below(9.9, 10)
+        (False, True)
+    """
+    return value < limit * (1 - EXACT)
+
+
+def _above(value: float, limit: float) -> bool:
+    return value > limit * (1 + EXACT)
+
+
+def _size(found: Diagnostics, limit: float) -> str:
+    return f"effective size is {apart(found.effective_size, limit, '.1f')} of {found.num_rounds} rounds"
 
 
 def _weight(found: Diagnostics) -> str:
     return f"mean weight is {found.mean_weight:.4g}, where 1 is expected (z = {found.mean_weight_z:+.1f})"
 
 
-def _unsupported(found: Diagnostics) -> str:
-    return f"{found.unsupported_mass:.1%} of what the target policy does is on items that the log never took"
+def _unsupported(found: Diagnostics, limit: float) -> str:
+    share = apart(found.unsupported_mass, limit, ".1%")
+    return f"{share} of what the target policy does is on items that the log never took, above {limit:.0%}"
 
 
 def _uniform(found: Diagnostics) -> str:

@@ -175,7 +175,7 @@ def test_an_item_keeps_its_appeal_when_it_is_back():
         (lambda: DriftingWorld(flips=(0,)), "DriftingWorld.flips must be a whole number >= 1, got 0"),
         (lambda: HeavyTailedWorld(degrees=1), "HeavyTailedWorld.degrees must be a finite number > 1, got 1"),
         (lambda: ChangingWorld(num_items=10, num_candidates=4), "num_items must be a multiple of num_candidates = 4, got 10"),
-        (lambda: ChangingWorld(sold_out=1.5), "ChangingWorld.sold_out must be a finite number >= 0 <= 1, got 1.5"),
+        (lambda: ChangingWorld(sold_out=1.5), "ChangingWorld.sold_out must be a finite number >= 0 and <= 1, got 1.5"),
     ],
 )
 def test_a_world_that_cannot_be_is_refused(make, message):

@@ -87,7 +87,7 @@ def test_named_candidates_are_joined_by_what_is_pinned_and_promoted(shop):
         ({"pinned": {True: "news-0"}}, InvalidRequest, "pinned must have positions"),
         ({"pinned": ["news-0"]}, InvalidRequest, "pinned must be a mapping by position"),
         ({"pinned": {0: 7}}, InvalidRequest, r"pinned\[0\] must be an item id"),
-        ({"pinned": {0: "news-0", 1: "news-0"}}, InvalidRequest, "pinned must have an item once"),
+        ({"pinned": {0: "news-0", 1: "news-0"}}, InvalidRequest, "pinned must give each item one position"),
         ({"pinned": {0: "gone"}}, UnknownItem, "No item 'gone'"),
         ({"promoted": {0: ["gone"]}}, UnknownItem, "No item 'gone'"),
         ({"promoted": {0: []}}, InvalidRequest, "promoted must have at least one item"),

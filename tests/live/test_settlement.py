@@ -426,7 +426,7 @@ def test_a_name_has_a_cap_of_its_own(tmp_path, clock):
     ("wrong", "message"),
     [
         ({"start": 1}, "Feedback.start must be a finite number <= 0"),
-        ({"late": 1.5}, "Feedback.late must be a finite number >= 0 <= 1"),
+        ({"late": 1.5}, "Feedback.late must be a finite number >= 0 and <= 1"),
         ({"caps": {"clik": 1}}, "must be one of"),
         ({"caps": {"reward": 0}}, r"caps\['reward'\] must be a finite number > 0"),
         ({"caps": {"reward": 1}, "aggregation": "mean"}, "caps must be empty where aggregation is not 'sum'"),

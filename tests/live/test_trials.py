@@ -12,7 +12,7 @@ import pytest
 
 import recsdk
 from recsdk import Context, Feedback, LinTS, LinUCB, Traffic, Trials
-from recsdk.errors import ChangedSetting, InvalidValue, Unproven
+from recsdk.errors import ChangedSetting, InvalidValue, UnknownPlugin, Unproven
 from recsdk.ledger import DecisionRecord, RewardRecord
 from recsdk.live.contest import Contest
 from recsdk.live.trials import Entry
@@ -404,6 +404,11 @@ class TestRefusals:
     def test_settings_out_of_range_are_refused(self, settings, told):
         with pytest.raises(InvalidValue, match=told):
             Trials(**settings)
+
+    @pytest.mark.parametrize(("given", "error", "told"), [("lin-tts", UnknownPlugin, "Did you mean 'lin-ts'"), (3, InvalidValue, "lacks")])
+    def test_a_challenger_that_is_no_policy_is_refused_when_the_trials_are_made(self, given, error, told):
+        with pytest.raises(error, match=told):
+            Trials(challengers={"new": given})
 
     def test_what_is_no_trials_or_no_policy_is_refused(self, tmp_path):
         with pytest.raises(InvalidValue, match=r"trials must be a recsdk\.Trials"):

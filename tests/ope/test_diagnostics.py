@@ -28,6 +28,17 @@ def test_a_log_is_trusted_about_its_own_policy():
     assert found.effective_size == pytest.approx(2000)
 
 
+@pytest.mark.parametrize(("size", "said"), [(9.96, "effective size is 9.96 of"), (9.7, "effective size is 9.7 of")])
+def test_a_size_that_is_refused_is_not_printed_as_the_limit(size, said):
+    verdict, reasons = judged(*random_log(0, size=5000, floor=0.5)[:2], effective_size=size)
+    assert verdict == "refuse"
+    assert said in " ".join(reasons)
+
+
+def test_ten_equal_weights_are_ten_rounds_however_they_are_rounded():
+    assert judged(*random_log(0, size=5000, floor=0.5)[:2], effective_size=10 - 2e-15).verdict != "refuse"
+
+
 def test_a_log_like_open_bandits_women_bts_to_random_is_refused():
     # 10,000 rounds, largest weight 21,740, mean weight 3.13, effective size 2.1: IPS said .0074, DR said -.0018.
     weights = np.full(10_000, (31_300 - 21_740) / 9_999)
@@ -97,7 +108,7 @@ def test_unknown_mass_is_a_reason_for_caution():
 @pytest.mark.parametrize(
     ("changes", "verdict", "reason"),
     [
-        ({"unsupported_mass": 0.0101}, "caution", "1.0% of what"),
+        ({"unsupported_mass": 0.0101}, "caution", "1.01% of what"),
         ({"unsupported_mass": 0.0099}, "trust", None),
         ({"unsupported_mass": 0.11}, "refuse", "11.0% of what"),
         ({"effective_size": 999.0}, "caution", "effective size is 999.0 of 5000 rounds, below 1000"),

@@ -1,6 +1,7 @@
 """Intervals by bounds against known answers and laws, what they refuse, and which interval is valid when."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from recsdk import datasets, ope
 from recsdk.errors import InvalidLog, InvalidReward, InvalidValue
 from recsdk.ope import intervals
 from recsdk.ope.intervals.bounds import beta_quantile, f_quantile
+from recsdk.ope.options import INTERVALS
 from tests.ope.logs import log_of
 from tests.ope.samples import some_rounds
 
@@ -179,7 +181,11 @@ def test_parts_of_other_bounds_are_not_joined():
         ("bootstrap", {"effective_size": 4}, ["use clopper_pearson or confidence_sequence"]),
         ("delta", {"effective_size": math.nan}, ["effective size is nan"]),
         ("delta", {"effective_size": 5000, "num_looks": 16}, ["holds for one look at the log, and there were 16: use confidence_sequence"]),
-        ("bootstrap", {"effective_size": 5000, "logger": "adaptive"}, ["this one learned from the log: use adaptively_weighted"]),
+        (
+            "bootstrap",
+            {"effective_size": 5000, "logger": "adaptive"},
+            ["learned from the log: use confidence_sequence, or in Python"],
+        ),
         ("delta", {"effective_size": 5000, "rewards": "dependent"}, ["use moving_block or drifting_sequence"]),
         ("moving_block", {"effective_size": 5000, "rewards": "dependent"}, []),
         ("empirical_likelihood", {"effective_size": 37}, []),
@@ -194,6 +200,16 @@ def test_an_interval_says_where_it_does_not_hold(interval, situation, reasons):
     found = intervals.caveats(interval, **situation)
     assert len(found) == len(reasons)
     assert all(reason in each for each, reason in zip(found, reasons, strict=True))
+
+
+@pytest.mark.parametrize("interval", INTERVALS)
+def test_what_is_advised_can_be_typed(interval):
+    adverse = {"num_looks": 2, "logger": "adaptive", "rewards": "dependent"}
+    text = " ".join(reason for size in (5, 500) for reason in intervals.caveats(interval, effective_size=size, **adverse))
+    for name in re.findall(r"(?:use|or) (\w+_\w+)", text):
+        assert ope.Options(interval=name).interval_name == name
+    for function in re.findall(r"`recsdk\.(ope\.intervals)\.(\w+)`", text):
+        assert callable(getattr(intervals, function[1]))
 
 
 def test_what_is_said_of_intervals_is_said_of_all_that_there_are():

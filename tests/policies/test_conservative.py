@@ -118,10 +118,10 @@ def test_share_of_the_policy_from_the_start_is_share():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"share": -0.1}, r"Conservative.share must be a finite number >= 0 <= 1, got -0.1"),
+        ({"share": -0.1}, r"Conservative.share must be a finite number >= 0 and <= 1, got -0.1"),
         ({"share": 0.5, "most": 0.4}, r"Conservative.most must be in \[share, 1\) = \[0.5, 1\), got 0.4"),
         ({"most": 1.0}, r"Conservative.most must be in \[share, 1\) = \[0.1, 1\), got 1.0"),
-        ({"error": 0}, r"Conservative.error must be a finite number > 0 <= 1, got 0"),
+        ({"error": 0}, r"Conservative.error must be a finite number > 0 and <= 1, got 0"),
         ({"high": 0}, r"Conservative.high must be a finite number > 0, got 0"),
     ],
 )

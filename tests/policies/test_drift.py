@@ -197,7 +197,7 @@ def test_after_a_flip_a_windowed_policy_is_back_within_2000_rounds():
 
 @pytest.mark.parametrize("discount", [0, -0.5, 1.01, float("nan")])
 def test_a_discount_outside_its_range_is_refused(discount):
-    with pytest.raises(InvalidValue, match=r"Discounted.discount must be a finite number > 0 <= 1, got "):
+    with pytest.raises(InvalidValue, match=r"Discounted.discount must be a finite number > 0 and <= 1, got "):
         Discounted(policy=LinUCB(), discount=discount)
 
 

@@ -25,5 +25,5 @@ def test_the_best_gets_what_exploration_leaves(epsilon):
 
 @pytest.mark.parametrize("epsilon", [-0.01, 1.01, float("nan")])
 def test_a_share_outside_its_range_is_refused(epsilon):
-    with pytest.raises(InvalidValue, match=r"EpsilonGreedy.epsilon must be a finite number >= 0 <= 1, got "):
+    with pytest.raises(InvalidValue, match=r"EpsilonGreedy.epsilon must be a finite number >= 0 and <= 1, got "):
         EpsilonGreedy(epsilon=epsilon)

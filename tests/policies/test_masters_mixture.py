@@ -64,7 +64,7 @@ def test_native_states_inside_are_freed():
             {"policies": (LinTS(),), "shares": (0.5, 0.5)},
             "Mixture.shares must be a tuple of 1 numbers, one for each policy, got (0.5,",
         ),
-        ({"policies": (LinTS(), LinUCB()), "shares": (1.0, 0.0)}, "Mixture.shares[1] must be a finite number > 0 <= 1, got 0.0"),
+        ({"policies": (LinTS(), LinUCB()), "shares": (1.0, 0.0)}, "Mixture.shares[1] must be a finite number > 0 and <= 1, got 0.0"),
         ({"policies": (LinTS(), LinUCB()), "shares": (0.5, 0.6)}, "Mixture.shares must sum to 1, got (0.5, 0.6) with sum 1.1"),
     ],
 )

@@ -43,5 +43,5 @@ def test_it_runs_and_learns_as_the_policy_it_wraps():
 
 @pytest.mark.parametrize("floor", [0, -0.1, 1.1, float("nan"), None])
 def test_a_floor_outside_its_range_is_refused(floor):
-    with pytest.raises(InvalidValue, match=r"WithFloor.floor must be a finite number > 0 <= 1, got "):
+    with pytest.raises(InvalidValue, match=r"WithFloor.floor must be a finite number > 0 and <= 1, got "):
         WithFloor(policy=LinUCB(), floor=floor)

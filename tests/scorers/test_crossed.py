@@ -132,7 +132,7 @@ def test_the_live_loop_with_it_gives_each_request_its_own_items(tmp_path):
     ("options", "message"),
     [
         ({"num_buckets": 1}, "Crossed.num_buckets must be a whole number >= 2, got 1"),
-        ({"learning_rate": 2}, "Crossed.learning_rate must be a finite number > 0 <= 1, got 2"),
+        ({"learning_rate": 2}, "Crossed.learning_rate must be a finite number > 0 and <= 1, got 2"),
         ({"reward_scale": 0}, "Crossed.reward_scale must be a finite number > 0, got 0"),
     ],
 )

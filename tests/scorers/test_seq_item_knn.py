@@ -118,8 +118,8 @@ def test_what_is_no_history_or_user_is_refused(features, message):
     ("options", "message"),
     [
         ({"window": 0}, "SeqItemKNN.window must be a whole number >= 1, got 0"),
-        ({"gap_decay": 0}, "SeqItemKNN.gap_decay must be a finite number > 0 <= 1, got 0"),
-        ({"popularity_power": 2}, "SeqItemKNN.popularity_power must be a finite number >= 0 <= 1, got 2"),
+        ({"gap_decay": 0}, "SeqItemKNN.gap_decay must be a finite number > 0 and <= 1, got 0"),
+        ({"popularity_power": 2}, "SeqItemKNN.popularity_power must be a finite number >= 0 and <= 1, got 2"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from recsdk.errors import InvalidValue, one_of
+from recsdk.rounding import apart
 
 ENOUGH = 1000
 """Effective size from which normal intervals cover what they claim. At an effective size of 37, those at 95 % covered 93 %."""
@@ -81,6 +82,7 @@ def caveats(
     if num_looks < 1:
         raise InvalidValue(f"num_looks must be at least 1, got {num_looks}.")
     valid = VALIDITY[interval]
+    size = apart(effective_size, valid.least_size, ".1f")
     found = (
         (
             not valid.peeking and num_looks > 1,
@@ -88,8 +90,8 @@ def caveats(
         ),
         (
             not valid.adaptive and logger == "adaptive",
-            f"{interval} assumes a logging policy that does not learn, and this one learned from the log: use adaptively_weighted or "
-            "confidence_sequence",
+            f"{interval} assumes a logging policy that does not learn, and this one learned from the log: use "
+            "confidence_sequence, or in Python `recsdk.ope.intervals.adaptively_weighted`",
         ),
         (
             not valid.dependence and rewards == "dependent",
@@ -97,7 +99,7 @@ def caveats(
         ),
         (
             not effective_size >= valid.least_size,
-            f"effective size is {effective_size:.1f}, below {valid.least_size}, where {interval} covers less than it claims: use "
+            f"effective size is {size}, below {valid.least_size}, where {interval} covers less than it claims: use "
             f"{'empirical_likelihood' if effective_size >= SMALL else 'clopper_pearson'} or confidence_sequence",
         ),
     )
