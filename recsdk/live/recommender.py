@@ -2,117 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
 import os
-import secrets
 import threading
 import time
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
-import numpy as np
-
-from recsdk.base import Encoder, Events, Items, Policy, Request, Retriever, Scorer
+from recsdk.base import Encoder, Events, Items, Policy, Retriever, Scorer
 from recsdk.checks import require_integer, require_number
 from recsdk.data import take
-from recsdk.errors import (
-    DecisionConflict,
-    EmptyCandidates,
-    InvalidRequest,
-    InvalidReward,
-    InvalidValue,
-    LedgerError,
-    TooFewCandidates,
-    one_of,
-)
-from recsdk.ledger import DecisionRecord, Durable, Ledger, RewardRecord
+from recsdk.errors import InvalidRequest, InvalidReward, LedgerError
+from recsdk.ledger import DecisionRecord, Durable
 from recsdk.ledger.stores import folder_path
-from recsdk.live import forgetting, functions, intake, models, opening, places, published, sticky
-from recsdk.live.catalogue import Catalogue, Moved, Rule
+from recsdk.live import answering, events, forgetting, intake, places, published, swapping
+from recsdk.live.catalogue import Catalogue, Rule
 from recsdk.live.contest import Change, Contest
-from recsdk.live.deciding import Choice, Decider, Ready, Slate
+from recsdk.live.deciding import Choice, Decider, Slate
+from recsdk.live.events import Worth
 from recsdk.live.evidence import Evidence
 from recsdk.live.forgetting import Forgotten
-from recsdk.live.guard import Features
 from recsdk.live.learner import Learner
-from recsdk.live.observe import LOGGER, Corrected, Decided, Notice, Observer, Recovered, Rewarded, Signalled, Snapshotted
+from recsdk.live.loop import Loop, Options
+from recsdk.live.observe import Observer
 from recsdk.live.opening import Given, Terms
-from recsdk.live.placing import Placing, checked
 from recsdk.live.published import Published
 from recsdk.live.rewards import NOT_SHOWN, SHOWN, Feedback, Receipt
-from recsdk.live.settlement import Settlement, Told, said
+from recsdk.live.settlement import Told
 from recsdk.live.traffic import Arms, Traffic
 from recsdk.live.trials import Standing, Trials
-from recsdk.live.turns import Turns
+from recsdk.live.turns import CLOSED
 from recsdk.policies.wrappers import WithFloor
-
-
-class _Options(NamedTuple):
-    store: Any
-    folder: Path
-    choice: Choice
-    snapshot_every: int
-    clock: Callable[[], float]
-    observer: Observer | None
-
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-CLOSED = "This recommender is closed: open the folder again."
-NUM_TRIES = 3
-"""How often a decision is made anew since the catalogue changed meanwhile, before it is made while the catalogue cannot change."""
-
-
-class _Asked(NamedTuple):
-    """What `recommend` was asked for, checked.
-
-    Attributes:
-        decision_id: given, or made up.
-        num_works: of the ledger when it was not known there; None where it is made up, and known to nobody.
-        fields: the arguments by name.
-        payload: the same in canonical JSON, as the ledger keeps them.
-        features: the request's.
-        time: of the request.
-        user: the user's key.
-        placing: what the application wants where.
-    """
-
-    decision_id: str
-    num_works: int | None
-    fields: dict[str, Any]
-    payload: str
-    features: Features
-    time: float
-    user: str | None
-    placing: Placing
-
-
-class _Given(NamedTuple):
-    """A reward as the application gave it."""
-
-    place: int
-    value: float
-    reward_id: str | None
-
-
-class _Answer(NamedTuple):
-    """An answer to `recommend`.
-
-    Attributes:
-        slate: what to show.
-        ready: the decision that was made for it; None where there is none, one was there before, or a slate was served again.
-        joined: signals that had waited for it, and what became of them.
-    """
-
-    slate: Slate
-    ready: Ready | None = None
-    joined: Sequence[tuple[Told, Receipt]] = ()
 
 
 def _going(method: Callable[Concatenate[Recommender, P], R]) -> Callable[Concatenate[Recommender, P], R]:
@@ -122,7 +47,7 @@ def _going(method: Callable[Concatenate[Recommender, P], R]) -> Callable[Concate
     def going(self: Recommender, *args: P.args, **kwargs: P.kwargs) -> R:
         if os.getpid() != self._process:  # after a fork two processes would write to one connection, and wait for one lock
             raise LedgerError("This recommender was opened before a fork: open it afterwards, in the one process that is to use it.")
-        if not self._open:
+        if not self._loop.is_open:
             raise LedgerError(CLOSED)
         return method(self, *args, **kwargs)
 
@@ -149,26 +74,11 @@ class Recommender:
         1
     """
 
-    def __init__(self, ledger: Ledger, learner: Learner, decider: Decider, options: _Options) -> None:
+    def __init__(self, loop: Loop) -> None:
         """Use `Recommender.open`."""
-        self.catalogue = learner.catalogue
-        self._ledger = ledger
-        self._learner = learner
-        self._evidence = learner.evidence
-        self._decider = decider
-        self._options = options
-        self._reward_range: tuple[float, float] | None = None
-        self._settlement: Settlement | None = None
-        self._turns = Turns(ledger, learner, self._mend)
-        self._changing_items = threading.Lock()
-        self._telling = threading.RLock()
-        self._ticking = threading.Lock()
+        self._loop = loop
         self._process = os.getpid()
-        self._open = True
         self._swapping = threading.Lock()
-        self._before: models.Model | None = None  # the model before the last swap, which goes on learning
-        self._retired: models.Model | None = None  # the model that was rolled back
-        self.num_observer_errors = 0
 
     @classmethod
     def open(
@@ -268,17 +178,17 @@ class Recommender:
         needs_all = trials is not None or chosen.learns_from == "all"
         choice = Choice.checked(rules, num_candidates, num_new, num_scored, log_features, needs_all)
         kind = intake.part("ledgers", ledger)
-        options = _Options(kind, path, choice, snapshot_every, intake.clock(clock), intake.observer(observer))
+        options = Options(kind, path, choice, snapshot_every, intake.clock(clock), intake.observer(observer))
         store = kind.open(path)
         contest = None if trials is None else Contest(trials, wrapped)
         learner = Learner(wrapped[0], evidence, Catalogue(evidence.dim, finding), store, contest)
-        self = cls(store, learner, Decider(learner, choice, Arms(traffic)), options)
+        loop = Loop(store, learner, Decider(learner, choice, Arms(traffic)), options)
         try:
-            self._start(Given(items, history, unknown_items), terms)
+            loop.start(Given(items, history, unknown_items), terms)
         except BaseException:
-            self._release()
+            loop.release()
             raise
-        return self
+        return cls(loop)
 
     @_going
     def recommend(
@@ -338,133 +248,23 @@ class Recommender:
             >>> sorted(slate.ids), slate.propensities
             (['emma', 'ulysses'], (0.5, 1.0))
         """
-        began = time.perf_counter()
-        require_integer("size", size, at_least=1)
-        one_of("at_most", at_most, (False, True))
-        one_of("deferred", deferred, (False, True))
-        self._decider.notices.warn()
-        named, hidden = None if candidates is None else intake.candidates(candidates), sorted(set(intake.ids("seen", seen)))
-        if named is not None and hidden:
-            raise InvalidValue(f"seen goes with candidates=None only: leave seen items out of candidates, got seen = {hidden}.")
-        placing = checked(pinned, promoted, chosen, int(size))
-        plain = intake.request(request)
-        key = intake.user(user, plain)
-        fields: dict[str, Any] = {
-            "request": plain,
-            "size": int(size),
-            "candidates": named,
-            "seen": hidden,
-            **({"at_most": True} if at_most else {}),
-            **({"deferred": True} if deferred else {}),
-            **placing.asked(),
-        }
-        if user is not None:
-            fields["user"] = user
-        name = secrets.token_hex(16) if decision_id is None else intake.name("decision_id", decision_id)
-        num_works: int | None = None
-        if decision_id is not None:
-            known, num_works = self._turns.read(lambda: (self._ledger.decision(name), self._turns.num_works))
-            if known is not None:
-                return self._repeated(known, fields)
-        payload = intake.canonical(fields)
-        asked = _Asked(name, num_works, fields, payload, Features(plain), self._now(), key, placing)
-        self._settle(asked.time)
-        slate, ready, joined = self._decided(asked)
-        for waited, receipt in joined:
-            self._tell(Signalled(waited.name, str(receipt), waited.time - waited.moment))
-        if ready is not None:
-            self._decider.observe(ready, asked.features)
-            self._tell(Decided(name, key, len(ready.record.slots), len(slate.ids), time.perf_counter() - began))
-        return slate
-
-    def _decided(self, asked: _Asked) -> _Answer:
-        """Decides, and writes the decision; where several threads may ask the models at once, nobody waits while they work."""
-        for _ in range(NUM_TRIES if self._evidence.is_shared else 0):
-            try:
-                ready = self._ready(asked, self._turns.read(functools.partial(self._standing, asked)) if self._is_sticky(asked) else None)
-            except Moved:
-                continue
-            except Exception as error:
-                if self._open:
-                    raise
-                raise LedgerError(CLOSED) from error  # another thread has closed it meanwhile, and its models are gone
-            keep = self._turns.append if self._settlement is None else self._turns.write
-            answer = keep(functools.partial(self._kept, asked, ready))
-            if answer is not None:
-                return answer
-            asked = asked._replace(time=self._now())
-
-        def decided() -> _Answer | None:
-            now = asked if self._settlement is None else asked._replace(time=self._now())  # no window is closed on it yet
-            ready = self._ready(now, self._standing(now))
-            with self._turns.transaction():
-                return self._kept(now, ready)
-
-        answer = self._turns.alone(decided)
-        assert answer is not None  # noqa: S101 -- in a turn nothing changes meanwhile
-        return answer
-
-    def _ready(self, asked: _Asked, standing: DecisionRecord | None) -> Ready | None:
-        """Draws a slate, or takes the one that is to be served again; None where `at_most` allows that nothing is left to show."""
-        request, fields, placing = Request(asked.features, asked.time), asked.fields, asked.placing
-        size, at_most, decider = fields["size"], "at_most" in fields, self._decider  # the same to the end, whatever serves by then
-        shelf = decider.shelf
-        if standing is not None and decider.may_show(standing, request, fields, shelf):
-            record = sticky.again(standing, asked.decision_id, asked.time, asked.payload, self.num_learned)
-            return Ready(record, shelf, self._learner.num_recoveries, standing, is_new=False)
-        try:
-            found = decider.candidates(asked.decision_id, request, fields["candidates"], fields["seen"], placing)
-        except EmptyCandidates:
-            if at_most:
-                return None
-            raise
-        shown = min(size, len(found.slots)) if at_most else size
-        if shown > len(found.slots):
-            most = len(found.slots)
-            raise TooFewCandidates(f"size must be in [1, {most}], the number of candidates, got {size}; at_most=True shows fewer.")
-        if placing.pinned and placing.pinned[-1][0] >= shown:
-            raise TooFewCandidates(f"pinned must have positions below {shown}, the number of items to show, got {dict(placing.pinned)}.")
-        ready = decider.decide(asked.decision_id, asked.time, shown, found, asked.payload, asked.user, placing)
-        return ready._replace(standing=standing)
-
-    def _kept(self, asked: _Asked, ready: Ready | None) -> _Answer | None:
-        """Writes a decision, in a turn; None when it must be made anew."""
-        if ready is None:
-            return _Answer(Slate(asked.decision_id, (), ()))
-        if not self._decider.is_current(ready) or (self._settlement is not None and self._settlement.is_settled(ready.record)):
-            return None
-        is_first = asked.num_works in (None, self._turns.num_works)
-        known = None if is_first else self._ledger.decision(asked.decision_id)
-        if known is not None:  # another thread was quicker
-            with self._turns.refusing():
-                return _Answer(self._repeated(known, asked.fields))
-        if _name(self._standing(asked)) != _name(ready.standing):  # another thread has drawn a slate for this user
-            return None
-        joined: Sequence[tuple[Told, Receipt]] = ()
-        if self._settlement is None:
-            self._ledger.add_decision(ready.record)
-        else:
-            joined = self._settlement.open(ready.record)
-        return _Answer(self._decider.slate(ready.record), ready if ready.is_new else None, joined)
-
-    def _is_sticky(self, asked: _Asked) -> bool:
-        return bool(asked.user is not None and self._decider.arms.traffic.sticky and not asked.placing.chosen)
-
-    def _standing(self, asked: _Asked) -> DecisionRecord | None:
-        """Returns the slate that a user is to be served again, if it may still be shown; in a turn."""
-        if asked.user is None or not self._is_sticky(asked):
-            return None
-        return sticky.standing(self._ledger, asked.user, asked.fields, asked.time - self._decider.arms.traffic.sticky)
-
-    def _repeated(self, known: DecisionRecord, asked: Mapping[str, Any]) -> Slate:
-        before = json.loads(known.payload)
-        fields = dict.fromkeys((*asked, *before))
-        different = [field for field in fields if before.get(field) != asked.get(field)]  # not of the text: 1 is 1.0
-        if different:
-            raise DecisionConflict(
-                f"decision_id {known.decision_id!r} was used before with another {' and '.join(different)}: give each decision its own."
-            )
-        return self._decider.slate(known)
+        self._loop.decider.notices.warn()
+        return answering.answered(
+            self._loop,
+            answering.asked(
+                request,
+                size=size,
+                at_most=at_most,
+                candidates=candidates,
+                seen=seen,
+                pinned=pinned,
+                promoted=promoted,
+                chosen=chosen,
+                user=user,
+                decision_id=decision_id,
+                deferred=deferred,
+            ),
+        )
 
     @_going
     def reward(
@@ -501,10 +301,14 @@ class Recommender:
             ...     shop.reward(shown.decision_id, 1.0), shop.reward(shown.decision_id, 1.0)
             (True, False)
         """
-        self._refuse_with_feedback()
-        intake.reward(value, self._reward_range)
+        events.refuse_with_feedback(self._loop)
+        intake.reward(value, self._loop.reward_range)
         place = intake.position(position)
-        return self._take(decision_id, lambda record: [_Given(places.place(decision_id, self._ids(record), item, place), value, reward_id)])
+
+        def given(record: DecisionRecord) -> list[Worth]:
+            return [Worth(places.place(decision_id, self._loop.ids(record), item, place), value, reward_id)]
+
+        return events.reward(self._loop, decision_id, given)
 
     @_going
     def reward_slate(self, decision_id: str, values: Mapping[str, float], *, others: float = 0.0) -> bool:
@@ -528,17 +332,17 @@ class Recommender:
             ...     shop.num_learned
             3
         """
-        self._refuse_with_feedback()
+        events.refuse_with_feedback(self._loop)
         if not isinstance(values, Mapping):
             raise InvalidReward(f"values must be a mapping of rewards by item id, got {values!r:.200}.")
         for value in (*values.values(), others):
-            intake.reward(value, self._reward_range)
+            intake.reward(value, self._loop.reward_range)
 
-        def given(record: DecisionRecord) -> list[_Given]:
-            by_position = {places.place(decision_id, self._ids(record), item, None): value for item, value in values.items()}
-            return [_Given(position, by_position.get(position, others), None) for position in range(len(record.action))]
+        def given(record: DecisionRecord) -> list[Worth]:
+            by_position = {places.place(decision_id, self._loop.ids(record), item, None): value for item, value in values.items()}
+            return [Worth(position, by_position.get(position, others)) for position in range(len(record.action))]
 
-        return self._take(decision_id, given)
+        return events.reward(self._loop, decision_id, given)
 
     @_going
     def signal(
@@ -584,26 +388,7 @@ class Recommender:
             ...     shop.signal("click", decision_id=shown.decision_id)
             <Receipt.TAKEN: 'taken'>
         """
-        settlement = self._settlement
-        if settlement is None:
-            raise InvalidValue("signal needs a recommender with a feedback: open it with feedback=recsdk.Feedback(window=...).")
-        settlement.feedback.worth(name, value)
-        now = self._now()
-        told = Told(name, value, now, decision_id, user, item, position, time, signal_id).checked(settlement.feedback)
-        self._settle(now)
-
-        def taken() -> tuple[Receipt, list[places.Outcome], int, list[Published]]:
-            assert self._settlement is not None  # noqa: S101 -- refused above; not the one of before, which a failure may have replaced
-            learned = self._learner.num_learned
-            with self._turns.refusing():
-                receipt, outcomes = self._settlement.take(told)
-            self._learner.learn_all(outcomes)
-            return receipt, outcomes, learned, self._publish_when_due()
-
-        receipt, outcomes, learned, changes = self._turns.write(taken)
-        self._learned(learned, len(outcomes), changes)
-        self._tell(Signalled(name, str(receipt), 0.0 if time is None else now - time))
-        return receipt
+        return events.signal(self._loop, Told(name, value, 0.0, decision_id, user, item, position, time, signal_id))
 
     @_going
     def correct(self, event_id: str, value: float | None) -> Receipt:
@@ -629,19 +414,7 @@ class Recommender:
             ...     shop.correct("order-17", None), shop.audit()
             (<Receipt.TAKEN: 'taken'>, True)
         """
-        now = self._now()
-        self._settle(now)
-        if self._settlement is None and value is not None:
-            intake.reward(value, self._reward_range)
-
-        def corrected() -> tuple[Receipt, list[places.Outcome]]:
-            if self._settlement is None:
-                return places.corrected(self._ledger, event_id, value, now)
-            return self._settlement.correct(event_id, value, now)
-
-        receipt, outcomes = self._revised(corrected)
-        self._tell(Corrected(str(event_id), str(receipt), len(outcomes)))
-        return receipt
+        return events.correct(self._loop, event_id, value)
 
     @_going
     def shown(self, decision_id: str) -> Receipt:
@@ -658,7 +431,7 @@ class Recommender:
             ...     shop.shown(ahead.decision_id), shop.reward(ahead.decision_id, 1.0)
             (<Receipt.TAKEN: 'taken'>, True)
         """
-        return self._say(SHOWN, decision_id)
+        return events.say(self._loop, SHOWN, decision_id)
 
     @_going
     def not_shown(self, decision_id: str) -> Receipt:
@@ -672,29 +445,7 @@ class Recommender:
             ...     shop.not_shown(shop.recommend({}).decision_id)
             <Receipt.TAKEN: 'taken'>
         """
-        return self._say(NOT_SHOWN, decision_id)
-
-    def _say(self, name: str, decision_id: str) -> Receipt:
-        now = self._now()
-        self._settle(now)
-        receipt, _ = self._revised(lambda: said(self._ledger, self._settlement, name, decision_id, now))
-        self._tell(Signalled(name, str(receipt), 0.0))
-        return receipt
-
-    def _revised(self, work: Callable[[], tuple[R, list[places.Outcome]]]) -> tuple[R, list[places.Outcome]]:
-        """Writes what `work` does, and learns its outcomes, in a transaction of its own."""
-
-        def revised() -> tuple[R, list[places.Outcome], int, list[Published]]:
-            with self._turns.transaction():
-                learned = self._learner.num_learned
-                answer, outcomes = work()
-                self._learner.learn_all(outcomes)
-                changes = self._publish_when_due()
-            return answer, outcomes, learned, changes
-
-        answer, outcomes, learned, changes = self._turns.alone(revised)
-        self._learned(learned, len(outcomes), changes)
-        return answer, outcomes
+        return events.say(self._loop, NOT_SHOWN, decision_id)
 
     @_going
     def settle(self) -> int:
@@ -711,24 +462,7 @@ class Recommender:
             ...     shop.settle()
             1
         """
-        return self._settle(self._now())
-
-    def _settle(self, now: float) -> int:
-        if self._settlement is None or not self._settlement.is_due(now):
-            return 0
-
-        def settled() -> tuple[None, list[places.Outcome]]:
-            assert self._settlement is not None  # noqa: S101 -- asked above
-            return None, list(self._settlement.settle(now))
-
-        _, outcomes = self._revised(settled)
-        for decision, reward in outcomes:
-            self._tell(Rewarded(decision.decision_id, 1, reward.value))
-        return len(outcomes)
-
-    def _refuse_with_feedback(self) -> None:
-        if self._settlement is not None:
-            raise InvalidValue("This folder has a feedback, which makes the rewards: tell what happened by `signal`.")
+        return self._loop.settle(self._loop.now())
 
     @_going
     def add_items(self, rows: Items | Iterable[Mapping[str, Any]]) -> None:
@@ -743,19 +477,7 @@ class Recommender:
             ...     len(shop.catalogue)
             2
         """
-        given = intake.items(rows, self._now())
-        with self._changing_items:
-            items = self.catalogue.place(given)
-            if self._evidence.is_shared:
-                vectors = self._evidence.vectors(items)
-                self._turns.alone(lambda: self._hold(items, vectors, active=True))
-            else:
-                self._turns.alone(lambda: self._hold(items, self._evidence.vectors(items), active=True))
-
-    def _hold(self, items: Items, vectors: np.ndarray, *, active: bool) -> None:
-        with self._ledger.transaction():
-            contents = self.catalogue.kept(self._ledger, items, vectors, active=active)
-        self.catalogue.hold(contents)
+        self._loop.add_items(rows)
 
     @_going
     def remove_items(self, ids: Iterable[str]) -> None:
@@ -771,10 +493,10 @@ class Recommender:
             ('chess',)
         """
         named = intake.ids("ids", ids)
-        with self._changing_items:
+        with self._loop.changing_items:
             slots = self.catalogue.slots(named)
             items, vectors = take(self.catalogue.items, slots), self.catalogue.vectors[slots]
-            self._turns.alone(lambda: self._hold(items, vectors, active=False))
+            self._loop.turns.alone(lambda: self._loop.hold(items, vectors, active=False))
 
     @_going
     def standings(self) -> tuple[Standing, ...]:
@@ -786,8 +508,8 @@ class Recommender:
             ...     [(standing.name, standing.num_rounds) for standing in zoo.standings()]
             [('bold', 0)]
         """
-        contest = self._learner.contest
-        with self._learner.lock:
+        contest = self._loop.learner.contest
+        with self._loop.learner.lock:
             return () if contest is None else tuple(contest.standing(entry) for entry in contest.entries.values())
 
     @_going
@@ -807,10 +529,10 @@ class Recommender:
         """
 
         def promoted() -> Change:
-            self._contest().proven(name)
+            self._loop.contest.proven(name)
             return Change("promoted", name)
 
-        self._change(promoted)
+        self._loop.change(promoted)
 
     @_going
     def ramp(self, name: str, share: float) -> None:
@@ -835,10 +557,10 @@ class Recommender:
         require_number("share", share, at_least=0, at_most=1)
 
         def ramped() -> Change:
-            self._contest().entry(name)
+            self._loop.contest.entry(name)
             return Change("ramped", name, float(share))
 
-        self._change(ramped)
+        self._loop.change(ramped)
 
     @_going
     def swap(
@@ -876,15 +598,9 @@ class Recommender:
         given = Given((), history, unknown_items)
         found = None if encoder is None else intake.part("encoders", encoder)
         chosen = None if scorers is None else intake.scorers(scorers)
-        with self._swapping, contextlib.closing(self._reading()) as reading:
-            present, now = self._evidence, intake.seconds(self._options.clock())
-            evidence = Evidence(found or present.encoder, present.scorers if chosen is None else chosen)
-            model = models.prepared(reading, self._learner, self._decider_of, evidence, given, now)
-            if model.evidence.model == present.model:
-                model.close()
-            else:
-                self._serve(model, "swapped")
-            return self._evidence.model
+        with self._swapping:
+            swapping.swap(self._loop, found, chosen, given)
+            return self._loop.evidence.model
 
     @_going
     def rollback(self) -> None:
@@ -898,75 +614,7 @@ class Recommender:
             ModelRefused: the model before cannot be made again.
         """
         with self._swapping:
-            changes = self.published
-            models.refuse_nothing_to_go_back_to([change.reason for change in changes])
-            if changes[-1].reason == "promoted":
-                self._change(self._promoted_before)
-                return
-            before, self._before = self._before, None
-            if before is None:
-                with contextlib.closing(self._reading()) as reading:
-                    before = models.brought_back(reading, self._learner, self._decider_of, changes[-2].model)
-            self._serve(before, "rolled back")
-
-    def _promoted_before(self) -> Change:
-        before = self._contest().before
-        if before is None:
-            raise InvalidValue("There is nothing to go back to: the policy before is not among the challengers.")
-        return Change("rolled back", before)
-
-    def _reading(self) -> Ledger:
-        """Opens the ledger to read in this thread, as it is at this moment; writers go on."""
-        reading: Ledger = self._options.store.read(self._options.folder)
-        return reading
-
-    def _decider_of(self, learner: Learner) -> Decider:
-        return Decider(learner, self._options.choice, Arms(self._decider.arms.traffic))
-
-    def _serve(self, model: models.Model, reason: str) -> None:
-        """Puts a model in the place of the one that serves; what was decided by that one and is not written yet is decided anew."""
-
-        def served() -> Published:
-            replaced = models.serving(self._ledger, self._learner, self._decider)
-            try:
-                with self._ledger.transaction():
-                    models.publish(model, self._ledger, self._learner, encodes=reason == "swapped")
-                    change = published.add(self._ledger, reason, model.evidence.model, model.learner.deciding()[0], self._now())
-                model.decider.start(self._ledger)
-            except BaseException:
-                model.close()
-                raise
-            self._turns.follow(model.learner)
-            self._learner, self._evidence, self._decider = model.learner, model.evidence, model.decider
-            self.catalogue = model.learner.catalogue
-            self._bury()
-            self._before, self._retired = (replaced, None) if reason == "swapped" else (None, replaced)
-            functions.notice(self._ledger, self._evidence.scorers)
-            return change
-
-        with self._changing_items:
-            change = self._turns.alone(served)
-        self._tell(change)
-
-    def _bury(self) -> None:
-        """Frees the models that have gone; not at once, since another thread may still ask the last one."""
-        for model in (self._before, self._retired):
-            if model is not None:
-                model.close()
-        self._before = self._retired = None
-
-    def _contest(self) -> Contest:
-        if self._learner.contest is None:
-            raise InvalidValue("This recommender has no challengers: open it with trials=recsdk.Trials(challengers={...}).")
-        return self._learner.contest
-
-    def _change(self, change: Callable[[], Change]) -> None:
-        def changed() -> Published:
-            asked = change()
-            with self._turns.transaction():
-                return self._publish(asked)
-
-        self._tell(self._turns.alone(changed))
+            swapping.rollback(self._loop, self.published)
 
     @_going
     def snapshot(self) -> None:
@@ -981,19 +629,7 @@ class Recommender:
             ...     recsdk.read_policy("maps", "lin-ucb").policy.floor
             0.05
         """
-        began = time.perf_counter()
-        self._turns.alone(self._snapshot)
-        self._tell(Snapshotted(self.num_learned, time.perf_counter() - began))
-
-    def _snapshot(self) -> None:
-        self._learner.snapshot()
-        if self._before is not None:
-            try:
-                self._before.learner.keep_up()
-            except Exception:  # it is out of use, so nobody is served worse; `rollback` makes it again, and says what is wrong
-                LOGGER.exception("The model before the last swap could not learn.")
-                self._before.close()
-                self._before = None
+        self._loop.snapshot()
 
     @_going
     def forget(self, user: str | int) -> Forgotten:
@@ -1026,16 +662,14 @@ class Recommender:
 
         def forgotten() -> Forgotten:
             try:
-                return forgetting.forget(self._ledger, self._learner, key, self._turns.transaction())
+                return forgetting.forget(self._loop.ledger, self._loop.learner, key, self._loop.turns.transaction())
             finally:
-                self._mend(is_ahead=False)
-                self._decider.notices.forget()
-                if self._before is not None:  # `rollback` makes it again, without the user
-                    self._before.close()
-                    self._before = None
+                self._loop.restart()
+                self._loop.decider.notices.forget()
+                self._loop.leave()  # `rollback` makes it again, without the user
 
         with self._swapping:  # a model that is being made has learned of the user
-            return self._turns.alone(forgotten)
+            return self._loop.turns.alone(forgotten)
 
     @_going
     def audit(self) -> bool:
@@ -1050,7 +684,7 @@ class Recommender:
             ...     shop.audit()
             True
         """
-        return self._turns.alone(self._learner.audit)
+        return self._loop.turns.alone(self._loop.learner.audit)
 
     def close(self) -> None:
         """Writes a snapshot and releases the folder. Closing twice is no error.
@@ -1061,15 +695,8 @@ class Recommender:
         """
         if os.getpid() != self._process:
             return  # a forked copy: the folder is not its to release
-        if self._open:
-            self._turns.alone(self._close)
-
-    def _close(self) -> None:
-        if self._open:  # no other thread was quicker
-            try:
-                self.snapshot()
-            finally:
-                self._release()
+        if self._loop.is_open:
+            self._loop.turns.alone(self._loop.close)
 
     def __enter__(self) -> Recommender:
         """Returns the recommender itself."""
@@ -1080,150 +707,36 @@ class Recommender:
         self.close()
 
     @property
+    def catalogue(self) -> Catalogue:
+        """The items that can be shown."""
+        return self._loop.catalogue
+
+    @property
     def policy(self) -> Policy[Any]:
         """The policy that decides: the one given, or a challenger that was promoted."""
-        return self._learner.policy
+        return self._loop.learner.policy
 
     @property
     def published(self) -> tuple[Published, ...]:
         """What has served in this folder, and since when, oldest first: openings with other parts, and changes while it served."""
-        return self._turns.read(lambda: tuple(published.read(self._ledger)))
+        return self._loop.turns.read(lambda: tuple(published.read(self._loop.ledger)))
 
     @property
     def durability(self) -> str:
         """What survives of an acknowledged call: that of the process, "process-crash", or of the machine, "power-loss"; else "unknown"."""
-        return self._turns.read(lambda: self._ledger.durability if isinstance(self._ledger, Durable) else "unknown")
+        return self._loop.turns.read(lambda: self._loop.ledger.durability if isinstance(self._loop.ledger, Durable) else "unknown")
 
     @property
     def num_learned(self) -> int:
         """How many rewards the state has been folded over."""
-        return self._learner.num_learned
+        return self._loop.learner.num_learned
 
     @property
     def num_left_out(self) -> int:
         """How many candidates were left out since their scores were unusable, over all requests."""
-        return self._decider.num_left_out
+        return self._loop.decider.num_left_out
 
-    def _start(self, given: Given, terms: Terms) -> None:
-        terms, now = opening.agree(self._ledger, terms), self._now()
-        self._decider.arms.traffic.check(terms.feedback)
-        fresh = opening.fill(self._ledger, self._evidence, self.catalogue, given, terms, now)
-        opening.compete(self._ledger, self._learner, terms, self._decider.arms.traffic)
-        self._recover()
-        opening.keep(self._ledger, terms)
-        self._decider.start(self._ledger)
-        published.opened(self._ledger, self._evidence.model, self._learner.deciding()[0], now)
-        self._reward_range = terms.reward_range
-        if len(fresh.ids):
-            self.add_items(fresh)
-        if terms.feedback is not None:
-            self._settlement = Settlement(terms.feedback, self._ledger, self._ids)
-
-    def _ids(self, record: DecisionRecord) -> tuple[str, ...]:
-        return self._decider.slate(record).ids
-
-    def _now(self) -> float:
-        seconds = intake.seconds(self._options.clock())
-        if self._settlement is None:
-            return seconds
-        with self._ticking:
-            return self._settlement.now(seconds)
-
-    def _take(self, decision_id: str, given: Callable[[DecisionRecord], list[_Given]]) -> bool:
-        now = self._now()
-
-        def taken() -> tuple[list[RewardRecord], int, list[Published]]:
-            learned = self._learner.num_learned
-            with self._turns.refusing():
-                record = places.known_and_shown(self._ledger, decision_id)
-                named = [self._named(record, one, now) for one in given(record)]
-                fresh = [reward for reward in named if places.is_new(self._ledger, reward)]
-                for reward in fresh[:1]:  # before it is written: a policy that refuses it has changed nothing
-                    self._learner.learn(record, reward)
-                    self._ledger.add_reward(reward)
-            for reward in fresh[1:]:
-                self._learner.learn(record, reward)
-                self._ledger.add_reward(reward)
-            return fresh, learned, self._publish_when_due()
-
-        fresh, learned, changes = self._turns.write(taken)
-        self._learned(learned, len(fresh), changes)
-        self._tell(Rewarded(decision_id, len(fresh), sum(reward.value for reward in fresh)))
-        return bool(fresh)
-
-    def _named(self, record: DecisionRecord, given: _Given, now: float) -> RewardRecord:
-        place, value, reward_id = given
-        name = places.place_name(record.decision_id, place) if reward_id is None else intake.name("reward_id", reward_id)
-        return RewardRecord(name, record.decision_id, place, float(value) + 0.0, now)  # a ledger need not tell -0.0 from 0.0
-
-    def _publish(self, change: Change) -> Published:
-        """Lets another policy decide, in a transaction."""
-        with self._learner.lock:  # who decides, and what is noted of him, change at once
-            self._learner.change(change)
-            self._decider.note()
-            policy = self._learner.deciding()[0]
-        return published.add(self._ledger, change.reason, self._evidence.model, policy, self._now())
-
-    def _publish_when_due(self) -> list[Published]:
-        change = None if self._learner.contest is None else self._learner.contest.due()
-        return [] if change is None else [self._publish(change)]
-
-    def _learned(self, before: int, num_more: int, changes: Sequence[Published]) -> None:
-        """Tells of changes, and writes a snapshot when one is due, after rewards were learned."""
-        for change in changes:
-            self._tell(change)
-        self._snapshot_when_due(before, num_more)
-
-    def _snapshot_when_due(self, learned: int, num_more: int) -> None:
-        """Writes a snapshot when rewards, `num_more` after `learned` others, were those after which one is due."""
-        every = self._options.snapshot_every
-        if (learned + num_more) // every > learned // every:
-            self.snapshot()
-
-    def _mend(self, is_ahead: bool) -> None:
-        """Makes the state as the ledger is, after a transaction was rolled back."""
-        if is_ahead:
-            self._recover_or_release()
-        if self._settlement is not None and self._open:
-            latest = self._settlement.now(0.0)
-            self._settlement = Settlement(self._settlement.feedback, self._ledger, self._ids)
-            self._settlement.now(latest)
-
-    def _recover_or_release(self) -> None:
-        try:
-            self._recover()
-        except BaseException:
-            self._release()
-            raise
-
-    def _recover(self) -> None:
-        began = time.perf_counter()
-        with self._learner.lock:  # whose state it is, and what is noted of him, change at once
-            self._learner.recover()
-            if self._open and self._decider.is_started:
-                self._decider.note()
-        self._tell(Recovered(self.num_learned, time.perf_counter() - began))
-
-    def _tell(self, notice: Notice) -> None:
-        if self._options.observer is None:
-            return
-        with self._telling:
-            try:
-                self._options.observer(notice)
-            except Exception:  # who looks on must not stop the loop
-                self.num_observer_errors += 1
-                LOGGER.exception("The observer %r failed at %r.", self._options.observer, notice)
-
-    def _release(self) -> None:
-        self._open = False
-        self._turns.end()
-        try:
-            self._learner.close()
-            self._evidence.close()
-            self._bury()
-        finally:
-            self._ledger.close()
-
-
-def _name(record: DecisionRecord | None) -> str | None:
-    return None if record is None else record.decision_id
+    @property
+    def num_observer_errors(self) -> int:
+        """How often the observer has failed."""
+        return self._loop.num_observer_errors

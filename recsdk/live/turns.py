@@ -17,6 +17,7 @@ from recsdk.ledger import Ledger
 from recsdk.live.learner import Learner
 
 R = TypeVar("R")
+CLOSED = "This recommender is closed: open the folder again."
 Kind = Literal["reads", "appends", "writes", "alone"]
 
 
@@ -174,7 +175,7 @@ class Turns:
 
     def _run(self, jobs: list[_Job]) -> None:
         if self._ended:
-            raise LedgerError("This recommender is closed: open the folder again.")
+            raise LedgerError(CLOSED)
         if (len(jobs) == 1 and jobs[0].kind != "writes") or all(job.kind == "reads" for job in jobs):
             for job in jobs:
                 self._attempt(job)

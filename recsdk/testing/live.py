@@ -48,7 +48,7 @@ def check_live(policy: Policy[Any]) -> None:
             for number in range(NUM_DECISIONS):
                 decision_id = shop.recommend({}).decision_id
                 shop.reward(decision_id, float(number % 2), reward_id=f"reward-{number}")
-            kept = states.dumps(policy, shop._learner.state)
+            kept = states.dumps(policy, shop._loop.learner.state)
             was_new = shop.reward(decision_id, float(number % 2), reward_id=f"reward-{number}")
             _assert_as_before(policy, shop, kept, "after the same reward came twice")
             assert not was_new, f"live: {name(policy)}: a reward that came twice must be told as known, got True for the second"
@@ -73,7 +73,7 @@ def _opened(policy: Policy[Any], folder: str) -> Recommender:
 
 def _assert_as_before(policy: Policy[Any], shop: Recommender, kept: bytes, when: str) -> None:
     before = states.loads(policy, DIM, kept)
-    difference = states.difference(policy, shop._learner.state, before, DIM)
+    difference = states.difference(policy, shop._loop.learner.state, before, DIM)
     assert shop.num_learned == NUM_DECISIONS, f"live: {name(policy)} {when} must have learned {NUM_DECISIONS}, got {shop.num_learned}"
     assert not difference, f"live: {name(policy)} {when}: the state must be as before, but {difference}"
     states.close(policy, before)

@@ -65,7 +65,7 @@ def test_the_loop_by_hand_finds_what_the_retriever_finds_and_makes_the_same_phi(
     hand.make(tmp_path / "shop", 300)
     with hand.open_shop(tmp_path / "shop", policy="lin-ts", log_features="all") as shop:
         name = shop.recommend(request).decision_id
-        record = shop._ledger.decision(name)
+        record = shop._loop.ledger.decision(name)
     assert sorted(record.slots.tolist()) == sorted(slots.tolist())
     by_hand = server.features(request, user, record.slots, record.time)
     np.testing.assert_allclose(by_hand[:, :3], record.features[:, :3], atol=1e-6)  # the fourth is of another clock

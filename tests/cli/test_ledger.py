@@ -65,7 +65,7 @@ def test_a_folder_without_a_ledger_is_refused(tmp_path, capsys):
 
 
 def test_one_decision_is_shown_with_all_that_is_known_of_it(shop, tmp_path, capsys):
-    decision = next(shop._ledger.decisions()).decision_id
+    decision = next(shop._loop.ledger.decisions()).decision_id
     assert run("show", tmp_path / "shop", decision, "--json") == 0
     facts = json.loads(capsys.readouterr().out)
     assert {shown["item"] for shown in facts["shown"]} <= {"apple", "pear", "plum"}
@@ -87,7 +87,7 @@ def test_tail_follows_and_tells_what_comes_once(shop, tmp_path, capsys, monkeypa
     def pause(seconds):
         if next(looks, "over") == "over":
             raise KeyboardInterrupt
-        shop.recommend({}, decision_id=f"more-{seconds}-{len(list(shop._ledger.decisions()))}")
+        shop.recommend({}, decision_id=f"more-{seconds}-{len(list(shop._loop.ledger.decisions()))}")
 
     monkeypatch.setattr("time.sleep", pause)
     assert run("tail", tmp_path / "shop", "--num", "1", "--follow") == 0

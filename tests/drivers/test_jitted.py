@@ -275,7 +275,7 @@ POLICIES = [SgdLinear(), WithFloor(policy=SgdLinear(), floor=0.1), Jitted(policy
 def test_the_live_loop_recovers_it_to_the_last_bit(tmp_path, policy):
     shop = open_shop(tmp_path, policy=policy)
     serve(shop, range(30), size=2)
-    wanted, where = state(shop), shop._learner.state
+    wanted, where = state(shop), shop._loop.learner.state
     assert shop.audit()
     assert all(isinstance(leaf, jax.Array) for leaf in where)
     crash(shop)
@@ -283,7 +283,7 @@ def test_the_live_loop_recovers_it_to_the_last_bit(tmp_path, policy):
         assert state(again) == wanted
     with open_shop(tmp_path, policy=policy) as again:  # by the snapshot
         assert state(again) == wanted
-        assert all(isinstance(leaf, jax.Array) for leaf in again._learner.state)
+        assert all(isinstance(leaf, jax.Array) for leaf in again._loop.learner.state)
         assert again.audit()
         assert serve(again, range(30), size=2) == serve(again, range(30), size=2)
 

@@ -159,7 +159,7 @@ def test_nothing_is_repaired_while_it_is_open_or_not_there(tmp_path):
 def test_other_records_in_place_of_those_acknowledged_are_noticed(tmp_path, table):
     with small_recommender(tmp_path / "shop") as shop:
         serve(shop, range(3))
-        shop._ledger.add_signal(signal())
+        shop._loop.ledger.add_signal(signal())
     alter(tmp_path / "shop", f"UPDATE {table} SET chain = zeroblob(16) WHERE number = (SELECT MAX(number) FROM {table})")  # noqa: S608
     with pytest.raises(LedgerCorrupt, match=f"other {table} than were written"):
         Sqlite().open(tmp_path / "shop")
@@ -307,6 +307,6 @@ def test_a_folder_of_an_earlier_version_gets_its_chain_and_keeps_its_arrays(tmp_
         assert state(shop) == learned
         assert shop.audit()
         assert tables(tmp_path)["rewards"] == before["rewards"]
-        assert isinstance(shop._ledger, SqliteLedger)
+        assert isinstance(shop._loop.ledger, SqliteLedger)
         serve(shop, range(5, 8))
-        assert _head.is_whole(shop._ledger._db)
+        assert _head.is_whole(shop._loop.ledger._db)

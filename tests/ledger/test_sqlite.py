@@ -184,7 +184,12 @@ def written(tmp_path_factory):
 
 
 def contents(shop):
-    return state(shop), [record.probs.tobytes() for record in shop._ledger.decisions()], shop._ledger.rewards_of("d3"), catalogue(shop)
+    return (
+        state(shop),
+        [record.probs.tobytes() for record in shop._loop.ledger.decisions()],
+        shop._loop.ledger.rewards_of("d3"),
+        catalogue(shop),
+    )
 
 
 def found_in(folder, data):

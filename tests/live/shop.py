@@ -180,7 +180,7 @@ def serve(recommender, numbers, size=2, reward: Callable[[int], float] = lambda 
 
 def state(recommender) -> list:
     """Returns all that was learned, comparable bit by bit: of the policy and of the scorers."""
-    learner, evidence = recommender._learner, recommender._evidence
+    learner, evidence = recommender._loop.learner, recommender._loop.evidence
     parts = zip((recommender.policy, *evidence.scorers), (learner.state, *evidence.states), strict=True)
     return [learner.num_learned, *([_bits(part, part_state) for part, part_state in parts])]
 
@@ -226,5 +226,5 @@ def forget_snapshots(folder) -> None:
 
 def crash(recommender) -> None:
     """Lets go of a recommender as a killed process would: no snapshot, nothing finished, the lock gone."""
-    recommender._open = False
-    recommender._ledger.close()
+    recommender._loop.is_open = False
+    recommender._loop.ledger.close()

@@ -124,7 +124,7 @@ def test_rewards_of_a_decision_whose_window_is_open_are_told(tmp_path):
         shop.recommend({}, decision_id=f"d{number}")
     shop.settle()
     assert wrong(tmp_path) == {}
-    shop._ledger.put(SETTLED, json.dumps({"num_decisions": 0, "time": 0.0}).encode())
+    shop._loop.ledger.put(SETTLED, json.dumps({"num_decisions": 0, "time": 0.0}).encode())
     assert "has rewards, and its window is open" in wrong(tmp_path)["settled"]
     crash(shop)
 

@@ -36,12 +36,12 @@ def lived(shop, values, size=1):
 
 
 def leaves(shop):
-    return [np.asarray(leaf, np.float64) for leaf in arrays.leaves(shop._learner.state)]
+    return [np.asarray(leaf, np.float64) for leaf in arrays.leaves(shop._loop.learner.state)]
 
 
 def beliefs(shop):
     """Returns the state of a policy that can forget, in one form of the many that say the same."""
-    return [np.asarray(leaf, np.float64) for leaf in arrays.leaves(shop.policy.weigh(shop._learner.state, 1.0))]
+    return [np.asarray(leaf, np.float64) for leaf in arrays.leaves(shop.policy.weigh(shop._loop.learner.state, 1.0))]
 
 
 @pytest.mark.parametrize("policy", ["lin-ts", "lin-ucb"])
@@ -87,7 +87,7 @@ def test_recovery_audit_and_reading_stay_exact_after_corrections(tmp_path, polic
     shop = reward_shop(tmp_path, **options)
     assert state(shop) == learned
     read = recsdk.read_policy(tmp_path, policy)
-    for one, other in zip(arrays.leaves(read.state), arrays.leaves(shop._learner.state), strict=True):
+    for one, other in zip(arrays.leaves(read.state), arrays.leaves(shop._loop.learner.state), strict=True):
         assert np.array_equal(one, other)
     shop.close()
     forget_snapshots(tmp_path)
@@ -113,7 +113,7 @@ def test_a_scorer_that_learns_online_is_folded_again(tmp_path):
         shop.recommend({}, candidates=["news-1"], decision_id=f"d{number}")
         shop.reward(f"d{number}", 10.0)
     shop.correct("d2/0", None)
-    tally = next(part for part in shop._evidence.states if isinstance(part, dict))
+    tally = next(part for part in shop._loop.evidence.states if isinstance(part, dict))
     assert tally["news"][0] == 30.0
     learned = state(shop)
     assert shop.audit()
@@ -164,11 +164,11 @@ def failing_once(error):
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 def test_a_correction_that_fails_leaves_all_as_it_was(tmp_path, policy, monkeypatch):
     with lived(reward_shop(tmp_path, policy=policy), [1.0, 0.0, 0.5]) as shop:
-        before = state(shop), list(shop._ledger.rewards())
+        before = state(shop), list(shop._loop.ledger.rewards())
         monkeypatch.setattr("recsdk.live.interactions.learn", failing_once(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             shop.correct("r1", 0.75)
-        assert (state(shop), list(shop._ledger.rewards())) == before
+        assert (state(shop), list(shop._loop.ledger.rewards())) == before
         assert shop.correct("r1", 0.75) is Receipt.TAKEN
         assert shop.audit()
 
@@ -193,7 +193,7 @@ class Sums(Centred):
 @pytest.mark.parametrize("policy", ["lin-ts", Sums()], ids=["pure", "in place"])
 def test_a_policy_that_refuses_a_correction_has_forgotten_nothing(tmp_path, policy, monkeypatch):
     with lived(reward_shop(tmp_path, policy=policy), [1.0, 0.0, 0.5]) as shop:
-        assert shop._learner.forgets
+        assert shop._loop.learner.forgets
         before = state(shop)
         monkeypatch.setattr("recsdk.live.interactions.learn", failing_once(InvalidValue))
         with pytest.raises(InvalidValue):
@@ -249,7 +249,7 @@ def test_a_late_signal_counts_as_feedback_says(tmp_path, clock, late, learned):
         clock.now += 61
         assert shop.signal("purchase", decision_id="d", signal_id="order") is Receipt.LATE
         assert shop.signal("purchase", decision_id="d", signal_id="order") is Receipt.DUPLICATE
-        assert [signal.signal_id for signal in shop._ledger.signals_of("d")] == ["d/0/click", "order"]
+        assert [signal.signal_id for signal in shop._loop.ledger.signals_of("d")] == ["d/0/click", "order"]
         assert rewards(shop) == {("d", 0): learned}
         assert shop.audit()
 
@@ -260,10 +260,10 @@ def test_a_late_signal_after_a_default_replaces_it(tmp_path, clock):
         clock.now += 61
         shop.settle()
         shop.signal("reward", decision_id="d", value=0.5)
-        assert [(reward.value, reward.replaces) for reward in shop._ledger.rewards()] == [(-1.0, None), (0.25, "d/0")]
+        assert [(reward.value, reward.replaces) for reward in shop._loop.ledger.rewards()] == [(-1.0, None), (0.25, "d/0")]
     with shop_at(tmp_path / "silent", clock, feedback=Feedback(window=60, default=None, late=0.5)) as shop:
         shop.recommend({}, decision_id="d")
         clock.now += 61
         shop.settle()
         shop.signal("reward", decision_id="d", value=0.5)
-        assert [(reward.value, reward.replaces) for reward in shop._ledger.rewards()] == [(0.25, None)]
+        assert [(reward.value, reward.replaces) for reward in shop._loop.ledger.rewards()] == [(0.25, None)]

@@ -36,7 +36,7 @@ def records(request, tmp_path_factory):
             slate = shop.recommend({}, size=SIZE, decision_id=f"d{number}")
             if number % 5 == 0:
                 shop.reward(f"d{number}", float(int(slate.ids[0][1:]) % 3 == 0), item=slate.ids[0])
-        yield list(shop._ledger.decisions())
+        yield list(shop._loop.ledger.decisions())
 
 
 def worst(records, key, num_keys):
@@ -61,8 +61,8 @@ def test_every_item_is_shown_as_often_as_the_log_says(records):
 
 def test_candidates_and_the_draw_among_them_have_streams_of_their_own(tmp_path):
     with small_recommender(tmp_path) as shop:
-        assert shop._decider.rng("d", b"candidates").random() != shop._decider.rng("d").random()
-        assert shop._decider.rng("d").random() == shop._decider.rng("d").random()
+        assert shop._loop.decider.rng("d", b"candidates").random() != shop._loop.decider.rng("d").random()
+        assert shop._loop.decider.rng("d").random() == shop._loop.decider.rng("d").random()
 
 
 def test_a_snapshot_is_written_after_the_rewards_in_it_are_durable(tmp_path, monkeypatch):
@@ -117,7 +117,7 @@ def test_with_an_encoder_or_few_items_no_policy_is_asked_for_the_candidates(tmp_
 
 def test_a_draw_is_the_stream_that_philox_makes_of_its_key(tmp_path):
     with small_recommender(tmp_path) as shop:
-        salt = shop._ledger.get("salt")
+        salt = shop._loop.ledger.get("salt")
         key = hashlib.blake2b(b"d", key=salt, digest_size=16, person=b"candidates").digest()
         wanted = np.random.Generator(np.random.Philox(key=np.frombuffer(key, "<u8")))
-        assert shop._decider.rng("d", b"candidates").random(9).tolist() == wanted.random(9).tolist()
+        assert shop._loop.decider.rng("d", b"candidates").random(9).tolist() == wanted.random(9).tolist()

@@ -83,7 +83,7 @@ class Shop:
             self.shop.signal("purchase", user=pick(USERS[:2]), item=pick(ITEMS)["id"], time=self.clock.now - pick([0, 20, 50]))
 
     def correct(self):
-        records = self.shop._ledger.rewards() if self.feedback is None else self.shop._ledger.signals()
+        records = self.shop._loop.ledger.rewards() if self.feedback is None else self.shop._loop.ledger.signals()
         self.shop.correct(self.random.choice([record[0] for record in records] or ["nothing"]), self.random.choice([None, 1.0, -0.5]))
 
     def say(self):
@@ -108,13 +108,13 @@ class Shop:
             self.shop.rollback() if going_back else self.shop.swap(scorers=scorers)
         except errors.ModelRefused as error:
             assert "no installed plugin" in str(error)  # noqa: PT017 -- it is only refused after an opening
-        self.parts = {"encoder": self.shop._evidence.encoder, "scorers": self.shop._evidence.scorers}
+        self.parts = {"encoder": self.shop._loop.evidence.encoder, "scorers": self.shop._loop.evidence.scorers}
 
     def forget(self):
         self.shop.forget(self.random.choice(USERS[:2]))
 
     def held(self):
-        ledger = self.shop._ledger
+        ledger = self.shop._loop.ledger
         records = [*map(str, ledger.signals()), *map(str, ledger.rewards()), *map(repr, (record[:7] for record in ledger.decisions()))]
         return records, state(self.shop), self.shop.catalogue.vectors.tobytes(), sorted(self.shop.standings())
 

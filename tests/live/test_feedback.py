@@ -40,7 +40,7 @@ def shop_at(folder, clock, feedback=CLICKS, **options):
 
 
 def rewards(shop):
-    return {(reward.decision_id, reward.position): reward.value for reward in shop._ledger.rewards()}
+    return {(reward.decision_id, reward.position): reward.value for reward in shop._loop.ledger.rewards()}
 
 
 @pytest.mark.parametrize("policy", ["lin-ts", "wide-deep"])
@@ -126,7 +126,7 @@ def test_a_signal_without_a_decision_goes_to_the_users_newest_that_showed_the_it
             clock.now += 10
             shop.recommend({"user_id": user}, candidates=[item], decision_id=name)
         assert shop.signal("click", user="ann", item="a") is Receipt.TAKEN
-        assert [bool(shop._ledger.signals_of(name)) for name in ("d1", "d2", "d3", "d4")] == [False, True, False, False]
+        assert [bool(shop._loop.ledger.signals_of(name)) for name in ("d1", "d2", "d3", "d4")] == [False, True, False, False]
         clock.now += 55  # the window of d2 has closed, and d3 did not show it
         assert shop.signal("click", user="ann", item="a") is Receipt.UNKNOWN
 
@@ -175,7 +175,7 @@ def test_a_settlement_that_fails_leaves_all_as_it_was(tmp_path, clock, monkeypat
         for name in ("d", "e"):
             shop.recommend({}, decision_id=name)
         clock.now += 61
-        learn, calls = shop._learner.learn, []
+        learn, calls = shop._loop.learner.learn, []
 
         def failing(record, reward):
             calls.append(reward)
@@ -183,11 +183,11 @@ def test_a_settlement_that_fails_leaves_all_as_it_was(tmp_path, clock, monkeypat
                 raise KeyboardInterrupt
             learn(record, reward)
 
-        monkeypatch.setattr(shop._learner, "learn", failing)
+        monkeypatch.setattr(shop._loop.learner, "learn", failing)
         with pytest.raises(KeyboardInterrupt):
             shop.settle()
         assert (rewards(shop), shop.num_learned) == ({}, 0)
-        monkeypatch.setattr(shop._learner, "learn", learn)
+        monkeypatch.setattr(shop._loop.learner, "learn", learn)
         assert shop.settle() == 2
         assert shop.audit()
 
@@ -206,7 +206,7 @@ def test_the_log_ends_where_windows_are_open(tmp_path, clock):
 def test_another_feedback_holds_from_now_on_and_is_said(tmp_path, clock):
     shop_at(tmp_path, clock).close()
     with shop_at(tmp_path, clock, feedback=None) as shop:
-        assert shop._settlement.feedback == CLICKS
+        assert shop._loop.settlement.feedback == CLICKS
     with pytest.warns(ChangedSetting, match="feedback was Feedback"):
         shop = shop_at(tmp_path, clock, feedback=Feedback(window=5))
     with shop:
@@ -251,7 +251,7 @@ def test_a_wrong_signal_is_refused_and_changes_nothing(tmp_path, clock, wrong, e
         shop.signal("hide", decision_id="d", signal_id="used")
         with pytest.raises(error, match=message):
             shop.signal(**{"name": "click", "decision_id": "d", **wrong})
-        assert [signal.signal_id for signal in shop._ledger.signals_of("d")] == ["used"]
+        assert [signal.signal_id for signal in shop._loop.ledger.signals_of("d")] == ["used"]
 
 
 def test_a_window_that_ends_now_is_open_also_while_another_closes(tmp_path, clock):

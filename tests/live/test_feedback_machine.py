@@ -132,14 +132,13 @@ def test_each_verb_happens_all_or_not_at_all(tmp_path, verb, policy):
         clock.now += 61
     for write in range(1, 20):
         before = seen(shop, tmp_path)
-        failing = FailingLedger(shop._ledger, write)
-        for part in (shop, shop._learner, shop._settlement):
-            part._ledger = failing
+        failing = FailingLedger(shop._loop.ledger, write)
+        shop._loop.ledger = shop._loop.learner._ledger = shop._loop.settlement._ledger = failing
         try:
             VERBS[verb](shop)
             break
         except KeyboardInterrupt:
-            shop._settlement._ledger = shop._ledger
+            shop._loop.settlement._ledger = shop._loop.ledger
             assert seen(shop, tmp_path) == before
         finally:
             failing.left = -1
@@ -153,7 +152,7 @@ def test_each_verb_happens_all_or_not_at_all(tmp_path, verb, policy):
 
 
 def seen(shop, folder):
-    settled = shop._settlement
+    settled = shop._loop.settlement
     return (
         state(shop),
         settled.num_settled,

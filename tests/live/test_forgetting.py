@@ -47,8 +47,8 @@ def user_of(number):
 def lived(folder, numbers, **options):
     """Opens a shop in which every fourth visit is of the user to be forgotten."""
     shop = open_recommender(folder, **{**OPTIONS, **options})
-    if isinstance(shop._ledger, SqliteLedger):
-        shop._ledger._db.execute("PRAGMA secure_delete=OFF")  # some builds of SQLite have it on, and would help
+    if isinstance(shop._loop.ledger, SqliteLedger):
+        shop._loop.ledger._db.execute("PRAGMA secure_delete=OFF")  # some builds of SQLite have it on, and would help
     for number in numbers:
         visit(shop, number, user_of(number))
     return shop
@@ -130,7 +130,7 @@ def test_the_subtracted_state_is_that_of_the_fold_up_to_rounding(tmp_path, monke
         monkeypatch.setattr(learning, "QUICK", quick)
         with lived(tmp_path / str(quick), range(60), policy="lin-ucb") as shop:
             shop.forget("zebulon")
-            found.append(shop.policy.weigh(shop._learner.state, 1.0))  # a belief has many square roots
+            found.append(shop.policy.weigh(shop._loop.learner.state, 1.0))  # a belief has many square roots
     assert all(np.allclose(one, other, rtol=0, atol=1e-9) for one, other in zip(*map(arrays.leaves, found), strict=True))
 
 
@@ -193,7 +193,7 @@ def test_open_windows_waiting_signals_and_corrections_go_too(tmp_path):
     assert left_in(tmp_path) == []
     now += 61
     shop.settle()
-    assert {reward.decision_id for reward, record in shop._ledger.outcomes() if len(record.action)} == {"d1", "d3"}
+    assert {reward.decision_id for reward, record in shop._loop.ledger.outcomes() if len(record.action)} == {"d1", "d3"}
     assert shop.audit()
     shop.close()
     assert [finding for finding in check_ledger(tmp_path) if finding.num_problems] == []
@@ -204,9 +204,9 @@ def test_a_forgotten_decision_is_unknown_and_its_name_is_free(tmp_path):
         shop.forget("zebulon")
         with pytest.raises(recsdk.errors.UnknownDecision):
             shop.reward("nickname-zeb-1", 1.0, item="news-0")
-        assert list(shop._ledger.decisions_of("zebulon")) == []
+        assert list(shop._loop.ledger.decisions_of("zebulon")) == []
         visit(shop, 1, "zebulon")  # comes again
-        assert len(list(shop._ledger.decisions_of("zebulon"))) == 1
+        assert len(list(shop._loop.ledger.decisions_of("zebulon"))) == 1
         assert shop.audit()
         again = shop.forget("zebulon")
         assert again.num_decisions == again.num_rewards == 1
@@ -219,7 +219,7 @@ def test_while_a_reader_holds_the_old_files_it_is_told_and_done_later(tmp_path):
         with pytest.raises(LedgerError, match="A reader has the ledger open as it was"):
             shop.forget("zebulon")
         assert shop.audit()
-        assert list(shop._ledger.decisions_of("zebulon")) == []
+        assert list(shop._loop.ledger.decisions_of("zebulon")) == []
         reading.close()
         assert shop.forget("zebulon").num_decisions == 0
         assert left_in(tmp_path) == []
@@ -242,7 +242,7 @@ open_recommender(Path({str(tmp_path / "shop")!r}), **OPTIONS, policy="lin-ts").f
     with open_recommender(tmp_path / "shop", **OPTIONS, policy="lin-ts") as again:
         assert again.audit()
         assert left_in(tmp_path) == []
-        assert list(again._ledger.decisions_of("zebulon")) == []
+        assert list(again._loop.ledger.decisions_of("zebulon")) == []
 
 
 def test_a_failure_in_the_middle_leaves_everything_as_it_was(tmp_path, monkeypatch):
@@ -257,7 +257,7 @@ def test_a_failure_in_the_middle_leaves_everything_as_it_was(tmp_path, monkeypat
         shop.forget("zebulon")
     monkeypatch.undo()
     assert state(shop) == learned
-    assert len(list(shop._ledger.decisions_of("zebulon"))) == 5
+    assert len(list(shop._loop.ledger.decisions_of("zebulon"))) == 5
     assert shop.audit()
     shop.close()
 
@@ -285,7 +285,7 @@ def test_a_ledger_that_cannot_be_emptied_is_refused(tmp_path):
 
 def test_decisions_that_were_moved_into_segments_are_forgotten_there_too(tmp_path):
     shop = lived(tmp_path / "shop", range(40), policy="lin-ts")
-    learned, log = shop.num_learned, [record.decision_id for record in shop._ledger.decisions() if record.user != "zebulon"]
+    learned, log = shop.num_learned, [record.decision_id for record in shop._loop.ledger.decisions() if record.user != "zebulon"]
     shop.close()
     assert Sqlite().compact(tmp_path / "shop", before=1e12, limit=30) == 30
     with open_recommender(tmp_path / "shop", **OPTIONS, policy="lin-ts") as shop:
@@ -293,7 +293,7 @@ def test_decisions_that_were_moved_into_segments_are_forgotten_there_too(tmp_pat
         assert left_in(tmp_path) == []
         for path in (tmp_path / "shop" / "segments").iterdir():  # its bytes are deflated
             assert not polars.read_parquet(path).filter(polars.col("decision_id").str.contains("zeb")).height
-        held = list(shop._ledger.decisions())
+        held = list(shop._loop.ledger.decisions())
         assert [record.decision_id for record in held if len(record.action)] == log
         assert all(b"zebulon" not in str(record).encode() for record in held)
         assert shop.audit()
@@ -305,12 +305,12 @@ def test_decisions_that_were_moved_into_segments_are_forgotten_there_too(tmp_pat
 def test_what_was_emptied_before_it_was_moved_into_segments_stays(tmp_path):
     with lived(tmp_path, range(40), policy="lin-ts") as shop:
         shop.forget("zebulon")
-        log = list(map(str, shop._ledger.decisions()))
+        log = list(map(str, shop._loop.ledger.decisions()))
     assert Sqlite().compact(tmp_path, before=1e12, limit=30) == 30
     with open_recommender(tmp_path, **OPTIONS, policy="lin-ts") as shop:
-        assert list(map(str, shop._ledger.decisions())) == log
+        assert list(map(str, shop._loop.ledger.decisions())) == log
         assert shop.forget("u0").num_decisions == 5
-        left = list(shop._ledger.decisions())
+        left = list(shop._loop.ledger.decisions())
         assert [len(record.action) for record in left].count(0) == 15
         assert shop.audit()
     assert [finding for finding in check_ledger(tmp_path) if finding.num_problems] == []
@@ -319,7 +319,7 @@ def test_what_was_emptied_before_it_was_moved_into_segments_stays(tmp_path):
 def test_corrections_of_a_user_are_forgotten_after_a_swap_beside_challengers(tmp_path):
     trials = recsdk.Trials(challengers={"fading": recsdk.Discounted(policy=recsdk.LinTS(), discount=0.9)})
     with lived(tmp_path, range(8), policy="lin-ucb", reward_range=(0, 1), trials=trials, encoder=Hashing()) as shop:
-        shop.correct(next(shop._ledger.rewards()).reward_id, 0.5)
+        shop.correct(next(shop._loop.ledger.rewards()).reward_id, 0.5)
         shop.swap(encoder=Hashing(dim=4), history=[{"item": "news-0", "time": 1.0, "reward": 1.0}])
         assert shop.forget("zebulon").num_decisions == 2
         assert shop.audit()
@@ -339,11 +339,11 @@ def test_what_is_left_of_a_forgotten_user_is_unknown_and_takes_no_more(tmp_path,
             now[0] += 100
             shop.settle()
         shop.forget("ann")
-        (decision,), (reward,), before = shop._ledger.decisions(), shop._ledger.rewards(), state(shop)
+        (decision,), (reward,), before = shop._loop.ledger.decisions(), shop._loop.ledger.rewards(), state(shop)
         name = decision.decision_id
         assert name.startswith("forgotten-")
         assert {shop.correct(reward.reward_id, 1.0), shop.shown(name), shop.not_shown(name)} == {Receipt.UNKNOWN}
-        for signal in shop._ledger.signals():
+        for signal in shop._loop.ledger.signals():
             assert shop.correct(signal.signal_id, 1.0) == Receipt.UNKNOWN
         if feedback is None:
             for position in (0, "page"):
@@ -351,7 +351,7 @@ def test_what_is_left_of_a_forgotten_user_is_unknown_and_takes_no_more(tmp_path,
                     shop.reward(name, 1.0, position=position)
         else:
             assert shop.signal("click", decision_id=name) == Receipt.UNKNOWN
-            for signal in shop._ledger.signals():
+            for signal in shop._loop.ledger.signals():
                 with pytest.raises(RewardConflict, match="was used before"):
                     shop.signal("click", user="bob", item=CATALOGUE[0]["id"], signal_id=signal.signal_id)
-        assert (list(shop._ledger.rewards()), state(shop), shop.audit()) == ([reward], before, True)
+        assert (list(shop._loop.ledger.rewards()), state(shop), shop.audit()) == ([reward], before, True)

@@ -140,13 +140,13 @@ def test_a_folder_of_an_older_version_is_read_opened_and_goes_on(tmp_path):
     with Recommender.open(tmp_path / "shop", **options) as shop:
         assert shop.num_learned == 20
         assert shop.audit()
-        held = {record.decision_id: record for record in shop._ledger.decisions()}
+        held = {record.decision_id: record for record in shop._loop.ledger.decisions()}
         again = shop.recommend({"user_id": "u3", "phone": False}, size=2, decision_id="d3")
         assert again.ids == tuple(shop.catalogue.items.ids[held["d3"].slots[held["d3"].action]])
         assert held["d3"].user is None
         shop.reward("d3", 1.0, item=again.ids[1])
         shop.recommend({"user_id": "u1", "phone": True}, decision_id="new")
-        assert shop._ledger.decision("new").user == "u1"
+        assert shop._loop.ledger.decision("new").user == "u1"
         learned = state(shop)
     with Recommender.open(tmp_path / "shop", **options) as shop:
         assert state(shop) == learned
@@ -170,7 +170,7 @@ def opened(folder, **options):
 
 def weights(shop):
     """Returns what the policy has learned, by column."""
-    layout, mean = shop._evidence.layout, np.asarray(shop._learner.state.mean)
+    layout, mean = shop._loop.evidence.layout, np.asarray(shop._loop.learner.state.mean)
     named = {name: mean[layout.start + place] for place, (_, name) in enumerate(layout.columns)}
     deep = {"deep": mean[0], "products": mean[-1 - layout.dim : -1]} if layout.dim else {}
     return {**named, **deep, "one": mean[-1]}
@@ -222,13 +222,13 @@ def test_a_new_scorer_is_fitted_to_the_history_of_that_opening(tmp_path):
     with opened(tmp_path, scorers=[]) as shop:
         serve(shop, range(5))
     with opened(tmp_path, scorers=["popularity"], history=HISTORY) as shop:
-        assert shop._evidence.states[0].total > 12
+        assert shop._loop.evidence.states[0].total > 12
 
 
 def test_what_was_logged_says_which_columns_it_has(tmp_path):
     with opened(tmp_path, scorers=["popularity", price]) as shop:
         shop.recommend(request(0), decision_id="d")
-        assert json.loads(shop._ledger.decision("d").parts)["scorers"] == [
+        assert json.loads(shop._loop.ledger.decision("d").parts)["scorers"] == [
             {"fitted": 0, "name": "popularity", "columns": ["popularity"]},
             {"fitted": 1, "name": "recsdk.scorers.function:FunctionScorer", "columns": ["price"]},
         ]
@@ -246,22 +246,22 @@ def test_another_encoder_without_a_history_is_refused_and_says_what_to_do(tmp_pa
 def test_with_another_encoder_all_is_encoded_again_and_spaces_are_never_mixed(tmp_path, log_features):
     with opened(tmp_path, scorers=[price], history=HISTORY, log_features=log_features) as shop:
         work(shop)
-        old = shop._evidence.version
+        old = shop._loop.evidence.version
     with opened(tmp_path, scorers=[price], encoder=Hashing(dim=4), history=HISTORY, log_features=log_features) as shop:
-        assert shop._evidence.version != old
+        assert shop._loop.evidence.version != old
         assert shop.catalogue.vectors.shape[1] == 4
         assert shop.audit()
-        evidence, policy = shop._evidence, shop.policy
+        evidence, policy = shop._loop.evidence, shop.policy
         wanted = policy.init(evidence.prior())
-        for reward, record in shop._ledger.outcomes():
+        for reward, record in shop._loop.ledger.outcomes():
             assert json.loads(record.parts)["encoder"] == old
             place = record.action[reward.position]
-            item = shop._learner._as_shown(record, int(record.slots[place]))
+            item = shop._loop.learner._as_shown(record, int(record.slots[place]))
             asked = recsdk.Request(json.loads(record.payload)["request"], record.time)
             row = evidence.phi(evidence.user(asked), asked, item, evidence.vectors(item))
             one = recsdk.Context(row, np.ones(1, bool), record.slots[[place]].astype(np.int64))
             wanted = policy.update(wanted, recsdk.Interaction(one, 0, reward.value, record.probs[reward.position, place], 1.0))
-        np.testing.assert_allclose(shop._learner.state.mean, wanted.mean, atol=1e-9)
+        np.testing.assert_allclose(shop._loop.learner.state.mean, wanted.mean, atol=1e-9)
         serve(shop, range(50, 60))
         learned = state(shop)
     with opened(tmp_path, scorers=[price], encoder=Hashing(dim=4), log_features=log_features) as shop:
@@ -291,7 +291,7 @@ def test_a_log_of_changing_parts_is_read_in_the_present_columns(tmp_path):
         serve(shop, range(5), size=1)
     with opened(tmp_path, scorers=["popularity", age, price], encoder=None) as shop:
         serve(shop, range(5, 10), size=1)
-        records = list(shop._ledger.decisions())
+        records = list(shop._loop.ledger.decisions())
     log = read_ledger(tmp_path)
     assert log.context.features.shape == (10, 12, 4)
     np.testing.assert_array_equal(log.context.features[0][:, [2, 0, 3]], records[0].features)

@@ -21,16 +21,16 @@ def assert_kept(shop, folder):
     acknowledged = told(folder)
     decisions = {words[1]: words[2:] for words in acknowledged if words[0] == "decision"}
     for number, (name, ids, propensities) in decisions.items():
-        record = shop._ledger.decision(f"d{number}")
+        record = shop._loop.ledger.decision(f"d{number}")
         assert name == record.decision_id
         assert ids == shop.catalogue.items.ids[record.slots[record.action]].tolist()
         assert propensities == record.probs[np.arange(len(ids)), record.action].tolist()
     rewards = {words[1]: words[2] for words in acknowledged if words[0] == "rewards"}
     for number, values in rewards.items():
-        assert {str(reward.position): reward.value for reward in shop._ledger.rewards_of(f"d{number}")} == values
-    names = [record.decision_id for record in shop._ledger.decisions()]
+        assert {str(reward.position): reward.value for reward in shop._loop.ledger.rewards_of(f"d{number}")} == values
+    names = [record.decision_id for record in shop._loop.ledger.decisions()]
     assert len(decisions) <= len(names) <= len(decisions) + 1
-    rewarded = {reward.decision_id for reward, _ in shop._ledger.outcomes()}
+    rewarded = {reward.decision_id for reward, _ in shop._loop.ledger.outcomes()}
     assert len(rewards) <= len(rewarded) <= len(rewards) + 1
     held = {words[1]: words[0] for words in acknowledged if words[0] in ("added", "removed")}
     last = max((words[1] for words in acknowledged), default=0)
@@ -42,7 +42,7 @@ def assert_kept(shop, folder):
 
 def assert_exact(shop, folder):
     """The state is the fold over the whole ledger, with every reward once; with or without the snapshot."""
-    assert shop.num_learned == len(tables(folder)["rewards"]) == len(list(shop._ledger.outcomes()))
+    assert shop.num_learned == len(tables(folder)["rewards"]) == len(list(shop._loop.ledger.outcomes()))
     learned, held = state(shop), catalogue(shop)
     assert shop.audit()
     crash(shop)
@@ -108,7 +108,7 @@ def test_killed_at_any_statement_a_shop_loses_and_repeats_nothing(killed):
         begun.add(len(told(folder)))
         for number in range(next_step(folder), NUM_STEPS):
             step(shop, number, lambda *words: None)
-        assert [record.decision_id for record in shop._ledger.decisions()] == [f"d{number}" for number in range(NUM_STEPS)]
+        assert [record.decision_id for record in shop._loop.ledger.decisions()] == [f"d{number}" for number in range(NUM_STEPS)]
         assert shop.num_learned == sum(1 if number % 2 else 1 + number % 3 for number in range(NUM_STEPS))
         assert [name for name in shop.catalogue.items.ids if name.startswith("new-")] == ["new-1", "new-4"]
         assert len(shop.catalogue) == 4
@@ -126,7 +126,7 @@ def test_killed_at_any_statement_while_windows_close_every_reward_comes_once(tmp
         for _ in range(2):  # the second time nothing is left to settle
             shop = open_waiting_shop(folder, START + WINDOW + 1)
             shop.settle()
-            rewards = {(reward.decision_id, reward.position): reward.value for reward in shop._ledger.rewards()}
+            rewards = {(reward.decision_id, reward.position): reward.value for reward in shop._loop.ledger.rewards()}
             assert rewards == {place: 1.0 if place == ("d1", 1) else -0.5 for place in earned}
             assert shop.num_learned == len(tables(folder)["rewards"]) == len(earned)
             assert shop.audit()

@@ -41,8 +41,8 @@ def test_every_row_is_what_was_decided_and_earned(shop, folder, position, defaul
     shop.reward("last", 7.0, item=shop.recommend({}, size=3, decision_id="last").ids[2])
     log = read_ledger(folder, position=position, default_reward=default_reward, window=0)
     check_log(log)
-    records = [record for record in shop._ledger.decisions() if len(record.action) > position]
-    rewards = {record.decision_id: {r.position: r.value for r in shop._ledger.rewards_of(record.decision_id)} for record in records}
+    records = [record for record in shop._loop.ledger.decisions() if len(record.action) > position]
+    rewards = {record.decision_id: {r.position: r.value for r in shop._loop.ledger.rewards_of(record.decision_id)} for record in records}
     if default_reward is None:
         records = [record for record in records if position in rewards[record.decision_id]]
     assert len(log.reward) == len(records) > 0
@@ -137,7 +137,7 @@ def test_what_the_policy_has_learned_is_read_to_the_last_bit_from_an_open_and_a_
         serve(shop, range(5))
         shop.snapshot()
         serve(shop, range(5, 12))
-        live = [np.array(leaf) for leaf in arrays.leaves(shop._learner.state)]
+        live = [np.array(leaf) for leaf in arrays.leaves(shop._loop.learner.state)]
         opened = read_policy(folder, recsdk.LinUCB(), floor=floor)
         assert opened.policy == shop.policy
     closed = read_policy(folder, recsdk.LinUCB(), floor=floor)

@@ -142,7 +142,7 @@ class Shop(RuleBasedStateMachine):
     def the_ledger_is_what_was_acknowledged(self):
         if not hasattr(self, "shop"):
             return
-        ledger, ids = self.shop._ledger, self.shop.catalogue.items.ids
+        ledger, ids = self.shop._loop.ledger, self.shop.catalogue.items.ids
         assert ids.tolist() == self.slots
         assert set(ids[self.shop.catalogue.active]) == self.active
         assert [record.decision_id for record in ledger.decisions()] == list(self.decided)

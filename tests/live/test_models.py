@@ -47,7 +47,7 @@ def draws(monkeypatch):
 
 
 def all_of(shop):
-    return state(shop), catalogue(shop), shop._evidence.model, shop.published
+    return state(shop), catalogue(shop), shop._loop.evidence.model, shop.published
 
 
 def test_a_swap_gives_what_an_opening_with_the_same_parts_gives(tmp_path):
@@ -66,11 +66,11 @@ def test_a_swap_gives_what_an_opening_with_the_same_parts_gives(tmp_path):
 def test_models_are_fitted_anew_to_a_history_and_their_columns_stay(tmp_path):
     with open_recommender(tmp_path) as shop:
         serve(shop, range(30))
-        before = states.dumps(shop._evidence.scorers[0], shop._evidence.states[0])
+        before = states.dumps(shop._loop.evidence.scorers[0], shop._loop.evidence.states[0])
         shop.swap(history=HISTORY)
-        assert states.dumps(shop._evidence.scorers[0], shop._evidence.states[0]) != before
-        assert shop._evidence.num_events == len(HISTORY)
-        assert shop._evidence.layout.columns == ((0, "popularity"), (1, "recency"), (2, "topic_tally"))
+        assert states.dumps(shop._loop.evidence.scorers[0], shop._loop.evidence.states[0]) != before
+        assert shop._loop.evidence.num_events == len(HISTORY)
+        assert shop._loop.evidence.layout.columns == ((0, "popularity"), (1, "recency"), (2, "topic_tally"))
         assert shop.num_learned == 30
         assert shop.audit()
 
@@ -79,18 +79,18 @@ def test_without_a_change_nothing_is_published(tmp_path):
     with open_recommender(tmp_path) as shop:
         serve(shop, range(5))
         before = all_of(shop)
-        assert shop.swap() == shop._evidence.model
+        assert shop.swap() == shop._loop.evidence.model
         assert all_of(shop) == before
 
 
 def test_every_decision_names_its_model_and_rewards_of_old_ones_count(tmp_path):
     with open_recommender(tmp_path) as shop:
         serve(shop, range(20))
-        old = shop._evidence.model
+        old = shop._loop.evidence.model
         late = shop.recommend(request(1), decision_id="late")
         new = shop.swap(encoder=Hashing(dim=5), history=HISTORY)
         shop.recommend(request(1), decision_id="next")
-        models_of = [json.loads(shop._ledger.decision(name).parts)["model"] for name in ("d0", "late", "next")]
+        models_of = [json.loads(shop._loop.ledger.decision(name).parts)["model"] for name in ("d0", "late", "next")]
         assert models_of == [old, old, new]
         learned = shop.num_learned
         shop.reward(late.decision_id, 1.0)
@@ -102,14 +102,14 @@ def test_every_decision_names_its_model_and_rewards_of_old_ones_count(tmp_path):
 def test_a_model_that_fails_is_refused_and_nothing_has_changed(tmp_path, fails):
     with open_recommender(tmp_path) as shop:
         serve(shop, range(30))
-        before, decider = all_of(shop), shop._decider
-        blobs = shop._ledger.get("made"), shop._ledger.get("fitted/encoder")
+        before, decider = all_of(shop), shop._loop.decider
+        blobs = shop._loop.ledger.get("made"), shop._loop.ledger.get("fitted/encoder")
         with pytest.raises(ModelRefused, match="the one before serves on") as caught:
             shop.swap(encoder=Faulty(fails=fails), history=HISTORY)
         assert caught.value.__cause__ is not None
         assert all_of(shop) == before
-        assert shop._decider is decider
-        assert blobs == (shop._ledger.get("made"), shop._ledger.get("fitted/encoder"))
+        assert shop._loop.decider is decider
+        assert blobs == (shop._loop.ledger.get("made"), shop._loop.ledger.get("fitted/encoder"))
         serve(shop, range(30, 35))
         assert shop.audit()
 
@@ -132,13 +132,13 @@ def test_a_rollback_gives_what_would_be_without_the_swap(tmp_path):
         straight = catalogue(shop)[0], catalogue(shop)[3:]
     with open_recommender(tmp_path / "there and back") as shop:
         serve(shop, range(20))
-        old = shop._evidence.model
+        old = shop._loop.evidence.model
         shop.swap(encoder=Hashing(dim=5), scorers=[price], history=HISTORY)
         serve(shop, range(20, 30))
         shop.add_items([{"id": "fresh", "topic": "news", "price": 1.0}])
         shop.remove_items(["news-0"])
         shop.rollback()
-        assert shop._evidence.model == old
+        assert shop._loop.evidence.model == old
         assert [change.reason for change in shop.published] == ["opened", "swapped", "rolled back"]
         assert (catalogue(shop)[0], catalogue(shop)[3:]) == straight
         assert shop.num_learned == 30
@@ -158,7 +158,7 @@ def test_a_rollback_learns_at_most_what_came_since_the_last_snapshot(tmp_path, m
         serve(shop, range(20))
         shop.swap(encoder=Hashing(dim=5), history=HISTORY)
         serve(shop, range(20, 53))
-        before, learned = shop._before.learner, []
+        before, learned = shop._loop.before.learner, []
         learn = type(before).learn
         monkeypatch.setattr(type(before), "learn", lambda self, *outcome: learned.append(1) or learn(self, *outcome))
         shop.rollback()
@@ -169,13 +169,13 @@ def test_a_rollback_learns_at_most_what_came_since_the_last_snapshot(tmp_path, m
 def test_a_rollback_after_an_opening_makes_the_model_again(tmp_path):
     with open_recommender(tmp_path, encoder=None, scorers=["popularity"]) as shop:
         serve(shop, range(20))
-        old = shop._evidence.model
+        old = shop._loop.evidence.model
         shop.swap(scorers=["popularity", "recency"], history=HISTORY)
         serve(shop, range(20, 25))
     with open_recommender(tmp_path, encoder=None, scorers=["popularity", "recency"]) as shop:
         shop.rollback()
-        assert shop._evidence.model == old
-        assert shop._evidence.columns == ("popularity",)
+        assert shop._loop.evidence.model == old
+        assert shop._loop.evidence.columns == ("popularity",)
         assert shop.num_learned == 25
         assert shop.audit()
         learned = state(shop)
@@ -232,24 +232,24 @@ def test_challengers_go_with_the_model_and_are_judged_anew(tmp_path):
         shop.rollback()
         assert shop.standings()[0].num_rounds == 0
         assert shop.audit()
-        learned = state(shop), shop._learner.contest.written()
+        learned = state(shop), shop._loop.learner.contest.written()
         crash(shop)
     with open_recommender(tmp_path, **options) as shop:
-        assert (state(shop), shop._learner.contest.written()) == learned
+        assert (state(shop), shop._loop.learner.contest.written()) == learned
 
 
 def test_killed_at_any_statement_of_a_swap_the_folder_has_the_old_model_or_the_new(tmp_path):
     (tmp_path / "shops").mkdir()
     with open_recommender(tmp_path / "before", **SMALL) as shop:
         serve(shop, range(4))
-        old = shop._evidence.model
+        old = shop._loop.evidence.model
     subprocess.run([sys.executable, "-m", "tests.live.process", "swap", str(tmp_path / "shops")], cwd=ROOT, check=True)  # noqa: S603
     found = set()
     for folder in sorted((tmp_path / "shops").iterdir()):
         shop = open_recommender(folder, **SMALL)
         reasons = [change.reason for change in shop.published]
-        assert (shop._evidence.model == old) == (reasons == ["opened"])
-        assert shop._evidence.num_events == (0 if reasons == ["opened"] else 2)
+        assert (shop._loop.evidence.model == old) == (reasons == ["opened"])
+        assert shop._loop.evidence.num_events == (0 if reasons == ["opened"] else 2)
         assert shop.num_learned == 4
         assert shop.audit()
         found.add(reasons[-1])
@@ -259,7 +259,7 @@ def test_killed_at_any_statement_of_a_swap_the_folder_has_the_old_model_or_the_n
 
 def test_threads_that_decide_during_swaps_get_the_one_model_or_the_other(tmp_path):
     with open_recommender(tmp_path, policy="lin-ucb", scorers=[], log_features="all") as shop:
-        dims, going = {shop._evidence.model: 3}, [True]
+        dims, going = {shop._loop.evidence.model: 3}, [True]
         shown = [[] for _ in range(3)]
 
         def visit(number):
@@ -279,7 +279,7 @@ def test_threads_that_decide_during_swaps_get_the_one_model_or_the_other(tmp_pat
         going[0] = False
         for thread in threads:
             thread.join()
-        records = list(shop._ledger.decisions())
+        records = list(shop._loop.ledger.decisions())
         assert len(records) == sum(map(len, shown)) > 10
         served = {json.loads(record.parts)["model"] for record in records}
         assert len(served) > 1
@@ -304,7 +304,7 @@ def test_items_that_came_after_a_rollback_have_the_vectors_of_the_next_swap(tmp_
         shop.rollback()
         shop.add_items([{"id": "late", "topic": "news", "price": 1.0}])
         shop.snapshot()
-        parts = {"policy": shop.policy, "scorers": shop._evidence.scorers, "encoder": shop._evidence.encoder}
+        parts = {"policy": shop.policy, "scorers": shop._loop.evidence.scorers, "encoder": shop._loop.evidence.encoder}
         assert reproduce(tmp_path, **parts).agreement == "same"
         shop.swap(encoder=other, history=HISTORY)
         held = catalogue(shop)

@@ -121,8 +121,8 @@ def test_history_about_unknown_items_is_skipped_on_request_and_counted(tmp_path,
     with pytest.warns(IgnoredInput, match="2 of 3 rows were skipped: their items are not in the catalogue, such as 'gone'"):
         shop = small_recommender(tmp_path, items=ROWS, history=history, scorers=["popularity"], unknown_items="skip")
     with shop:
-        assert shop._evidence.states[0].sums.tolist() == [0, 1, 0]
-        assert shop._evidence.num_events == 1
+        assert shop._loop.evidence.states[0].sums.tolist() == [0, 1, 0]
+        assert shop._loop.evidence.num_events == 1
     assert isinstance(history_as_events(HISTORY), Events)
 
 
@@ -150,4 +150,4 @@ def test_at_most_of_nothing_is_an_empty_slate_and_no_decision(tmp_path):
         everything = [row["id"] for row in ROWS]
         assert shop.recommend({}, seen=everything, at_most=True, decision_id="d") == ("d", (), (), None)
         assert shop.recommend({}, candidates=[], at_most=True).ids == ()
-        assert list(shop._ledger.decisions()) == []
+        assert list(shop._loop.ledger.decisions()) == []

@@ -22,7 +22,7 @@ def shop(tmp_path):
 def probs(shop, name, given, **options):
     """Returns the probability of each item at the top of a new decision."""
     shop.recommend(given, decision_id=name, **options)
-    record = shop._ledger.decision(name)
+    record = shop._loop.ledger.decision(name)
     return dict(zip(shop.catalogue.items.ids[record.slots].tolist(), record.probs[0].tolist(), strict=True))
 
 
@@ -41,11 +41,11 @@ def test_a_missing_feature_is_one_that_is_none_and_shifts_no_other(shop):
     found = []
     for number, given in enumerate([known, {**known, "age": None, "likes": None}, dict(reversed(known.items()))]):
         shop.recommend(given, decision_id=f"without {number}")
-        found.append(shop._ledger.decision(f"without {number}").features)
+        found.append(shop._loop.ledger.decision(f"without {number}").features)
     np.testing.assert_array_equal(found[1], found[0])
     np.testing.assert_array_equal(found[2], found[0])
     shop.recommend({**known, "age": 3}, decision_id="with")
-    assert (shop._ledger.decision("with").features != found[0]).any()
+    assert (shop._loop.ledger.decision("with").features != found[0]).any()
 
 
 @pytest.mark.parametrize("policy", ["lin-ts", "lin-ucb", "squarecb", "wide-deep"])

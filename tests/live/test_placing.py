@@ -33,7 +33,7 @@ def shop(tmp_path):
 
 
 def the_record(shop):
-    return list(shop._ledger.decisions())[-1]
+    return list(shop._loop.ledger.decisions())[-1]
 
 
 def test_a_pinned_item_stands_at_its_position_and_nowhere_else(shop):
@@ -103,7 +103,7 @@ def test_named_candidates_are_joined_by_what_is_pinned_and_promoted(shop):
 def test_what_cannot_be_placed_is_refused_and_nothing_is_logged(shop, wanted, error, match):
     with pytest.raises(error, match=match):
         shop.recommend({}, size=2, **wanted)
-    assert not list(shop._ledger.decisions())
+    assert not list(shop._loop.ledger.decisions())
 
 
 def test_the_applications_choice_is_shown_learned_and_compared_with_the_policy(shop):
@@ -156,7 +156,7 @@ def test_a_policy_that_learns_from_all_candidates_learns_from_those_that_were_le
     with small_recommender(tmp_path, policy=Centred()) as shop:
         slate = shop.recommend({}, size=4, pinned={1: "news-0"}, promoted={2: IDS[3:6]})
         for position, item in enumerate(slate.ids):
-            before = int(shop._learner.state.seen)
+            before = int(shop._loop.learner.state.seen)
             shop.reward(slate.decision_id, 1.0, item=item)
-            assert int(shop._learner.state.seen) - before == marks.left(the_record(shop), position).sum()
+            assert int(shop._loop.learner.state.seen) - before == marks.left(the_record(shop), position).sum()
         assert [int(marks.left(the_record(shop), position).sum()) for position in (0, 1, 3)] == [11, 1, 9]

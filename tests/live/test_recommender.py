@@ -36,7 +36,7 @@ def shop(tmp_path):
 def test_a_slate_has_different_items_and_the_propensities_of_the_probs_in_the_ledger(shop):
     for number in range(50):
         slate = shop.recommend(request(number), size=4, decision_id=f"d{number}")
-        record = shop._ledger.decision(slate.decision_id)
+        record = shop._loop.ledger.decision(slate.decision_id)
         assert len(set(slate.ids)) == 4
         assert slate.ids == tuple(shop.catalogue.items.ids[record.slots[record.action]])
         assert slate.propensities == tuple(record.probs[np.arange(4), record.action])
@@ -163,7 +163,7 @@ def test_a_slates_rewards_are_taken_together_and_the_unnamed_get_the_reward_of_t
     assert shop.reward("d", 0.25, item=ids[2])
     assert shop.reward_slate("d", {ids[1]: 1.0, ids[2]: 0.25}, others=-1.0)
     assert not shop.reward_slate("d", {ids[2]: 0.25, ids[1]: 1.0}, others=-1.0)
-    assert {(reward.position, reward.value) for reward in shop._ledger.rewards_of("d")} == {(0, -1.0), (1, 1.0), (2, 0.25)}
+    assert {(reward.position, reward.value) for reward in shop._loop.ledger.rewards_of("d")} == {(0, -1.0), (1, 1.0), (2, 0.25)}
     assert shop.num_learned == 3
 
 
@@ -179,7 +179,7 @@ def test_minus_zero_and_the_smallest_numbers_are_rewards(tmp_path):
             shop.recommend({}, decision_id=f"d{number}")
             assert shop.reward(f"d{number}", value)
             assert shop.audit()
-        assert [reward.value for reward, _ in shop._ledger.outcomes()] == [float(value) for value in rewards]
+        assert [reward.value for reward, _ in shop._loop.ledger.outcomes()] == [float(value) for value in rewards]
 
 
 def test_a_removed_item_is_not_shown_and_its_decisions_can_still_be_rewarded(shop):
@@ -261,7 +261,7 @@ def test_items_and_history_may_be_given_as_records_with_slots_of_their_own(tmp_p
     items = items_from_rows(CATALOGUE)._replace(slot=np.arange(12)[::-1] + 100)
     history = events_from_rows(items, [{"item": "sport-1", "time": 0}] * 5)
     with open_recommender(tmp_path, items=items, history=history, scorers=["popularity"]) as shop:
-        popularity = shop._evidence.states[0].sums
+        popularity = shop._loop.evidence.states[0].sums
         assert popularity[shop.catalogue.slots(["sport-1"])[0]] == 5
         assert popularity.sum() == 5
 
@@ -272,7 +272,7 @@ def test_named_candidates_keep_their_order_and_seen_items_and_rules_narrow_the_r
 
     with open_recommender(tmp_path, rules=[cheap]) as shop:
         slate = shop.recommend({"budget": 1.0}, candidates=["music-3", "news-2"], size=2, decision_id="named")
-        assert shop._ledger.decision("named").slots.tolist() == [11, 6]
+        assert shop._loop.ledger.decision("named").slots.tolist() == [11, 6]
         assert set(slate.ids) == {"music-3", "news-2"}
         found = shop.recommend({"budget": 2.0}, size=4, seen=["news-0", "sport-1", "never-held"])
         assert set(found.ids) == {"sport-0", "music-0", "news-1", "music-1"}
@@ -288,8 +288,8 @@ def test_time_is_what_the_clock_says_also_when_it_goes_back(tmp_path):
         clock.now = -3600.0
         shop.reward("d", 1.0)
         shop.add_items([{"id": "fresh"}])
-        assert shop._ledger.decision("d").time == 102.0
-        assert shop._ledger.rewards_of("d")[0].time == -3599.0
+        assert shop._loop.ledger.decision("d").time == 102.0
+        assert shop._loop.ledger.rewards_of("d")[0].time == -3599.0
         assert shop.catalogue.items.added[-1] == -3598.0
         assert shop.audit()
 
@@ -297,8 +297,8 @@ def test_time_is_what_the_clock_says_also_when_it_goes_back(tmp_path):
 @pytest.mark.parametrize(("durability", "synchronous"), [("process-crash", 1), ("power-loss", 2)])
 def test_durability_is_sqlites_synchronous(tmp_path, durability, synchronous):
     with small_recommender(tmp_path, ledger=Sqlite(durability=durability)) as shop:
-        assert shop._ledger._db.execute("PRAGMA synchronous").fetchone() == (synchronous,)
-        assert shop._ledger._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert shop._loop.ledger._db.execute("PRAGMA synchronous").fetchone() == (synchronous,)
+        assert shop._loop.ledger._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 @pytest.mark.parametrize("policy", [recsdk.LinTS(), recsdk.EpsilonGreedy(), NativeTally()], ids=repr)
@@ -312,7 +312,7 @@ def test_learning_is_the_same_whether_shown_features_are_kept_or_all(tmp_path, m
                 ids = shop.recommend(request(number), size=size, decision_id=f"d{number}").ids
                 shop.reward_slate(f"d{number}", {ids[-1]: 1.0}, others=0.25)
             learned.append(state(shop))
-            kept = {len(record.features) for record in shop._ledger.decisions()}
+            kept = {len(record.features) for record in shop._loop.ledger.decisions()}
             assert kept == {12 if log_features == "all" else size}
     assert learned[0] == learned[1]
 
@@ -322,7 +322,7 @@ def test_a_policy_that_learns_from_all_gets_the_candidates_that_were_left_at_eac
         for number in range(30):
             ids = shop.recommend(request(number), size=3, decision_id=f"d{number}").ids
             shop.reward_slate(f"d{number}", {ids[0]: 1.0})
-        assert shop._learner.state.seen == 30 * (12 + 11 + 10)
+        assert shop._loop.learner.state.seen == 30 * (12 + 11 + 10)
         assert shop.audit()
         learned = state(shop)
     with open_recommender(tmp_path, policy=Centred()) as shop:
@@ -346,8 +346,8 @@ def test_vowpal_wabbit_learns_live_and_is_recovered(tmp_path):
 def decided_again(shop, number):
     """Returns what would be decided, without a trace."""
     name = f"e{number}"
-    found = shop._decider.candidates(name, recsdk.Request(request(number), 2_000_000.0), None, [])
-    return shop._decider.decide(name, 2_000_000.0, 1, found, "").record
+    found = shop._loop.decider.candidates(name, recsdk.Request(request(number), 2_000_000.0), None, [])
+    return shop._loop.decider.decide(name, 2_000_000.0, 1, found, "").record
 
 
 def test_from_many_threads_one_decision_id_is_one_decision_and_every_reward_counts_once(tmp_path):
@@ -417,7 +417,7 @@ def test_an_encoder_is_trusted_only_after_it_has_seen_a_history(tmp_path):
         options = {"encoder": Fixed(), "policy": recsdk.EpsilonGreedy(epsilon=0), "floor": 0}
         with Recommender.open(tmp_path / name, items=[{"id": "a"}, {"id": "b"}], history=history, **options) as shop:
             slate = shop.recommend({}, decision_id="first")
-            assert set(shop._ledger.decision("first").probs[0].tolist()) == shares, slate
+            assert set(shop._loop.ledger.decision("first").probs[0].tolist()) == shares, slate
 
 
 def test_without_an_encoder_every_item_of_a_large_catalogue_gets_its_chance(tmp_path):
@@ -425,5 +425,5 @@ def test_without_an_encoder_every_item_of_a_large_catalogue_gets_its_chance(tmp_
     with Recommender.open(tmp_path, items=items, num_candidates=5, log_features="all") as shop:
         for number in range(200):
             shop.recommend({}, decision_id=f"d{number}")
-        offered = np.concatenate([record.slots for record in shop._ledger.decisions()])
+        offered = np.concatenate([record.slots for record in shop._loop.ledger.decisions()])
     assert len(set(offered.tolist())) == len(items)

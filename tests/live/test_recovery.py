@@ -38,8 +38,8 @@ ONLINE = {"scorers": ["popularity", "item-knn", TopicTally()], "history": HISTOR
 
 def decided(shop, name, number, time):
     """Returns a decision on three items that is not kept."""
-    found = shop._decider.candidates(name, recsdk.Request(request(number), time), None, [])
-    return shop._decider.decide(name, time, 3, found, "").record
+    found = shop._loop.decider.candidates(name, recsdk.Request(request(number), time), None, [])
+    return shop._loop.decider.decide(name, time, 3, found, "").record
 
 
 def work(shop):
@@ -146,7 +146,7 @@ def test_a_policy_that_learns_from_all_needs_a_ledger_that_kept_all(tmp_path):
     with open_recommender(tmp_path / "all", log_features="all") as shop:
         serve(shop, range(3))
     with open_recommender(tmp_path / "all", policy=Centred()) as shop:
-        assert shop._learner.state.seen == 3 * 12
+        assert shop._loop.learner.state.seen == 3 * 12
 
 
 def test_a_folder_is_open_once(tmp_path):
@@ -297,11 +297,11 @@ def test_when_the_ledger_fails_the_state_is_still_the_fold_over_it(tmp_path, sta
     with open_recommender(tmp_path, **ONLINE) as shop:
         serve(shop, range(5))
         ids = shop.recommend(request(0), size=3, decision_id="d").ids
-        before, real = state(shop), shop._ledger._db
-        shop._ledger._db = Failing(real, statement, when)
+        before, real = state(shop), shop._loop.ledger._db
+        shop._loop.ledger._db = Failing(real, statement, when)
         with pytest.raises(errors.LedgerError, match="disk I/O error"):
             shop.reward_slate("d", {ids[0]: 1.0, ids[1]: 2.0})
-        shop._ledger._db = real
+        shop._loop.ledger._db = real
         committed = (statement, when) == ("COMMIT", "after")
         assert (state(shop) == before) == (not committed)
         assert shop.audit()
@@ -314,11 +314,11 @@ def test_when_the_ledger_fails_the_state_is_still_the_fold_over_it(tmp_path, sta
 @pytest.mark.parametrize("statement", ["INSERT INTO parts", "INSERT INTO decisions"])
 def test_a_decision_that_could_not_be_written_is_the_same_when_it_is_repeated(tmp_path, statement, when):
     with open_recommender(tmp_path) as shop:
-        real = shop._ledger._db
-        shop._ledger._db = Failing(real, statement, when)
+        real = shop._loop.ledger._db
+        shop._loop.ledger._db = Failing(real, statement, when)
         with pytest.raises(errors.LedgerError, match="disk I/O error"):
             shop.recommend(request(0), size=3, decision_id="d")
-        shop._ledger._db = real
+        shop._loop.ledger._db = real
         wanted = decided(shop, "d", 0, 1e6)
         assert shop.recommend(request(0), size=3, decision_id="d").ids == tuple(shop.catalogue.items.ids[wanted.slots[wanted.action]])
         assert len(tables(tmp_path)["decisions"]) == 1
@@ -327,12 +327,12 @@ def test_a_decision_that_could_not_be_written_is_the_same_when_it_is_repeated(tm
 @pytest.mark.parametrize("statement", ["BEGIN", "INSERT INTO items", "COMMIT"])
 def test_when_the_ledger_fails_the_catalogue_stays_as_it_was(tmp_path, statement):
     with open_recommender(tmp_path) as shop:
-        held, rows, real = catalogue(shop), tables(tmp_path)["items"], shop._ledger._db
+        held, rows, real = catalogue(shop), tables(tmp_path)["items"], shop._loop.ledger._db
         for call in (lambda: shop.add_items([{"id": "x"}, {"id": "y"}]), lambda: shop.remove_items(["news-0"])):
-            shop._ledger._db = Failing(real, statement, "before")
+            shop._loop.ledger._db = Failing(real, statement, "before")
             with pytest.raises(errors.LedgerError, match="disk I/O error"):
                 call()
-            shop._ledger._db = real
+            shop._loop.ledger._db = real
             assert catalogue(shop) == held
             assert tables(tmp_path)["items"] == rows
             assert "x" not in shop.catalogue
@@ -345,9 +345,9 @@ def test_a_ledger_that_stays_broken_closes_the_recommender(tmp_path):
     serve(shop, range(5))
     shop.recommend(request(0), decision_id="d")
     learned = state(shop)
-    shop._ledger._db = Failing(shop._ledger._db, "", "before")
-    shop._learner.learn = None  # so that the state has to be recovered, which the ledger cannot do
-    shop._learner.num_learned += 1
+    shop._loop.ledger._db = Failing(shop._loop.ledger._db, "", "before")
+    shop._loop.learner.learn = None  # so that the state has to be recovered, which the ledger cannot do
+    shop._loop.learner.num_learned += 1
     with pytest.raises(errors.LedgerError):
         shop._recover_or_release()
     with pytest.raises(errors.LedgerError, match="closed"):
@@ -362,11 +362,11 @@ def test_a_snapshot_that_could_not_be_written_leaves_the_one_before(tmp_path, st
     serve(shop, range(5))
     shop.snapshot()
     serve(shop, range(5, 9))
-    learned, blobs, real = state(shop), tables(tmp_path)["blobs"], shop._ledger._db
-    shop._ledger._db = Failing(real, statement, "before")
+    learned, blobs, real = state(shop), tables(tmp_path)["blobs"], shop._loop.ledger._db
+    shop._loop.ledger._db = Failing(real, statement, "before")
     with pytest.raises(errors.LedgerError, match="disk I/O error"):
         shop.snapshot()
-    shop._ledger._db = real
+    shop._loop.ledger._db = real
     assert tables(tmp_path)["blobs"] == blobs
     crash(shop)
     with open_recommender(tmp_path, **ONLINE) as shop:
@@ -392,7 +392,7 @@ def test_native_states_are_freed(tmp_path):
     NativeTally.open_states.clear()
     shop = open_recommender(tmp_path, policy=NativeTally(), snapshot_every=3)
     serve(shop, range(10))
-    shop._learner.recover()
+    shop._loop.learner.recover()
     assert len(NativeTally.open_states) == 1
     shop.close()
     assert NativeTally.open_states == []

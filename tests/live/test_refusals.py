@@ -47,7 +47,7 @@ def assert_refused(shop, call, error, match):
 
 
 def folder_of(shop):
-    (path,) = (path for _, name, path in shop._ledger._db.execute("PRAGMA database_list") if name == "main")
+    (path,) = (path for _, name, path in shop._loop.ledger._db.execute("PRAGMA database_list") if name == "main")
     return path.removesuffix("ledger.sqlite")
 
 
@@ -450,7 +450,7 @@ def test_a_model_that_could_not_be_read_back_is_refused_when_the_folder_is_made(
     with small_recommender(tmp_path, scorers=[Keeps(kept=None)]) as shop:
         assert shop.num_learned == 0
     with small_recommender(tmp_path, scorers=[Keeps(kept=None)]) as shop:
-        assert shop._evidence.states == [None]
+        assert shop._loop.evidence.states == [None]
 
 
 class ForgetsTheComma(TopicTally):

@@ -68,7 +68,7 @@ def test_the_state_up_to_a_reward_is_that_of_the_shop_at_that_reward(tmp_path):
 
 def test_a_snapshot_that_is_not_the_fold_is_told_and_ends_with_1(folder, monkeypatch):
     shop = open_recommender(folder, **PARTS)
-    shop._learner.state.mean[0] += 1e-9
+    shop._loop.learner.state.mean[0] += 1e-9
     shop.close()
     assert reproduce(folder).agreement == "different"
     ended = command(folder)
@@ -78,7 +78,7 @@ def test_a_snapshot_that_is_not_the_fold_is_told_and_ends_with_1(folder, monkeyp
 
 def test_a_snapshot_of_other_arithmetic_is_compared_within_rounding(folder):
     shop = open_recommender(folder, **PARTS)
-    shop._learner.state.mean[0] += 1e-12
+    shop._loop.learner.state.mean[0] += 1e-12
     shop.close()
     assert reproduce(folder).agreement == "different"
     ledger = Sqlite().open(folder)
@@ -97,7 +97,7 @@ def test_without_a_snapshot_the_last_decision_says_which_policy_learned(folder):
 def test_an_encoder_and_scorers_that_are_no_plugins_are_given(tmp_path):
     shop = open_recommender(tmp_path, policy="lin-ucb")
     serve(shop, range(5))
-    learned, scorers, encoder = state(shop), shop._evidence.scorers, shop._evidence.encoder
+    learned, scorers, encoder = state(shop), shop._loop.evidence.scorers, shop._loop.evidence.encoder
     shop.close()
     with pytest.raises(LedgerMismatch, match=r"TopicTally\(\) cannot be made from its name and settings, so give the part itself"):
         reproduce(tmp_path)
@@ -157,9 +157,9 @@ class TestChallengers:
     def test_a_snapshot_that_is_not_the_fold_of_them_all_is_told(self, tmp_path, change):
         self.lived(tmp_path)
         with self.open(tmp_path) as shop:
-            entry = shop._learner.contest.entries["bold"]
+            entry = shop._loop.learner.contest.entries["bold"]
             if change == "champion":
-                shop._learner.state.mean[0] += 1e-9
+                shop._loop.learner.state.mean[0] += 1e-9
             elif change == "challenger":
                 entry.state.mean[0] += 1e-9
             else:
@@ -177,7 +177,7 @@ class TestChallengers:
     def test_a_promoted_one_is_the_policy_and_the_one_before_learns_on(self, tmp_path):
         self.lived(tmp_path)
         with self.open(tmp_path) as shop:
-            shop._turns.alone(lambda: shop._change(lambda: Change("promoted", "bold")))
+            shop._loop.turns.alone(lambda: shop._loop.change(lambda: Change("promoted", "bold")))
             serve(shop, range(12, 20))
         found = reproduce(tmp_path)
         assert found.agreement == "same"

@@ -29,15 +29,15 @@ def clock():
 
 def joined(shop):
     """Returns whether the ledger's rewards are what the pure join makes of its events."""
-    ledger = shop._ledger
+    ledger = shop._loop.ledger
     found = {}
-    for decision, values in join(shop._settlement.feedback, ledger.decisions(), ledger.signals_of, shop._settlement.now(0.0)):
+    for decision, values in join(shop._loop.settlement.feedback, ledger.decisions(), ledger.signals_of, shop._loop.settlement.now(0.0)):
         found |= {(decision.decision_id, position): value for position, value in values.items()}
     return found == {place: value for place, value in standing(shop).items() if value is not None}
 
 
 def standing(shop):
-    return {(reward.decision_id, reward.position): None if reward.void else reward.value for reward in shop._ledger.rewards()}
+    return {(reward.decision_id, reward.position): None if reward.void else reward.value for reward in shop._loop.ledger.rewards()}
 
 
 # Early signals.
@@ -68,7 +68,7 @@ def test_what_waits_goes_to_one_decision_that_shows_its_item_to_its_user(tmp_pat
         for name, user, item in (("d1", "bob", "a"), ("d2", "ann", "c"), ("d3", "ann", "a"), ("d4", "ann", "a")):
             clock.now += 1
             shop.recommend({}, user=user, candidates=[item], decision_id=name)
-        assert [len(shop._ledger.signals_of(name)) for name in ("d1", "d2", "d3", "d4")] == [0, 0, 1, 0]
+        assert [len(shop._loop.ledger.signals_of(name)) for name in ("d1", "d2", "d3", "d4")] == [0, 0, 1, 0]
 
 
 def test_what_waits_in_vain_is_told_as_unknown(tmp_path, clock):
@@ -82,7 +82,7 @@ def test_what_waits_in_vain_is_told_as_unknown(tmp_path, clock):
         shop.recommend({}, candidates=["a"], decision_id="e")
         told = [(notice.name, notice.receipt) for notice in notices if isinstance(notice, Signalled)]
         assert told == [("click", "early"), ("purchase", "early"), ("purchase", "unknown"), ("click", "unknown")]
-        assert shop._settlement._early == []
+        assert shop._loop.settlement._early == []
 
 
 def test_a_flood_of_unknown_ids_is_bounded(tmp_path, clock, monkeypatch):
@@ -117,12 +117,12 @@ def test_a_decision_that_cannot_be_written_leaves_what_waits(tmp_path, clock, mo
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(shop._ledger, "add_signal", failing)
+            patch.setattr(shop._loop.ledger, "add_signal", failing)
             with pytest.raises(KeyboardInterrupt):
                 shop.recommend({}, user="ann", candidates=["a"], decision_id="d")
-        assert shop._ledger.decision("d") is None
+        assert shop._loop.ledger.decision("d") is None
         shop.recommend({}, user="ann", candidates=["a"], decision_id="d")
-        assert len(shop._ledger.signals_of("d")) == 1
+        assert len(shop._loop.ledger.signals_of("d")) == 1
 
 
 # Signals by user, in any order of arrival.
@@ -158,7 +158,7 @@ def test_signals_of_a_user_in_any_order_of_arrival_teach_the_same_state(tmp_path
         clock.now = start + 200
         shop.settle()
         assert joined(shop)
-        signals = {signal.signal_id: signal.decision_id for signal in shop._ledger.signals()}
+        signals = {signal.signal_id: signal.decision_id for signal in shop._loop.ledger.signals()}
         found = state(shop), rewards(shop), signals
         shop.close()
         return found
@@ -177,7 +177,7 @@ def test_of_several_decisions_it_is_the_newest_before_else_the_first_after(tmp_p
         for moment, decision in ((10, "d1"), (15, "d1"), (20, "d2"), (-5, "d0"), (-29, "d0")):
             signal_id = f"at {moment}"
             assert shop.signal("click", user="ann", item="a", time=start + moment, signal_id=signal_id) is Receipt.TAKEN
-            assert shop._ledger.signal(signal_id).decision_id == decision
+            assert shop._loop.ledger.signal(signal_id).decision_id == decision
         assert shop.signal("click", user="ann", item="a", time=start - 31) is Receipt.UNKNOWN
         assert shop.signal("click", decision_id="d0", time=start - 31) is Receipt.UNKNOWN
 
@@ -226,7 +226,7 @@ def test_numbers_of_every_kind_are_taken_as_what_they_are(tmp_path, clock, value
         shop.signal("click", decision_id="d", value=value)
         clock.now += 61
         shop.settle()
-        (found,) = shop._ledger.rewards()
+        (found,) = shop._loop.ledger.rewards()
         assert (str(found.value), type(found.value)) == (str(reward), float)
         assert shop.audit()
 
@@ -240,7 +240,7 @@ def test_the_clock_of_the_application_decides_only_on_request_and_within_a_day(t
         shop.recommend({}, decision_id="e")
         assert shop.signal("click", decision_id="e", time=clock.now + 86_400) is Receipt.TAKEN
         assert notices[-1].delay == -86_400
-        assert shop._ledger.signals_of("e")[0].happened == clock.now
+        assert shop._loop.ledger.signals_of("e")[0].happened == clock.now
         for wrong, message in ((clock.now + 86_401, "a day after"), (clock.now * 1e3, "in milliseconds"), (float("nan"), "finite")):
             with pytest.raises(InvalidValue, match=message):
                 shop.signal("hide", decision_id="e", time=wrong)
@@ -265,7 +265,7 @@ def test_what_a_signal_is_about_must_be_clear(tmp_path, clock, wrong, error, mes
         shop.recommend({}, user="ann", size=2, decision_id="d")
         with pytest.raises(error, match=message):
             shop.signal("click", **wrong)
-        assert list(shop._ledger.signals()) == []
+        assert list(shop._loop.ledger.signals()) == []
 
 
 def test_receipts_are_counted_by_name(tmp_path, clock):
@@ -364,7 +364,7 @@ def test_a_deferred_decision_counts_once_it_is_shown(tmp_path, clock):
         assert shop.settle() == 1
         assert shop.shown("late") is Receipt.LATE
         assert rewards(shop) == {("shown", 0): 1.0}
-        assert shop._settlement.num_settled == 3
+        assert shop._loop.settlement.num_settled == 3
     assert recsdk.read_ledger(tmp_path, default_reward=0.0).reward.tolist() == [1.0]
     assert count_decisions(tmp_path) == 1
 
@@ -419,7 +419,7 @@ def test_a_name_has_a_cap_of_its_own(tmp_path, clock):
         shop.settle()
         assert rewards(shop) == {("d", 0): -0.5}
     with shop_at(tmp_path, clock, feedback=None) as shop:
-        assert shop._settlement.feedback == feedback
+        assert shop._loop.settlement.feedback == feedback
 
 
 @pytest.mark.parametrize(
@@ -470,14 +470,14 @@ def test_decisions_that_two_threads_wrote_in_another_order_than_made_are_settled
     with shop_at(tmp_path, clock) as shop:
         shop.recommend({}, decision_id="later")
         with monkeypatch.context() as patch:
-            patch.setattr(shop._settlement, "now", lambda now: now)
+            patch.setattr(shop._loop.settlement, "now", lambda now: now)
             clock.now -= 0.5
             shop.recommend({}, decision_id="earlier")
         clock.now += 62
         assert shop.settle() == 2
         crash(shop)
     with shop_at(tmp_path, clock, feedback=None) as shop:
-        assert [shop._settlement.is_settled(decision) for decision in shop._ledger.decisions()] == [True, True]
+        assert [shop._loop.settlement.is_settled(decision) for decision in shop._loop.ledger.decisions()] == [True, True]
         assert shop.not_shown("later") is Receipt.TAKEN
 
 
@@ -487,8 +487,8 @@ def test_a_signal_whose_window_another_thread_has_closed_meanwhile_is_late(tmp_p
         told = Told("click", 1.0, clock.now + 59, decision_id="d")
         clock.now += 61
         shop.settle()
-        with shop._ledger.transaction():
-            assert shop._settlement.take(told) == (Receipt.LATE, [])
+        with shop._loop.ledger.transaction():
+            assert shop._loop.settlement.take(told) == (Receipt.LATE, [])
         assert joined(shop)
 
 

@@ -119,7 +119,7 @@ def test_no_lock_is_held_while_a_scorer_works(tmp_path):
         assert serves_others(shop, gate)
         assert shop.audit()
         # What was decided on the catalogue of before was decided again, since items had been added meanwhile.
-        assert 8 in shop._ledger.decision("slow").slots
+        assert 8 in shop._loop.ledger.decision("slow").slots
 
 
 def test_no_lock_is_held_while_the_disk_works(tmp_path):
@@ -150,7 +150,7 @@ def test_32_threads_on_one_decision_id_get_one_decision(tmp_path, scorers):
     with small_recommender(tmp_path, scorers=scorers) as shop:
         slates = together([lambda: shop.recommend({"diet": "all"}, size=2, decision_id="d")] * 32)
         assert len(set(slates)) == 1
-        assert [record.decision_id for record in shop._ledger.decisions()] == ["d"]
+        assert [record.decision_id for record in shop._loop.ledger.decisions()] == ["d"]
 
 
 def test_32_threads_on_one_decision_id_with_two_requests_get_one_decision_or_a_conflict(tmp_path):
@@ -159,7 +159,7 @@ def test_32_threads_on_one_decision_id_with_two_requests_get_one_decision_or_a_c
         slates = {answer for answer in answers if not isinstance(answer, Exception)}
         assert len(slates) == 1
         assert sum(isinstance(answer, DecisionConflict) for answer in answers) == 16
-        assert len(list(shop._ledger.decisions())) == 1
+        assert len(list(shop._loop.ledger.decisions())) == 1
 
 
 def test_a_reward_from_32_threads_counts_once(tmp_path):
@@ -190,7 +190,7 @@ def test_what_threads_decided_and_learned_is_recovered_and_recomputed_exactly(tm
     assert shop.num_learned == 120
     assert shop.audit()
     learned = state(shop)
-    records = list(shop._ledger.decisions())
+    records = list(shop._loop.ledger.decisions())
     assert len({record.num_learned for record in records}) > 10
     recomputed(shop, records)
     shop.close()
@@ -200,15 +200,17 @@ def test_what_threads_decided_and_learned_is_recovered_and_recomputed_exactly(tm
 
 def recomputed(shop, records):
     """Asserts that each logged distribution is that of the state that the record names."""
-    outcomes = list(shop._ledger.outcomes())
-    learner, folded = shop._learner, 0
+    outcomes = list(shop._loop.ledger.outcomes())
+    learner, folded = shop._loop.learner, 0
     learner.state, learner.num_learned = learner._start()
     for record in sorted(records, key=lambda record: record.num_learned):
         for reward, decision in outcomes[folded : record.num_learned]:
             learner.learn(decision, reward)
         folded = record.num_learned
         context = recsdk.Context(record.features.astype(np.float64), np.ones(len(record.slots), bool), record.slots.astype(np.int64))
-        again = recsdk.base.decide_slate(shop.policy, learner.state, shop._decider.rng(record.decision_id), context, len(record.action))
+        again = recsdk.base.decide_slate(
+            shop.policy, learner.state, shop._loop.decider.rng(record.decision_id), context, len(record.action)
+        )
         assert again.action.tolist() == record.action.tolist()
         assert again.probs.tobytes() == record.probs.tobytes()
     for reward, decision in outcomes[folded:]:
@@ -221,13 +223,13 @@ def test_decisions_and_rewards_that_wait_share_a_transaction(tmp_path):
     with recsdk.Recommender.open(tmp_path, items=ITEMS, policy="lin-ts", ledger=SlowDisk(gate)) as shop, ThreadPoolExecutor(9) as pool:
         for number in range(4):
             shop.recommend({}, decision_id=f"d{number}")
-        transaction = shop._ledger.transaction
-        shop._ledger.transaction = lambda: begun.append(None) or transaction()
+        transaction = shop._loop.ledger.transaction
+        shop._loop.ledger.transaction = lambda: begun.append(None) or transaction()
         stuck = pool.submit(shop.recommend, {"user": "slow"}, decision_id="slow")
         assert gate.reached.wait(PATIENCE)
         others = [pool.submit(shop.recommend, {}) for _ in range(4)] + [pool.submit(shop.reward, f"d{k}", 1.0) for k in range(4)]
         deadline = threading.Event()
-        while len(shop._turns._queue) < 8 and not deadline.wait(0.001):
+        while len(shop._loop.turns._queue) < 8 and not deadline.wait(0.001):
             pass
         gate.opened.set()
         assert all(other.result(PATIENCE) for other in [stuck, *others])
@@ -244,7 +246,7 @@ def test_one_bad_reward_among_those_that_wait_is_refused_alone(tmp_path):
         assert gate.reached.wait(PATIENCE)
         good = [pool.submit(shop.reward, f"d{number}", 1.0) for number in range(4)]
         bad = pool.submit(shop.reward, "none", 1.0)
-        while len(shop._turns._queue) < 5:
+        while len(shop._loop.turns._queue) < 5:
             pass
         gate.opened.set()
         assert stuck.result(PATIENCE)
@@ -275,4 +277,4 @@ def test_closing_while_threads_call_ends_each_call_with_an_answer_or_a_ledger_er
         shop.close()
         assert {visit.result(PATIENCE) for visit in visits} == {"This recommender is closed: open the folder again."}
     with small_recommender(tmp_path) as shop:
-        assert sorted(record.decision_id for record in shop._ledger.decisions()) == sorted(answered)
+        assert sorted(record.decision_id for record in shop._loop.ledger.decisions()) == sorted(answered)

@@ -24,7 +24,7 @@ def _drawn_alike(monkeypatch):
 
 
 def records(shop):
-    return list(shop._ledger.decisions())
+    return list(shop._loop.ledger.decisions())
 
 
 def arms(shop):
@@ -208,8 +208,8 @@ def test_signals_about_a_slate_that_is_served_again_count_for_the_one_that_drew_
         assert shop.signal("buy", user="ann", item=first.ids[0]) == "taken"
         clock.now += 300
         assert shop.settle() == 2
-        assert [reward.value for reward in shop._ledger.rewards_of(first.decision_id)] == [6.0, 0.0]
-        assert not shop._ledger.rewards_of(again.decision_id)
+        assert [reward.value for reward in shop._loop.ledger.rewards_of(first.decision_id)] == [6.0, 0.0]
+        assert not shop._loop.ledger.rewards_of(again.decision_id)
         assert shop.audit()
     with pytest.warns(UnfitDecisions, match="1 served again"):
         assert recsdk.read_ledger(tmp_path, default_reward=0.0).reward.tolist() == [6.0]

@@ -65,11 +65,11 @@ def test_emptied_decisions_come_back(tmp_path, suffix):
     with open_recommender(tmp_path / "shop", **PARTS) as shop:
         serve(shop, range(8))
         assert shop.forget("u1").num_decisions == 1
-        held, learned = [len(record.action) for record in shop._ledger.decisions()], state(shop)
+        held, learned = [len(record.action) for record in shop._loop.ledger.decisions()], state(shop)
     export_ledger(tmp_path / "shop", tmp_path / f"x.{suffix}")
     import_ledger(tmp_path / f"x.{suffix}", tmp_path / "again")
     with open_recommender(tmp_path / "again", **PARTS) as shop:
-        assert [len(record.action) for record in shop._ledger.decisions()] == held
+        assert [len(record.action) for record in shop._loop.ledger.decisions()] == held
         assert state(shop) == learned
         assert shop.audit()
 

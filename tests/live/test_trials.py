@@ -178,10 +178,10 @@ class TestPromotion:
             assert shop.policy == BETTER
             assert [change.reason for change in shop.published] == ["opened", "promoted"]
             assert {standing.name for standing in shop.standings()} == {"policy", "worse"}
-            record = shop._ledger.decision(f"d{ENOUGH - 1}")
+            record = shop._loop.ledger.decision(f"d{ENOUGH - 1}")
             assert record.probs[0, record.slots == 1] == pytest.approx(0.8)
             assert shop.num_learned == ENOUGH
-            assert shop._learner.state == ENOUGH
+            assert shop._loop.learner.state == ENOUGH
             assert shop.audit()
 
     def test_a_challenger_is_promoted_by_hand_when_it_is_proven_and_not_before(self, tmp_path):
@@ -204,7 +204,7 @@ class TestPromotion:
             assert shop.policy == BETTER
             shop.rollback()
             assert shop.policy == EVEN
-            assert shop._learner.state == ENOUGH
+            assert shop._loop.learner.state == ENOUGH
             assert [change.reason for change in shop.published] == ["opened", "promoted", "rolled back"]
             with pytest.raises(InvalidValue, match="nothing to go back to"):
                 shop.rollback()
@@ -241,7 +241,7 @@ class TestRamp:
             slates = [shop.recommend({}, size=2, decision_id=f"d{number}") for number in range(40)]
             mixed = 0.75 * np.array(EVEN.shares) + 0.25 * np.array(BETTER.shares)
             for slate in slates:
-                record = shop._ledger.decision(slate.decision_id)
+                record = shop._loop.ledger.decision(slate.decision_id)
                 assert record.probs[0][np.argsort(record.slots)] == pytest.approx(mixed, abs=1e-15)
                 left = Context(np.ones((3, 1)), np.arange(3) != record.action[0], record.slots)
                 below = 0.75 * EVEN.probs(0, None, left) + 0.25 * BETTER.probs(0, None, left)
@@ -249,7 +249,7 @@ class TestRamp:
             assert shop.published[-1].reason == "ramped"
             shop.ramp("new", 0)
             shop.recommend({}, decision_id="e")
-            assert shop._ledger.decision("e").probs[0] == pytest.approx(EVEN.shares)
+            assert shop._loop.ledger.decision("e").probs[0] == pytest.approx(EVEN.shares)
 
     def test_a_ramp_lasts_over_an_opening(self, tmp_path):
         with shop_with(tmp_path, {"new": BETTER}) as shop:
@@ -265,10 +265,10 @@ class TestRecovery:
     def test_the_challengers_are_the_same_after_a_crash(self, tmp_path, policies):
         shop = shop_with(tmp_path, {"new": policies[1]}, policy=policies[0], snapshot_every=7)
         live(shop, range(40))
-        before = state(shop), shop._learner.contest.written()
+        before = state(shop), shop._loop.learner.contest.written()
         crash(shop)
         shop = shop_with(tmp_path, {"new": policies[1]}, policy=policies[0])
-        assert (state(shop), shop._learner.contest.written()) == before
+        assert (state(shop), shop._loop.learner.contest.written()) == before
         assert shop.audit()
         shop.close()
 
@@ -276,7 +276,7 @@ class TestRecovery:
         with small_recommender(tmp_path, items=ITEMS, policy=EVEN, floor=0, log_features="all") as shop:
             live(shop, range(30))
         with shop_with(tmp_path, {"new": BETTER}) as shop:
-            assert shop._learner.contest.entries["new"].state == 30
+            assert shop._loop.learner.contest.entries["new"].state == 30
             assert shop.standings()[0].num_rounds == 0
             live(shop, range(30, 40))
             assert shop.standings()[0].num_rounds == 10
@@ -361,7 +361,7 @@ class TestOneOutcomeOfADecision:
         with pytest.warns(ChangedSetting):
             shop = shop_with(tmp_path, {"new": BETTER}, feedback=self.feedback(units[1]), **options)
         shop.correct("s3", 0.5)  # its rewards are those of the other unit from now on
-        assert {reward.position for reward in shop._ledger.rewards_of("d3") if reward.replaces is None} == {-1, 0, 1}
+        assert {reward.position for reward in shop._loop.ledger.rewards_of("d3") if reward.replaces is None} == {-1, 0, 1}
         assert shop.standings() == before
         assert shop.audit()
         crash(shop)
@@ -378,7 +378,7 @@ class TestOneOutcomeOfADecision:
         now[0] += 20
         with small_recommender(tmp_path, items=ITEMS, feedback=self.feedback(per), clock=lambda: now[0]) as shop:
             assert shop.settle() == (1 if per == "page" else 2)  # of the other decision
-            assert [reward.value for reward in shop._ledger.rewards_of("d0")] == [1.0]
+            assert [reward.value for reward in shop._loop.ledger.rewards_of("d0")] == [1.0]
             assert (recsdk.read_traffic(tmp_path).arms[0].num_rewards, shop.num_learned) == ((2, 2) if per == "page" else (3, 3))
 
 
@@ -388,7 +388,7 @@ class TestRefusals:
             shop_with(tmp_path, {"new": BETTER}, reward_range=None)
         feedback = Feedback(window=60, cap=3, default=-5.0)
         with shop_with(tmp_path, {"new": BETTER}, reward_range=None, feedback=feedback) as shop:
-            assert shop._learner.contest.bounds == (-5.0, 3)
+            assert shop._loop.learner.contest.bounds == (-5.0, 3)
 
     @pytest.mark.parametrize(
         ("settings", "told"),
@@ -438,10 +438,10 @@ class TestCorrections:
         (standing,) = shop.standings()
         assert standing.num_rounds == 30
         assert shop.audit()
-        before = state(shop), shop._learner.contest.written()
+        before = state(shop), shop._loop.learner.contest.written()
         crash(shop)
         with shop_with(tmp_path, {"new": policies[1]}, policy=policies[0]) as shop:
-            assert (state(shop), shop._learner.contest.written()) == before
+            assert (state(shop), shop._loop.learner.contest.written()) == before
             assert shop.standings() == (standing,)
 
 
@@ -468,7 +468,7 @@ def test_a_pinned_top_judges_nobody_and_a_promoted_one_among_the_promoted(tmp_pa
         shop.recommend({}, decision_id="promoted", promoted={0: ["i0", "i1"]})
         shop.reward("pinned", 1.0)
         assert shop.standings()[0].num_rounds == 0
-        record = shop._ledger.decision("promoted")
+        record = shop._loop.ledger.decision("promoted")
         item = int(record.slots[record.action[0]])
         shop.reward("promoted", 1.0)
         assert shop.standings()[0].advantage == pytest.approx(BETTER.shares[item] / 0.9 / 0.5 - 1)

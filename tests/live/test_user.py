@@ -10,7 +10,7 @@ from tests.live.shop import small_recommender, tables
 
 
 def kept(shop, name):
-    return shop._ledger.decision(name).user
+    return shop._loop.ledger.decision(name).user
 
 
 def test_the_key_is_what_is_given_or_the_requests_user_id(tmp_path):

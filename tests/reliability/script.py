@@ -128,7 +128,7 @@ class Loop:
     def settle(self, now: float) -> None:
         """Closes the windows that have ended."""
         self.now = now
-        if self.shop._settlement is not None:
+        if self.shop._loop.settlement is not None:
             self.shop.settle()
 
 
@@ -165,13 +165,13 @@ def reference(whole: Path, seed: int, count: int, folder: Path) -> Reference:
     """Runs without any fault."""
     shutil.copytree(whole, folder)
     loop, sizes, allowed = Loop(folder, seed), [], list[set[tuple[int, ...]]]()
-    sizes.append(counts(loop.shop._ledger._db))
+    sizes.append(counts(loop.shop._loop.ledger._db))
     for call in (made := calls(seed, count)):
         if call.name not in ("add", "remove", "snapshot"):  # the others close windows before anything else
             loop.settle(call.time)
-        sizes.append(counts(loop.shop._ledger._db))
+        sizes.append(counts(loop.shop._loop.ledger._db))
         loop.make(call)
-        sizes.append(counts(loop.shop._ledger._db))
+        sizes.append(counts(loop.shop._loop.ledger._db))
     assert loop.shop.audit()
     allowed = [set(sizes[2 * number : 2 * number + 3]) for number in range(count + 1)]
     found = Reference(seed, made, rows(folder), allowed, state(loop.shop))
@@ -213,7 +213,7 @@ def check(folder: Path, whole: Reference, done: int) -> None:
     """
     loop = Loop(folder, whole.seed)
     try:
-        found, held = counts(loop.shop._ledger._db), rows(folder)
+        found, held = counts(loop.shop._loop.ledger._db), rows(folder)
         assert found in whole.allowed[min(done, len(whole.allowed) - 1)], (done, found, whole.allowed[done])
         for log, size in zip(LOGS, found, strict=True):
             assert held[log] == whole.rows[log][:size], log

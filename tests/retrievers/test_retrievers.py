@@ -86,11 +86,11 @@ class Fewest:
 def test_a_recommender_takes_the_candidates_of_its_retriever(tmp_path):
     with open_recommender(tmp_path, retriever=Fewest(), num_candidates=4, num_new=0) as shop:
         shop.recommend(request(0), decision_id="d")
-        assert shop._ledger.decision("d").slots.tolist() == [11, 10, 9, 8]
+        assert shop._loop.ledger.decision("d").slots.tolist() == [11, 10, 9, 8]
         shop.remove_items(["sport-3"])
         shop.add_items([{"id": "fresh"}])
         shop.recommend(request(0), decision_id="e")
-        assert shop._ledger.decision("e").slots.tolist() == [12, 11, 9, 8]
+        assert shop._loop.ledger.decision("e").slots.tolist() == [12, 11, 9, 8]
         assert shop.catalogue.shelf.index == [0] * 10 + [1, 0, 1]
 
 
@@ -100,7 +100,7 @@ def test_without_vectors_exact_retrieval_is_refused_and_with_them_sampling_is_a_
         small_recommender(tmp_path, retriever="exact")
     with open_recommender(tmp_path, encoder=Hashing(), retriever="sampled", num_candidates=3, num_scored=3) as shop:
         serve(shop, range(20))
-        assert len({tuple(record.slots) for record in shop._ledger.decisions()}) > 10
+        assert len({tuple(record.slots) for record in shop._loop.ledger.decisions()}) > 10
 
 
 @pytest.mark.parametrize("answer", [[0, 0], [0, 99], [-1], [0.5], [[0]], [1], list(range(12))], ids=repr)
@@ -108,4 +108,4 @@ def test_slots_that_are_no_candidates_are_refused(tmp_path, answer):
     with open_recommender(tmp_path, retriever=Fewest(answer=answer), num_candidates=4) as shop:
         with pytest.raises(InvalidAnswer, match="must answer at most 4 different slots of allowed items"):
             shop.recommend({}, seen=["sport-0"])
-        assert list(shop._ledger.decisions()) == []
+        assert list(shop._loop.ledger.decisions()) == []

@@ -58,13 +58,13 @@ def assert_kept(shop, told):
     decisions = {words[0]: words[1:] for words in lines if words[0][0] == "d"}
     rewarded = {f"d{words[0][1:]}" for words in lines if words[0][0] == "r"}
     for name, (item, propensity) in decisions.items():
-        record = shop._ledger.decision(name)
+        record = shop._loop.ledger.decision(name)
         assert shop.catalogue.items.ids[record.slots[record.action[0]]] == item
         assert record.probs[0, record.action[0]] == float(propensity)
-    names = [reward.decision_id for reward in shop._ledger.rewards()]
+    names = [reward.decision_id for reward in shop._loop.ledger.rewards()]
     assert rewarded <= set(names)
     assert len(names) == len(set(names)) <= len(rewarded) + 1
-    assert len(decisions) <= len(list(shop._ledger.decisions())) <= len(decisions) + 1
+    assert len(decisions) <= len(list(shop._loop.ledger.decisions())) <= len(decisions) + 1
     assert shop.num_learned == len(names)
     assert shop.audit()
     last = len(rewarded)

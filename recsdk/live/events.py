@@ -1,0 +1,110 @@
+"""What an application tells of a decision: rewards, signals and corrections are written, and learned at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from recsdk.errors import InvalidValue
+from recsdk.ledger import DecisionRecord, RewardRecord
+from recsdk.live import intake, places
+from recsdk.live.loop import Loop
+from recsdk.live.observe import Corrected, Rewarded, Signalled
+from recsdk.live.places import Outcome
+from recsdk.live.published import Published
+from recsdk.live.rewards import Receipt
+from recsdk.live.settlement import Told, said
+
+
+class Worth(NamedTuple):
+    """A reward as the application gave it."""
+
+    place: int
+    value: float
+    reward_id: str | None = None
+
+
+def reward(loop: Loop, decision_id: str, given: Callable[[DecisionRecord], list[Worth]]) -> bool:
+    """Takes rewards of a decision, all or none; tells whether any of them was new."""
+    now = loop.now()
+
+    def taken() -> tuple[list[RewardRecord], int, list[Published]]:
+        learned = loop.learner.num_learned
+        with loop.turns.refusing():
+            record = places.known_and_shown(loop.ledger, decision_id)
+            named = [_named(record, one, now) for one in given(record)]
+            fresh = [reward for reward in named if places.is_new(loop.ledger, reward)]
+            for reward in fresh[:1]:  # before it is written: a policy that refuses it has changed nothing
+                loop.learner.learn(record, reward)
+                loop.ledger.add_reward(reward)
+        for reward in fresh[1:]:
+            loop.learner.learn(record, reward)
+            loop.ledger.add_reward(reward)
+        return fresh, learned, loop.publish_when_due()
+
+    fresh, learned, changes = loop.turns.write(taken)
+    loop.learned(learned, len(fresh), changes)
+    loop.tell(Rewarded(decision_id, len(fresh), sum(reward.value for reward in fresh)))
+    return bool(fresh)
+
+
+def _named(record: DecisionRecord, given: Worth, now: float) -> RewardRecord:
+    place, value, reward_id = given
+    name = places.place_name(record.decision_id, place) if reward_id is None else intake.name("reward_id", reward_id)
+    return RewardRecord(name, record.decision_id, place, float(value) + 0.0, now)  # a ledger need not tell -0.0 from 0.0
+
+
+def refuse_with_feedback(loop: Loop) -> None:
+    """Refuses rewards where signals make them."""
+    if loop.settlement is not None:
+        raise InvalidValue("This folder has a feedback, which makes the rewards: tell what happened by `signal`.")
+
+
+def signal(loop: Loop, told: Told) -> Receipt:
+    """Takes a signal, whose time is still to be set; returns what became of it."""
+    settlement = loop.settlement
+    if settlement is None:
+        raise InvalidValue("signal needs a recommender with a feedback: open it with feedback=recsdk.Feedback(window=...).")
+    settlement.feedback.worth(told.name, told.value)
+    now = loop.now()
+    checked = told._replace(time=now).checked(settlement.feedback)
+    loop.settle(now)
+
+    def taken() -> tuple[Receipt, list[Outcome], int, list[Published]]:
+        assert loop.settlement is not None  # noqa: S101 -- refused above; not the one of before, which a failure may have replaced
+        learned = loop.learner.num_learned
+        with loop.turns.refusing():
+            receipt, outcomes = loop.settlement.take(checked)
+        loop.learner.learn_all(outcomes)
+        return receipt, outcomes, learned, loop.publish_when_due()
+
+    receipt, outcomes, learned, changes = loop.turns.write(taken)
+    loop.learned(learned, len(outcomes), changes)
+    loop.tell(Signalled(told.name, str(receipt), 0.0 if told.happened is None else now - told.happened))
+    return receipt
+
+
+def correct(loop: Loop, event_id: Any, value: float | None) -> Receipt:
+    """Corrects a signal or a reward; returns what became of that."""
+    now = loop.now()
+    loop.settle(now)
+    if loop.settlement is None and value is not None:
+        intake.reward(value, loop.reward_range)
+
+    def corrected() -> tuple[Receipt, list[Outcome]]:
+        if loop.settlement is None:
+            return places.corrected(loop.ledger, event_id, value, now)
+        return loop.settlement.correct(event_id, value, now)
+
+    receipt, outcomes = loop.revised(corrected)
+    loop.tell(Corrected(str(event_id), str(receipt), len(outcomes)))
+    return receipt
+
+
+def say(loop: Loop, name: str, decision_id: str) -> Receipt:
+    """Notes that a decision was shown, or was not; returns what became of that."""
+    now = loop.now()
+    loop.settle(now)
+    receipt, _ = loop.revised(lambda: said(loop.ledger, loop.settlement, name, decision_id, now))
+    loop.tell(Signalled(name, str(receipt), 0.0))
+    return receipt
