@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from recsdk.arrays import largest
 from recsdk.base import Items, Request, Retriever, Rng
-from recsdk.data import column_kind, concatenate_items, items_from_rows, items_from_stored, rows_from_items, take
-from recsdk.errors import DuplicateCandidates, EmptyCandidates, InvalidAnswer, InvalidScores, UnknownItem, nearest
+from recsdk.data import concatenate_items, items_from_rows, items_from_stored, rows_from_items, take
+from recsdk.errors import DuplicateCandidates, EmptyCandidates, InvalidAnswer, InvalidScores
 from recsdk.ledger import ItemRecord, Ledger
 from recsdk.live import intake
-from recsdk.live.guard import frozen, frozen_items, only_reading
+from recsdk.live.guard import frozen, only_reading
+from recsdk.live.shelf import Shelf, Table, with_values
 from recsdk.retrievers.exact import Exact
 from recsdk.retrievers.sampled import Sampled
 
@@ -31,58 +32,20 @@ Example:
 """
 
 
-class Contents(NamedTuple):
-    """The arrays of a catalogue; row `slot` of each belongs to the item with that slot.
+class Change(NamedTuple):
+    """What a catalogue is to hold in some slots, in order of these.
 
     Attributes:
-        items: N items.
-        vectors: f32[N, dim].
-        active: bool[N].
-        changed: i64[M], slots that are new, or hold another item or vector than before.
+        items: M items.
+        vectors: f32[M, dim].
+        active: bool[M].
+        table: all rows, with these in place of those that were in their slots, but without new slots.
     """
 
     items: Items
     vectors: np.ndarray
     active: np.ndarray
-    changed: np.ndarray
-
-
-class Shelf(NamedTuple):
-    """A catalogue at one moment: it never changes, so that threads may read it while another one is made.
-
-    Attributes:
-        items: N items.
-        vectors: f32[N, dim].
-        active: bool[N].
-        slots: of every item that there ever was, by its id.
-        index: the retriever's; it may be changed in place once another shelf is there.
-    """
-
-    items: Items
-    vectors: np.ndarray
-    active: np.ndarray
-    slots: Mapping[str, int]
-    index: Any
-
-    def named(self, ids: Iterable[str]) -> np.ndarray:
-        """Returns i64[N], the slots of active items.
-
-        Raises:
-            UnknownItem: an item that is not in the catalogue, with the nearest that is.
-        """
-        named = list(ids)
-        slots = np.array([self.slots.get(item_id, -1) for item_id in named], np.int64)
-        known = np.append(self.active, False)[slots]  # -1 is the last place
-        if not known.all():
-            item_id = named[int(known.argmin())]
-            active = self.items.ids[self.active].tolist()
-            raise UnknownItem(f"No item {item_id!r} is in the catalogue of {self.num_active}.{nearest(item_id, active)}")
-        return slots
-
-    @property
-    def num_active(self) -> int:
-        """The number of items that can be shown."""
-        return int(self.active.sum())
+    table: Table
 
 
 class Moved(Exception):
@@ -103,8 +66,10 @@ class Catalogue:
     def __init__(self, dim: int, retriever: Retriever[Any] | None = None) -> None:
         self.given = retriever
         self.retriever: Retriever[Any] = retriever or (Exact() if dim else Sampled())
-        vectors = np.zeros((0, dim), np.float32)
-        self.shelf = Shelf(items_from_rows([]), vectors, np.zeros(0, bool), {}, self.retriever.build(vectors))
+        self._table = Table(items_from_rows([]), np.zeros((0, dim), np.float32))
+        self._slots: dict[str, int] = {}
+        items, vectors, order = self._table.rows
+        self.shelf = Shelf(items, vectors, np.zeros(0, bool), self._slots, order, self.retriever.build(vectors))
         self._searching = _Searching()
 
     @property
@@ -129,12 +94,12 @@ class Catalogue:
     def __contains__(self, item_id: str) -> bool:
         """Tells whether an item is active."""
         shelf = self.shelf
-        slot = shelf.slots.get(item_id)
-        return slot is not None and bool(shelf.active[slot])
+        slot = shelf.slot(item_id)
+        return slot >= 0 and bool(shelf.active[slot])
 
     def knows(self, item_id: str) -> bool:
         """Tells whether an item is, or ever was, in the catalogue."""
-        return item_id in self.shelf.slots
+        return self.shelf.slot(item_id) >= 0
 
     def place(self, items: Items) -> Items:
         """Returns items as they are read back from a ledger, with the slots they are to have: one that was removed gets its old slot.
@@ -147,52 +112,57 @@ class Catalogue:
         for item_id in items.ids:
             if item_id in self:
                 raise DuplicateCandidates(f"items must not be in the catalogue yet, got {item_id!r}: remove it first to change it.")
-            slots.append(self.shelf.slots.get(item_id, free))
-            free += slots[-1] == free
+            known = self.shelf.slot(item_id)
+            slots.append(known if known >= 0 else free)
+            free += known < 0
         return items._replace(slot=np.array(slots, np.int64))
 
-    def joined(self, items: Items, vectors: np.ndarray, active: np.ndarray) -> Contents:
-        """Returns what the catalogue holds with items in their slots, in place of what these held; it takes effect with `hold`.
+    def joined(self, items: Items, vectors: np.ndarray, active: np.ndarray) -> Change:
+        """Returns a change by which the catalogue holds items in their slots, in place of what these held; it takes effect with `hold`.
+
+        In O(M) where no slot gets another item, feature or vector than it had.
 
         Args:
-            items: N items from `place`, or as recorded.
-            vectors: f32[N, dim].
-            active: bool[N].
+            items: M items from `place`, or as recorded.
+            vectors: f32[M, dim].
+            active: bool[M].
 
         Raises:
             InvalidRequest: a feature that is of another kind than the catalogue's column of that name.
             DuplicateCandidates: an item twice.
         """
-        kept = np.ones(len(self.items.ids), bool)
-        kept[items.slot[items.slot < len(kept)]] = False
-        joined = concatenate_items(_with_values(take(self.items, kept)), items)
-        order = np.argsort(joined.slot, kind="stable")
-        return Contents(
-            _with_values(take(joined, order)),
-            np.concatenate([self.vectors[kept], vectors])[order],
-            np.concatenate([self.active[kept], active])[order],
-            items.slot,
-        )
+        items = concatenate_items(items)  # looks for the same id twice
+        order = np.argsort(items.slot, kind="stable")
+        items, vectors, active = take(items, order), vectors[order], active[order]
+        known = items.slot < len(self.items.ids)
+        table = self._table.replaced(take(items, known), vectors[known])
+        table.check(take(items, ~known))
+        return Change(items, vectors, active, table)
 
-    def kept(self, ledger: Ledger, items: Items, vectors: np.ndarray, *, active: bool) -> Contents:
+    def kept(self, ledger: Ledger, items: Items, vectors: np.ndarray, *, active: bool) -> Change:
         """Writes items to a ledger, and returns what `joined` does."""
-        contents = self.joined(items, vectors, np.full(len(items.ids), active))
+        change = self.joined(items, vectors, np.full(len(items.ids), active))
         for slot, row, vector in zip(items.slot.tolist(), rows_from_items(items), vectors, strict=True):
             ledger.put_item(ItemRecord(slot, intake.canonical(row), vector, active))
-        return contents
+        return change
 
-    def hold(self, contents: Contents) -> None:
+    def hold(self, change: Change) -> None:
         """Takes what `joined` returned."""
-        before = self.shelf
-        fresh = contents.items.ids[len(before.items.ids) :].tolist()
-        slots = {**before.slots, **dict(zip(fresh, range(len(before.items.ids), len(contents.items.ids)), strict=True))}
-        items, vectors, active = frozen_items(contents.items), frozen(contents.vectors), frozen(contents.active)
+        before, (given, given_vectors, given_active, table) = self.shelf, change
+        size = len(before.active)
+        fresh = given.slot >= size
+        items, vectors, order = table.behind(with_values(take(given, fresh)), given_vectors[fresh])
+        active = np.concatenate([before.active, given_active[fresh]])
+        active[given.slot] = given_active
         with self._searching.stopped():
-            if len(contents.changed) < len(active):
-                index = self.retriever.add(before.index, contents.changed, vectors)
+            if len(given.slot) < len(active):
+                index = self.retriever.add(before.index, given.slot, vectors)
             else:
                 index = self.retriever.build(vectors)
-            self.shelf = Shelf(items, vectors, active, slots, index)
+            table.keep()
+            self._table = table
+            self._slots.update(zip(given.ids[fresh].tolist(), range(size, len(active)), strict=True))
+            self.shelf = Shelf(items, vectors, frozen(active), self._slots, order, index)
 
     def slots(self, ids: Iterable[str]) -> np.ndarray:
         """Returns `Shelf.named` of what it holds now."""
@@ -255,7 +225,7 @@ class Catalogue:
         """
         shelf = shelf or self.shelf
         allowed = self._allowed(shelf, request, seen, rules)
-        num_allowed = int(allowed.sum())
+        num_allowed = int(np.count_nonzero(allowed))
         size = num_candidates - num_new if num_allowed > num_candidates else num_allowed
         if score is None or num_allowed <= num_candidates:
             best = self._retrieved(shelf, rng, user, allowed, size)
@@ -263,9 +233,7 @@ class Catalogue:
             drawn = self._retrieved(shelf, rng, user, allowed, min(max(num_scored, num_candidates), num_allowed))
             best = drawn[largest(score(drawn), size)]
         allowed[best] = False
-        rest = np.flatnonzero(allowed)
-        newest = largest(shelf.items.added[rest], min(num_new, len(rest)))
-        return np.concatenate([best, rest[newest]])
+        return np.concatenate([best, shelf.newest(allowed, num_new)])
 
     def may_show(
         self, slots: np.ndarray, request: Request, seen: Iterable[str] = (), rules: Sequence[Rule] = (), shelf: Shelf | None = None
@@ -294,7 +262,7 @@ class Catalogue:
 
     def _eligible(self, shelf: Shelf, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
         allowed = shelf.active.copy()
-        allowed[[shelf.slots[item_id] for item_id in seen if item_id in shelf.slots]] = False
+        allowed[[slot for slot in map(shelf.slot, seen) if slot >= 0]] = False
         for rule in rules:
             with only_reading(rule):
                 answer = rule(request, shelf.items)
@@ -341,7 +309,7 @@ def _slots(retriever: Any, answer: Any, allowed: np.ndarray, size: int) -> np.nd
     if slots.ndim != 1 or slots.dtype.kind not in "iu" or len(slots) > size:
         raise InvalidAnswer(f"{wanted}, got {slots.dtype}{list(slots.shape)}.")
     inside = (slots >= 0) & (slots < len(allowed))
-    if not inside.all() or not allowed[slots].all() or np.bincount(slots.astype(np.int64), minlength=1).max() > 1:
+    if not inside.all() or not allowed[slots].all() or len(np.unique(slots)) < len(slots):
         raise InvalidAnswer(f"{wanted}, got {slots.tolist()!r:.200}.")
     return slots.astype(np.int64)
 
@@ -355,12 +323,3 @@ def _passed(rule: Rule, answer: Any, num_items: int) -> np.ndarray:
     if passed.shape != (num_items,) or passed.dtype != np.bool_:
         raise InvalidScores(f"{wanted}, got {passed.dtype}{list(passed.shape)}.")
     return passed
-
-
-def _with_values(items: Items) -> Items:
-    """Returns items as they are read back from a ledger: columns in order of their names, none without a value."""
-    return items._replace(features={name: column for name, column in sorted(items.features.items()) if _has_values(column)})
-
-
-def _has_values(column: np.ndarray) -> bool:
-    return not np.isnan(column).all() if column.dtype == np.float64 else column_kind(column) is not None

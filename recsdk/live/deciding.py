@@ -15,13 +15,14 @@ from recsdk.data import take
 from recsdk.errors import EmptyCandidates, IgnoredInput, InvalidScores, InvalidValue, LedgerCorrupt, one_of, warn
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import intake
-from recsdk.live.catalogue import Rule, Shelf
+from recsdk.live.catalogue import Rule
 from recsdk.live.drawing import Arm, draw, taken
 from recsdk.live.guard import Features, frozen, only_reading
 from recsdk.live.learner import Learner
 from recsdk.live.marks import APPLICATION, POLICY, Marks, read
 from recsdk.live.notices import Notices
 from recsdk.live.placing import ANY, Placing
+from recsdk.live.shelf import Shelf
 from recsdk.live.traffic import Arms, is_draw
 
 DRAW_SCHEME = "blake2b-philox-1"

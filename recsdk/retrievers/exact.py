@@ -39,6 +39,8 @@ class Exact:
     def search(self, state: np.ndarray, rng: Rng, user: np.ndarray, allowed: np.ndarray, size: int) -> np.ndarray:
         """Returns i64[<= size], the allowed slots with the largest scores."""
         del rng
-        slots = np.flatnonzero(allowed)
-        found: np.ndarray = slots[largest((state @ user)[slots], min(size, len(slots)))]
-        return found
+        scores = state @ user
+        num_allowed = int(np.count_nonzero(allowed))
+        if num_allowed < len(scores):
+            scores[~allowed] = -np.inf
+        return largest(scores, min(size, num_allowed))
