@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from recsdk.ledger import heads
 from recsdk.ledger.heads import TABLES, Head, Last, chained
 
 
@@ -40,15 +41,12 @@ def chain_all(db: sqlite3.Connection) -> None:
 
 def missing(head: Head, db: sqlite3.Connection) -> dict[str, int]:
     """Returns how many acknowledged records of each table are missing, of those tables that lack some or hold others."""
-    found = {}
-    for table, last in zip(TABLES, head.tables, strict=True):
-        if not last.number:
-            continue
-        query = f"SELECT chain FROM {table} WHERE number = ?"  # noqa: S608 -- constants
-        if db.execute(query, (last.number,)).fetchone() != (last.chain,):
-            (there,) = db.execute(f"SELECT COALESCE(MAX(number), 0) FROM {table}").fetchone()  # noqa: S608 -- constants
-            found[table] = max(0, last.number - there)
-    return found
+
+    def chain(table: str, number: int) -> bytes | None:
+        row = db.execute(f"SELECT chain FROM {table} WHERE number = ?", (number,)).fetchone()  # noqa: S608 -- constants
+        return None if row is None else row[0]
+
+    return heads.missing(head, last_records(db), chain)
 
 
 def is_whole(db: sqlite3.Connection) -> bool:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from recsdk.errors import LedgerCorrupt, LedgerError, LedgerStopped
+from recsdk.errors import LedgerCorrupt, LedgerError
 from recsdk.ledger import DecisionRecord, ItemRecord, Redacted, RewardRecord, SignalRecord, Verified, _head, heads
 from recsdk.ledger import _rows as rows
 from recsdk.ledger._copy import copy
@@ -22,7 +23,9 @@ from recsdk.ledger._rows import Row
 from recsdk.ledger._schema import DECISIONS, ITEM, REWARD, REWARD_FIELDS, REWARDS, SIGNAL, SIGNALS_OF, columns, version
 from recsdk.ledger._segments import NUM_ROWS, Segments
 from recsdk.ledger._verify import verify
-from recsdk.ledger.redaction import SCRUB, emptied, emptied_rewards, emptied_signals
+from recsdk.ledger.progress import Progress
+from recsdk.ledger.records import checksum, refuse_elsewhere, verified_bytes
+from recsdk.ledger.redaction import SCRUB, emptying
 
 
 class SqliteLedger:
@@ -48,9 +51,7 @@ class SqliteLedger:
         self._segments = Segments(db, folder)
         self._opened = opened
         self._files = files
-        self._head = head
-        self._last: dict[str, heads.Last] = {}
-        self._stopped = ""
+        self._progress = Progress(functools.partial(_last_records, db), head)
         found = version(db)
         self._has_signals = found >= 3
         self._decision, self._signal, self._reward = columns(found)
@@ -62,7 +63,7 @@ class SqliteLedger:
             yield
             self._write("COMMIT")
         except BaseException:
-            self._last = {}
+            self._progress.forget()
             if self._db.in_transaction:
                 with translated("The ledger could not be written"):
                     self._db.execute("ROLLBACK")
@@ -70,11 +71,7 @@ class SqliteLedger:
 
     def get(self, name: str) -> bytes | None:
         row = self._first("SELECT sha256, data FROM blobs WHERE name = ?", name)
-        if row is None:
-            return None
-        if hashlib.sha256(row[1]).digest() != row[0]:
-            raise LedgerCorrupt(f"The ledger's {name!r} does not have the checksum it was written with.")
-        return bytes(row[1])
+        return None if row is None else verified_bytes(name, *row)
 
     def put(self, name: str, data: bytes) -> None:
         self._write("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", name, hashlib.sha256(data).digest(), data)
@@ -88,13 +85,12 @@ class SqliteLedger:
             raise LedgerError(f"Decision {record.decision_id!r} must have a payload.")
         before = (record.decision_id, record.time + 0.0, record.payload)  # SQLite has one zero
         *_, slots, action, probs, dim, features, _, _ = values = rows.decision_values(record)
-        crc32 = rows.checksum(values)
         after = (pack(slots, transposing=True), action, pack(probs), dim, pack(features, transposing=True))
         return self._append(
             "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, "
             "slots, action, probs, dim, features, user, marks, packed, crc32, number, chain) "
             "VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(number), 0) FROM items), ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
-            *(*before, *parts, record.num_learned, *after, record.user, record.marks, crc32),
+            *(*before, *parts, record.num_learned, *after, record.user, record.marks, checksum(values)),
         )
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
@@ -114,7 +110,7 @@ class SqliteLedger:
         self._append(
             "INSERT INTO signals (id, decision, position, name, value, time, happened, about, crc32, number, chain) "
             "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(*values, rows.checksum(values)),
+            *(*values, checksum(values)),
         )
 
     def signal(self, signal_id: str) -> SignalRecord | None:
@@ -132,13 +128,11 @@ class SqliteLedger:
     def add_reward(self, record: RewardRecord) -> None:
         values = rows.reward_values(record)
         if record.replaces is not None:
-            earlier = self.reward(record.replaces)
-            if earlier is None or (earlier.decision_id, earlier.position) != (record.decision_id, record.position):
-                raise LedgerError(f"A reward must replace one of its own place, got {record} and {earlier}.")
+            refuse_elsewhere(record, self.reward(record.replaces))
         self._append(
             "INSERT INTO rewards (id, decision, position, value, time, replaces, void, crc32, number, chain) "
             "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(*values, rows.checksum(values)),
+            *(*values, checksum(values)),
         )
 
     def reward(self, reward_id: str) -> RewardRecord | None:
@@ -166,7 +160,7 @@ class SqliteLedger:
     def put_item(self, record: ItemRecord) -> None:
         values = rows.item_values(record)
         statement = "INSERT INTO items (slot, row, vector, active, crc32, number, chain) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        self._append(statement, *values, rows.checksum(values))
+        self._append(statement, *values, checksum(values))
 
     def items(self) -> Iterator[ItemRecord]:
         latest = "SELECT MAX(number) FROM items GROUP BY slot"
@@ -197,27 +191,22 @@ class SqliteLedger:
         return "power-loss" if next(self._rows("PRAGMA synchronous"))[0] == 2 else "process-crash"
 
     def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...]) -> Redacted:
-        counts = [0, 0, 0]
+        done = Redacted()
         self._write("PRAGMA defer_foreign_keys=ON")
-        for decision_id in decision_ids:
-            record = self.decision(decision_id)
-            if record is None:
-                continue
-            signals, rewards = self.signals_of(decision_id), self.rewards_of(decision_id)
-            left = emptied(record)
-            self._write(*empty_decision(decision_id, left))
-            for signal, new in zip(signals, emptied_signals(signals, left.decision_id), strict=True):
-                self._write(*empty_other("signals", SIGNAL, signal.signal_id, rows.signal_values(new)))
-            for reward, new_reward in zip(rewards, emptied_rewards(rewards, left.decision_id), strict=True):
-                self._write(*empty_other("rewards", REWARD, reward.reward_id, rows.reward_values(new_reward)))
-            counts = [total + num for total, num in zip(counts, (1, len(signals), len(rewards)), strict=True)]
+        for found in emptying(self, decision_ids):
+            self._write(*empty_decision(*found.decision))
+            for signal, left in found.signals:
+                self._write(*empty_other("signals", SIGNAL, signal.signal_id, rows.signal_values(left)))
+            for reward, void in found.rewards:
+                self._write(*empty_other("rewards", REWARD, reward.reward_id, rows.reward_values(void)))
+            done = found.added_to(done)
         for prefix in drop:
             self._write("DELETE FROM blobs WHERE substr(name, 1, ?) = ?", len(prefix), prefix)
         self.put(SCRUB, b"due")
-        return Redacted(*counts)
+        return done
 
     def scrub(self) -> None:
-        self._check_going()
+        self._progress.check()
         if self._files is None:
             raise LedgerError("The ledger could not be scrubbed: it is open for reading.")
         with translated("The ledger could not be scrubbed"):
@@ -242,7 +231,6 @@ class SqliteLedger:
         """
         self._segments.clean()
         last = max((last for _, last, _, _ in self._segments.listed()), default=0)
-        end = last if limit is None else limit
         query = "SELECT COALESCE(MIN(number), (SELECT MAX(number) FROM decisions) + 1) - 1 FROM decisions WHERE number > ? AND time >= ?"
         (oldest,) = next(self._rows(query, last, before))
         end = (oldest or 0) if limit is None else min(oldest or 0, limit)
@@ -261,44 +249,30 @@ class SqliteLedger:
         if fields[2] != "":
             return rows.decision((*fields, packed, crc32))
         record = self._segments.record(number)
-        if record is None or record[0] != fields[0] or rows.checksum(rows.decision_values(record)) != crc32:
+        if record is None or record[0] != fields[0] or checksum(rows.decision_values(record)) != crc32:
             raise LedgerCorrupt(f"Decision {fields[0]!r} is in no segment as it was written.")
         return record
 
     def _append(self, statement: str, *values: Any) -> None:
         """Inserts a record of values that end with its checksum; its number and its chained hash are added."""
-        table = statement.split()[2]
-        if not self._last:
-            with translated("The ledger could not be read"):
-                self._last = dict(zip(heads.TABLES, _head.last_records(self._db), strict=True))
-        last = self._last[table] = heads.chained(self._last[table], values[-1])
-        self._write(statement, *values, *last)
+        self._write(statement, *values, *self._progress.chain(statement.split()[2], values[-1]))
 
     def _write(self, statement: str, *values: Any) -> None:
-        self._check_going()
+        self._progress.check()
         try:
             with translated("The ledger could not be written"):
                 self._db.execute(statement, values)
         except BaseException as error:
-            self._last = {}  # what is there has to be looked up
+            self._progress.forget()
             if is_disk_failure(error.__cause__):
-                self._stop(f"The disk failed, and what was written may be lost whatever it says from now on: {error}")
+                self._progress.stop(f"The disk failed, and what was written may be lost whatever it says from now on: {error}")
             raise
         if not self._db.in_transaction:
-            self._acknowledge()
-
-    def _acknowledge(self) -> None:
-        """Makes sure, after a commit, that it is in the folder, and notes how far the ledger is acknowledged."""
-        self._check_files()
-        last = tuple(self._last.values())
-        if self._head is not None and last and last != self._head.head.tables:
-            try:
-                self._head.write(last)
-            except OSError as error:
-                self._stop(f"How far the ledger is acknowledged could not be written: {error}.")
+            self._check_files()
+            self._progress.acknowledge()
 
     def _rows(self, query: str, *values: Any) -> Iterator[Row]:
-        self._check_going()
+        self._progress.check()
         with translated("The ledger could not be read"):
             for row in self._db.execute(query, values):  # noqa: UP028 -- when left early, `yield from` would close the cursor of a closed connection
                 yield row
@@ -306,20 +280,14 @@ class SqliteLedger:
     def _first(self, query: str, *values: Any) -> Row | None:
         return next(self._rows(f"{query} LIMIT 1", *values), None)
 
-    def _check_going(self) -> None:
-        """Refuses everything once the ledger has stopped, reads too: the answer to what was sent twice is an acknowledgement."""
-        if self._stopped:
-            raise LedgerStopped(self._stopped)
-
     def _check_files(self) -> None:
         """Stops after a commit that did not reach the files in the folder."""
         changed = () if self._files is None else self._files.changed()
         if self._files is not None and changed:
-            kept = self._files.rescue(self.copy)
-            self._stop(f"In {str(self._files.folder)!r}, {' and '.join(changed)} was deleted or replaced while the ledger was open. {kept}")
+            what = f"In {str(self._files.folder)!r}, {' and '.join(changed)} was deleted or replaced while the ledger was open."
+            self._progress.stop(f"{what} {self._files.rescue(self.copy)}")
 
-    def _stop(self, why: str) -> NoReturn:
-        self._stopped = f"{why} From here on nothing is acknowledged: open the folder again."
-        if self._head is not None:
-            self._head.close()
-        raise LedgerStopped(self._stopped)
+
+def _last_records(db: sqlite3.Connection) -> tuple[heads.Last, ...]:
+    with translated("The ledger could not be read"):
+        return _head.last_records(db)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from recsdk.ledger import DecisionRecord, _mark
 from recsdk.ledger._files import FILE
-from recsdk.ledger._rows import Row, checksum
+from recsdk.ledger._rows import Row
 from recsdk.ledger._segments import Segments
+from recsdk.ledger.records import checksum
 from recsdk.ledger.redaction import SCRUB
 
 
-def empty_decision(decision_id: str, left: DecisionRecord) -> Row:
+def empty_decision(record: DecisionRecord, left: DecisionRecord) -> Row:
     """Returns the statement, with its values, that leaves of a decision what is `left`."""
     kept, dim = (left.decision_id, left.time + 0.0, left.payload), left.features.shape[1]
     crc32 = checksum((*kept, left.parts, left.num_learned, b"", b"", b"", dim, b""))
@@ -20,7 +21,7 @@ def empty_decision(decision_id: str, left: DecisionRecord) -> Row:
         "UPDATE decisions SET id = ?, time = ?, payload = ?, slots = x'', action = x'', probs = x'', features = x'', user = NULL, "
         "marks = NULL, packed = 0, forgotten = ? WHERE id = ?"
     )
-    return (statement, *kept, crc32, decision_id)
+    return (statement, *kept, crc32, record.decision_id)
 
 
 def empty_other(table: str, names: str, record_id: str, values: Row) -> Row:

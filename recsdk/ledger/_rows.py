@@ -1,15 +1,14 @@
-"""What a record is in SQLite, and back, with a checksum."""
+"""What a record is in SQLite, and back."""
 
 from __future__ import annotations
 
-import zlib
 from typing import Any
 
 import numpy as np
 
-from recsdk.errors import LedgerCorrupt
-from recsdk.ledger import DecisionRecord, ItemRecord, RewardRecord, SignalRecord
+from recsdk.ledger import DecisionRecord, ItemRecord, RewardRecord, SignalRecord, records
 from recsdk.ledger._packing import unpack
+from recsdk.ledger.records import arrays_of
 
 PACKED_PLACES = (5, 7, 9)
 """Where a decision has its slots, probabilities and features."""
@@ -18,12 +17,8 @@ Row = tuple[Any, ...]
 
 def decision_values(record: DecisionRecord) -> Row:
     """Returns the values of a decision over which its checksum is."""
-    slots, action, probs, features = (
-        np.ascontiguousarray(array, kind).tobytes()
-        for array, kind in ((record.slots, "<i4"), (record.action, "<i4"), (record.probs, "<f8"), (record.features, "<f4"))
-    )
-    before = (record.decision_id, record.time + 0.0, record.payload, record.parts, record.num_learned)
-    return (*before, slots, action, probs, record.features.shape[1], features, record.user, record.marks)
+    before = (record.decision_id, record.time + 0.0, record.payload, record.parts, record.num_learned)  # SQLite has one zero
+    return (*before, *arrays_of(record), record.user, record.marks)
 
 
 def decision(row: Row) -> DecisionRecord:
@@ -32,22 +27,8 @@ def decision(row: Row) -> DecisionRecord:
     if packed:
         for place in PACKED_PLACES:
             fields[place] = unpack(fields[place])
-    verify("Decision", (*fields, crc32))
-    decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, user, marks = fields
-    shown = np.frombuffer(action, "<i4")
-    return DecisionRecord(
-        decision_id,
-        time,
-        payload,
-        parts,
-        num_learned,
-        np.frombuffer(slots, "<i4"),
-        shown,
-        np.frombuffer(probs, "<f8").reshape(len(shown), len(slots) // 4),
-        np.frombuffer(features, "<f4").reshape(-1, dim),
-        user,
-        marks,
-    )
+    records.verify("Decision", (*fields, crc32))
+    return records.decision(fields)
 
 
 def reward_values(record: RewardRecord) -> Row:
@@ -70,35 +51,19 @@ def item_values(record: ItemRecord) -> Row:
 
 def reward(row: Row) -> RewardRecord:
     """Reads a reward."""
-    verify("Reward", row)
+    records.verify("Reward", row)
     reward_id, decision_id, position, value, time, replaces, void, _ = row
     return RewardRecord(reward_id, decision_id, position, value, time, replaces, bool(void))
 
 
 def signal(row: Row) -> SignalRecord:
     """Reads a signal."""
-    verify("Signal", row)
+    records.verify("Signal", row)
     return SignalRecord(*row[:-1])
 
 
 def item(row: Row) -> ItemRecord:
     """Reads an item."""
-    verify("The item in slot", row)
+    records.verify("The item in slot", row)
     slot, text, vector, active, _ = row
     return ItemRecord(slot, text, np.frombuffer(vector, "<f4"), bool(active))
-
-
-def verify(what: str, row: Row) -> None:
-    """Refuses a row whose checksum is another than it was written with."""
-    if checksum(row[:-1]) != row[-1]:
-        raise LedgerCorrupt(f"{what} {row[0]!r} does not have the checksum it was written with.")
-
-
-def checksum(values: Row) -> int:
-    """Returns the CRC-32 of values."""
-    found = 0
-    for value in values:
-        if value is None:  # as in ledgers that had no such column
-            continue
-        found = zlib.crc32(value if isinstance(value, bytes) else str(value).encode(), found)
-    return found

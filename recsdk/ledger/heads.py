@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import struct
 import weakref
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -89,6 +90,34 @@ def chained(before: Last, crc32: int) -> Last:
     """
     number = before.number + 1
     return Last(number, blake2b(before.chain + struct.pack("<QI", number, crc32), digest_size=len(START)).digest())
+
+
+def missing(head: Head, there: tuple[Last, ...], chain: Callable[[str, int], bytes | None]) -> dict[str, int]:
+    """Returns how many acknowledged records of each table are missing, of those tables that lack some or hold others.
+
+    Args:
+        head: how far was acknowledged.
+        there: the last record of each of `TABLES` that the store has.
+        chain: returns the hash of a table's record of a number; None where there is none.
+
+    Example:
+        >>> one, two = chained(Last(), 17), chained(chained(Last(), 17), 18)
+        >>> head = Head(1, True, START, (two, one, Last(), Last()))
+        >>> missing(head, (one, one, Last(), Last()), lambda table, number: one.chain if number == 1 else None)
+        {'decisions': 1}
+    """
+    known = [(table, last, found) for table, last, found in zip(TABLES, head.tables, there, strict=True) if last.number]
+    return {table: max(0, last.number - found.number) for table, last, found in known if chain(table, last.number) != last.chain}
+
+
+def told(lost: dict[str, int]) -> str:
+    """Returns what `missing` found, in words.
+
+    Example:
+        >>> told({"decisions": 2, "rewards": 0})
+        '2 decisions and other rewards than were written'
+    """
+    return " and ".join(f"{number:,} {table}" if number else f"other {table} than were written" for table, number in lost.items())
 
 
 def boot() -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from recsdk.ledger import PAGE, DecisionRecord, RewardRecord, SignalRecord
+from recsdk.ledger import PAGE, DecisionRecord, Ledger, Redacted, RewardRecord, SignalRecord
 
 SCRUB = "scrub"
 """The named bytes that are there as long as bytes of emptied records may be left."""
@@ -62,3 +64,51 @@ def emptied_rewards(rewards: list[RewardRecord], decision_id: str) -> list[Rewar
         RewardRecord(ids[reward.reward_id], decision_id, reward.position, 0.0, reward.time, ids.get(str(reward.replaces)), void=True)
         for reward in rewards
     ]
+
+
+class Emptying(NamedTuple):
+    """A decision and all that is about it: of each record what it is, and what is left of it.
+
+    Attributes:
+        decision: the decision.
+        signals: about it.
+        rewards: of it.
+
+    Example:
+        >>> signal = SignalRecord("s1", "d1", 0, "click", 1.0, 60.0)
+        >>> left = emptied_signals([signal], "d2")[0]
+        >>> one = np.ones((1, 1), np.float32)
+        >>> record = DecisionRecord("d1", 5.0, "{}", "{}", 0, np.array([7]), np.array([0]), one, one)
+        >>> Emptying((record, emptied(record)), [(signal, left)], []).added_to(Redacted(decisions=2))
+        Redacted(decisions=3, signals=1, rewards=0)
+    """
+
+    decision: tuple[DecisionRecord, DecisionRecord]
+    signals: list[tuple[SignalRecord, SignalRecord]]
+    rewards: list[tuple[RewardRecord, RewardRecord]]
+
+    def added_to(self, done: Redacted) -> Redacted:
+        """Returns how many records are emptied with these."""
+        return Redacted(done.decisions + 1, done.signals + len(self.signals), done.rewards + len(self.rewards))
+
+
+def emptying(ledger: Ledger, decision_ids: Iterable[str]) -> Iterator[Emptying]:
+    """Yields what is to be emptied with each of the decisions that are there. Write one before the next is asked for.
+
+    Example:
+        >>> from recsdk.ledger.sqlite import Sqlite
+        >>> ledger = Sqlite().open("shop")
+        >>> list(emptying(ledger, ["d1"]))
+        []
+        >>> ledger.close()
+    """
+    for decision_id in decision_ids:
+        record = ledger.decision(decision_id)
+        if record is None:
+            continue
+        left, signals, rewards = emptied(record), ledger.signals_of(decision_id), ledger.rewards_of(decision_id)
+        yield Emptying(
+            (record, left),
+            list(zip(signals, emptied_signals(signals, left.decision_id), strict=True)),
+            list(zip(rewards, emptied_rewards(rewards, left.decision_id), strict=True)),
+        )

@@ -196,7 +196,7 @@ def _refuse_loss(folder: Path, head: heads.Head | None, missing: dict[str, int])
     """Refuses a ledger that lacks what was acknowledged, but for the last moments before a power cut at a level that allows it."""
     if not missing:
         return
-    told = " and ".join(f"{number:,} {table}" if number else f"other {table} than were written" for table, number in missing.items())
+    told = heads.told(missing)
     if head is not None and head.excuses(missing, heads.boot()):
         warn(f"The machine stopped while the ledger in {str(folder)!r} was open at 'process-crash': {told} are lost.", LostRecords)
         return

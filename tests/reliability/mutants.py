@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-from recsdk.ledger import SignalRecord, _rows, heads, sqlite
+from recsdk.ledger import SignalRecord, heads, records, sqlite
 from recsdk.live import settlement
 from recsdk.live.places import free
 from tests.reliability import damage, kills, power
@@ -55,7 +55,7 @@ def _damage() -> list[str]:
 MUTANTS = (
     Mutant("sync of the ledger", ((sqlite, "_writing", _unsynced),), _power),
     Mutant("write beside, then rename", ((heads, "put", _in_place),), _kills),
-    Mutant("checksum of records", ((_rows, "verify", lambda what, row: None),), _damage),
+    Mutant("checksum of records", ((records, "verify", lambda what, row: None),), _damage),
     Mutant(
         "repeated signals are noticed",
         ((settlement.Settlement, "_is_known", lambda *_: False), (sqlite.SqliteLedger, "add_signal", _under_another_name)),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Callable, Iterator
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from recsdk.errors import LedgerCorrupt, LedgerError, LedgerStopped
+from recsdk.errors import LedgerCorrupt, LedgerError
 from recsdk.ledger import DecisionRecord, ItemRecord, RewardRecord, SignalRecord, heads
+from recsdk.ledger.progress import Progress
+from recsdk.ledger.records import checksum, refuse_elsewhere, verified_bytes
 from recsdk_postgres import rows, tables
 from recsdk_postgres.failures import translated
-from recsdk_postgres.rows import Row, checksum
+from recsdk_postgres.rows import Row
 
 FIRST_PAGE, PAGE = 16, 1_000
 """Rows that are fetched at once: few at first, since many a reader stops early."""
@@ -34,9 +37,8 @@ class PostgresLedger:
         self.durability = durability
         self._connection = connection
         self._head = head
-        self._last: dict[str, heads.Last] = {}
+        self._progress = Progress(functools.partial(last_records, connection), head)
         self._parts: dict[str, int] = {}
-        self._stopped = ""
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -47,18 +49,14 @@ class PostgresLedger:
                 raise LedgerError("The ledger could not be written: a call in this transaction has failed, and nothing of it is kept.")
             self._write("COMMIT")
         except BaseException:
-            self._last, self._parts = {}, {}
+            self._forget()
             if not self._connection.closed and self._connection.info.transaction_status != TransactionStatus.IDLE:
                 self._write("ROLLBACK")
             raise
 
     def get(self, name: str) -> bytes | None:
         row = self._first("SELECT sha256, data FROM blobs WHERE name = %s", name.encode())
-        if row is None:
-            return None
-        if hashlib.sha256(row[1]).digest() != row[0]:
-            raise LedgerCorrupt(f"The ledger's {name!r} does not have the checksum it was written with.")
-        return bytes(row[1])
+        return None if row is None else verified_bytes(name, *row)
 
     def put(self, name: str, data: bytes) -> None:
         self._write(tables.PUT, name.encode(), hashlib.sha256(data).digest(), data)
@@ -95,9 +93,7 @@ class PostgresLedger:
 
     def add_reward(self, record: RewardRecord) -> None:
         if record.replaces is not None:
-            earlier = self.reward(record.replaces)
-            if earlier is None or (earlier.decision_id, earlier.position) != (record.decision_id, record.position):
-                raise LedgerError(f"A reward must replace one of its own place, got {record} and {earlier}.")
+            refuse_elsewhere(record, self.reward(record.replaces))
         values = rows.reward_values(record)
         self._append("rewards", tables.ADD_REWARD, *values, checksum(values))
 
@@ -138,15 +134,14 @@ class PostgresLedger:
         if self._connection.closed:
             return
         try:
-            if self._head is not None and not self._stopped:
+            if self._head is not None and not self._progress.is_stopped:
                 # One commit that waits for the disk takes all before it there.
                 with translated("The ledger could not be closed"):
                     self._connection.execute("SET synchronous_commit = on")
                     self._connection.execute("UPDATE meta SET version = version")
                 self._head.finish(safe=True)
         finally:
-            if self._head is not None:
-                self._head.close()
+            self._progress.close()
             self._connection.close()
 
     def _number_of(self, parts: bytes) -> int:
@@ -157,43 +152,36 @@ class PostgresLedger:
 
     def _append(self, table: str, statement: str, *values: Any) -> None:
         """Inserts a record of values that end with its checksum; its number and its chained hash are added."""
-        if not self._last:
-            self._check_going()
-            with translated("The ledger could not be read"):
-                self._last = dict(zip(heads.TABLES, last_records(self._connection), strict=True))
-        last = self._last[table] = heads.chained(self._last[table], values[-1])
-        self._write(statement, *values, *last)
+        self._write(statement, *values, *self._progress.chain(table, values[-1]))
+
+    def _forget(self) -> None:
+        """Forgets, after a failure, what was written: what is there has to be looked up."""
+        self._progress.forget()
+        self._parts = {}
 
     def _write(self, statement: str, *values: Any) -> None:
-        self._check_going()
+        self._progress.check()
         try:
             with translated("The ledger could not be written"):
                 self._connection.execute(statement, values)
         except BaseException as error:
-            self._last, self._parts = {}, {}  # what is there has to be looked up
+            self._forget()
             if self._connection.broken:
-                self._stop(f"The connection to the PostgreSQL server is lost, and whether the last call was kept is not known: {error}")
+                self._progress.stop(
+                    f"The connection to the PostgreSQL server is lost, and whether the last call was kept is not known: {error}"
+                )
             raise
         if self._connection.info.transaction_status == TransactionStatus.IDLE:
-            self._acknowledge()
-
-    def _acknowledge(self) -> None:
-        """Notes, after a commit, how far the ledger is acknowledged."""
-        last = tuple(self._last.values())
-        if self._head is not None and last and last != self._head.head.tables:
-            try:
-                self._head.write(last)
-            except OSError as error:
-                self._stop(f"How far the ledger is acknowledged could not be written: {error}.")
+            self._progress.acknowledge()
 
     def _rows(self, query: str, *values: Any) -> list[Row]:
-        self._check_going()
+        self._progress.check()
         try:
             with translated("The ledger could not be read"):
                 return self._connection.execute(query, values, binary=True).fetchall()
         except LedgerError as error:
             if self._connection.broken:
-                self._stop(f"The connection to the PostgreSQL server is lost: {error}")
+                self._progress.stop(f"The connection to the PostgreSQL server is lost: {error}")
             raise
 
     def _first(self, query: str, *values: Any) -> Row | None:
@@ -215,22 +203,10 @@ class PostgresLedger:
                 return
             bound, size = page[-1][0], PAGE
 
-    def _check_going(self) -> None:
-        """Refuses everything once the ledger has stopped, reads too: the answer to what was sent twice is an acknowledgement."""
-        if self._stopped:
-            raise LedgerStopped(self._stopped)
-
-    def _stop(self, why: str) -> NoReturn:
-        self._stopped = f"{why} From here on nothing is acknowledged: open the folder again."
-        if self._head is not None:
-            self._head.close()
-        raise LedgerStopped(self._stopped)
-
 
 def last_records(connection: psycopg.Connection[Row]) -> tuple[heads.Last, ...]:
     """Returns the last record of each table."""
-    found = []
-    for table in heads.TABLES:
-        row = connection.execute(f"SELECT number, chain FROM {table} ORDER BY number DESC LIMIT 1", binary=True).fetchone()
-        found.append(heads.Last(*(row or ())))
-    return tuple(found)
+    with translated("The ledger could not be read"):
+        last = "SELECT number, chain FROM {} ORDER BY number DESC LIMIT 1"
+        found = [connection.execute(last.format(table), binary=True).fetchone() for table in heads.TABLES]
+        return tuple(heads.Last(*(row or ())) for row in found)

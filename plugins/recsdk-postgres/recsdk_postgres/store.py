@@ -237,14 +237,15 @@ def _refuse_loss(connection: psycopg.Connection[Row], folder: Path) -> None:
     head = heads.read(folder)
     if head is None:
         return
-    missing = {}
-    for table, last, there in zip(heads.TABLES, head.tables, last_records(connection), strict=True):
-        row = connection.execute(f"SELECT chain FROM {table} WHERE number = %s", (last.number,), binary=True).fetchone()
-        if last.number and row != (last.chain,):
-            missing[table] = max(0, last.number - there.number)
+
+    def chain(table: str, number: int) -> bytes | None:
+        row = connection.execute(f"SELECT chain FROM {table} WHERE number = %s", (number,), binary=True).fetchone()
+        return None if row is None else row[0]
+
+    missing = heads.missing(head, last_records(connection), chain)
     if not missing:
         return
-    told = " and ".join(f"{number:,} {table}" if number else f"other {table} than were written" for table, number in missing.items())
+    told = heads.told(missing)
     if head.excuses(missing, _server_start(connection)):
         warnings.warn(f"The PostgreSQL server stopped while the ledger was open at 'process-crash': {told} are lost.", LostRecords, 4)
         return
@@ -277,13 +278,7 @@ def _mark(store: Postgres, folder: Path) -> Mark | None:
 
 
 def _put_mark(folder: Path, mark: Mark) -> None:
-    part = folder / f"{MARK}.part"
-    with part.open("w") as file:
-        json.dump(mark._asdict(), file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(folder / MARK)
-    heads.sync(folder)
+    heads.put(folder / MARK, json.dumps(mark._asdict()).encode())
 
 
 def _new_name(folder: Path) -> str:
