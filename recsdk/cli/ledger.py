@@ -22,10 +22,11 @@ from recsdk.cli import COMMANDS
 from recsdk.cli.output import JsonFlag, print_error, print_json, print_notes, results
 from recsdk.cli.tail import EVERYTHING, PAUSE, Seen, lines_after
 from recsdk.errors import LedgerCorrupt, LedgerError, UnknownDecision
-from recsdk.ledger import Copies, Ledger, Repairs, RewardRecord
+from recsdk.ledger import Copies, Ledger, Repairs
 from recsdk.ledger.stores import store
 from recsdk.live.checking import Finding, check_ledger
 from recsdk.live.identity import told
+from recsdk.live.rewards import standing_values
 
 ledger = App(name="ledger", help=COMMANDS["ledger"], help_format="plaintext")
 
@@ -215,9 +216,9 @@ def _copy(folder: Path, destination: Path) -> None:
 
 
 def _facts(reading: Ledger) -> dict[str, Any]:
-    standing = _standing(reading)
-    values = np.array([reward.value for reward in standing])
-    rewarded = {reward.decision_id for reward in standing}
+    standing = standing_values(reading.rewards())
+    values = np.array(list(standing.values()))
+    rewarded = {decision_id for decision_id, _ in standing}
     times, users, num_rewarded, shown = [], set(), 0, 0
     for decision in reading.decisions():
         times.append(decision.time)
@@ -247,7 +248,7 @@ def _statistics(reading: Ledger) -> dict[str, Any]:
         candidates.append(len(decision.slots))
         shown.append(len(decision.action))
         chosen += decision.probs[np.arange(len(decision.action)), decision.action].tolist()
-    values = [reward.value for reward in _standing(reading)]
+    values = list(standing_values(reading.rewards()).values())
     hours = (max(times) - min(times)) / 3600 if times else 0.0
     return {
         "decisions": len(times),
@@ -260,12 +261,6 @@ def _statistics(reading: Ledger) -> dict[str, Any]:
         "reward": _spread(values),
         "signals": dict(Counter(signal.name for signal in reading.signals())),
     }
-
-
-def _standing(reading: Ledger) -> list[RewardRecord]:
-    """Returns the rewards as they were corrected last, without those taken back."""
-    last = {(reward.decision_id, reward.position): reward for reward in reading.rewards()}
-    return [reward for reward in last.values() if not reward.void]
 
 
 def _spread(values: Sequence[float]) -> dict[str, float] | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from recsdk.ledger import PAGE, DecisionRecord, Ledger
 from recsdk.live import marks, published
-from recsdk.live.rewards import NOT_SHOWN, SHOWN, Feedback, is_deferred, num_settled, stored_feedback
+from recsdk.live.rewards import NOT_SHOWN, SHOWN, Feedback, is_deferred, num_settled, standing_values, stored_feedback
 
 LAST = 1_000
 """How many of the last decisions, and of the last rewards, are looked at apart."""
@@ -79,10 +79,7 @@ def health(stored: Ledger, *, min_join_rate: float = 0.01) -> Health:
     """
     feedback, open_from = stored_feedback(stored), num_settled(stored)
     said = {signal.decision_id: signal.name == SHOWN for signal in stored.signals() if signal.name in (SHOWN, NOT_SHOWN)}
-    values: dict[tuple[str, int], float] = {}
-    for reward in stored.rewards():
-        values[reward.decision_id, reward.position] = np.nan if reward.void else reward.value
-    standing = {place: value for place, value in values.items() if not np.isnan(value)}
+    standing = standing_values(stored.rewards())
     outcomes = list(standing.values())
     heard = _heard(stored, feedback)
     times, joined, silent = list[float](), list[bool](), 0

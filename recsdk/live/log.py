@@ -26,7 +26,7 @@ from recsdk.live import intake, layout, made
 from recsdk.live.identity import differences
 from recsdk.live.interactions import after
 from recsdk.live.marks import left, unfit
-from recsdk.live.rewards import NOT_SHOWN, SHOWN, is_deferred, num_settled, stored_feedback
+from recsdk.live.rewards import NOT_SHOWN, SHOWN, is_deferred, num_settled, standing_values, stored_feedback
 from recsdk.policies.wrappers import WithFloor
 
 
@@ -177,13 +177,8 @@ def _told(left_out: Counter[str]) -> str:
 
 def _rewards(stored: Ledger, position: int) -> dict[str, float]:
     """Returns the reward of every decision at one position, as it was corrected last. That of a whole page stands at the top, once."""
-    found = dict[str, float]()
-    for reward in stored.rewards():
-        if max(reward.position, 0) == position:
-            found.pop(reward.decision_id, None)
-            if not reward.void:
-                found[reward.decision_id] = reward.value
-    return found
+    there = standing_values(reward for reward in stored.rewards() if max(reward.position, 0) == position)
+    return {decision_id: value for (decision_id, _), value in there.items()}
 
 
 def _counting(stored: Ledger, window: float | None, position: int) -> Iterator[DecisionRecord]:

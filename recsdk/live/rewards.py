@@ -267,6 +267,15 @@ def standing_rewards(rewards: Iterable[RewardRecord]) -> dict[int, RewardRecord]
     return {reward.position: reward for reward in rewards}
 
 
+def standing_values(rewards: Iterable[RewardRecord]) -> dict[tuple[str, int], float]:
+    """Returns the reward of each decision and position as it was corrected last, without those taken back.
+
+    They are in the order in which each had its first reward. Of a record only the number stays in memory.
+    """
+    last = {(reward.decision_id, reward.position): math.nan if reward.void else reward.value for reward in rewards}
+    return {place: value for place, value in last.items() if not math.isnan(value)}
+
+
 def stored_feedback(ledger: Ledger) -> Feedback | None:
     """Returns the feedback that a ledger keeps."""
     stored = ledger.get(FEEDBACK)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recsdk.ledger import DecisionRecord, Ledger
+from recsdk.ledger import DecisionRecord
 from recsdk.ledger.stores import store
 from recsdk.live import marks
 from recsdk.live.marks import HOLDOUT, Marks
+from recsdk.live.rewards import standing_values
 
 CONCENTRATION = 100.0
 """Of the prior over the true share: around the one that was set, with a standard deviation of 3 points at 10 %."""
@@ -65,7 +66,7 @@ class TrafficReport(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    decisions: list[str]
+    decisions: set[str]
     users: set[str]
 
 
@@ -94,7 +95,7 @@ def read_traffic(folder: str | Path, *, ledger: Any = None) -> TrafficReport:
         Michael Lindon, Alan Malek: Anytime-Valid Inference for Multinomial Count Data. NeurIPS 2022. (The sample-ratio check.)
     """
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
-        arms: dict[str, _Seen] = defaultdict(lambda: _Seen([], set()))
+        arms: dict[str, _Seen] = defaultdict(lambda: _Seen(set(), set()))
         units: dict[float, dict[str, bool]] = defaultdict(dict)
         agreements, num_again = list[float](), 0
         for record in stored.decisions():
@@ -104,12 +105,12 @@ def read_traffic(folder: str | Path, *, ledger: Any = None) -> TrafficReport:
             if found.repeats is not None:
                 num_again += 1
                 continue
-            arms[found.arm].decisions.append(record.decision_id)
+            arms[found.arm].decisions.add(record.decision_id)
             arms[found.arm].users.update(() if record.user is None else (record.user,))
             agreements.extend(found.agreement)
             if found.share is not None:
                 units[_set_share(found)].setdefault(_unit(record, found), found.arm == HOLDOUT)
-        rewards = _rewards(stored)
+        rewards = standing_values(stored.rewards())
         told = tuple(_told(arm, seen, rewards) for arm, seen in sorted(arms.items()))
     counts = ((share, sum(held.values()), len(held)) for share, held in units.items())
     agreement = math.fsum(agreements) / len(agreements) if agreements else math.nan
@@ -152,17 +153,7 @@ def _unit(record: DecisionRecord, found: Marks) -> str:
     return f"user {record.user}" if found.by == "user" else f"decision {record.decision_id}"
 
 
-def _rewards(stored: Ledger) -> dict[str, dict[int, float]]:
-    """Returns the rewards of each decision by position, as they were corrected last."""
-    found: dict[str, dict[int, float]] = defaultdict(dict)
-    for reward in stored.rewards():
-        found[reward.decision_id].pop(reward.position, None)
-        if not reward.void:
-            found[reward.decision_id][reward.position] = reward.value
-    return found
-
-
-def _told(arm: str, seen: _Seen, rewards: dict[str, dict[int, float]]) -> ArmReport:
-    values = [value for decision_id in seen.decisions for value in rewards.get(decision_id, {}).values()]
+def _told(arm: str, seen: _Seen, rewards: Mapping[tuple[str, int], float]) -> ArmReport:
+    values = [value for (decision_id, _), value in rewards.items() if decision_id in seen.decisions]
     mean = math.fsum(values) / len(values) if values else math.nan
     return ArmReport(arm, len(seen.decisions), len(seen.users), len(values), mean)

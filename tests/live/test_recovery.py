@@ -12,7 +12,8 @@ import pytest
 
 import recsdk
 from recsdk import errors
-from recsdk.ledger.sqlite import SCHEMA_VERSION, Sqlite
+from recsdk.ledger._schema import SCHEMA_VERSION
+from recsdk.ledger.sqlite import Sqlite
 from tests.live.shop import (
     CATALOGUE,
     Centred,

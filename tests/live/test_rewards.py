@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsdk.errors import InvalidValue
+from recsdk.ledger import PAGE
+from recsdk.ledger import RewardRecord as Reward
 from recsdk.ledger import SignalRecord as Signal
-from recsdk.live.rewards import AGGREGATIONS, Feedback
+from recsdk.live.rewards import AGGREGATIONS, Feedback, standing_values
 
 
 def signals(values, name="reward"):
@@ -71,3 +73,11 @@ def test_what_makes_no_sense_is_refused(wrong, message):
 def test_an_unknown_signal_is_refused_by_name():
     with pytest.raises(InvalidValue, match=r"signal must be one of \('reward',\), got 'clik'"):
         Feedback(window=60).value(signals([1], "clik"))
+
+
+def test_a_reward_stands_as_corrected_last_at_the_place_of_its_first():
+    first, other, page = Reward("a", "d1", 0, 1.0, 0.0), Reward("b", "d1", 1, 2.0, 1.0), Reward("c", "d0", PAGE, 3.0, 2.0)
+    less, gone = first._replace(reward_id="a/1", value=-0.0, replaces="a"), other._replace(reward_id="b/1", replaces="b", void=True)
+    back = gone._replace(reward_id="b/2", value=0.5, replaces="b/1", void=False)
+    assert list(standing_values([first, other, page, less, gone]).items()) == [(("d1", 0), 0.0), (("d0", PAGE), 3.0)]
+    assert list(standing_values([first, other, page, gone, back, less]).values()) == [0.0, 0.5, 3.0]
