@@ -10,6 +10,7 @@ from recsdk.errors import LedgerError
 
 FILE = "ledger.sqlite"
 LOG = "ledger.sqlite-wal"
+JOURNAL = "ledger.sqlite-journal"
 RESCUED = "rescued"
 
 

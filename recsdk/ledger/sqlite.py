@@ -15,7 +15,7 @@ from recsdk.errors import LedgerCorrupt, LedgerError, LostRecords, one_of, warn
 from recsdk.ledger import Ledger, Lost, Verified, _head, _mark, heads
 from recsdk.ledger._copy import refuse_full
 from recsdk.ledger._failures import translated
-from recsdk.ledger._files import FILE, LOG, Files
+from recsdk.ledger._files import FILE, JOURNAL, LOG, Files
 from recsdk.ledger._ledger import SqliteLedger
 from recsdk.ledger._lock import LOCK, FolderLock
 from recsdk.ledger._redact import scrub
@@ -115,6 +115,7 @@ def _writing(folder: Path, synchronous: str) -> SqliteLedger:
         heads.make(folder)
         opened.enter_context(contextlib.closing(FolderLock(folder)))
         _mark.check(folder / FILE)
+        _undo_making(folder)
         _refuse_loss(folder, *_missing(folder))
         _mark.clear(folder / FILE)
         head = heads.HeadFile(folder)
@@ -130,6 +131,13 @@ def _writing(folder: Path, synchronous: str) -> SqliteLedger:
         _mark.put(db, folder / FILE)
         head.start(_head.last_records(db), safe=synchronous == "FULL", now=heads.boot())
         return SqliteLedger(db, folder, opened.pop_all(), Files(folder, (FILE, LOG, LOCK)), head)
+
+
+def _undo_making(folder: Path) -> None:
+    """Lets SQLite undo what a process has left that was killed while it made the file, which a connection that only reads cannot."""
+    if (folder / JOURNAL).is_file() and (folder / FILE).is_file():
+        with contextlib.closing(sqlite3.connect(folder / FILE, isolation_level=None)) as db:
+            version(db)
 
 
 def _reading(folder: Path) -> SqliteLedger:

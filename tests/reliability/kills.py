@@ -5,6 +5,7 @@ Python that writes, syncs or renames.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -15,11 +16,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recsdk.ledger import heads
 from recsdk.ledger.sqlite import SqliteLedger
-from tests.reliability.script import SCRATCH, Loop, acknowledged, base, check, check_others, reference, run
+from tests.reliability.script import SCRATCH, Loop, acknowledged, base, check, check_others, copied, reference, run
 
 DISK = "write,pwrite64,fdatasync,fsync,ftruncate,rename,renameat,renameat2,unlink,unlinkat"
 """The system calls that change what is on the disk."""
@@ -83,7 +84,7 @@ def sweep(seed: int, count: int, points: int | None = None, *, only: str = "", s
         working, recovering, faults = 0, 0, list[str]()
         for number, place in enumerate([places[int(step * n)] for n in range(int(len(places) / step))]):
             shop, told = folder / f"shop-{number}", folder / f"told-{number}"
-            shutil.copytree(folder / "base", shop)
+            copied(folder / "base", shop)
             ends = [_end(lambda shop=shop, told=told: run(shop, seed, count, told), place)]
             if number % 3 == 0:
                 ends.append(_end(lambda shop=shop: Loop(shop, seed), Place(place.call, 1 + number // 3 % 6)))
@@ -100,7 +101,7 @@ def sweep(seed: int, count: int, points: int | None = None, *, only: str = "", s
 
 def _places(folder: Path, seed: int, count: int) -> list[Place]:
     """Returns every place at which a run can be killed, in order."""
-    shutil.copytree(folder / "base", folder / "counted")
+    copied(folder / "base", folder / "counted")
     log = folder / "trace"
     if can_trace():
         in_child(lambda: run(folder / "counted", seed, count, folder / "told"), traced=["-e", f"trace={DISK}", "-o", str(log)])
@@ -146,6 +147,13 @@ def in_child(work: Callable[[], object], change: Callable[[], object] = lambda: 
         os.close(go)
         _, status = os.waitpid(child, 0)
         return status & 0x7F or (status >> 8) << 8
+
+
+def forked(work: Callable[[], Any]) -> Any:
+    """Returns what a child has found, which must be plain JSON: what it loads and the threads that it starts end with it."""
+    with scratch() as folder:
+        assert in_child(lambda: (folder / "found").write_text(json.dumps(work()))) == 0
+        return json.loads((folder / "found").read_text())
 
 
 def fault_of(checking: Callable[[], None]) -> str:

@@ -1,7 +1,7 @@
 """Calls of the live loop that follow from a seed, made on a folder whose every answer follows from them too.
 
-The folder is a copy of one base, so its secret is the same each time. A run that was cut off and gone on with must end with the very rows
-and the very state of one that was not.
+The folder is a copy of one base, or not there yet, and its secret is the same each time. A run that was cut off and gone on with must end
+with the very rows and the very state of one that was not.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 from recsdk import Feedback
 from recsdk.errors import LedgerError, RecsdkError
@@ -83,17 +84,18 @@ class Loop:
     def __init__(self, folder: Path, seed: int, durability: str = "power-loss", snapshot_every: int = SNAPSHOT_EVERY) -> None:
         self.now = START
         feedback = {} if seed % 2 else {"feedback": FEEDBACK}
-        self.shop: Recommender = open_recommender(
-            folder,
-            items=CATALOGUE[:5],
-            encoder=None,
-            scorers=["popularity"],
-            policy=("lin-ts", "lin-ucb")[seed // 2 % 2],
-            snapshot_every=snapshot_every,
-            clock=lambda: self.now,
-            ledger=Sqlite(durability=durability),
-            **feedback,
-        )
+        with mock.patch("secrets.token_bytes", bytes):
+            self.shop: Recommender = open_recommender(
+                folder,
+                items=CATALOGUE[:5],
+                encoder=None,
+                scorers=["popularity"],
+                policy=("lin-ts", "lin-ucb")[seed // 2 % 2],
+                snapshot_every=snapshot_every,
+                clock=lambda: self.now,
+                ledger=Sqlite(durability=durability),
+                **feedback,
+            )
         self._earn = self._reward if seed % 2 else self._signal
 
     def make(self, call: Call) -> None:
@@ -140,6 +142,7 @@ class Reference(NamedTuple):
         calls: made.
         rows: of each log, in order.
         allowed: the numbers of rows of each log that a run may have stopped at, by how many calls were acknowledged.
+        changed: whether each call has written anything.
         state: learned in the end.
     """
 
@@ -147,13 +150,16 @@ class Reference(NamedTuple):
     calls: list[Call]
     rows: dict[str, list[tuple[Any, ...]]]
     allowed: list[set[tuple[int, ...]]]
+    changed: list[bool]
     state: list[Any]
 
 
 def base(folder: Path, seed: int) -> Path:
-    """Makes the folder of which every run is a copy: every other one was closed, the rest are of a process that was killed."""
+    """Makes the folder of which every run is a copy: one in three was closed, one is of a process that was killed, and one is not there."""
+    if seed % 3 == 2:
+        return folder
     shop = Loop(folder.with_name("made"), seed).shop
-    if seed % 4 < 2:
+    if seed % 3 == 0:
         shop.close()
     shutil.copytree(folder.with_name("made"), folder, ignore=shutil.ignore_patterns("*-shm", "ledger.lock"))
     shop.close()
@@ -161,9 +167,14 @@ def base(folder: Path, seed: int) -> Path:
     return folder
 
 
+def copied(whole: Path, folder: Path) -> Path:
+    """Copies a base to where a run works."""
+    return Path(shutil.copytree(whole, folder)) if whole.exists() else folder
+
+
 def reference(whole: Path, seed: int, count: int, folder: Path) -> Reference:
     """Runs without any fault."""
-    shutil.copytree(whole, folder)
+    copied(whole, folder)
     loop, sizes, allowed = Loop(folder, seed), [], list[set[tuple[int, ...]]]()
     sizes.append(counts(loop.shop._loop.ledger._db))
     for call in (made := calls(seed, count)):
@@ -174,7 +185,10 @@ def reference(whole: Path, seed: int, count: int, folder: Path) -> Reference:
         sizes.append(counts(loop.shop._loop.ledger._db))
     assert loop.shop.audit()
     allowed = [set(sizes[2 * number : 2 * number + 3]) for number in range(count + 1)]
-    found = Reference(seed, made, rows(folder), allowed, state(loop.shop))
+    if not whole.exists():
+        allowed[0].add((0,) * len(LOGS))
+    changed = [before != after for before, after in zip(sizes[1::2], sizes[2::2], strict=True)]
+    found = Reference(seed, made, rows(folder), allowed, changed, state(loop.shop))
     crash(loop.shop)
     return found
 
@@ -187,7 +201,9 @@ def counts(db: Any) -> tuple[int, ...]:
 def rows(folder: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Returns the rows of each log, in order."""
     held = tables(folder)
-    return {log: held[log] for log in LOGS}
+    with contextlib.closing(Sqlite().read(folder)) as ledger:
+        decisions = [(str([getattr(field, "tolist", lambda field=field: field)() for field in record]),) for record in ledger.decisions()]
+    return {log: decisions if log == "decisions" else held[log] for log in LOGS}  # a decision's row changes when it is moved to a segment
 
 
 def acknowledged(path: Path) -> int:
@@ -195,21 +211,31 @@ def acknowledged(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def run(folder: Path, seed: int, count: int, told: Path, durability: str = "power-loss") -> None:
+def run(folder: Path, seed: int, count: int, told: Path, durability: str = "power-loss") -> Loop:
     """Makes the calls, and says in a file, at once, of each that it is done."""
     file = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     loop = Loop(folder, seed, durability)
     for call in calls(seed, count):
         loop.make(call)
         os.write(file, b"\n")
+    return loop
+
+
+def run_and_compact(folder: Path, seed: int, count: int, told: Path, durability: str = "power-loss") -> None:
+    """Makes the calls, closes the shop, and moves the older half of the decisions into a segment."""
+    run(folder, seed, count, told, durability).shop.close()
+    Sqlite().compact(folder, before=calls(seed, count)[count // 2].time)
+    with told.open("ab") as file:
+        file.write(b"\n")
 
 
 def check(folder: Path, whole: Reference, done: int) -> None:
     """Opens what a run has left after `done` acknowledged calls, and goes on to the end.
 
     All that was acknowledged is there, as it was; of the rest at most the one call that was under way (I1, I2, I4, I8); the client repeats
-    that, and nothing comes twice (I3, I12, I13); in the end the rows and the state are those of a run that nothing disturbed, and those
-    that folding the log from its start gives (I6); at most one temporary file of a kind is left (I11).
+    that and the one before, whose answer it may have missed, and nothing comes twice (I3, I12, I13); in the end the rows and the state are
+    those of a run that nothing disturbed, and those that folding the log from its start gives (I6); at most one temporary file of a kind is
+    left (I11).
     """
     loop = Loop(folder, whole.seed)
     try:
@@ -217,7 +243,7 @@ def check(folder: Path, whole: Reference, done: int) -> None:
         assert found in whole.allowed[min(done, len(whole.allowed) - 1)], (done, found, whole.allowed[done])
         for log, size in zip(LOGS, found, strict=True):
             assert held[log] == whole.rows[log][:size], log
-        for call in whole.calls[done:]:
+        for call in whole.calls[done - 1 :] if done and whole.changed[done - 1] else whole.calls[done:]:
             loop.make(call)
         assert rows(folder) == whole.rows
         assert state(loop.shop) == whole.state
