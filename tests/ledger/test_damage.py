@@ -310,3 +310,18 @@ def test_a_folder_of_an_earlier_version_gets_its_chain_and_keeps_its_arrays(tmp_
         assert isinstance(shop._loop.ledger, SqliteLedger)
         serve(shop, range(5, 8))
         assert _head.is_whole(shop._loop.ledger._db)
+
+
+def test_a_ledger_whose_maker_was_killed_at_its_first_write_is_made_again(tmp_path):
+    (making := tmp_path / "making").mkdir()
+    heads.HeadFile(making)
+    db = sqlite3.connect(making / "ledger.sqlite", isolation_level=None)
+    db.execute("PRAGMA cache_size=1")
+    db.execute("BEGIN")
+    db.execute("CREATE TABLE half (data BLOB)")
+    db.executemany("INSERT INTO half VALUES (?)", [(bytes(5_000),)] * 20)  # more than fits into memory: it is in the file before the commit
+    killed = shutil.copytree(making, tmp_path / "killed")
+    assert (killed / "ledger.sqlite").stat().st_size > 0 < (killed / "ledger.sqlite-journal").stat().st_size
+    db.close()
+    assert records(killed) == ([], [])
+    assert not list(killed.glob("*-journal"))

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 from tests.reliability import damage, kills, mutants, power
 
@@ -13,7 +14,7 @@ def nightly(num_kills: int = 900, num_simulated: int = 70_000) -> Iterator[str]:
     """Yields every fault, and prints the totals."""
     killed = damaged = cut = seed = 0
     while killed < num_kills:
-        found = kills.sweep(seed, COUNT)
+        found = kills.Killed(*kills.forked(partial(kills.sweep, seed, COUNT)))
         killed, seed = killed + found.total, seed + 1
         yield from found.faults
     print(f"{killed} processes killed, in runs of {seed} seeds")
@@ -23,7 +24,8 @@ def nightly(num_kills: int = 900, num_simulated: int = 70_000) -> Iterator[str]:
     print(f"{flips.flips} flipped bits and {flips.cuts} cut files, of which {flips.refused} were refused and the rest read as they were")
     seed = 0
     while damaged + cut < num_simulated:
-        disks = power.sweep(seed, COUNT, 2_000, ("power-loss", "process-crash")[seed // 4 % 2])
+        durability = ("power-loss", "process-crash")[seed // 6 % 2]
+        disks = power.Cuts(*kills.forked(partial(power.sweep, seed, COUNT, 2_000, durability)))
         cut, seed = cut + disks.disks, seed + 1
         yield from disks.faults
     print(f"{cut} disks after a power cut, of {seed} traces")

@@ -23,7 +23,7 @@ from tests.live.shop import CATALOGUE, crash, open_recommender, request, state, 
 START = 1_700_000_000.0
 WINDOW = 60.0
 FEEDBACK = Feedback(window=WINDOW, default=-0.5, signals={"click": 1, "buy": 5}, caps={"click": 2}, start=-20.0, late=0.5)
-SNAPSHOT_EVERY = 4
+SNAPSHOT_EVERY = 3
 LOGS = ("items", "decisions", "signals", "rewards")
 SCRATCH = Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else "/tmp")  # noqa: S108 -- a file system in memory, else the usual one
 

@@ -30,7 +30,7 @@ def test_killed_at_any_call_of_the_system_nothing_is_lost_and_nothing_comes_twic
 
 @NEEDS_STRACE
 @pytest.mark.parametrize("durability", ["process-crash", "power-loss"])
-@pytest.mark.parametrize("seed", range(2, 4))
+@pytest.mark.parametrize("seed", [1, 2])
 def test_after_a_power_cut_there_is_all_that_the_level_promises(seed, durability):
     found = apart("power", seed, 20, 150, durability)
     assert found.faults == []
