@@ -109,19 +109,15 @@ class Settlement:
 
     def open(self, decision: DecisionRecord) -> list[tuple[Told, Receipt]]:
         """Puts a decision into the ledger, with the signals that have waited for it; inside a transaction. Returns what became of these."""
-        due = min(self._due, self.feedback.due(decision))
         mine, others, gone = list[Told](), list[Told](), list[Told]()
         for told in self._early:
             waits = decision.time <= told.moment - self.feedback.start
             (gone if not waits else mine if self._is_about(told, decision) else others).append(told)
-        if len(others) == len(self._early):
-            self._ledger.add_decision(decision)
-            self._due = due
-            return []
         self._ledger.add_decision(decision)
         found = [(told, self._joined(told, marks.origin(self._ledger, decision))) for told in mine]
-        self._keep(others)
-        self._early, self._due = others, due
+        if mine or gone:
+            self._keep(others)
+        self._early, self._due = others, min(self._due, self.feedback.due(decision))
         return [(told, Receipt.UNKNOWN) for told in gone] + found
 
     def take(self, told: Told) -> tuple[Receipt, list[Outcome]]:
