@@ -35,6 +35,7 @@ class Told(NamedTuple):
         position: where in the slate, or `PAGE`, or None.
         happened: seconds since the epoch at which it happened, where the application says so.
         signal_id: its name, or None for one made of decision, position and name.
+        instead: what it was corrected to while it waited, in a list of one, None for nothing; None where it was not.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Told(NamedTuple):
     position: Any = None
     happened: Any = None
     signal_id: Any = None
+    instead: Any = None
 
     def checked(self, feedback: Feedback) -> Told:
         """Returns it with a plain user's key, position and time.
@@ -172,14 +174,9 @@ class Settlement:
             check_reward(value)
         if not isinstance(signal_id, str):
             return Receipt.UNKNOWN, []
-        waiting = [told for told in self._early if told.signal_id == signal_id]
-        if waiting:
-            if value is not None:
-                self.feedback.worth(waiting[0].name, value)
-            changed = [] if value is None else [waiting[0]._replace(value=value + 0.0)]
-            self._early = [told for told in self._early if told.signal_id != signal_id] + changed
-            self._keep(self._early)
-            return Receipt.TAKEN, []
+        waiting = next((told for told in self._early if told.signal_id == signal_id), None)
+        if waiting is not None:
+            return self._corrected_waiting(waiting, value), []
         signal = self._ledger.signal(signal_id)
         if signal is None or signal.name.startswith("@"):
             return Receipt.UNKNOWN, []
@@ -189,11 +186,26 @@ class Settlement:
         present = next((s.value for s in standing(about) if s.signal_id == signal_id), None)
         if present == value:
             return Receipt.DUPLICATE, []
-        name = free(signal_id, self._ledger.signal)
-        kind, number = (RETRACT, 0.0) if value is None else (CORRECT, value + 0.0)
-        self._ledger.add_signal(SignalRecord(name, signal.decision_id, signal.position, kind, number, now, about=signal_id))
+        self._add_correction(signal, value, now)
         decision = known(self._ledger, signal.decision_id)
         return Receipt.TAKEN, self._revised(decision, now) if self.is_settled(decision) else []
+
+    def _corrected_waiting(self, told: Told, value: float | None) -> Receipt:
+        """Notes the correction of a signal that waits; told once more as it was, it is still the same signal."""
+        if value is not None:
+            self.feedback.worth(told.name, value)
+        if value == (told.value if told.instead is None else told.instead[0]):
+            return Receipt.DUPLICATE
+        corrected = told._replace(instead=[None if value is None else value + 0.0])
+        early = [corrected if other is told else other for other in self._early]
+        self._keep(early)
+        self._early = early
+        return Receipt.TAKEN
+
+    def _add_correction(self, signal: SignalRecord, value: float | None, now: float) -> None:
+        name = free(signal.signal_id, self._ledger.signal)
+        kind, number = (RETRACT, 0.0) if value is None else (CORRECT, value + 0.0)
+        self._ledger.add_signal(SignalRecord(name, signal.decision_id, signal.position, kind, number, now, about=signal.signal_id))
 
     def _revised(self, decision: DecisionRecord, now: float) -> list[Outcome]:
         """Puts the corrections into the ledger that make the rewards of a settled decision what its signals say now."""
@@ -272,6 +284,8 @@ class Settlement:
         if self._ledger.signal(signal.signal_id) is not None:
             return Receipt.DUPLICATE
         self._ledger.add_signal(signal)
+        if told.instead is not None:
+            self._add_correction(signal, told.instead[0], told.time)
         return Receipt.TAKEN
 
     def _wait(self, told: Told) -> Receipt:
@@ -301,8 +315,8 @@ class Settlement:
 
 
 def _unnamed(told: Told) -> Told:
-    """Returns what is said of a signal but its id and times."""
-    return told._replace(time=0.0, happened=None, signal_id=None)
+    """Returns what is said of a signal but its id and times, and corrections."""
+    return told._replace(time=0.0, happened=None, signal_id=None, instead=None)
 
 
 def said(ledger: Ledger, settlement: Settlement | None, name: str, decision_id: Any, now: float) -> tuple[Receipt, list[Outcome]]:

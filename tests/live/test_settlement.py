@@ -100,10 +100,16 @@ def test_what_waits_can_be_corrected(tmp_path, clock):
             shop.signal("click", user="ann", item="a", signal_id=name)
         assert shop.correct("one", 3.0) is Receipt.TAKEN
         assert shop.correct("other", None) is Receipt.TAKEN
+        assert shop.correct("other", None) is shop.correct("one", 3.0) is Receipt.DUPLICATE
         assert shop.correct(None, None) is Receipt.UNKNOWN
+    with shop_at(tmp_path, clock, feedback=EARLY) as shop:
+        for name in ("one", "other"):  # told again, it is the same signal
+            assert shop.signal("click", user="ann", item="a", signal_id=name) is Receipt.DUPLICATE
         with pytest.raises(RewardConflict):
-            shop.signal("click", user="ann", item="a", signal_id="one")
+            shop.signal("click", user="ann", item="a", signal_id="one", value=3.0)
         shop.recommend({}, user="ann", candidates=["a"], decision_id="d")
+        assert shop.signal("click", user="ann", item="a", signal_id="other") is Receipt.DUPLICATE
+        assert shop.correct("one", 3.0) is Receipt.DUPLICATE
         clock.now += 61
         shop.settle()
         assert rewards(shop) == {("d", 0): 3.0}
