@@ -110,7 +110,9 @@ ALLOWED = {
     ("recsdk.live.catalogue", "recsdk.retrievers.exact"): "the default with an encoder",
     ("recsdk.live.catalogue", "recsdk.retrievers.sampled"): "the default without an encoder",
     ("recsdk.live.log", "recsdk.policies.wrappers"): "a folder's policy is read with its floor",
+    ("recsdk.live.open_bandit", "recsdk.datasets.open_bandit"): "the columns are those that the reader asks for",
     ("recsdk.live.recommender", "recsdk.policies.wrappers"): "the floor is on by default",
+    ("recsdk.live.records", "recsdk.datasets.files"): "files from outside are read in one place",
     ("recsdk.live.transfer", "recsdk.datasets.files"): "files from outside are read in one place",
     ("recsdk.testing.__main__", "recsdk.cli.output"): "the kit's command prints as the other commands do",
 }

@@ -26,6 +26,7 @@ from recsdk.ledger import Copies, Ledger, Repairs
 from recsdk.ledger.stores import store
 from recsdk.live.checking import Finding, check_ledger
 from recsdk.live.identity import told
+from recsdk.live.records import RECORDS, Name
 from recsdk.live.rewards import standing_values
 
 ledger = App(name="ledger", help=COMMANDS["ledger"], help_format="plaintext")
@@ -161,31 +162,38 @@ def restore(backup: Path, folder: Path, /) -> None:
 
 
 @ledger.command
-def export(folder: Path, path: Path, /) -> None:
+def export(
+    folder: Path, path: Path, /, *, format: Name | None = None, default_reward: float | None = None, window: float | None = None
+) -> None:
     """Write all of a ledger into a file that other programs read; `import` makes the same ledger of it. The recommender may be open.
 
     Args:
         folder: The recommender's folder.
-        path: A new .jsonl or .jsonl.gz file, or a new folder whose name ends in .parquet.
+        path: A new file .jsonl or .dsjson, with .gz or without, or a new folder .parquet.
+        format: jsonl, parquet, dsjson or open-bandit, which is for reading only; by default what the path ends in.
+        default_reward: What a decision is worth of which nothing was heard, for dsjson and open-bandit.
+        window: Seconds that a reward may take, for these: younger decisions are left out; 0 leaves out none.
     """
     from recsdk.live.transfer import export_ledger
 
-    counts = export_ledger(folder, path)
+    counts = export_ledger(folder, path, format=format, default_reward=default_reward, window=window)
     results().print(Text(f"{path} has {_counts(counts)}."), soft_wrap=True)
+    print_notes([f"{name}: {number:,}" for name, number in counts.items() if name not in (*RECORDS, "bytes")])
 
 
 @ledger.command(name="import")
-def import_(path: Path, folder: Path, /, *, ledger: str = "sqlite") -> None:
+def import_(path: Path, folder: Path, /, *, format: Name | None = None, ledger: str = "sqlite") -> None:
     """Make a recommender's folder from an export: all of it, or nothing.
 
     Args:
         path: What `recsdk ledger export` wrote.
         folder: A new folder.
+        format: As for export.
         ledger: The kind of ledger to make.
     """
     from recsdk.live.transfer import import_ledger
 
-    counts = import_ledger(path, folder, ledger=ledger)
+    counts = import_ledger(path, folder, format=format, ledger=ledger)
     results().print(Text(f"{folder} has {_counts(counts)}."), soft_wrap=True)
 
 
@@ -205,7 +213,7 @@ def compact(folder: Path, /, *, days: float = 30.0) -> None:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{counts.get(kind, 0):,} of {kind}" for kind in ("item", "decision", "signal", "reward", "bytes"))
+    return ", ".join(f"{counts.get(kind, 0):,} of {kind}" for kind in (*RECORDS, "bytes"))
 
 
 def _copy(folder: Path, destination: Path) -> None:

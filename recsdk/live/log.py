@@ -49,6 +49,18 @@ class Learned(NamedTuple):
     state: Any
 
 
+class Judging(NamedTuple):
+    """Which decisions count, and what they earned, as `read_ledger` explains it.
+
+    Attributes:
+        default_reward: of a decision without a reward.
+        window: seconds that a reward may take.
+    """
+
+    default_reward: float | None = None
+    window: float | None = None
+
+
 def read_ledger(
     folder: str | Path, *, position: int = 0, default_reward: float | None = None, window: float | None = None, ledger: Any = None
 ) -> Interaction:
@@ -139,25 +151,36 @@ def _chunks(
     if default_reward is not None:
         require_number("default_reward", default_reward)
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
-        rewards = _rewards(stored, position)
-        if default_reward is not None and window is None and num_settled(stored) is None:
-            text = f"default_reward={default_reward} counts every reward that is still on its way as missing: say by window=... how many"
-            warn(f"{text} seconds a reward may take, 0 if none can arrive any more.", OpenDecisions)
-        left_out = Counter[str]()
-        records = _fit(_counting(stored, window, position), position, left_out)
-        wanted = (record for record in records if default_reward is not None or record.decision_id in rewards)
+        judging, left_out = Judging(default_reward, window), Counter[str]()
+        warn_of_open(stored, judging)
+        wanted = judged(stored, position, judging, left_out)
         chunk = list(itertools.islice(wanted, num_rows))
         if not chunk:
             rewarded, but = "rewarded " * (default_reward is None), f" but for {_told(left_out)}" if left_out else ""
             raise EmptyLog(f"The ledger in {str(folder)!r} has no {rewarded}decision with a position {position}{but}.")
-        placed = _placing(stored)
+        placed = placing(stored)
         while chunk:
-            values = (float(rewards.get(record.decision_id, default_reward)) for record in chunk)  # type: ignore[arg-type]  # all have one
-            yield stack_rounds(_round(placed(record), position, value) for record, value in zip(chunk, values, strict=True))
+            yield stack_rounds(_round(placed(record), position, value) for record, value in chunk)
             chunk = list(itertools.islice(wanted, num_rows))
         if left_out:
             text = f"Left out at position {position}, since nothing was drawn there: {_told(left_out)}"
             warn(f"{text}. They say nothing about another policy.", UnfitDecisions)
+
+
+def warn_of_open(stored: Ledger, judging: Judging) -> None:
+    """Warns where a default reward would be given to decisions that may still be rewarded."""
+    if judging.default_reward is not None and judging.window is None and num_settled(stored) is None:
+        text = f"default_reward={judging.default_reward} counts every reward that is still on its way as missing: say by window=..."
+        warn(f"{text} how many seconds a reward may take, 0 if none can arrive any more.", OpenDecisions)
+
+
+def judged(stored: Ledger, position: int, judging: Judging, left_out: Counter[str]) -> Iterator[tuple[DecisionRecord, float]]:
+    """Yields the decisions that say what is good at a position, each with its reward there, and counts why others are left out."""
+    rewards = rewards_at(stored, position)
+    for record in _fit(_counting(stored, judging.window, position), position, left_out):
+        value = rewards.get(record.decision_id, judging.default_reward)
+        if value is not None:
+            yield record, float(value)
 
 
 def _fit(records: Iterable[DecisionRecord], position: int, left_out: Counter[str]) -> Iterator[DecisionRecord]:
@@ -175,7 +198,7 @@ def _told(left_out: Counter[str]) -> str:
     return " and ".join(f"{number:,} {reason}" for reason, number in sorted(left_out.items()))
 
 
-def _rewards(stored: Ledger, position: int) -> dict[str, float]:
+def rewards_at(stored: Ledger, position: int) -> dict[str, float]:
     """Returns the reward of every decision at one position, as it was corrected last. That of a whole page stands at the top, once."""
     there = standing_values(reward for reward in stored.rewards() if max(reward.position, 0) == position)
     return {decision_id: value for (decision_id, _), value in there.items()}
@@ -268,7 +291,7 @@ def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float =
         template = chosen.init(np.zeros(1))
         state = states.loads(chosen, template, snapshot)
         states.close(chosen, template)
-        placed = _placing(stored, header.get("phi"), refusing=True)
+        placed = placing(stored, header.get("phi"), refusing=True)
         for reward, record in stored.outcomes(header["num_learned"]):
             earlier = None if reward.replaces is None else stored.reward(reward.replaces)
             if earlier is not None and not isinstance(chosen, Forgettable):
@@ -277,7 +300,7 @@ def read_policy(folder: str | Path, policy: Any = "wide-deep", *, floor: float =
     return Learned(chosen, state)
 
 
-def _placing(stored: Ledger, phi: Any = None, *, refusing: bool = False) -> Callable[[DecisionRecord], DecisionRecord]:
+def placing(stored: Ledger, phi: Any = None, *, refusing: bool = False) -> Callable[[DecisionRecord], DecisionRecord]:
     """Returns what puts a decision's phi into one layout: `phi`, or the one that the folder has now."""
     if made.is_of_first_schema(stored):
         return lambda record: record  # an older recsdk, to which all decisions of a folder had one phi
@@ -297,11 +320,16 @@ def _placing(stored: Ledger, phi: Any = None, *, refusing: bool = False) -> Call
 
 def _round(record: DecisionRecord, position: int, reward: float) -> Interaction:
     """Returns the choice at one position, among what the positions above it have left."""
+    require_all_features(record)
+    action = record.action[position]
+    context = Context(np.asarray(record.features, np.float64), left(record, position), np.asarray(record.slots, np.int64))
+    return Interaction(context, int(action), reward, float(record.probs[position, action]), 1.0)
+
+
+def require_all_features(record: DecisionRecord) -> None:
+    """Refuses a decision that has not kept the features of all of its candidates."""
     if len(record.features) != len(record.slots):
         raise LedgerMismatch(
             f"Decision {record.decision_id!r} has kept the features of its shown candidates only: "
             "open the recommender with log_features='all' to evaluate other policies."
         )
-    action = record.action[position]
-    context = Context(np.asarray(record.features, np.float64), left(record, position), np.asarray(record.slots, np.int64))
-    return Interaction(context, int(action), reward, float(record.probs[position, action]), 1.0)

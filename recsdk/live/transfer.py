@@ -1,13 +1,12 @@
-"""A ledger as files that other programs read, and back without loss: JSON Lines, or a folder of Parquet.
+"""A ledger as files that other programs read, and back without loss: JSON Lines, Parquet, and Vowpal Wabbit's decision-service logs.
 
-Every record of every kind is in them, so what is imported is the same ledger: its state, its hashes and its next decision.
+Every record of every kind is in them, so what is imported is the same ledger: its state, its hashes and its next decision. A log as the
+Open Bandit Dataset has it cannot hold that much: it is written, and never imported.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import gzip
 import itertools
 import json
 import os
@@ -15,52 +14,78 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, NamedTuple, get_args
 
-import numpy as np
-
-from recsdk.datasets.files import import_polars, refuse_twice, text_lines
-from recsdk.errors import InvalidLog, InvalidValue, LedgerError
-from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord, Store, Whole
+from recsdk.checks import require_number
+from recsdk.datasets.files import import_polars
+from recsdk.errors import InvalidLog, InvalidValue, LedgerError, one_of
+from recsdk.ledger import Store, Whole
 from recsdk.ledger.stores import folder_path, store
+from recsdk.live import decision_service, open_bandit
+from recsdk.live.log import Judging
+from recsdk.live.records import SCHEMA, Name, Row, add, lines, opened, parsed, require_schema, rows, whole
 
-SCHEMA = 1
-RECORDS: dict[str, type] = {"item": ItemRecord, "decision": DecisionRecord, "signal": SignalRecord, "reward": RewardRecord}
-ARRAYS = {"slots": np.int32, "action": np.int32, "probs": np.float64, "features": np.float32, "vector": np.float32}
 NUM_ROWS = 10_000
 """Of one Parquet file."""
 MANIFEST = "manifest.json"
-Row = dict[str, Any]
 
 
-def export_ledger(folder: str | Path, path: str | Path, *, ledger: Any = None) -> dict[str, int]:
+def export_ledger(
+    folder: str | Path,
+    path: str | Path,
+    *,
+    format: Name | None = None,
+    default_reward: float | None = None,
+    window: float | None = None,
+    ledger: Any = None,
+) -> dict[str, int]:
     """Writes all of a ledger into a file or a folder, which is there when it is whole. The recommender may be open.
 
+    A "dsjson" is a decision-service log, from which Vowpal Wabbit learns: by `--cb_explore_adf` where every slate has one item, else by
+    `--ccb_explore_adf`. A line is a decision with the rewards, propensities and features of `read_ledger`, and each position that has
+    them; it also has recsdk's record, which Vowpal Wabbit passes over. Lines that nothing can be learned from, since nothing was drawn,
+    shown or rewarded, say `_skipLearn`. "open-bandit" has the top positions only, and only of decisions among all items: see
+    the how-to.
+
     Args:
-        folder: the recommender's.
-        path: a new `.jsonl` or `.jsonl.gz` file, or a new folder whose name ends in `.parquet`, which needs `recsdk[parquet]`.
+        folder: the recommender's. For "dsjson" and "open-bandit" it must have been opened with `log_features="all"`.
+        path: a new file, gzipped where its name ends in .gz; for "parquet", which needs `recsdk[parquet]`, and "open-bandit" a new folder.
+        format: "jsonl", "parquet", "dsjson" or "open-bandit"; None takes it from the end of the path's name.
+        default_reward: for "dsjson" and "open-bandit", as for `read_ledger`.
+        window: the same.
         ledger: the kind of ledger, by name or as a config; None looks which installed one the folder holds.
 
     Returns:
-        How many records of each kind were written.
+        How many records of each kind were written; of "dsjson" and "open-bandit", also how many decisions and positions can be learned
+        from, and how many are left out, by reason.
 
     Raises:
-        InvalidValue: a path of another kind.
+        InvalidValue: a path of another kind; a reward that the format cannot say.
         LedgerError: no ledger in the folder, one of a kind that cannot be exported, or a path where something is.
+        LedgerMismatch: features of the shown candidates only.
         LedgerCorrupt: when a record is not what was written.
         MissingExtra: Parquet without polars.
 
+    Warns:
+        OpenDecisions: as `read_ledger`.
+
     Example:
         >>> import recsdk
-        >>> with recsdk.Recommender.open("forge", items=[{"id": "nail"}, {"id": "hook"}]) as forge:
+        >>> with recsdk.Recommender.open("forge", items=[{"id": "nail"}, {"id": "hook"}], log_features="all") as forge:
         ...     _ = forge.reward(forge.recommend({}).decision_id, 1.0)
         >>> export_ledger("forge", "forge.jsonl")["decision"]
         1
         >>> import_ledger("forge.jsonl", "forge-again")["reward"]
         1
+        >>> export_ledger("forge", "forge.dsjson")["decisions to learn from"]
+        1
     """
     path = Path(path)
-    write = _write_parquet if _is_parquet(path) else _write_lines
+    written, judging = _format(path, format), Judging(default_reward, window)
+    if default_reward is not None:
+        require_number("default_reward", default_reward)
+    if written.name in ("jsonl", "parquet") and judging != Judging():
+        raise InvalidValue(f"default_reward and window are for dsjson and open-bandit, {written.name} has the rewards themselves.")
     if path.exists():
         raise LedgerError(f"{str(path)!r} is there: give another path, so that nothing is overwritten.")
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
@@ -70,26 +95,28 @@ def export_ledger(folder: str | Path, path: str | Path, *, ledger: Any = None) -
         part = path.with_name(f"{path.name}.part")
         _remove(part)
         try:
-            write(part, _counted(_rows(stored), counts))
+            counts.update(written.write(part, stored, _counted(rows(stored), counts), judging) or {})
             part.rename(path)
         finally:
             _remove(part)
     return dict(counts)
 
 
-def import_ledger(path: str | Path, folder: str | Path, *, ledger: Any = "sqlite") -> dict[str, int]:
+def import_ledger(path: str | Path, folder: str | Path, *, format: Name | None = None, ledger: Any = "sqlite") -> dict[str, int]:
     """Makes a recommender's folder from what `export_ledger` wrote: all of it, or none.
 
     Args:
         path: the file, or the folder of Parquet.
         folder: a new one.
+        format: as for `export_ledger`.
         ledger: the kind of ledger to make, by name or as a config.
 
     Returns:
         How many records of each kind were read.
 
     Raises:
-        InvalidLog: a file that is cut, or has a line that is no record; by its number.
+        InvalidLog: a file that is cut, was changed, or has a line that is no record, by its number; a decision-service log of another
+            program, or one of Open Bandit, which lack what a folder needs.
         InvalidValue: a path of another kind.
         LedgerError: a folder that is there, or records that do not go together.
         MissingExtra: Parquet without polars.
@@ -103,7 +130,7 @@ def import_ledger(path: str | Path, folder: str | Path, *, ledger: Any = "sqlite
         1
     """
     path, folder = Path(path), folder_path(folder)
-    read = _read_parquet if _is_parquet(path) else _read_lines
+    read = _format(path, format).read
     if folder.exists():
         raise LedgerError(f"{str(folder)!r} is there: give a new folder, so that nothing is mixed or lost.")
     from recsdk import plugins
@@ -115,54 +142,37 @@ def import_ledger(path: str | Path, folder: str | Path, *, ledger: Any = "sqlite
     try:
         with contextlib.closing(kind.open(part)) as made, made.transaction():
             for number, row in enumerate(_counted(read(path), counts), start=1):
-                _add(made, row, f"{path}, record {number}")
+                add(made, row, f"{path}, record {number}")
         part.rename(folder)
     finally:
         _remove(part)
     return dict(counts)
 
 
-def _is_parquet(path: Path) -> bool:
-    if path.name.endswith((".jsonl", ".jsonl.gz")):
-        return False
-    if path.name.endswith(".parquet"):
+class _Format(NamedTuple):
+    """A kind of file: how a ledger is written and read; what is written returns how much can be learned from it."""
+
+    name: str
+    write: Callable[[Path, Any, Iterable[Row], Judging], dict[str, int] | None]
+    read: Callable[[Path], Iterator[Row]]
+
+
+def _format(path: Path, name: str | None) -> _Format:
+    if name is None:
+        found = [each for each in ("jsonl", "parquet", "dsjson") if path.name.removesuffix(".gz").endswith(f".{each}")]
+        if not found or path.name.endswith(".parquet.gz"):
+            told = "path must end in .jsonl, .jsonl.gz or .parquet, or in .dsjson or .dsjson.gz, or its format be given"
+            raise InvalidValue(f"{told}, got {str(path)!r}.")
+        (name,) = found
+    one_of("format", name, get_args(Name))
+    if name == "parquet":
         import_polars("Parquet")
-        return True
-    raise InvalidValue(f"path must end in .jsonl, .jsonl.gz or .parquet, got {str(path)!r}.")
-
-
-def _rows(stored: Any) -> Iterator[Row]:
-    """Yields every record as plain values: first those that others refer to."""
-    kinds = {kind: name for name, kind in RECORDS.items()}
-    for record in itertools.chain(stored.events(), stored.signals(), stored.rewards()):
-        fields = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in record._asdict().items()}
-        yield {"kind": kinds[type(record)], **fields}
-    for name in stored.names():
-        yield {"kind": "bytes", "name": name, "data": base64.b64encode(stored.get(name)).decode()}
-
-
-def _add(ledger: Ledger, row: Row, where: str) -> None:
-    fields = dict(row)
-    kind = fields.pop("kind", None)
-    adders: dict[str, Callable[[Any], None]] = {
-        "item": ledger.put_item,
-        "decision": ledger.add_decision,
-        "signal": ledger.add_signal,
-        "reward": ledger.add_reward,
-    }
-    try:
-        if kind == "bytes":
-            ledger.put(fields["name"], base64.b64decode(fields["data"], validate=True))
-            return
-        arrays = {name: np.array(fields[name], kind) for name, kind in ARRAYS.items() if name in fields}
-        arrays |= {name: arrays[name].reshape(0, 1) for name in ("probs", "features") if name in arrays and not arrays[name].size}
-        record = RECORDS[kind](**fields | arrays)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidLog(f"{where}: must be a record of a ledger, got {str(row)!r:.100}: {error!r}.") from error
-    try:
-        adders[kind](record)
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
-        raise InvalidLog(f"{where}: must be a record of a ledger, got {str(row)!r:.100}: {error}.") from error
+    return {
+        "jsonl": _Format(name, _write_lines, _read_lines),
+        "parquet": _Format(name, _write_parquet, _read_parquet),
+        "dsjson": _Format(name, decision_service.write, decision_service.read),
+        "open-bandit": _Format(name, open_bandit.write, open_bandit.read),
+    }[name]
 
 
 def _counted(rows: Iterable[Row], counts: Counter[str]) -> Iterator[Row]:
@@ -171,9 +181,10 @@ def _counted(rows: Iterable[Row], counts: Counter[str]) -> Iterator[Row]:
         counts[str(row.get("kind"))] += 1
 
 
-def _write_lines(path: Path, rows: Iterable[Row]) -> None:
+def _write_lines(path: Path, stored: Any, rows: Iterable[Row], judging: Judging) -> None:
+    del stored, judging
     num = 0
-    with _opened(path) as file:
+    with opened(path) as file:
         file.write(json.dumps({"recsdk_ledger": SCHEMA}) + "\n")
         for row in rows:
             file.write(json.dumps(row, allow_nan=False) + "\n")
@@ -182,38 +193,12 @@ def _write_lines(path: Path, rows: Iterable[Row]) -> None:
     _sync(path)
 
 
-def _opened(path: Path) -> IO[str]:
-    zipped = path.name.removesuffix(".part").endswith(".gz")
-    return gzip.open(path, "wt", encoding="utf-8", compresslevel=1) if zipped else path.open("w", encoding="utf-8")
-
-
 def _read_lines(path: Path) -> Iterator[Row]:
-    num = -1
-    for number, line in enumerate(text_lines(path), start=1):
-        try:
-            row = json.loads(line, object_pairs_hook=refuse_twice)
-        except ValueError as error:
-            raise InvalidLog(f"{path}, line {number}: must be JSON, got {line!r:.100}: {error}.") from error
-        if not isinstance(row, dict):
-            raise InvalidLog(f"{path}, line {number}: must be a record, got {line!r:.100}.")
-        if number == 1:
-            _require_schema(path, row)
-        elif "end" in row:
-            if row["end"] != num:
-                raise InvalidLog(f"{path} must have {row['end']} records, got {num}.")
-            return
-        else:
-            yield row
-        num += 1
-    raise InvalidLog(f"{path} was cut: it has no last line that says how many records there are, after {max(num, 0)} records.")
+    return whole(path, (parsed(path, number, line) for number, line in lines(path)))
 
 
-def _require_schema(path: Path, head: Row) -> None:
-    if head.get("recsdk_ledger") != SCHEMA:
-        raise InvalidLog(f'{path} must begin with {{"recsdk_ledger": {SCHEMA}}}, as `recsdk ledger export` writes it, got {head!r:.100}.')
-
-
-def _write_parquet(path: Path, rows: Iterable[Row]) -> None:
+def _write_parquet(path: Path, stored: Any, rows: Iterable[Row], judging: Judging) -> None:
+    del stored, judging
     polars: Any = import_polars("Parquet")
     path.mkdir()
     counts, numbered = Counter[str](), enumerate(rows)
@@ -238,7 +223,7 @@ def _read_parquet(path: Path) -> Iterator[Row]:
     if not manifest.is_file():
         raise InvalidLog(f"{path} must have a {MANIFEST}, as `recsdk ledger export` writes it last.")
     head = json.loads(manifest.read_text())
-    _require_schema(manifest, head)
+    require_schema(manifest, head)
     num = 0
     for part in itertools.count():
         files = sorted(path.glob(f"*-{part:06}.parquet"))

@@ -44,6 +44,7 @@ class DecisionLog(NamedTuple):
             "reward alone" (a reward without its decision).
         num_repeated: lines in which candidates have one `_tag`: they are one item at several places.
         num_slates: lines whose slots share one reward.
+        num_pinned: slots left out since the application had fixed their item, as `"_pinned": true` says: nothing was drawn there.
     """
 
     log: Interaction
@@ -56,6 +57,7 @@ class DecisionLog(NamedTuple):
     skipped: Mapping[str, int] = {}
     num_repeated: int = 0
     num_slates: int = 0
+    num_pinned: int = 0
 
 
 def read_dsjson(
@@ -94,7 +96,7 @@ def read_dsjson(
     rows: list[Interaction] = []
     where: list[tuple[str, int, int]] = []
     names: dict[str, int] = {}
-    num_bad = num_repeated = num_slates = 0
+    num_bad = num_repeated = num_slates = num_pinned = 0
     one_of("repeated", repeated, ("share", "refuse"))
     for line_number, line in _lines(path):
         if line.startswith(CHECKPOINT):
@@ -105,7 +107,8 @@ def read_dsjson(
             if reason := reason_to_skip(event):
                 skipped[reason] += 1
                 continue
-            found = [(place, choice) for place, choice in enumerate(choices(event)) if position in (None, place)]
+            wanted = [(place, choice) for place, choice in enumerate(choices(event)) if position in (None, place)]
+            found = [(place, choice) for place, choice in wanted if choice.slot.get("_pinned") is not True]
             tags, event_id = _names(event), text_of("EventId", event.get("EventId"))
             same = _repeated(event, tags)
             if same and repeated == "refuse":
@@ -117,6 +120,7 @@ def read_dsjson(
                 raise InvalidLog(f"{path}, line {line_number}: {error} Lines that are bad: {num_bad}, max_bad is {max_bad}.") from error
             continue
         num_slates += is_slate(event)
+        num_pinned += len(wanted) - len(found)
         if position is None and num_slates:
             raise InvalidValue(f"position must be given for {path}, line {line_number}: the slots of a slate share one reward, got None.")
         num_repeated += bool(same)
@@ -128,7 +132,7 @@ def read_dsjson(
     event_ids, places, lines = (np.array(column) for column in zip(*where, strict=True))
     ids = event_ids.astype(object)
     return DecisionLog(
-        stack_rounds(rows), tuple(names), ids, places, lines, skipped.total(), num_bad, dict(skipped), num_repeated, num_slates
+        stack_rounds(rows), tuple(names), ids, places, lines, skipped.total(), num_bad, dict(skipped), num_repeated, num_slates, num_pinned
     )
 
 
