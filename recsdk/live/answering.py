@@ -13,7 +13,7 @@ from recsdk.base import Request
 from recsdk.checks import require_integer
 from recsdk.errors import DecisionConflict, EmptyCandidates, InvalidValue, LedgerError, TooFewCandidates, one_of
 from recsdk.ledger import DecisionRecord
-from recsdk.live import intake, sticky
+from recsdk.live import intake, marks, sticky
 from recsdk.live.catalogue import Moved
 from recsdk.live.deciding import Ready, Slate
 from recsdk.live.guard import Features
@@ -126,12 +126,16 @@ def answered(loop: Loop, asked: Asked) -> Slate:
             return _repeated(loop, known, asked)
     timed = _Timed(asked, num_works, intake.canonical(asked.fields), loop.now())
     loop.settle(timed.time)
-    slate, ready, joined = _decided(loop, timed)
+    try:
+        slate, ready, joined = _decided(loop, timed)
+    finally:
+        for failure in loop.options.faults.told():
+            loop.tell(failure)
     for waited, receipt in joined:
         loop.tell(Signalled(waited.name, str(receipt), waited.time - waited.moment))
     if ready is not None:
         loop.decider.observe(ready, asked.features)
-        loop.tell(Decided(name, asked.user, len(ready.record.slots), len(slate.ids), time.perf_counter() - began))
+        loop.tell(Decided(name, asked.user, len(ready.record.slots), len(slate.ids), time.perf_counter() - began, marks.read(ready.record).failed))
     return slate
 
 
@@ -167,12 +171,12 @@ def _ready(loop: Loop, timed: _Timed, standing: DecisionRecord | None) -> Ready 
     """Draws a slate, or takes the one that is to be served again; None where `at_most` allows that nothing is left to show."""
     (decision_id, _, fields, features, user, placing), _, payload, time = timed
     request, learner, decider = Request(features, time), loop.learner, loop.decider  # the same to the end, whatever serves by then
-    size, at_most, shelf = fields["size"], "at_most" in fields, decider.shelf
+    size, at_most, shelf, asking = fields["size"], "at_most" in fields, decider.shelf, loop.options.faults.asking(time)
     if standing is not None and decider.may_show(standing, request, fields, shelf):
         record = sticky.again(standing, decision_id, time, payload, learner.num_learned)
         return Ready(record, shelf, learner.num_recoveries, standing, is_new=False)
     try:
-        found = decider.candidates(decision_id, request, fields["candidates"], fields["seen"], placing)
+        found = decider.candidates(decision_id, request, fields["candidates"], fields["seen"], placing, asking)
     except EmptyCandidates:
         if at_most:
             return None
@@ -183,7 +187,7 @@ def _ready(loop: Loop, timed: _Timed, standing: DecisionRecord | None) -> Ready 
         raise TooFewCandidates(f"size must be in [1, {most}], the number of candidates, got {size}; at_most=True shows fewer.")
     if placing.pinned and placing.pinned[-1][0] >= shown:
         raise TooFewCandidates(f"pinned must have positions below {shown}, the number of items to show, got {dict(placing.pinned)}.")
-    return decider.decide(decision_id, time, shown, found, payload, user, placing)._replace(standing=standing)
+    return decider.decide(decision_id, time, shown, found, payload, user, placing, asking)._replace(standing=standing)
 
 
 def _kept(loop: Loop, timed: _Timed, ready: Ready | None) -> _Answer | None:

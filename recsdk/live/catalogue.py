@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,7 +17,9 @@ from recsdk.data import concatenate_items, items_from_rows, items_from_stored, r
 from recsdk.errors import DuplicateCandidates, EmptyCandidates, InvalidAnswer, InvalidScores
 from recsdk.ledger import ItemRecord, Ledger
 from recsdk.live import intake
+from recsdk.live.faults import STRICT, Asking
 from recsdk.live.guard import frozen, only_reading
+from recsdk.live.marks import RETRIEVER
 from recsdk.live.shelf import Shelf, Table, with_values
 from recsdk.retrievers.exact import Exact
 from recsdk.retrievers.sampled import Sampled
@@ -71,6 +74,7 @@ class Catalogue:
         items, vectors, order = self._table.rows
         self.shelf = Shelf(items, vectors, np.zeros(0, bool), self._slots, order, self.retriever.build(vectors))
         self._searching = _Searching()
+        self._index_failed = False  # then it is built anew with the next change: a late search may still go on in it
 
     @property
     def items(self) -> Items:
@@ -155,10 +159,11 @@ class Catalogue:
         active = np.concatenate([before.active, given_active[fresh]])
         active[given.slot] = given_active
         with self._searching.stopped():
-            if len(given.slot) < len(active):
+            if len(given.slot) < len(active) and not self._index_failed:
                 index = self.retriever.add(before.index, given.slot, vectors)
             else:
                 index = self.retriever.build(vectors)
+            self._index_failed = False
             table.keep()
             self._table = table
             self._slots.update(zip(given.ids[fresh].tolist(), range(size, len(active)), strict=True))
@@ -198,6 +203,8 @@ class Catalogue:
         num_scored: int = 0,
         score: Callable[[np.ndarray], np.ndarray] | None = None,
         shelf: Shelf | None = None,
+        spare: Rng | None = None,
+        asking: Asking = STRICT,
     ) -> np.ndarray:
         """Finds the candidates of a request: those of the retriever, and the newest ones besides.
 
@@ -213,6 +220,8 @@ class Catalogue:
             score: `slots i64[M] -> f64[M]`, how promising items are; the most promising of what the retriever found are taken. None takes
                 the retriever's first. It is not asked where all can be candidates.
             shelf: where to look; None for what the catalogue holds now.
+            spare: draws the candidates where the retriever fails; a late one may still use `rng`.
+            asking: asks the retriever.
 
         Returns:
             i64[K], slots, those of the retriever first.
@@ -227,10 +236,11 @@ class Catalogue:
         allowed = self._allowed(shelf, request, seen, rules)
         num_allowed = int(np.count_nonzero(allowed))
         size = num_candidates - num_new if num_allowed > num_candidates else num_allowed
+        retrieved = functools.partial(self._retrieved, shelf, rng, user, allowed.copy(), spare=spare or rng, asking=asking)
         if score is None or num_allowed <= num_candidates:
-            best = self._retrieved(shelf, rng, user, allowed, size)
+            best = retrieved(size)
         else:
-            drawn = self._retrieved(shelf, rng, user, allowed, min(max(num_scored, num_candidates), num_allowed))
+            drawn = retrieved(min(max(num_scored, num_candidates), num_allowed))
             best = drawn[largest(score(drawn), size)]
         allowed[best] = False
         return np.concatenate([best, shelf.newest(allowed, num_new)])
@@ -246,13 +256,25 @@ class Catalogue:
         eligible = self._eligible(shelf or self.shelf, request, seen, rules)
         return np.asarray(eligible[slots])
 
-    def _retrieved(self, shelf: Shelf, rng: Rng, user: np.ndarray, allowed: np.ndarray, size: int) -> np.ndarray:
+    def _retrieved(
+        self, shelf: Shelf, rng: Rng, user: np.ndarray, allowed: np.ndarray, size: int, *, spare: Rng, asking: Asking
+    ) -> np.ndarray:
+        retriever = self.retriever
+
+        def found() -> np.ndarray:
+            with only_reading(retriever):
+                answer = retriever.search(shelf.index, rng, user, frozen(allowed), size)
+            return _slots(retriever, answer, allowed, size)
+
+        def drawn() -> np.ndarray:
+            self._index_failed = True
+            slots = np.flatnonzero(allowed)
+            return slots[np.argsort(spare.random(len(slots)), kind="stable")[:size]]
+
         with self._searching.going_on():
             if shelf is not self.shelf:
                 raise Moved
-            with only_reading(self.retriever):
-                answer = self.retriever.search(shelf.index, rng, user, frozen(allowed), size)
-        return _slots(self.retriever, answer, allowed, size)
+            return asking(RETRIEVER, retriever, found, drawn)
 
     def _allowed(self, shelf: Shelf, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
         allowed = self._eligible(shelf, request, seen, rules)

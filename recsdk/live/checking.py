@@ -169,7 +169,7 @@ def _count(record: DecisionRecord, honesty: Honesty) -> None:
     """Counts the draws of a decision, but for what makes no sense and is told anyway."""
     for position, (action, probs) in enumerate(zip(record.action.tolist(), record.probs, strict=True)):
         left = marks.left(record, position)
-        if marks.unfit(record, position) is None and left[action]:
+        if marks.undrawn(record, position) is None and left[action]:
             honesty.add(probs[left], int(left[:action].sum()), record.slots[left])
 
 

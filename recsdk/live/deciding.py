@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,12 @@ import numpy as np
 from recsdk.base import Context, Request
 from recsdk.checks import require_integer
 from recsdk.data import take
-from recsdk.errors import EmptyCandidates, IgnoredInput, InvalidScores, InvalidValue, LedgerCorrupt, one_of, warn
+from recsdk.errors import EmptyCandidates, IgnoredInput, InvalidProbs, InvalidScores, InvalidValue, LedgerCorrupt, one_of, warn
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import intake
 from recsdk.live.catalogue import Rule
 from recsdk.live.drawing import Arm, draw, taken
+from recsdk.live.faults import STRICT, Asking
 from recsdk.live.guard import Features, frozen, only_reading
 from recsdk.live.learner import Learner
 from recsdk.live.marks import APPLICATION, POLICY, Marks, read
@@ -26,6 +28,8 @@ from recsdk.live.shelf import Shelf
 from recsdk.live.traffic import Arms, is_draw
 
 DRAW_SCHEME = "blake2b-philox-1"
+SPARE = b"spare"
+"""The purpose of the random numbers that are drawn where a part failed."""
 
 
 class Slate(NamedTuple):
@@ -170,14 +174,20 @@ class Decider:
         self._parts = intake.canonical({**policy, **models, **self.arms.described(), "draw": DRAW_SCHEME})
 
     def candidates(
-        self, decision_id: str, request: Request, named: Sequence[str] | None, seen: Sequence[str], placing: Placing = ANY
+        self,
+        decision_id: str,
+        request: Request,
+        named: Sequence[str] | None,
+        seen: Sequence[str],
+        placing: Placing = ANY,
+        asking: Asking = STRICT,
     ) -> Found:
         """Returns the candidates: those `named` or what the retriever finds, and those of `placing`.
 
         Raises:
             Moved: when the catalogue changes meanwhile.
         """
-        return self.candidates_of(self._evidence.user(request), decision_id, request, named, seen, placing)
+        return self.candidates_of(self._evidence.user(request, asking), decision_id, request, named, seen, placing, asking)
 
     def candidates_of(
         self,
@@ -187,15 +197,14 @@ class Decider:
         named: Sequence[str] | None,
         seen: Sequence[str],
         placing: Placing = ANY,
+        asking: Asking = STRICT,
     ) -> Found:
         """Is `candidates` for a request whose vector, f32[dim], is known."""
         shelf = self._catalogue.shelf
         required = shelf.named(placing.required)
         try:
-            if named is None:
-                slots = self._found(shelf, self.rng(decision_id, b"candidates"), user, request, seen)
-            else:
-                slots = self._catalogue.chosen(named, shelf)
+            found = functools.partial(self._found, shelf, decision_id, user, request, seen, asking)
+            slots = found() if named is None else self._catalogue.chosen(named, shelf)
         except EmptyCandidates:
             if not len(required):
                 raise
@@ -206,15 +215,14 @@ class Decider:
             slots = _joined(slots, welcome[self._catalogue.may_show(welcome, request, seen, self._rules(named), shelf)])
         items, vectors = take(shelf.items, slots), shelf.vectors[slots]
         try:
-            phi = self._evidence.phi(user, request, items, vectors)
+            phi = self._evidence.phi(user, request, items, vectors, asking, (InvalidScores,))
         except InvalidScores as error:
-            usable = self._evidence.usable(request, items)
-            if named is not None or usable.all() or not usable.any() or np.isin(required, slots[~usable]).any():
-                raise
-            self._leave_out(items.ids[~usable], error)
-            slots, items, vectors = slots[usable], take(items, usable), vectors[usable]
-            phi = self._evidence.phi(user, request, items, vectors)
-        self.notices.compare(self._evidence, request, items, vectors, phi)
+            usable = self._evidence.usable(request, items, asking)
+            if named is None and usable.any() and not usable.all() and not np.isin(required, slots[~usable]).any():
+                self._leave_out(items.ids[~usable], error)
+                slots, items, vectors = slots[usable], take(items, usable), vectors[usable]
+            phi = self._evidence.phi(user, request, items, vectors, asking)
+        self.notices.compare(self._evidence, request, items, vectors, phi, asking)
         return Found(slots, phi, shelf)
 
     def decide(
@@ -226,6 +234,7 @@ class Decider:
         payload: str,
         user: str | None = None,
         placing: Placing = ANY,
+        asking: Asking = STRICT,
     ) -> Ready:
         """Draws a slate of `size` from candidates, or takes the one that the application has chosen."""
         slots, phi, shelf = found
@@ -235,11 +244,12 @@ class Decider:
             parts, num_learned, num_recoveries = self._parts, self._learner.num_learned, self._learner.num_recoveries
             if placing.chosen:
                 action = [slots.tolist().index(slot) for slot in shelf.named(placing.chosen)]
-                decision, agreement = taken(policy, rng, context, np.array(action))
+                decision, agreement = taken(policy, rng, context, np.array(action), asking)
                 marks = Marks(arm=APPLICATION, agreement=agreement)
             else:
                 arms, marks = self.arms.of(policy, user, self.rng)
-                decision, arm, promoted = draw(arms, rng, context, size, placing.places(slots, shelf.named))
+                wanted, spare = placing.places(slots, shelf.named), self.rng(decision_id, SPARE)
+                decision, arm, promoted = draw(arms, rng, context, size, wanted, spare, asking)
                 share, pinned = arm.share if marks.by else None, tuple(position for position, _ in placing.pinned)
                 marks = marks._replace(arm=arm.name, share=share, pinned=pinned, promoted=promoted)
         logs_all = self._choice.logs_all or size == len(slots)  # as many rows as candidates are the candidates, in their order
@@ -255,7 +265,7 @@ class Decider:
             decision.probs,
             logged,
             user,
-            marks.dumps(),
+            marks._replace(failed=tuple(asking.failed)).dumps(),
         )
         return Ready(record, shelf, num_recoveries)
 
@@ -288,22 +298,29 @@ class Decider:
         key = hashlib.blake2b(decision_id.encode(), key=self._salt, digest_size=16, person=purpose).digest()
         return np.random.Generator(np.random.Philox(_Key(key)))  # type: ignore[arg-type]  # its stub forgets `ISeedSequence`
 
-    def _found(self, shelf: Shelf, rng: np.random.Generator, user: np.ndarray, request: Request, seen: Sequence[str]) -> np.ndarray:
+    def _found(self, shelf: Shelf, decision_id: str, user: np.ndarray, request: Request, seen: Sequence[str], asking: Asking) -> np.ndarray:
         """Returns the slots of the candidates: the nearest to the user or, of sampled items, those the policy finds most promising."""
-        choice = self._choice
+        choice, rng, spare = self._choice, self.rng(decision_id, b"candidates"), self.rng(decision_id, SPARE + b" candidates")
 
         def score(slots: np.ndarray) -> np.ndarray:
             try:
-                phi = self._evidence.phi(user, request, take(shelf.items, slots), shelf.vectors[slots])
+                phi = self._evidence.phi(user, request, take(shelf.items, slots), shelf.vectors[slots], asking, (InvalidScores,))
             except InvalidScores:  # of some item; what is drawn then is looked at one by one
                 return rng.random(len(slots))
             with self._learner.lock:
                 policy, state = self._learner.deciding()
-                with only_reading(policy):
-                    return np.asarray(policy.probs(state, rng, Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
+
+                def probs() -> np.ndarray:
+                    with only_reading(policy):
+                        answer = np.asarray(policy.probs(state, rng, Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
+                    if answer.shape != slots.shape or not np.isfinite(answer).all():
+                        raise InvalidProbs(f"probs must be finite float64{list(slots.shape)}, got {answer.dtype}{list(answer.shape)}.")
+                    return answer
+
+                return asking(POLICY, policy, probs, lambda: spare.random(len(slots)))
 
         sizes = (choice.num_candidates, choice.num_new)
-        limits: dict[str, Any] = {"seen": seen, "rules": choice.rules, "shelf": shelf}
+        limits: dict[str, Any] = {"seen": seen, "rules": choice.rules, "shelf": shelf, "spare": spare, "asking": asking}
         if self._catalogue.retriever.uses_vectors:
             return self._catalogue.found(rng, user, request, *sizes, **limits)
         self.notices.outgrown(shelf.num_active, choice.num_scored)

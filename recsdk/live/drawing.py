@@ -10,6 +10,7 @@ import numpy as np
 
 from recsdk.base import Context, Decision, Policy, decide
 from recsdk.errors import InvalidProbs
+from recsdk.live.faults import STRICT, Asking
 from recsdk.live.guard import frozen, only_reading
 from recsdk.live.marks import Marks, free
 
@@ -75,13 +76,54 @@ class _Given:
         return state
 
 
-def draw(arms: Sequence[Arm], rng: np.random.Generator, context: Context, size: int, places: Places) -> Drawn:
+class Source(NamedTuple):
+    """Where the random numbers of a decision come from, and how its arms are asked.
+
+    Attributes:
+        rng: of the arms and of the draw.
+        spare: takes its place once an arm has failed: nobody knows how much that has taken of `rng`, and a late one still takes.
+        asking: asks the arms.
+        names: of the arms.
+    """
+
+    rng: np.random.Generator
+    spare: np.random.Generator
+    asking: Asking
+    names: frozenset[str]
+
+    @property
+    def present(self) -> np.random.Generator:
+        """The one to draw from now."""
+        return self.spare if self.names & self.asking.failed.keys() else self.rng
+
+
+def draw(
+    arms: Sequence[Arm],
+    rng: np.random.Generator,
+    context: Context,
+    size: int,
+    places: Places,
+    spare: np.random.Generator | None = None,
+    asking: Asking = STRICT,
+) -> Drawn:
     """Fills a slate from the top, each position by a draw from what is left for it.
 
     One arm chooses the whole slate, and which one is drawn too. So the probability of an item at a position is the mean of the arms'
     probabilities, weighted by how probable each arm is given what stands above: its share times its probability of that. The slate is
     drawn from these means, and then the arm, given the slate; that is the same procedure as the other way round.
+
+    An arm that fails gives what is left equal probability, from that position on; what stands above it was drawn as it is logged.
+
+    Args:
+        arms: who may choose.
+        rng: the arms draw from it, and then the slate is.
+        context: the candidates.
+        size: L.
+        places: what the application wants.
+        spare: see `Source`.
+        asking: asks the arms.
     """
+    source = Source(rng, spare or rng, asking, frozenset(arm.name for arm in arms))
     weights, decisions, promoted = np.array([arm.share for arm in arms]), list[Decision](), list[tuple[int, tuple[int, ...]]]()
     action = np.full(size, -1)
     action[list(places.pinned)] = list(places.pinned.values())
@@ -95,35 +137,51 @@ def draw(arms: Sequence[Arm], rng: np.random.Generator, context: Context, size: 
         if position in places.pinned:
             decisions.append(_fixed(len(mask), action[position]))
             continue
-        by_arm, decision = _drawn(arms, weights, rng, context._replace(mask=frozen(mask)))
+        by_arm, decision = _drawn(arms, weights, source, context._replace(mask=frozen(mask)))
         action[position] = decision.action
         weights = weights * by_arm[:, decision.action]
         weights /= weights.sum()
         decisions.append(decision)
-    chosen = arms[0] if len(arms) == 1 else arms[int(decide(_Given(), weights, rng, _among(len(arms))).action)]
+    chosen = arms[0] if len(arms) == 1 else arms[int(decide(_Given(), weights, source.present, _among(len(arms))).action)]
     return Drawn(_stacked(decisions), chosen, tuple(promoted))
 
 
-def taken(arm: Arm, rng: np.random.Generator, context: Context, action: np.ndarray) -> tuple[Decision, tuple[float, ...]]:
-    """Returns the application's own choice as a decision, and the probability of each item by the policy, given what stands above."""
+def taken(
+    arm: Arm, rng: np.random.Generator, context: Context, action: np.ndarray, asking: Asking = STRICT
+) -> tuple[Decision, tuple[float, ...]]:
+    """Returns the application's own choice as a decision, and the probability of each item by the policy, given what stands above.
+
+    Where the policy fails, nothing is known of these probabilities.
+    """
     agreement, mask = [], context.mask.copy()
     for index in action.tolist():
-        agreement.append(float(_answer(arm, rng, context._replace(mask=frozen(mask.copy()))).probs[index]))
+        answer = _answer(arm, rng, context._replace(mask=frozen(mask.copy())), asking)
+        agreement.append(np.nan if answer is None else float(answer.probs[index]))
         mask[index] = False
-    return _stacked([_fixed(len(mask), index) for index in action]), tuple(agreement)
+    return _stacked([_fixed(len(mask), index) for index in action]), () if arm.name in asking.failed else tuple(agreement)
 
 
-def _drawn(arms: Sequence[Arm], weights: np.ndarray, rng: np.random.Generator, context: Context) -> tuple[np.ndarray, Decision]:
-    answers = [_answer(arm, rng, context) for arm in arms]
-    by_arm = np.stack([answer.probs for answer in answers])
-    if by_arm[:, ~context.mask].any():
-        raise InvalidProbs(f"probs must be zero on padding and on what stands above, got {by_arm!r}.")
-    return by_arm, answers[0] if len(arms) == 1 else decide(_Given(), (weights[:, None] * by_arm).sum(axis=0), rng, context)
+def _drawn(arms: Sequence[Arm], weights: np.ndarray, source: Source, context: Context) -> tuple[np.ndarray, Decision]:
+    answers = [_answer(arm, source.present, context, source.asking) for arm in arms]
+    if len(answers) == 1 and answers[0] is not None:
+        return answers[0].probs[None], answers[0]
+    uniform = context.mask / context.mask.sum()
+    by_arm = np.stack([uniform if answer is None else answer.probs for answer in answers])
+    mixture = uniform if len(arms) == 1 else (weights[:, None] * by_arm).sum(axis=0)
+    return by_arm, decide(_Given(), mixture, source.present, context)
 
 
-def _answer(arm: Arm, rng: np.random.Generator, context: Context) -> Decision:
-    with only_reading(arm.policy):
-        return decide(arm.policy, arm.state, rng, context)
+def _answer(arm: Arm, rng: np.random.Generator, context: Context, asking: Asking) -> Decision | None:
+    """Returns what an arm would choose, and how probably; None where it fails."""
+
+    def answer() -> Decision:
+        with only_reading(arm.policy):
+            decision = decide(arm.policy, arm.state, rng, context)
+        if decision.probs[~context.mask].any():
+            raise InvalidProbs(f"probs must be zero on padding and on what stands above, got {decision.probs!r}.")
+        return decision
+
+    return asking(arm.name, arm.policy, answer, lambda: None)
 
 
 def _fixed(num_candidates: int, index: Any) -> Decision:

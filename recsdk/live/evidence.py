@@ -14,10 +14,12 @@ from recsdk.data import requests_table, take
 from recsdk.errors import InvalidAnswer, InvalidScores, InvalidValue, LedgerMismatch
 from recsdk.ledger import Ledger
 from recsdk.live import features
+from recsdk.live.faults import STRICT, Asking
 from recsdk.live.guard import Features, frozen_items, guarded, only_reading
 from recsdk.live.identity import differences, identity
 from recsdk.live.layout import Layout
 from recsdk.live.made import Fitted, Made, digest, model_of, version_of
+from recsdk.live.marks import ENCODER, SCORER
 
 LARGEST_SCORE = 1e30
 """Some libraries mark what they have filtered by -3.4e38, the least float32: that is no score."""
@@ -35,6 +37,7 @@ class Evidence:
             if not (isinstance(scorer.columns, tuple) and all(isinstance(column, str) for column in scorer.columns)):
                 raise InvalidValue(f"columns of {scorer!r} must be a tuple of names, such as ('age',), got {scorer.columns!r}.")
         self.columns = tuple(column for scorer in self.scorers for column in scorer.columns)
+        self._names = tuple(f"{SCORER}{scorer.columns[0] if scorer.columns else ''}" for scorer in self.scorers)
         if len(set(self.columns)) < len(self.columns):
             raise InvalidValue(f"scorers must have columns of different names, got {self.columns}.")
         if encoder is not None:
@@ -137,15 +140,20 @@ class Evidence:
         believed = features.prior(len(self.columns), self.dim)
         return believed if self.num_events else np.zeros_like(believed)
 
-    def user(self, request: Request) -> np.ndarray:
-        """Returns f32[dim], the vector of a request."""
+    def user(self, request: Request, asking: Asking = STRICT) -> np.ndarray:
+        """Returns f32[dim], the vector of a request; 0 where the encoder fails."""
         if self.encoder is None:
             return np.zeros(0, np.float32)
+        encoder, state = self.encoder, self._encoder_state
         given, _ = guarded(request)
         table = Features(requests_table([given.plain()]), given.read)
-        with only_reading(self.encoder):
-            answer = self.encoder.encode_requests(self._encoder_state, table)
-        return _checked(self.encoder, answer, (1, self.dim), LARGEST_COORDINATE).reshape(self.dim)
+
+        def vector() -> np.ndarray:
+            with only_reading(encoder):
+                answer = encoder.encode_requests(state, table)
+            return _checked(encoder, answer, (1, self.dim), LARGEST_COORDINATE).reshape(self.dim)
+
+        return asking(ENCODER, encoder, vector, lambda: np.zeros(self.dim, np.float32))
 
     def vectors(self, items: Items) -> np.ndarray:
         """Returns f32[N, dim], the vectors of items."""
@@ -155,19 +163,35 @@ class Evidence:
             answer = self.encoder.encode_items(self._encoder_state, frozen_items(items))
         return _checked(self.encoder, answer, (len(items.ids), self.dim), LARGEST_COORDINATE)
 
-    def phi(self, user: np.ndarray, request: Request, candidates: Items, vectors: np.ndarray) -> np.ndarray:
-        """Returns f64[K, D], what the policy sees of the candidates.
+    def phi(
+        self,
+        user: np.ndarray,
+        request: Request,
+        candidates: Items,
+        vectors: np.ndarray,
+        asking: Asking = STRICT,
+        passing: tuple[type[Exception], ...] = (),
+    ) -> np.ndarray:
+        """Returns f64[K, D], what the policy sees of the candidates; 0 in the columns of a scorer that fails.
+
+        Args:
+            user: f32[dim].
+            request: of the user.
+            candidates: K items.
+            vectors: f32[K, dim], theirs.
+            asking: asks the scorers.
+            passing: errors of scorers that are raised in any case.
 
         Raises:
             InvalidScores: a scorer's answer that is not f32[K, C], finite and within ±1e30.
             InvalidAnswer: a scorer that writes to its input.
         """
-        columns = [self._scores(index, request, candidates) for index in range(len(self.scorers))]
+        columns = [self._scores(index, request, candidates, asking, passing) for index in range(len(self.scorers))]
         joined = np.concatenate(columns, axis=1) if columns else np.zeros((len(candidates.ids), 0), np.float32)
         return features.phi(user, vectors, joined)
 
-    def usable(self, request: Request, candidates: Items) -> np.ndarray:
-        """Returns bool[K], for which candidates every scorer gives usable scores when it is asked about that candidate alone.
+    def usable(self, request: Request, candidates: Items, asking: Asking = STRICT) -> np.ndarray:
+        """Returns bool[K], for which candidates every scorer gives usable scores, or fails, when it is asked about that candidate alone.
 
         One item without a feature that a scorer divides by must not stop every request.
         """
@@ -175,16 +199,23 @@ class Evidence:
         for place in range(len(found)):
             try:
                 for index in range(len(self.scorers)):
-                    self._scores(index, request, take(candidates, [place]))
+                    self._scores(index, request, take(candidates, [place]), asking, (InvalidScores,))
             except InvalidScores:
                 found[place] = False
         return found
 
-    def _scores(self, index: int, request: Request, candidates: Items) -> np.ndarray:
-        scorer = self.scorers[index]
-        with only_reading(scorer):
-            answer = scorer.score(self.states[index], guarded(request)[1], frozen_items(candidates))
-        return _checked(scorer, answer, (len(candidates.ids), len(scorer.columns)), LARGEST_SCORE)
+    def _scores(
+        self, index: int, request: Request, candidates: Items, asking: Asking, passing: tuple[type[Exception], ...] = ()
+    ) -> np.ndarray:
+        scorer, state = self.scorers[index], self.states[index]
+        shape = len(candidates.ids), len(scorer.columns)
+
+        def scores() -> np.ndarray:
+            with only_reading(scorer):
+                answer = scorer.score(state, guarded(request)[1], frozen_items(candidates))
+            return _checked(scorer, answer, shape, LARGEST_SCORE)
+
+        return asking(self._names[index], scorer, scores, lambda: np.zeros(shape, np.float32), passing)
 
     @property
     def learns(self) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsdk.errors import InvalidValue, MissingExtra, install
-from recsdk.live.observe import Corrected, Decided, Notice, Recovered, Rewarded, Signalled, Snapshotted
+from recsdk.live.observe import Corrected, Decided, Failed, Notice, Recovered, Rewarded, Signalled, Snapshotted
 from recsdk.live.published import Published
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ class _Metric(NamedTuple):
 
 METRICS = {
     "decision": _Metric("recsdk_decision_duration_seconds", "recsdk.decision.duration", "s", "Time that a decision took.", buckets=QUICK),
+    "lacking": _Metric(
+        "recsdk_decisions_lacking", "recsdk.decisions.lacking", "{decision}", "Decisions made without a part that failed.", ("part",)
+    ),
+    "failures": _Metric("recsdk_failures", "recsdk.failures", "{failure}", "Failures of parts in decisions.", ("part", "reason")),
     "rewards": _Metric("recsdk_rewards", "recsdk.rewards", "{reward}", "Rewards that were learned."),
     "repeated": _Metric("recsdk_rewards_repeated", "recsdk.rewards.repeated", "{report}", "Reports of rewards that were there before."),
     "value": _Metric("recsdk_reward_value", "recsdk.reward.value", "1", "Sum of the rewards, as first learned.", may_fall=True),
@@ -147,6 +151,10 @@ def _measures(notice: Notice) -> Iterator[tuple[str, float, Mapping[str, str]]]:
     match notice:
         case Decided():
             yield "decision", notice.seconds, {}
+            for part in notice.failed:
+                yield "lacking", 1, {"part": part}
+        case Failed():
+            yield "failures", 1, {"part": notice.part, "reason": notice.reason}
         case Rewarded(num_new=0):
             yield "repeated", 1, {}
         case Rewarded():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -19,6 +19,8 @@ FEWEST = 100
 """Decisions below which no alarm is on."""
 LEAST_ITEMS = 1.1
 """Effective number of items below which exploration has collapsed: with two candidates or more, a floor of .05 keeps it above."""
+MOST_FAILED = 0.01
+"""Share of the last decisions that may lack a part."""
 STALLED = 20
 """So many times the usual number of decisions from reward to reward, without one, are a stalled stream."""
 
@@ -43,6 +45,7 @@ class Health(NamedTuple):
         model: version of the model that serves.
         policy: what decides.
         alarms: a sentence for each alarm that is on, with its threshold.
+        failed: of the last 1,000 decisions, those that were made without a part that failed, by its name; see `recsdk.Fallback`.
     """
 
     decisions: int
@@ -61,6 +64,7 @@ class Health(NamedTuple):
     model: str | None
     policy: str | None
     alarms: tuple[str, ...]
+    failed: dict[str, int]
 
 
 class _Heard(NamedTuple):
@@ -113,8 +117,9 @@ def health(stored: Ledger, *, min_join_rate: float = 0.01) -> Health:
         model=changes[-1].model if changes else None,
         policy=changes[-1].policy if changes else None,
         alarms=(),
+        failed=dict(sorted(Counter(part for record in last for part in marks.read(record).failed).items())),
     )
-    return found._replace(alarms=tuple(_alarms(found, times, heard.times, len(items), min_join_rate)))
+    return found._replace(alarms=tuple(_alarms(found, times, heard.times, len(items), len(last), min_join_rate)))
 
 
 def _heard(stored: Ledger, feedback: Feedback | None) -> _Heard:
@@ -151,7 +156,7 @@ def _exploration(records: Iterable[DecisionRecord]) -> tuple[list[float], list[i
         floor, is_first = stored_floor(record.parts), True
         for position, (action, probs) in enumerate(zip(record.action.tolist(), record.probs, strict=True)):
             num = int(marks.left(record, position).sum())
-            if num < 2 or marks.unfit(record, position) is not None:
+            if num < 2 or marks.undrawn(record, position) is not None:
                 continue
             if is_first:
                 drawn = probs[probs > 0]
@@ -169,7 +174,7 @@ def stored_floor(parts: str) -> float:
     return float(policy["settings"].get("floor", 0)) if isinstance(policy, dict) else 0.0
 
 
-def _alarms(found: Health, times: list[float], heard: list[float], num_choices: int, min_join_rate: float) -> Iterable[str]:
+def _alarms(found: Health, times: list[float], heard: list[float], num_choices: int, num_last: int, min_join_rate: float) -> Iterable[str]:
     if found.join_rate is not None and found.settled >= FEWEST and found.join_rate < min_join_rate:
         text = f"low join rate: {found.join_rate:.2%} of {found.settled:,} decisions were answered"
         yield f"{text}; the alarm is on below {min_join_rate:.2%}"
@@ -182,6 +187,10 @@ def _alarms(found: Health, times: list[float], heard: list[float], num_choices: 
     if found.effective_items is not None and num_choices >= FEWEST and found.effective_items < LEAST_ITEMS:
         text = f"exploration collapsed: {found.effective_items:.3f} effective items"
         yield f"{text} in the last {num_choices:,} choices; the alarm is on below {LEAST_ITEMS}"
+    for part, num in found.failed.items():
+        if num_last >= FEWEST and num > MOST_FAILED * num_last:
+            text = f"{part} failed: {num / num_last:.2%} of the last {num_last:,} decisions were made without it"
+            yield f"{text}; the alarm is on above {MOST_FAILED:.0%}"
 
 
 def _mean(values: Iterable[Any]) -> float | None:

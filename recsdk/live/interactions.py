@@ -9,11 +9,16 @@ import numpy as np
 from recsdk.base import Context, Interaction, Policy, learn
 from recsdk.errors import LedgerMismatch
 from recsdk.ledger import DecisionRecord, RewardRecord
-from recsdk.live.marks import left
+from recsdk.live.marks import left, read
 
 
 def after(policy: Policy[Any], state: Any, record: DecisionRecord, reward: RewardRecord, earlier: RewardRecord | None) -> Any:
-    """Returns the state after one reward; for a correction, `earlier` is the reward that it takes back first."""
+    """Returns the state after one reward; for a correction, `earlier` is the reward that it takes back first.
+
+    A decision that lacked evidence teaches nothing: phi has 0 where a part failed, which would be learned as what it said.
+    """
+    if not read(record).has_all_evidence:
+        return state
     if earlier is not None and not earlier.void:
         state = policy.forget(state, interaction(policy, record, earlier))  # type: ignore[attr-defined]  # the caller has asked for it
     return state if reward.void else learn(policy, state, interaction(policy, record, reward))

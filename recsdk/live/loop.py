@@ -18,6 +18,7 @@ from recsdk.live.catalogue import Catalogue
 from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider
 from recsdk.live.evidence import Evidence
+from recsdk.live.faults import Faults
 from recsdk.live.learner import Learner
 from recsdk.live.models import Model
 from recsdk.live.observe import LOGGER, Notice, Observer, Recovered, Rewarded, Snapshotted
@@ -40,6 +41,7 @@ class Options(NamedTuple):
         snapshot_every: rewards between snapshots.
         clock: seconds since the epoch.
         observer: is told of everything; None for nobody.
+        faults: of the parts that decide.
     """
 
     store: Any
@@ -48,6 +50,7 @@ class Options(NamedTuple):
     snapshot_every: int
     clock: Callable[[], float]
     observer: Observer | None
+    faults: Faults
 
 
 class Loop:
@@ -215,6 +218,7 @@ class Loop:
     def _publish(self, change: Change) -> Published:
         with self.learner.lock:  # who decides, and what is noted of him, change at once
             self.learner.change(change)
+            self.options.faults.renew()
             self.decider.note()
             policy = self.learner.deciding()[0]
         return published.add(self.ledger, change.reason, self.evidence.model, policy, self.now())
@@ -222,6 +226,7 @@ class Loop:
     def serve(self, model: Model) -> None:
         """Lets a model serve from now on; in a turn."""
         self.turns.follow(model.learner)
+        self.options.faults.renew()
         self.learner, self.decider = model.learner, model.decider
         self.bury()
 
@@ -290,6 +295,7 @@ class Loop:
         """Refuses all calls from now on, and closes the ledger and all parts."""
         self.is_open = False
         self.turns.end()
+        self.options.faults.close()
         try:
             self.learner.close()
             self.evidence.close()

@@ -11,6 +11,8 @@ from recsdk.ledger import DecisionRecord, Ledger
 
 POLICY, BURN_IN, HOLDOUT, APPLICATION = "policy", "burn-in", "holdout", "application"
 """The arms: who chose a slate."""
+ENCODER, RETRIEVER, SCORER = "encoder", "retriever", "scorer:"
+"""Parts that may fail beside the arms; a scorer has the first of its columns behind the colon."""
 
 
 class Marks(NamedTuple):
@@ -24,6 +26,8 @@ class Marks(NamedTuple):
         promoted: positions that were drawn from some candidates only, with these, as indices like `DecisionRecord.action`.
         repeats: id of the decision whose slate was served again; None for a decision of its own.
         agreement: per position of an application's choice, the probability with which the policy would have chosen the same.
+        failed: the parts that the decision was made without, since they failed or rest, see `recsdk.Fallback`: an arm that failed gives
+            all candidates that are left the same probability.
 
     Example:
         >>> Marks(pinned=(0,)).dumps()
@@ -39,6 +43,12 @@ class Marks(NamedTuple):
     promoted: tuple[tuple[int, tuple[int, ...]], ...] = ()
     repeats: str | None = None
     agreement: tuple[float, ...] = ()
+    failed: tuple[str, ...] = ()
+
+    @property
+    def has_all_evidence(self) -> bool:
+        """Whether the encoder and all scorers have answered."""
+        return not any(part == ENCODER or part.startswith(SCORER) for part in self.failed)
 
     def dumps(self) -> str | None:
         """Returns what differs from a plain draw, as JSON; None for nothing."""
@@ -55,7 +65,7 @@ def read(record: DecisionRecord) -> Marks:
         return PLAIN
     told: dict[str, Any] = json.loads(record.marks)
     told["promoted"] = tuple((position, tuple(places)) for position, places in told.get("promoted", ()))
-    return Marks(**told | {name: tuple(told.get(name, ())) for name in ("pinned", "agreement")})
+    return Marks(**told | {name: tuple(told.get(name, ())) for name in ("pinned", "agreement", "failed")})
 
 
 def left(record: DecisionRecord, position: int) -> np.ndarray:
@@ -79,7 +89,12 @@ def free(candidates: np.ndarray, action: np.ndarray, position: int, marks: Marks
 
 
 def unfit(record: DecisionRecord, position: int) -> str | None:
-    """Tells why a position says nothing about what would happen with another policy; None when it was drawn."""
+    """Tells why a position says nothing about what would happen with another policy; None when it does."""
+    return undrawn(record, position) or (None if read(record).has_all_evidence else "decided without all evidence")
+
+
+def undrawn(record: DecisionRecord, position: int) -> str | None:
+    """Tells why the item at a position was not drawn; None when it was."""
     marks = read(record)
     if marks.repeats is not None:
         return "served again"
@@ -89,9 +104,9 @@ def unfit(record: DecisionRecord, position: int) -> str | None:
 
 
 def is_of_the_policy(record: DecisionRecord) -> bool:
-    """Tells whether the policy alone decided, and not a mixture with a holdout."""
+    """Tells whether the policy alone decided: no mixture with a holdout, and nothing in its place where it failed."""
     found = read(record)
-    return found.arm == POLICY and found.by != "decision"
+    return found.arm == POLICY and found.by != "decision" and POLICY not in found.failed
 
 
 def origin(ledger: Ledger, record: DecisionRecord) -> DecisionRecord:

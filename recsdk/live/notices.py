@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from recsdk.base import Items, Request
-from recsdk.errors import IgnoredInput, warn
+from recsdk.errors import IgnoredInput, InvalidScores, warn
 from recsdk.live.evidence import Evidence
+from recsdk.live.faults import STRICT, Asking
 from recsdk.live.guard import Features
 
 NUM_REQUESTS = 20
@@ -41,17 +42,20 @@ class Notices:
             self._read |= features.read
             self._num_requests += self._num_requests < NUM_REQUESTS
 
-    def compare(self, evidence: Evidence, request: Request, candidates: Items, vectors: np.ndarray, phi: np.ndarray) -> None:
-        """Compares phi with what it would be for the request before, of the same candidates at the same time."""
-        if self._depends or self._num_alike >= NUM_COMPARISONS or not isinstance(request.features, Features):
+    def compare(
+        self, evidence: Evidence, request: Request, candidates: Items, vectors: np.ndarray, phi: np.ndarray, asking: Asking = STRICT
+    ) -> None:
+        """Compares phi with what it would be for the request before, of the same candidates at the same time; of no failed part."""
+        if asking.failed or self._depends or self._num_alike >= NUM_COMPARISONS or not isinstance(request.features, Features):
             return
         present = request.features.plain()
         previous, self._previous = self._previous, present
         if previous is None or previous == present:
             return
-        other = Request(Features(previous), request.time)
+        other, asking = Request(Features(previous), request.time), asking.again()
         try:
-            depends = not np.array_equal(evidence.phi(evidence.user(other), other, candidates, vectors), phi)
+            phi_before = evidence.phi(evidence.user(other, asking), other, candidates, vectors, asking, (InvalidScores,))
+            depends = bool(asking.failed) or not np.array_equal(phi_before, phi)
         except Exception:
             depends = True
         with self._lock:

@@ -28,6 +28,7 @@ class Decided(NamedTuple):
         num_candidates: K, from which it was chosen.
         size: L, how many items are shown.
         seconds: how long it took.
+        failed: names of the parts that it was made without, since they failed or rest; see `recsdk.Fallback`.
 
     Example:
         >>> Decided("d1", "ann", num_candidates=100, size=5, seconds=0.001).size
@@ -39,6 +40,29 @@ class Decided(NamedTuple):
     num_candidates: int
     size: int
     seconds: float
+    failed: tuple[str, ...] = ()
+
+
+class Failed(NamedTuple):
+    """A part that failed while a decision was made, see `recsdk.Fallback`.
+
+    Attributes:
+        part: "encoder", "retriever", "policy", "holdout", or "scorer:" and the first of its columns.
+        reason: "late", or "error" for what it raised and for an answer that it may not give.
+        error: what was raised, in words.
+        in_a_row: how often it has failed since it last answered.
+        rests: whether it is not asked any more for a time.
+
+    Example:
+        >>> Failed("scorer:price", "late", "Late: no answer within 0.05 s", in_a_row=5, rests=True).rests
+        True
+    """
+
+    part: str
+    reason: str
+    error: str
+    in_a_row: int
+    rests: bool
 
 
 class Rewarded(NamedTuple):
@@ -127,7 +151,7 @@ class Recovered(NamedTuple):
     seconds: float
 
 
-Notice = Decided | Rewarded | Signalled | Corrected | Snapshotted | Recovered | Published
+Notice = Decided | Failed | Rewarded | Signalled | Corrected | Snapshotted | Recovered | Published
 Observer = Callable[[Notice], Any]
 """An observer: the type of `Recommender.open(observer=...)`."""
 
@@ -135,6 +159,8 @@ Observer = Callable[[Notice], Any]
 @attrs.frozen(kw_only=True)
 class LogObserver:
     """Writes every record to a logger: snapshots, recoveries and changes of what serves at the level "info", the others at "debug".
+
+    Parts that fail are written to the logger "recsdk" without an observer, too: a first failure, and the last before a part rests.
 
     Attributes:
         logger: name of the logger.
@@ -156,7 +182,8 @@ class CountObserver:
     """Counts records by kind, and sums up their rewards and seconds; for tests, and to be read by a monitor.
 
     Attributes:
-        counts: records of each kind; signals also by name and by what became of them, such as "signalled.click.late".
+        counts: records of each kind; signals also by name and by what became of them, such as "signalled.click.late"; failures also by part
+            and reason, "failed.encoder.late"; decisions also by the parts that they were made without, "decided.without.encoder".
         sums: of `seconds` of each kind, and of `total` and `num_new` of rewards.
 
     Example:
@@ -176,6 +203,10 @@ class CountObserver:
         self.counts[kind] += 1
         if isinstance(notice, Signalled):
             self.counts[f"{kind}.{notice.name}.{notice.receipt}"] += 1
+        if isinstance(notice, Failed):
+            self.counts[f"{kind}.{notice.part}.{notice.reason}"] += 1
+        if isinstance(notice, Decided):
+            self.counts.update(f"{kind}.without.{part}" for part in notice.failed)
         for name, value in notice._asdict().items():
             if name in ("seconds", "total", "num_new"):
                 self.sums[f"{kind}.{name}"] += value

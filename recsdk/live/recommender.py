@@ -23,6 +23,7 @@ from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider, Slate
 from recsdk.live.events import Worth
 from recsdk.live.evidence import Evidence
+from recsdk.live.faults import Fallback, Faults
 from recsdk.live.forgetting import Forgotten
 from recsdk.live.learner import Learner
 from recsdk.live.loop import Loop, Options
@@ -38,6 +39,7 @@ from recsdk.policies.wrappers import WithFloor
 
 P = ParamSpec("P")
 R = TypeVar("R")
+FALLBACK = Fallback()
 
 
 def _going(method: Callable[Concatenate[Recommender, P], R]) -> Callable[Concatenate[Recommender, P], R]:
@@ -104,6 +106,7 @@ class Recommender:
         snapshot_every: int = 10_000,
         trials: Trials | None = None,
         ledger: Any = "sqlite",
+        fallback: Fallback | None = FALLBACK,
         clock: Callable[[], float] = time.time,
         observer: Observer | None = None,
     ) -> Recommender:
@@ -146,6 +149,7 @@ class Recommender:
             trials: challengers of the policy, see `Trials`; they need a declared range of rewards, and keep the features of all candidates.
                 A challenger that was promoted goes on deciding, also after an opening, as long as it is among them.
             ledger: by name or as a config.
+            fallback: how decisions are made when a part fails, see `Fallback`; None lets its error pass, for development and tests.
             clock: seconds since the epoch.
             observer: a function that is told of every decision, reward, snapshot and recovery, see `recsdk.live.observe`.
 
@@ -177,8 +181,8 @@ class Recommender:
         wrapped = [WithFloor(policy=given, floor=floor) if floor else given for given in (chosen, *intake.challengers(trials))]
         needs_all = trials is not None or chosen.learns_from == "all"
         choice = Choice.checked(rules, num_candidates, num_new, num_scored, log_features, needs_all)
-        kind = intake.part("ledgers", ledger)
-        options = Options(kind, path, choice, snapshot_every, intake.clock(clock), intake.observer(observer))
+        faults, kind = Faults(fallback), intake.part("ledgers", ledger)
+        options = Options(kind, path, choice, snapshot_every, intake.clock(clock), intake.observer(observer), faults)
         store = kind.open(path)
         contest = None if trials is None else Contest(trials, wrapped)
         learner = Learner(wrapped[0], evidence, Catalogue(evidence.dim, finding), store, contest)

@@ -21,7 +21,6 @@ from recsdk.errors import InvalidProbs, InvalidValue, LedgerMismatch, one_of
 from recsdk.ledger import DecisionRecord, RewardRecord
 from recsdk.live import intake, marks
 from recsdk.live.interactions import after
-from recsdk.live.marks import POLICY
 from recsdk.ope.intervals.sequence import Running
 from recsdk.ope.terms import check_level
 
@@ -171,8 +170,7 @@ def is_judged(record: DecisionRecord, reward: RewardRecord, start: int) -> bool:
 
     What a holdout decides, or a mixture with it, would measure the difference to the holdout.
     """
-    found = marks.read(record)
-    if found.arm != POLICY or found.by == "decision" or marks.unfit(record, 0) is not None:
+    if not marks.is_of_the_policy(record) or marks.unfit(record, 0) is not None:
         return False
     return reward.position <= 0 and not reward.void and record.num_learned >= start and len(record.features) == len(record.slots)
 

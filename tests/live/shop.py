@@ -153,8 +153,9 @@ class NativeTally:
 
 
 def open_recommender(folder, **changes) -> Recommender:
-    """Opens a recommender with an encoder and scorers of every kind."""
-    parts = {"items": CATALOGUE, "encoder": Hashing(), "scorers": ["popularity", "recency", TopicTally()], "clock": Clock(), **changes}
+    """Opens a recommender with an encoder and scorers of every kind; errors of parts pass."""
+    models = {"encoder": Hashing(), "scorers": ["popularity", "recency", TopicTally()]}
+    parts = {"items": CATALOGUE, **models, "clock": Clock(), "fallback": None, **changes}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Untrained)  # `Hashing` needs no training
         return Recommender.open(folder, **parts)

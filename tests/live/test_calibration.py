@@ -1,30 +1,32 @@
 """Are the propensities in the ledger true? Measured on what the live loop wrote, through all that can come between.
 
 That is: other policies, reopenings and kills, items that come and go, unusable scores, pinned and promoted items, choices of the
-application's own, slates that are served again, a burn-in and a holdout of each kind.
+application's own, slates that are served again, a burn-in and a holdout of each kind, scorers and policies that fail.
 """
 
 import hashlib
 import json
 import warnings
 from collections import Counter
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
+import attrs
 import numpy as np
 import pytest
 
 import recsdk
-from recsdk.base import Context, learn
+from recsdk.base import Context
 from recsdk.errors import IgnoredInput
 from recsdk.ledger.sqlite import Sqlite
 from recsdk.live import marks
 from recsdk.live.checking import check_ledger
 from recsdk.live.drawing import Arm, Places, draw, taken
+from recsdk.live.faults import Asking, Fallback, Faults
 from recsdk.live.features import prior
 from recsdk.live.honesty import Honesty
 from recsdk.live.identity import identity
 from recsdk.live.intake import canonical
-from recsdk.live.interactions import interaction
+from recsdk.live.interactions import after
 from recsdk.live.recommender import Recommender
 from recsdk.policies.wrappers import WithFloor
 from tests.live.shop import TOPICS, Clock, TopicTally, crash
@@ -32,10 +34,33 @@ from tests.live.shop import TOPICS, Clock, TopicTally, crash
 SESSIONS = 6
 SIZE = 2
 SALT = bytes(range(32))
+
+
+@attrs.frozen
+class Failing:
+    """A policy that fails for some sets of candidates, after it has drawn random numbers."""
+
+    runs_on: ClassVar[tuple[str, ...]] = ("numpy",)
+    learns_from: ClassVar[str] = "chosen"
+    policy: object
+
+    def init(self, prior):
+        return self.policy.init(prior)
+
+    def probs(self, state, rng, context):
+        probs = self.policy.probs(state, rng, context)
+        if context.item[context.mask].sum() % 13 == 0:
+            raise ConnectionError
+        return probs
+
+    def update(self, state, interaction):
+        return self.policy.update(state, interaction)
+
+
 POLICIES = [
-    WithFloor(policy=recsdk.LinTS(), floor=0.05),
-    WithFloor(policy=recsdk.LinUCB(), floor=0.3),
-    WithFloor(policy=recsdk.EpsilonGreedy(epsilon=0.1), floor=0.05),
+    WithFloor(policy=Failing(recsdk.LinTS()), floor=0.05),
+    WithFloor(policy=Failing(recsdk.LinUCB()), floor=0.3),
+    WithFloor(policy=Failing(recsdk.EpsilonGreedy(epsilon=0.1)), floor=0.05),
 ]
 CHAMPION = recsdk.EpsilonGreedy(epsilon=0.5)
 TRAFFIC = [
@@ -68,6 +93,7 @@ def serve(path, num_visits, seed=3):
                 policy=wrapped.policy,
                 floor=wrapped.floor,
                 traffic=TRAFFIC[number % 3],
+                fallback=Fallback(failures=5, rest=30.0),
                 log_features="all",
                 snapshot_every=max(700, session // 2),
                 clock=clock,
@@ -78,6 +104,8 @@ def serve(path, num_visits, seed=3):
 
 
 def same_topic(request, candidates):
+    if int(request.time) // 20 % 15 == 0:  # long enough to be left out, and to be tried in vain
+        raise TimeoutError
     return candidates.features["topic"] == request.features["likes"]
 
 
@@ -145,7 +173,7 @@ def drawn(records):
             left = marks.left(record, position)
             assert left[action]
             assert not probs[~left].any()
-            if marks.unfit(record, position) is None:
+            if marks.undrawn(record, position) is None:
                 found.probs.append(probs[left])
                 found.slots.append(record.slots[left])
                 found.action.append(int(left[:action].sum()))
@@ -183,6 +211,8 @@ def test_the_log_is_of_the_kind_that_was_meant(records, draws):
     assert sum(mark.repeats is not None for mark in told) > 30
     assert sum(bool(mark.pinned) for mark in told) > 200
     assert sum(bool(mark.promoted) for mark in told) > 200
+    failed = Counter(part for mark in told for part in mark.failed)
+    assert min(failed["scorer:same_topic"], failed["policy"]) > 150
     assert 1.5 * len(records) < len(draws.action) < SIZE * len(records)
     assert len({record.parts for record in records}) == 3
     assert len({len(record.slots) for record in records}) > 3
@@ -272,19 +302,26 @@ def test_every_decision_can_be_made_again_from_the_ledger_alone(folder, records)
         assert made["draw"] == "blake2b-philox-1"
         policy, state, learned = states[canonical(made["policy"])]
         for reward, rewarded in outcomes[learned : record.num_learned]:
-            state = learn(policy, state, interaction(policy, rewarded, reward))
+            state = after(policy, state, rewarded, reward, None)
         states[canonical(made["policy"])][1:] = state, record.num_learned
-        key = hashlib.blake2b(record.decision_id.encode(), key=salt, digest_size=16).digest()
-        rng = np.random.Generator(np.random.Philox(key=np.frombuffer(key, "<u8")))
+        rng, spare = generator(salt, record), generator(salt, record, b"spare")
         context = Context(record.features.astype(np.float64), np.ones(len(record.slots), bool), record.slots.astype(np.int64))
         arms = arms_of(told, made, Arm("policy", 1.0, policy, state))
+        asking = Asking(Faults(Fallback(failures=10**9)), 0.0)
         if told.arm == "application":
-            assert taken(arms[0], rng, context, record.action)[1] == told.agreement
+            assert taken(arms[0], rng, context, record.action, asking)[1] == told.agreement
             continue
-        again = draw(arms, rng, context, SIZE, Places({place: record.action[place] for place in told.pinned}, dict(told.promoted)))
+        places = Places({place: record.action[place] for place in told.pinned}, dict(told.promoted))
+        again = draw(arms, rng, context, SIZE, places, spare, asking)
+        assert [name for name in told.failed if not name.startswith("scorer:")] == list(asking.failed)
         np.testing.assert_array_equal(again.decision.probs, record.probs)
         np.testing.assert_array_equal(again.decision.action, record.action)
         assert again.arm.name == told.arm
+
+
+def generator(salt, record, purpose=b""):
+    key = hashlib.blake2b(record.decision_id.encode(), key=salt, digest_size=16, person=purpose).digest()
+    return np.random.Generator(np.random.Philox(key=np.frombuffer(key, "<u8")))
 
 
 def arms_of(told, made, policy):
