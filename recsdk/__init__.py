@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a tes
     from recsdk.drivers.sweep import Sweep as Sweep
     from recsdk.drivers.sweep import sweep as sweep
     from recsdk.errors import RecsdkError as RecsdkError
+    from recsdk.live.faults import Fallback as Fallback
     from recsdk.live.log import read_ledger as read_ledger
     from recsdk.live.log import read_policy as read_policy
     from recsdk.live.recommender import Recommender as Recommender
@@ -96,6 +97,7 @@ _PUBLIC = {
     "drivers.slates": "SlateSimulation simulate_slates",
     "drivers.sweep": "Sweep sweep",
     "errors": "RecsdkError",
+    "live.faults": "Fallback",
     "live.log": "read_ledger read_policy",
     "live.recommender": "Recommender",
     "live.rewards": "Feedback Receipt",

@@ -10,14 +10,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from recsdk.errors import InvalidValue, MissingExtra
 from recsdk.live.exporters import OpenTelemetryObserver, PrometheusObserver
-from recsdk.live.observe import Corrected, Decided, Recovered, Rewarded, Signalled, Snapshotted
+from recsdk.live.observe import Corrected, Decided, Failed, Recovered, Rewarded, Signalled, Snapshotted
 from recsdk.live.published import Published
 from tests.live.shop import request, small_recommender
 
 LIFE = [
     Recovered(num_learned=0, seconds=0.25),
     Decided("a", "ann", num_candidates=12, size=2, seconds=0.002),
-    Decided("b", None, num_candidates=12, size=2, seconds=0.004),
+    Failed("encoder", "late", "Late: no answer within 0.05 s", in_a_row=1, rests=False),
+    Decided("b", None, num_candidates=12, size=2, seconds=0.004, failed=("encoder", "policy")),
     Rewarded("a", num_new=2, total=1.5),
     Rewarded("a", num_new=0, total=0),
     Rewarded("b", num_new=1, total=-2.0),
@@ -45,6 +46,9 @@ def test_a_scrape_shows_every_count_and_sum():
         ("recsdk_decision_duration_seconds_count",): 2,
         ("recsdk_decision_duration_seconds_sum",): 0.006,
         ("recsdk_rewards_total",): 3,
+        ("recsdk_decisions_lacking_total", "encoder"): 1,
+        ("recsdk_decisions_lacking_total", "policy"): 1,
+        ("recsdk_failures_total", "encoder", "late"): 1,
         ("recsdk_rewards_repeated_total",): 1,
         ("recsdk_reward_value",): -0.5,
         ("recsdk_signals_total", "click", "taken"): 2,
@@ -72,6 +76,9 @@ def test_a_reader_of_open_telemetry_gets_every_count_and_sum():
     }
     assert found == {
         ("recsdk.decision.duration", "s"): (2, 0.006),
+        ("recsdk.decisions.lacking", "{decision}", "encoder"): 1,
+        ("recsdk.decisions.lacking", "{decision}", "policy"): 1,
+        ("recsdk.failures", "{failure}", "encoder", "late"): 1,
         ("recsdk.rewards", "{reward}"): 3,
         ("recsdk.rewards.repeated", "{report}"): 1,
         ("recsdk.reward.value", "1"): -0.5,
