@@ -4,8 +4,8 @@ A plugin author needs this page only.
 
 In the live loop several threads may call `score`, `encode_requests`, `encode_items` and `search` at once, with one state: they must be
 functions of their arguments, and a part that keeps something beside its state, such as a connection, guards it itself. One thread at a time
-calls a policy, a part that is `Native`, or a scorer that is `Online`; and nothing is searched while `Retriever.add` is called. An answer that
-is late, see `recsdk.Fallback`, may still be under way when the next call comes: it is thrown away, and so may read a state that changes.
+calls a policy, a part that is `Native`, or a scorer that is `Online`; and nothing is searched while `Retriever.add` is called. An answer
+that is late, see `recsdk.Fallback`, may still be under way at the next call: it is thrown away, so it may read what changes meanwhile.
 
 Shapes: T rounds, B batch, K candidates, N items, D features, L slate. A leading T on an `Interaction` makes it a log.
 """

@@ -135,7 +135,9 @@ def answered(loop: Loop, asked: Asked) -> Slate:
         loop.tell(Signalled(waited.name, str(receipt), waited.time - waited.moment))
     if ready is not None:
         loop.decider.observe(ready, asked.features)
-        loop.tell(Decided(name, asked.user, len(ready.record.slots), len(slate.ids), time.perf_counter() - began, marks.read(ready.record).failed))
+        loop.tell(
+            Decided(name, asked.user, len(ready.record.slots), len(slate.ids), time.perf_counter() - began, marks.read(ready.record).failed)
+        )
     return slate
 
 

@@ -39,86 +39,96 @@ def asked(faults, now, call, name="part", part=None, **options):
     return Asking(faults, now)(name, part, call, lambda: None, **options)
 
 
-class TestBreaker:
-    TERMS = Fallback(failures=3, rest=60.0)
+TERMS = Fallback(failures=3, rest=60.0)
 
-    def broken_at(self, now=100.0):
-        faults = Faults(self.TERMS)
-        for _ in range(3):
-            asked(faults, now, breaks)
-        return faults
 
-    def test_a_part_rests_after_so_many_failures_in_a_row_and_is_not_asked(self):
-        faults = self.broken_at()
-        assert [(failure.in_a_row, failure.rests) for failure in faults.told()] == [(1, False), (2, False), (3, True)]
-        assert asked(faults, 159.9, pytest.fail) is None
-        assert faults.told() == []
+def broken_at(now=100.0):
+    faults = Faults(TERMS)
+    for _ in range(3):
+        asked(faults, now, breaks)
+    return faults
 
-    def test_an_answer_in_between_begins_the_count_anew(self):
-        faults = Faults(self.TERMS)
-        for _ in range(4):
-            asked(faults, 0.0, breaks)
-            asked(faults, 0.0, breaks)
-            assert asked(faults, 0.0, lambda: "here") == "here"
-        assert not any(failure.rests for failure in faults.told())
 
-    def test_after_the_rest_one_request_tries_it_while_the_others_go_on_without(self):
-        faults = self.broken_at()
-        assert asked(faults, 160.0, lambda: asked(faults, 160.0, pytest.fail) or "back") == "back"
-        assert asked(faults, 160.0, lambda: "back") == "back"
+def test_a_part_rests_after_so_many_failures_in_a_row_and_is_not_asked():
+    faults = broken_at()
+    assert [(failure.in_a_row, failure.rests) for failure in faults.told()] == [(1, False), (2, False), (3, True)]
+    assert asked(faults, 159.9, pytest.fail) is None
+    assert faults.told() == []
 
-    def test_a_try_that_fails_begins_another_rest(self):
-        faults = self.broken_at()
-        asked(faults, 160.0, breaks)
-        assert faults.told()[-1].rests
-        assert asked(faults, 219.0, pytest.fail) is None
-        assert asked(faults, 220.0, lambda: "back") == "back"
-        asked(faults, 221.0, breaks)
-        assert faults.told()[-1] == Failed("part", "error", "Broken: out of order", 1, rests=False)
 
-    def test_a_clock_that_is_set_back_ends_the_rest(self):
-        assert asked(self.broken_at(), -5_000.0, lambda: "back") == "back"
+def test_an_answer_in_between_begins_the_count_anew():
+    faults = Faults(TERMS)
+    for _ in range(4):
+        asked(faults, 0.0, breaks)
+        asked(faults, 0.0, breaks)
+        assert asked(faults, 0.0, lambda: "here") == "here"
+    assert not any(failure.rests for failure in faults.told())
 
-    def test_each_part_has_its_own(self):
-        assert asked(self.broken_at(), 100.0, lambda: "here", name="other") == "here"
 
-    def test_other_parts_begin_anew(self):
-        faults = self.broken_at()
-        faults.renew()
-        assert asked(faults, 100.0, lambda: "here") == "here"
+def test_after_the_rest_one_request_tries_it_while_the_others_go_on_without():
+    faults = broken_at()
+    assert asked(faults, 160.0, lambda: asked(faults, 160.0, pytest.fail) or "back") == "back"
+    assert asked(faults, 160.0, lambda: "back") == "back"
 
-    def test_what_is_the_callers_fault_passes_and_is_no_failure(self):
-        def refuses():
-            raise InvalidRequest("age must be a number")
 
-        faults = self.broken_at()
-        for _ in range(9):
-            with pytest.raises(InvalidRequest):
-                asked(faults, 160.0, refuses)
-            with pytest.raises(KeyError):
-                asked(faults, 160.0, {}.popitem, passing=(KeyError,))
-        assert len(faults.told()) == 3
-        assert asked(faults, 160.0, lambda: "back") == "back"
+def test_a_try_that_fails_begins_another_rest():
+    faults = broken_at()
+    asked(faults, 160.0, breaks)
+    assert faults.told()[-1].rests
+    assert asked(faults, 219.0, pytest.fail) is None
+    assert asked(faults, 220.0, lambda: "back") == "back"
+    asked(faults, 221.0, breaks)
+    assert faults.told()[-1] == Failed("part", "error", "Broken: out of order", 1, rests=False)
 
-    def test_an_interrupt_passes_and_leaves_the_part_to_the_next(self):
-        def interrupted():
-            raise KeyboardInterrupt
 
-        faults = self.broken_at()
-        with pytest.raises(KeyboardInterrupt):
-            asked(faults, 160.0, interrupted)
-        assert asked(faults, 160.0, lambda: "back") == "back"
+def test_a_clock_that_is_set_back_ends_the_rest():
+    assert asked(broken_at(), -5_000.0, lambda: "back") == "back"
 
-    def test_the_log_has_the_first_failure_and_the_one_before_the_rest_with_the_traceback(self, caplog):
-        faults = self.broken_at()
-        asked(faults, 160.0, breaks)
-        asked(faults, 220.0, lambda: "back")
-        assert [record.getMessage() for record in caplog.records] == [
-            "part failed; decisions are made without it.",
-            "part failed 3 times in a row, and is left out for 60 s; decisions are made without it.",
-            "part answers again.",
-        ]
-        assert caplog.records[0].exc_info[0] is Broken
+
+def test_each_part_has_its_own():
+    assert asked(broken_at(), 100.0, lambda: "here", name="other") == "here"
+
+
+def test_other_parts_begin_anew():
+    faults = broken_at()
+    faults.renew()
+    assert asked(faults, 100.0, lambda: "here") == "here"
+
+
+def test_what_is_the_callers_fault_passes_and_is_no_failure():
+    def refuses():
+        raise InvalidRequest("age must be a number")
+
+    faults = broken_at()
+    for _ in range(9):
+        with pytest.raises(InvalidRequest):
+            asked(faults, 160.0, refuses)
+        with pytest.raises(KeyError):
+            asked(faults, 160.0, {}.popitem, passing=(KeyError,))
+    assert len(faults.told()) == 3
+    assert asked(faults, 160.0, lambda: "back") == "back"
+
+
+def test_an_interrupt_passes_and_leaves_the_part_to_the_next():
+    def interrupted():
+        raise KeyboardInterrupt
+
+    faults = broken_at()
+    with pytest.raises(KeyboardInterrupt):
+        asked(faults, 160.0, interrupted)
+    assert asked(faults, 160.0, lambda: "back") == "back"
+
+
+def test_the_log_has_the_first_failure_and_the_one_before_the_rest_with_the_traceback(caplog):
+    faults = broken_at()
+    asked(faults, 160.0, breaks)
+    asked(faults, 220.0, lambda: "back")
+    assert [record.getMessage() for record in caplog.records] == [
+        "part failed; decisions are made without it.",
+        "part failed 3 times in a row, and is left out for 60 s; decisions are made without it.",
+        "part answers again.",
+    ]
+    assert caplog.records[0].exc_info[0] is Broken
 
 
 def hung(gate):
@@ -165,67 +175,72 @@ def ended(number):
     assert num_threads() <= number
 
 
-class TestDeadline:
-    def test_a_late_answer_is_not_waited_for_and_thrown_away(self, made, gate):
-        faults = made(Fallback(deadline=0.02))
-        began = time.monotonic()
-        assert asked(faults, 0.0, hung(gate)) is None
-        assert time.monotonic() - began < 5
-        assert faults.told() == [Failed("part", "late", "Late: no answer within 0.02 s", 1, rests=False)]
+def test_a_late_answer_is_not_waited_for_and_thrown_away(made, gate):
+    faults = made(Fallback(deadline=0.02))
+    began = time.monotonic()
+    assert asked(faults, 0.0, hung(gate)) is None
+    assert time.monotonic() - began < 5
+    assert faults.told() == [Failed("part", "late", "Late: no answer within 0.02 s", 1, rests=False)]
 
-    def test_a_thousand_calls_that_hang_leave_as_many_threads_as_failures_are_allowed(self, made, gate):
-        faults = made(Fallback(deadline=0.001, failures=3, rest=1.0))
-        for number in range(1_000):
-            asked(faults, 2.0 * number, hung(gate))  # each after a rest
-        assert num_threads() == 3
-        gate.set()
-        ended(0)
 
-    def test_a_part_is_tried_again_once_a_late_answer_has_come(self, made, gate):
-        faults = made(Fallback(deadline=0.02, failures=1, rest=0.0))
-        asked(faults, 0.0, hung(gate))
-        assert asked(faults, 1.0, pytest.fail) is None
-        gate.set()
-        ended(0)
-        assert "back" in (asked(faults, 1.0, lambda: "back") for _ in range(100))  # on a busy machine not at once
+def test_a_thousand_calls_that_hang_leave_as_many_threads_as_failures_are_allowed(made, gate):
+    faults = made(Fallback(deadline=0.001, failures=3, rest=1.0))
+    for number in range(1_000):
+        asked(faults, 2.0 * number, hung(gate))  # each after a rest
+    assert num_threads() == 3
+    gate.set()
+    ended(0)
 
-    def test_answers_in_time_share_one_thread_which_ends_with_the_recommender(self, made):
-        faults = made(Fallback(deadline=30.0))
-        ours = {asked(faults, 0.0, threading.get_ident) for _ in range(100)}
-        assert len(ours) == 1
-        assert threading.get_ident() not in ours
 
-    def test_errors_and_settings_of_the_caller_go_with_the_call(self, made):
-        faults = made(Fallback(deadline=30.0))
-        with np.errstate(divide="raise"):
-            assert asked(faults, 0.0, lambda: np.geterr()["divide"]) == "raise"
-        asked(faults, 0.0, breaks)
-        assert faults.told() == [Failed("part", "error", "Broken: out of order", 1, rests=False)]
-        with pytest.raises(SystemExit):
-            asked(faults, 0.0, lambda: sys.exit(3))
+def test_a_part_is_tried_again_once_a_late_answer_has_come(made, gate):
+    faults = made(Fallback(deadline=0.02, failures=1, rest=0.0))
+    asked(faults, 0.0, hung(gate))
+    assert asked(faults, 1.0, pytest.fail) is None
+    gate.set()
+    ended(0)
+    assert "back" in (asked(faults, 1.0, lambda: "back") for _ in range(100))  # on a busy machine not at once
 
-    def test_a_native_part_is_asked_in_the_callers_thread_and_found_late_afterwards(self, made):
-        class Native:
-            dumps = loads = close = lambda *_: None
 
-        faults = made(Fallback(deadline=0.001))
-        assert asked(faults, 0.0, lambda: time.sleep(0.01) or threading.get_ident(), part=Native()) is None
-        assert faults.told()[0].reason == "late"
-        assert asked(made(Fallback(deadline=30.0)), 0.0, threading.get_ident, part=Native()) == threading.get_ident()
+def test_answers_in_time_share_one_thread_which_ends_with_the_recommender(made):
+    faults = made(Fallback(deadline=30.0))
+    ours = {asked(faults, 0.0, threading.get_ident) for _ in range(100)}
+    assert len(ours) == 1
+    assert threading.get_ident() not in ours
 
-    def test_many_threads_get_their_own_answers(self, made):
-        faults, wrong = made(Fallback(deadline=30.0)), []
 
-        def caller(own):
-            wrong.extend(number for number in range(300) if asked(faults, 0.0, lambda number=number: (own, number)) != (own, number))
+def test_errors_and_settings_of_the_caller_go_with_the_call(made):
+    faults = made(Fallback(deadline=30.0))
+    with np.errstate(divide="raise"):
+        assert asked(faults, 0.0, lambda: np.geterr()["divide"]) == "raise"
+    asked(faults, 0.0, breaks)
+    assert faults.told() == [Failed("part", "error", "Broken: out of order", 1, rests=False)]
+    with pytest.raises(SystemExit):
+        asked(faults, 0.0, lambda: sys.exit(3))
 
-        callers = [threading.Thread(target=caller, args=(own,)) for own in range(6)]
-        for thread in callers:
-            thread.start()
-        for thread in callers:
-            thread.join()
-        assert wrong == []
-        assert num_threads() <= 6
+
+def test_a_native_part_is_asked_in_the_callers_thread_and_found_late_afterwards(made):
+    class Native:
+        dumps = loads = close = lambda *_: None
+
+    faults = made(Fallback(deadline=0.001))
+    assert asked(faults, 0.0, lambda: time.sleep(0.01) or threading.get_ident(), part=Native()) is None
+    assert faults.told()[0].reason == "late"
+    assert asked(made(Fallback(deadline=30.0)), 0.0, threading.get_ident, part=Native()) == threading.get_ident()
+
+
+def test_many_threads_get_their_own_answers(made):
+    faults, wrong = made(Fallback(deadline=30.0)), []
+
+    def caller(own):
+        wrong.extend(number for number in range(300) if asked(faults, 0.0, lambda number=number: (own, number)) != (own, number))
+
+    callers = [threading.Thread(target=caller, args=(own,)) for own in range(6)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join()
+    assert wrong == []
+    assert num_threads() <= 6
 
 
 @pytest.mark.parametrize(
@@ -393,7 +408,7 @@ def test_a_failed_retriever_is_replaced_by_a_random_draw_and_its_index_is_built_
         shop.add_items([{"id": "new", "topic": "news", "price": 1.0}])
         assert does[-1] == "built"
         does[0] = "ok"
-        shop._options.faults.renew()
+        shop._loop.options.faults.renew()
         shop.recommend({})
         shop.add_items([{"id": "newer", "topic": "news", "price": 1.0}])
         assert does[-1] == "added"
@@ -492,7 +507,7 @@ def test_a_request_that_a_scorer_refuses_is_the_callers_fault(tmp_path):
     with small_recommender(tmp_path, scorers=[of_age], fallback=Fallback()) as shop:
         with pytest.raises(InvalidRequest, match="age must be there"):
             shop.recommend({})
-        assert shop._options.faults.told() == []
+        assert shop._loop.options.faults.told() == []
 
 
 def per_price(request, candidates):
@@ -550,12 +565,12 @@ def test_outcomes_without_all_evidence_are_not_learned_by_the_policy_but_by_scor
     with shopped(tmp_path) as shop:
         assert 10 < len(without_evidence(tmp_path)) < 60
         assert shop.num_learned == 120
-        tally, ledger, policy = shop._evidence.states[1], shop._ledger, shop.policy
-        wanted = policy.init(shop._evidence.prior())
+        tally, ledger, policy = shop._loop.evidence.states[1], shop._loop.ledger, shop.policy
+        wanted = policy.init(shop._loop.evidence.prior())
         for reward, record in ledger.outcomes():
             if marks.read(record).has_all_evidence:
                 wanted = recsdk.learn(policy, wanted, interaction(policy, record, reward))
-        for one, other in zip(arrays.leaves(shop._learner.state), arrays.leaves(wanted), strict=True):
+        for one, other in zip(arrays.leaves(shop._loop.learner.state), arrays.leaves(wanted), strict=True):
             np.testing.assert_array_equal(one, other)
         assert sum(count for _, count in tally.values()) == sum(
             CATALOGUE[record.slots[record.action[0]]]["price"] + 1 for record in records(tmp_path)
