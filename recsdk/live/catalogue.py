@@ -164,7 +164,6 @@ class Catalogue:
             else:
                 index = self.retriever.build(vectors)
             self._index_failed = False
-            table.keep()
             self._table = table
             self._slots.update(zip(given.ids[fresh].tolist(), range(size, len(active)), strict=True))
             self.shelf = Shelf(items, vectors, frozen(active), self._slots, order, index)

@@ -85,7 +85,7 @@ class Table:
         self._ids, self._slot, self._added, self._vectors = map(_Growing, (items.ids, items.slot, items.added, vectors))
         features = {name: _Column(column_kind(column), _Growing(column)) for name, column in items.features.items()}
         order = len(items.ids) - 1 - np.argsort(items.added[::-1], kind="stable")
-        self._kept = self._next = _State(len(items.ids), features, _Growing(order))
+        self._state = _State(len(items.ids), features, _Growing(order))
 
     def check(self, items: Items) -> None:
         """Refuses a column that holds one kind of value here and another there.
@@ -94,17 +94,17 @@ class Table:
             InvalidRequest: such a column.
         """
         for name, column in items.features.items():
-            if name in self._kept.features:
-                _refuse_two_kinds(name, {column_kind(column), self._kept.features[name].kind})
+            if name in self._state.features:
+                _refuse_two_kinds(name, {column_kind(column), self._state.features[name].kind})
 
     def behind(self, items: Items, vectors: np.ndarray) -> Rows:
-        """Returns all rows with new ones behind the last, in O(M). They stay only if `keep` is called.
+        """Puts new rows behind the last, in O(M), and returns all.
 
         Args:
             items: M items from `check`, in order of their slots, which follow the last one. All columns have values.
             vectors: f32[M, dim].
         """
-        start, features, _ = self._kept
+        start, features, _ = self._state
         for column, values in ((self._ids, items.ids), (self._slot, items.slot), (self._added, items.added), (self._vectors, vectors)):
             column.put(start, values)
         new = {name: column for name, column in items.features.items() if name not in features}
@@ -112,11 +112,11 @@ class Table:
         features = {**features, **fresh}
         for name, (_, rows) in features.items():
             rows.put(start, items.features[name] if name in items.features else _missing(rows.first(0), len(items.ids)))
-        self._next = _State(start + len(items.ids), features, self._ordered(items))
-        return self._rows(self._next)
+        self._state = _State(start + len(items.ids), features, self._ordered(items))
+        return self.rows
 
     def replaced(self, items: Items, vectors: np.ndarray) -> Table:
-        """Returns the table with other rows in some of its slots: itself where none differs, else with copies of the arrays that do.
+        """Returns a table with other rows in some slots, with copies of the arrays that differ there. The one or the other is used on.
 
         Args:
             items: M items in slots that are theirs for good.
@@ -125,7 +125,7 @@ class Table:
         Raises:
             InvalidRequest: a column that would hold two kinds of values.
         """
-        (size, features, order), slots = self._kept, items.slot
+        (size, features, order), slots = self._state, items.slot
         columns = {
             name: _rewritten(name, features.get(name), size, slots, items.features.get(name)) for name in {**features, **items.features}
         }
@@ -134,27 +134,20 @@ class Table:
         found._added = self._added.changed(size, slots, items.added)
         if found._added is not self._added:
             order = _Growing(size - 1 - np.argsort(found._added.first(size)[::-1], kind="stable"))
-        found._kept = found._next = _State(size, {name: column for name, column in columns.items() if column is not None}, order)
+        found._state = _State(size, {name: column for name, column in columns.items() if column is not None}, order)
         return found
-
-    def keep(self) -> None:
-        """Keeps the rows that `behind` has returned last."""
-        self._kept = self._next
 
     @property
     def rows(self) -> Rows:
         """All rows."""
-        return self._rows(self._kept)
-
-    def _rows(self, state: _State) -> Rows:
-        size = state.size
-        features = {name: state.features[name].rows.first(size) for name in sorted(state.features)}
+        size, columns, order = self._state
+        features = {name: columns[name].rows.first(size) for name in sorted(columns)}
         items = Items(self._ids.first(size), features, self._slot.first(size), self._added.first(size))
-        return Rows(items, self._vectors.first(size), state.order.first(size))
+        return Rows(items, self._vectors.first(size), order.first(size))
 
     def _ordered(self, items: Items) -> _Growing:
         """Returns the order with new slots in it. Those that are newer than all others come last, without a copy of these."""
-        start, _, order = self._kept
+        start, _, order = self._state
         fresh = items.slot[::-1][np.argsort(items.added[::-1], kind="stable")]
         before, added = order.first(start), self._added.first(start + len(fresh))
         if start and len(fresh) and items.added.min() <= added[before[-1]]:

@@ -43,10 +43,39 @@ def total_log_factors(ratio: np.ndarray) -> np.ndarray:
         return one_by_one
     padded = np.ones(-(-len(ratio) // GROUP) * GROUP)  # a ratio of 1 wins nothing
     padded[: len(ratio)] = ratio
-    factors: np.ndarray = np.maximum(1 + np.multiply.outer(np.concatenate([STAKES, -STAKES]), padded - 1), 0.0)
-    with np.errstate(divide="ignore"):
-        total: np.ndarray = np.log(factors.reshape(NUM_BETS, -1, GROUP).prod(2)).sum(1)
+    total: np.ndarray = _log_products(padded.reshape(GROUP, -1)).sum(1)
     return total
+
+
+def log_factors_by(place: np.ndarray, ratio: np.ndarray, num_places: int) -> np.ndarray:
+    """Returns f64[NUM_BETS, N], sums of `log_factors` over the rounds of each place, computed with fewer logarithms.
+
+    Args:
+        place: i64[T], in [0, N).
+        ratio: f64[T].
+        num_places: N.
+    """
+    if not ratio.size or ratio.max() > LARGEST or len(ratio) < GROUP * num_places:
+        return np.stack([np.bincount(place, column, num_places) for column in log_factors(ratio)])
+    order = np.argsort(place.astype(np.uint16) if num_places <= 2**16 else place, kind="stable")  # of two bytes: in one pass
+    counts = np.bincount(place, minlength=num_places)
+    groups = -(-counts // GROUP)
+    ends, starts = groups.cumsum() * GROUP, counts.cumsum() - counts
+    padded = np.ones(ends[-1])
+    padded[np.arange(len(ratio)) + np.repeat(ends - groups * GROUP - starts, counts)] = ratio[order]
+    products = _log_products(np.ascontiguousarray(padded.reshape(-1, GROUP).T))
+    of_group = np.repeat(np.arange(num_places), groups)
+    return np.stack([np.bincount(of_group, column, num_places) for column in products])
+
+
+def _log_products(ratio: np.ndarray) -> np.ndarray:
+    """Returns f64[NUM_BETS, G], the logarithms of the products of the factors of f64[GROUP, G] ratios."""
+    gain, found = ratio - 1, np.empty((NUM_BETS, ratio.shape[1]))
+    for bet, stake in enumerate((*STAKES, *-STAKES)):
+        factors = 1 + stake * gain
+        np.prod(np.maximum(factors, 0.0, out=factors), axis=0, out=found[bet])
+    with np.errstate(divide="ignore"):
+        return np.log(found, out=found)
 
 
 NOT_TAKEN = log_factors(np.zeros(1))[:, 0]

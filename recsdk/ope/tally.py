@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recsdk.ope.calibration import NOT_TAKEN, NUM_BETS, log_factors, total_log_factors
+from recsdk.ope.calibration import NOT_TAKEN, NUM_BETS, log_factors_by, total_log_factors
 from recsdk.ope.checked import Rounds
 from recsdk.ope.terms import Moments
 
@@ -273,9 +273,9 @@ def item_sums(rounds: Rounds) -> ItemSums:
         offered, num_offered = (np.bincount(place_of_all, column, len(slot)) for column in (all_weights, all_live))
         mass = np.zeros(len(slot)) if rounds.probs is None else np.bincount(place_of_all, all_weights * rounds.probs[mask], len(slot))
     ratio = 1 / rounds.propensity[live]
-    bets = log_factors(ratio) - NOT_TAKEN[:, None]
-    taken = (np.bincount(place[live], column, len(slot)) for column in (None, ratio, *bets))
-    return ItemSums(slot, np.stack([mass, offered, num_offered, *taken], axis=1))
+    taken, shares = (np.bincount(place[live], column, len(slot)) for column in (None, ratio))
+    bets = log_factors_by(place[live], ratio, len(slot)) - taken * NOT_TAKEN[:, None]
+    return ItemSums(slot, np.stack([mass, offered, num_offered, taken, shares, *bets], axis=1))
 
 
 def _is_same(item: np.ndarray) -> bool:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import recsdk
 from recsdk import ope
-from recsdk.ope.calibration import NOT_TAKEN, NUM_BETS, STAKES, log_factors, log_fortune, total_log_factors, z_score
+from recsdk.ope.calibration import NOT_TAKEN, NUM_BETS, STAKES, log_factors, log_factors_by, log_fortune, total_log_factors, z_score
 from tests.ope import adaptive_world
 
 SUSPICIONS = ("propensities", "mean weight")
@@ -137,3 +137,18 @@ def test_rounds_of_weight_0_are_no_evidence():
     half = log._replace(weight=np.where(absent, 0.0, 1.0), propensity=np.where(absent, 0.01, log.propensity))
     assert suspicions(half) == []
     assert suspicions(half._replace(weight=np.ones(2000)))
+
+
+@pytest.mark.parametrize("num_places", [1, 3, 40])
+@pytest.mark.parametrize("largest", [2.9, 50.0, 1e40])
+def test_the_sums_by_place_are_those_of_the_factors_one_by_one(num_places, largest):
+    rng = np.random.default_rng(num_places)
+    place, ratio = rng.integers(num_places, size=1003), 1 + (largest - 1) * rng.random(1003) ** 3
+    place[place == 1] = 2 % num_places  # so that one place has no round
+    wanted = np.stack([np.bincount(place, column, num_places) for column in log_factors(ratio)])
+    np.testing.assert_allclose(log_factors_by(place, ratio, num_places), wanted, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(total_log_factors(ratio), log_factors(ratio).sum(1), rtol=1e-12, atol=1e-12)
+
+
+def test_a_place_without_rounds_has_won_nothing():
+    assert log_factors_by(np.zeros(0, np.int64), np.zeros(0), 3).tolist() == np.zeros((NUM_BETS, 3)).tolist()
