@@ -262,6 +262,22 @@ def warn(text: str, category: type[RecsdkWarning]) -> None:
 _INSIDE = (os.path.dirname(__file__) + os.sep, contextlib.__file__, "<attrs generated")
 
 
+def quoted(value: object, longest: int = 80) -> str:
+    """Returns the `repr` of a value for a message; of a long one the beginning and the end.
+
+    Example:
+        >>> quoted("short"), quoted("a" * 40 + "b" * 40, 30)
+        ("'short'", "'aaaaaaaaaaaaaaaaaaaa' ... 'bbbbbbbbbb'")
+    """
+    text = repr(value)
+    if len(text) <= longest + 2:
+        return text
+    head, tail = longest * 2 // 3, longest // 3
+    if isinstance(value, (str, bytes)):
+        return f"{value[:head]!r} ... {value[-tail:]!r}"
+    return f"{text[:head]} ... {text[-tail:]}"
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the known name closest to `name`, or an empty string.
 

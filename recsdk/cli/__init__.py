@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from recsdk.errors import RecsdkError
+from recsdk.errors import RecsdkError, RecsdkWarning
 
 if TYPE_CHECKING:
     from cyclopts import App
 
 COMMANDS = {
     "demo": "Simulate a shop, learn from its visitors, and write a report.",
-    "doctor": "Check this installation and load every plugin in a process of its own.",
-    "evaluate": "Estimate from a log what other policies would have earned, and say how far to believe it.",
-    "ledger": "Look into a recommender's folder, check it, back it up, export it, keep it small.",
-    "plugins": "List the installed policies, scorers, encoders, retrievers and ledgers.",
-    "reproduce": "Make a recommender's state again from its folder, and print its hash.",
+    "doctor": "Check this installation, and load each plugin in its own process.",
+    "evaluate": "Estimate from a log what other policies would have earned.",
+    "ledger": "Look into a folder; check it, back it up, forget a user, and more.",
+    "plugins": "List the installed policies, scorers, encoders and other parts.",
+    "reproduce": "Make a recommender's state again from its folder; print its hash.",
     "status": "Show how a recommender does, once or all the time, with alarms.",
     "sweep": "Try policies and settings on a log, or in a simulated world.",
 }
@@ -42,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from cyclopts import CycloptsError
 
     try:
-        _app()(words, exit_on_error=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _note
+            _app()(words, exit_on_error=False)
         sys.stdout.flush()
     except CycloptsError:  # already printed
         sys.exit(2)
@@ -54,6 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         print_error(error)
         sys.exit(2)
+
+
+def _note(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: str | None = None) -> None:
+    """Prints a warning of recsdk as a note, without the line of ours that gave it."""
+    from recsdk.cli.output import print_notes
+
+    is_ours = issubclass(category, RecsdkWarning)
+    print_notes([str(message) if is_ours else warnings.formatwarning(message, category, filename, lineno, line)])
 
 
 def _help() -> str:

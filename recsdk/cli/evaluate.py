@@ -77,13 +77,13 @@ def evaluate(
         window: Seconds that a reward may take, for a recommender's folder: younger decisions are left out; 0 leaves out none.
         columns: Which columns of a table are action, reward, propensity, weight and id, as reward=visit,propensity=0.5; a number holds for
             every row. By default those with these names.
-        position: The slot of a page that is evaluated, from 0, of a recommender's folder or decision-service log.
+        position: The position on a page that is evaluated, from 0 at the top, of a recommender's folder or decision-service log.
         max_bad: Lines of a decision-service log that may be unreadable; they are left out and counted.
         draws: Resampled logs for the bootstrap and the comparison.
         seed: Of all draws.
         force: Print values that are refused, too.
         json: Print the results as JSON.
-        html: Write a page with pictures to this file.
+        html: Write a report with pictures to this file.
     """
     if html is not None:
         from recsdk.ope.report.page import require_charts
@@ -147,9 +147,10 @@ def _targets(log: list[Path], targets: list[str]) -> list[str]:
     if others:
         meant = " ".join(["recsdk evaluate", *logs, *(f"--target {name}" for name in others)])
         raise InvalidValue(f"No file and no folder is named {others[0]!r}. A target is named by --target: {meant}")
+    there = f": {sorted(names_of(log))}" if names_of(log) else ""
     raise InvalidValue(
         f"--target must name what to evaluate, got none. Example: recsdk evaluate {' '.join(logs)} --target lin-ucb. A target is a policy "
-        f"that `recsdk plugins` lists, a recommender's folder, or a column of a table: {sorted(names_of(log))}."
+        f"that `recsdk plugins` lists, a recommender's folder, or a column of a table{there}."
     )
 
 
@@ -167,9 +168,10 @@ def _columns(log: list[Path], targets: list[str]) -> dict[str, None]:
             find("policies", name)
         except UnknownPlugin as error:
             if name not in there:
+                columns_there = f" Columns: {sorted(there)}." if there else ""
                 raise Unknown(
-                    f"No column of the log, no folder and no policy is named {name!r}.{nearest(name, there)} "
-                    f"Columns: {sorted(there)}. {error}"
+                    f"No {'column of the log, no ' if there else ''}folder and no policy is named {name!r}.{nearest(name, there)}"
+                    f"{columns_there} {error}"
                 ) from error
             columns[name] = None
     return columns

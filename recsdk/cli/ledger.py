@@ -1,4 +1,4 @@
-"""`recsdk ledger`: look into a recommender's folder, check it, back it up, restore a backup."""
+"""`recsdk ledger`: look into a recommender's folder, check it, back it up, forget a user, and more."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ from rich.text import Text
 from recsdk.checks import require_integer
 from recsdk.cli import COMMANDS
 from recsdk.cli.output import JsonFlag, print_error, print_json, print_notes, results
-from recsdk.cli.tail import EVERYTHING, PAUSE, Seen, lines_after
+from recsdk.cli.tail import EVERYTHING, OWN, PAUSE, Seen, lines_after
 from recsdk.errors import LedgerCorrupt, LedgerError, UnknownDecision
 from recsdk.ledger import Copies, Ledger, Repairs
 from recsdk.ledger.stores import store
 from recsdk.live.checking import Finding, check_ledger
 from recsdk.live.identity import told
+from recsdk.live.marks import read as marks_of
 from recsdk.live.records import RECORDS, Name
 from recsdk.live.rewards import standing_values
+
+CALLED = {"item": "versions of items", "decision": "decisions", "signal": "signals", "reward": "rewards", "bytes": "other entries"}
+"""What the kinds of records are called."""
 
 ledger = App(name="ledger", help=COMMANDS["ledger"], help_format="plaintext")
 
@@ -92,7 +96,7 @@ def tail(folder: Path, /, *, num: int = 10, follow: Annotated[bool, Parameter(ne
 
     Args:
         folder: The recommender's folder.
-        num: How many of each.
+        num: How many decisions, signals and rewards are printed at first, of each kind so many.
         follow: Go on with what comes, until Ctrl-C.
     """
     require_integer("num", num, at_least=0)
@@ -177,7 +181,7 @@ def export(
     from recsdk.live.transfer import export_ledger
 
     counts = export_ledger(folder, path, format=format, default_reward=default_reward, window=window)
-    results().print(Text(f"{path} has {_counts(counts)}."), soft_wrap=True)
+    results().print(Text(f"{path} is written:\n  {_counts(counts)}"), soft_wrap=True)
     print_notes([f"{name}: {number:,}" for name, number in counts.items() if name not in (*RECORDS, "bytes")])
 
 
@@ -194,7 +198,7 @@ def import_(path: Path, folder: Path, /, *, format: Name | None = None, ledger: 
     from recsdk.live.transfer import import_ledger
 
     counts = import_ledger(path, folder, format=format, ledger=ledger)
-    results().print(Text(f"{folder} has {_counts(counts)}."), soft_wrap=True)
+    results().print(Text(f"{folder} is made:\n  {_counts(counts)}"), soft_wrap=True)
 
 
 @ledger.command
@@ -212,8 +216,32 @@ def compact(folder: Path, /, *, days: float = 30.0) -> None:
     results().print(Text(f"{num:,} decisions are moved; {folder} had {before:,} bytes, and has {_bytes(folder):,}."), soft_wrap=True)
 
 
+@ledger.command
+def forget(folder: Path, user: str, /, *, json: JsonFlag = False) -> None:
+    """Forget a user: delete what was decided for them, and what was learned of it. Nobody may have the folder open.
+
+    While it is open, call `Recommender.forget`. A user who is not there is no error: nothing is forgotten then, and the state is "nothing".
+
+    Args:
+        folder: The recommender's folder. Its parts must be plugins; with a function as a scorer, call `Recommender.forget`.
+        user: The user's key.
+        json: Print the results as JSON.
+    """
+    from recsdk.live.reopening import reopen
+
+    with reopen(folder) as recommender:
+        forgotten = recommender.forget(user)._asdict()
+    if json:
+        print_json(forgotten)
+    else:
+        seconds = forgotten.pop("seconds")
+        results().print(
+            facts_table({name.removeprefix("num_"): value for name, value in forgotten.items()} | {"seconds": seconds}, "Forgotten")
+        )
+
+
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{counts.get(kind, 0):,} of {kind}" for kind in (*RECORDS, "bytes"))
+    return ", ".join(f"{counts.get(kind, 0):,} {name}" for kind, name in CALLED.items())
 
 
 def _copy(folder: Path, destination: Path) -> None:
@@ -227,8 +255,9 @@ def _facts(reading: Ledger) -> dict[str, Any]:
     standing = standing_values(reading.rewards())
     values = np.array(list(standing.values()))
     rewarded = {decision_id for decision_id, _ in standing}
-    times, users, num_rewarded, shown = [], set(), 0, 0
+    times, users, num_rewarded, shown, num_again = [], set(), 0, 0, 0
     for decision in reading.decisions():
+        num_again += marks_of(decision).repeats is not None
         times.append(decision.time)
         users.add(decision.user)
         num_rewarded += decision.decision_id in rewarded
@@ -237,7 +266,8 @@ def _facts(reading: Ledger) -> dict[str, Any]:
     return {
         "items": sum(items),
         "removed_items": len(items) - sum(items),
-        "decisions": len(times),
+        "decisions": len(times) - num_again,
+        "served_again": num_again,
         "first_decision": min(times, default=None),
         "last_decision": max(times, default=None),
         "items_shown": shown,
@@ -250,24 +280,30 @@ def _facts(reading: Ledger) -> dict[str, Any]:
 
 def _statistics(reading: Ledger) -> dict[str, Any]:
     """Returns sums over the decisions; nothing of them is held in memory but a number each."""
-    candidates, shown, chosen, times = [], [], [], []
+    candidates, shown, chosen, times, num_again = [], [], [], [], 0
     for decision in reading.decisions():
+        if marks_of(decision).repeats is not None:
+            num_again += 1
+            continue
         times.append(decision.time)
         candidates.append(len(decision.slots))
         shown.append(len(decision.action))
         chosen += decision.probs[np.arange(len(decision.action)), decision.action].tolist()
     values = list(standing_values(reading.rewards()).values())
+    names = Counter(signal.name for signal in reading.signals())
     hours = (max(times) - min(times)) / 3600 if times else 0.0
     return {
         "decisions": len(times),
+        "served_again": num_again,
         "decisions_per_hour": len(times) / hours if hours else None,
         "candidates": _spread(candidates),
         "items_shown": _spread(shown),
         "propensity": _spread(chosen),
-        "certain": float(np.mean(np.array(chosen) == 1)) if chosen else None,
+        "share_with_propensity_1": float(np.mean(np.array(chosen) == 1)) if chosen else None,
         "rewards": len(values),
         "reward": _spread(values),
-        "signals": dict(Counter(signal.name for signal in reading.signals())),
+        "signals": {name: number for name, number in names.items() if name not in OWN},
+        "also_told": {OWN[name]: number for name, number in names.items() if name in OWN},
     }
 
 
@@ -337,4 +373,4 @@ def _cell(name: str, value: Any) -> str:
         return ", ".join(f"{key.replace('_', ' ')} {_cell(key, each)}" for key, each in value.items())
     if isinstance(value, str):
         return value
-    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"

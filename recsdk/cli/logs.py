@@ -106,10 +106,10 @@ def _dsjson(path: Path, position: int, max_bad: int) -> Log:
     except ImportError as error:
         raise MissingExtra("A decision-service log needs recsdk-vw: pip install ./plugins/recsdk-vw in recsdk's folder.") from error
     found = reader.read_dsjson(path, position=position, max_bad=max_bad)
-    names = [f"{event}, slot {place}" for event, place in zip(found.event_id, found.position, strict=True)]
+    names = [f"{event}, position {place}" for event, place in zip(found.event_id, found.position, strict=True)]
     caveat = ""
     if not position and found.num_slates:
-        caveat = "the reward is that of the whole page: a slot is judged given what the logging policy showed in the other slots"
+        caveat = "the reward is that of the whole page: a position is judged given what the logging policy showed at the others"
     counts = [*found.skipped.items(), ("bad", found.num_bad)]
     notes = [f"{path}: {number} lines left out: {reason}" for reason, number in counts if number]
     if found.num_repeated:

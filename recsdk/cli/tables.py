@@ -14,7 +14,7 @@ import numpy as np
 from recsdk.base import Interaction
 from recsdk.datasets import interactions, log_from_frame
 from recsdk.datasets.files import table_rows
-from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError, Unknown, nearest
+from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError, Unknown, nearest, quoted
 from recsdk.rounding import given_chances, given_probs
 
 FIELDS = ("action", "reward", "propensity", "weight", "features", "item", "id")
@@ -227,6 +227,6 @@ def _probabilities(table: Table, name: str, mask: np.ndarray) -> Any:
     for row, (each, size) in enumerate(zip(column, sizes, strict=True)):
         good = isinstance(each, list) and len(each) == size and all(type(value) in (int, float) for value in each)
         if not good:
-            raise InvalidLog(f"{table.where(row)}: {name} must be {size} probabilities, one for each candidate, got {each!r:.80}.")
+            raise InvalidLog(f"{table.where(row)}: {name} must be {size} probabilities, one for each candidate, got {quoted(each)}.")
         padded[row, :size] = each
     return given_probs(name, padded, mask, error=InvalidLog)

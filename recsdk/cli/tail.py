@@ -9,11 +9,14 @@ from json import loads
 from typing import Any, NamedTuple
 
 from recsdk.ledger import PAGE, DecisionRecord, Ledger, RewardRecord, SignalRecord
+from recsdk.live.rewards import CORRECT, NOT_SHOWN, RETRACT, SHOWN
 
 PAUSE = 1.0
 """Seconds between two looks."""
 EVERYTHING = 1_000_000_000
 """More records than come between two looks."""
+OWN = {SHOWN: "shown", NOT_SHOWN: "not shown", CORRECT: "corrected", RETRACT: "retracted"}
+"""What the recommender's own signals are called."""
 
 
 class Seen(NamedTuple):
@@ -59,7 +62,8 @@ def _line(record: DecisionRecord | SignalRecord | RewardRecord, items: dict[int,
         return f"{when} decision {record.decision_id}{'' if record.user is None else f' for {record.user}'}: {shown}"
     place = "page" if record.position == PAGE else f"position {record.position}"
     if isinstance(record, SignalRecord):
-        return f"{when} signal   {record.name} {record.value:g} on {place} of {record.decision_id}"
+        told = OWN.get(record.name, record.name) + (f" {record.value:g}" if record.name not in OWN or record.name == CORRECT else "")
+        return f"{when} signal   {told} on {place} of {record.decision_id}"
     value = "none" if record.void else f"{record.value:g}"
     corrects = "" if record.replaces is None else f", instead of {record.replaces}"
     return f"{when} reward   {value} on {place} of {record.decision_id}{corrects}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from recsdk.errors import InvalidLog, MissingExtra, install
+from recsdk.errors import InvalidLog, MissingExtra, install, quoted
 
 Pairs = list[tuple[str, Any]]
 
@@ -78,9 +78,9 @@ def json_object(
     try:
         found = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=twice, parse_int=integer)
     except (ValueError, RecursionError) as error:
-        raise InvalidLog(f"must be one JSON object, got {text.strip()!r:.80}: {error}.") from error
+        raise InvalidLog(f"must be one JSON object, got {quoted(text.strip())}: {error}.") from error
     if not isinstance(found, dict):
-        raise InvalidLog(f"must be one JSON object, got {text.strip()!r:.80}.")
+        raise InvalidLog(f"must be one JSON object, got {quoted(text.strip())}.")
     return found
 
 

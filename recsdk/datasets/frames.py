@@ -10,7 +10,7 @@ import numpy as np
 from recsdk.base import Context, Interaction
 from recsdk.checks import check_log, plain_array, require_integer
 from recsdk.datasets.files import import_polars
-from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, nearest
+from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, nearest, quoted
 from recsdk.rounding import given_chances
 
 REQUIRED = ("action", "reward", "propensity")
@@ -144,5 +144,5 @@ def _table(name: str, row: Any, dtype: type, num_axes: int, number: int) -> np.n
         array = np.array(None)
     if array.ndim != num_axes or array.dtype.kind not in ("iu" if dtype is np.int64 else "iuf"):
         wanted = "K lists of D numbers" if num_axes == 2 else "a list of K whole numbers"
-        raise InvalidLog(f"{name} must be {wanted}, got {row!r:.80} in row {number}.")
+        raise InvalidLog(f"{name} must be {wanted}, got {quoted(row)} in row {number}.")
     return array.astype(dtype)

@@ -26,7 +26,7 @@ from recsdk.checks import check_context, check_interaction, require_integer
 from recsdk.data import Unit, events_from_rows, items_from_rows
 from recsdk.datasets.files import json_object, parquet, text_lines
 from recsdk.datasets.frames import log_from_frame
-from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError, nearest
+from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, RecsdkError, nearest, quoted
 from recsdk.rounding import given_chances
 
 REQUIRED = ("features", "action", "reward", "propensity")
@@ -195,7 +195,7 @@ def _array(name: str, value: Any, dtype: type, num_axes: int) -> np.ndarray:
     kinds = "iu" if dtype is np.int64 else "iuf"
     if array.dtype.kind not in kinds or array.ndim != num_axes:
         shape = {0: "a number", 1: "a list of K numbers", 2: "K lists of D numbers"}[num_axes]
-        raise InvalidLog(f"{name} must be {shape}{', whole' if dtype is np.int64 else ''}, got {value!r:.80}.")
+        raise InvalidLog(f"{name} must be {shape}{', whole' if dtype is np.int64 else ''}, got {quoted(value)}.")
     return array.astype(dtype)
 
 

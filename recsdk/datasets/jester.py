@@ -1,4 +1,4 @@
-"""Jester: continuous ratings of jokes, so dense that every arm's reward is known for thousands of users."""
+"""Jester: continuous ratings of jokes, so dense that every item's reward is known for thousands of users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classification sets, which a bandit can play: a round shows the features, an arm is a label, the reward is being right."""
+"""Classification sets, which a bandit can play: a round shows the features, an action is a label, the reward is being right."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from recsdk.datasets.files import text_lines
-from recsdk.errors import EmptyLog, InvalidLog
+from recsdk.errors import EmptyLog, InvalidLog, quoted
 
 
 def read_pmlb(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -50,5 +50,5 @@ def _numbers(line: str, size: int, path: Path, number: int) -> list[float]:
     except ValueError as error:
         raise InvalidLog(f"{path}, line {number}: must hold {size} numbers a line: {error}.") from error
     if len(row) != size or not all(map(math.isfinite, row)):
-        raise InvalidLog(f"{path}, line {number}: must hold {size} finite numbers a line, got {line.strip()!r:.80}.")
+        raise InvalidLog(f"{path}, line {number}: must hold {size} finite numbers a line, got {quoted(line.strip())}.")
     return row

@@ -10,6 +10,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,7 +158,8 @@ def _chunks(
         chunk = list(itertools.islice(wanted, num_rows))
         if not chunk:
             rewarded, but = "rewarded " * (default_reward is None), f" but for {_told(left_out)}" if left_out else ""
-            raise EmptyLog(f"The ledger in {str(folder)!r} has no {rewarded}decision with a position {position}{but}.")
+            told = [f"The ledger in {str(folder)!r} has no {rewarded}decision with a position {position}{but}."]
+            raise EmptyLog(" ".join([*told, *_remedies(stored, position, default_reward, window)]))
         placed = placing(stored)
         while chunk:
             yield stack_rounds(_round(placed(record), position, value) for record, value in chunk)
@@ -192,6 +194,27 @@ def _fit(records: Iterable[DecisionRecord], position: int, left_out: Counter[str
                 yield record
             else:
                 left_out[reason] += 1
+
+
+def _remedies(stored: Ledger, position: int, default_reward: float | None, window: float | None) -> Iterator[str]:
+    """Yields why there may be nothing to read, and what to do."""
+    feedback, records = stored_feedback(stored), list(stored.decisions())
+    waiting = [record.time for record in records[num_settled(stored) :]] if feedback is not None else []
+    if feedback is not None and waiting:
+        first, last = (_time(time + feedback.window) for time in (min(waiting), max(waiting)))
+        yield f"{len(waiting):,} decisions wait for rewards: their windows close from {first} to {last}, while the recommender is open."
+    drawn = Counter(place for record in records for place in range(len(record.action)) if unfit(record, place) is None)
+    if drawn and not drawn[position]:
+        other = min(drawn)
+        yield f"In {drawn[other]:,} decisions the item at position {other} was drawn: give position={other} (--position {other})."
+    elif drawn[position] and feedback is None and default_reward is None:
+        yield "Where a decision without a reward is worth something, give default_reward and window (--default-reward, --window)."
+    elif window:
+        yield f"Decisions that were younger than window={window:g} seconds at the last event are left out."
+
+
+def _time(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).isoformat(" ", "seconds")
 
 
 def _told(left_out: Counter[str]) -> str:

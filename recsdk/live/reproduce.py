@@ -109,7 +109,7 @@ def reproduce(
         if to > last:
             raise InvalidValue(f"to must be at most {last}, the number of rewards in the ledger, got {to}.")
         header = json.loads(stored.get("snapshot/header") or "{}")
-        chosen = policy or built(header["policy"] if header else _deciding(stored))
+        chosen = policy or built(header["policy"] if header else deciding(stored))
         makers = (chosen, scorers, encoder, challengers or {})
         with _recovered(_Until(stored, to), *makers) as learner:
             state, name = _digest(learner), told(identity(learner.policy))
@@ -206,7 +206,7 @@ def _catalogue(ledger: Ledger, evidence: Evidence) -> Catalogue:
     return catalogue
 
 
-def _deciding(ledger: Ledger) -> Any:
+def deciding(ledger: Ledger) -> Any:
     """Returns the identity of the policy that made the last decision."""
     last = deque(ledger.decisions(), maxlen=1)
     if not last:

@@ -226,6 +226,10 @@ def test_python_m_recsdk_is_the_command():
     assert answer.stdout.strip() == metadata.version("recsdk")
 
 
+def test_help_fits_80_columns():
+    assert max(map(len, cli._help().splitlines())) <= 80
+
+
 def test_help_names_every_command_and_imports_none():
     answer = run_python("-X", "importtime", "-m", "recsdk", "--help")
     assert all(name in answer.stdout for name in cli.COMMANDS)

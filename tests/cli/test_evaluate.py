@@ -3,6 +3,7 @@ import random
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -222,7 +223,7 @@ def test_a_decision_service_log_is_read_with_its_ids(logged, tmp_path, capsys):
     lines = [json.dumps({**json.loads(line), "EventId": "same"}) for line in file.read_text().splitlines()[:2]]
     file.write_text("\n".join(lines))
     assert run("evaluate", file, "--target", "uniform") == 2
-    assert "ids must be unique, got 'same, slot 0'" in capsys.readouterr().err
+    assert "ids must be unique, got 'same, position 0'" in capsys.readouterr().err
 
 
 def test_a_log_whose_candidates_are_all_alike_says_that_policies_choose_at_random(tmp_path, capsys):
@@ -409,3 +410,25 @@ def test_what_a_pipe_no_longer_reads_is_no_error(path):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+def test_an_error_about_a_folder_lists_no_columns(bakery, capsys):
+    for arguments in ([bakery, "--target", "nope"], [bakery]):
+        assert run("evaluate", *arguments) == 2
+        error = capsys.readouterr().err
+        assert "[]" not in error
+        assert "columns:" not in error.lower()
+
+
+def test_a_warning_is_a_note_without_a_line_of_code(tmp_path, capsys):
+    folder = tmp_path / "kiosk"
+    with Recommender.open(folder, items=[{"id": "tea"}, {"id": "ice"}], policy="lin-ts", log_features="all") as kiosk:
+        for number in range(30):
+            kiosk.reward(kiosk.recommend({}, pinned={0: "tea"} if number % 3 else None).decision_id, 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert run("evaluate", folder, "--target", "uniform") in (0, 3)
+    error = capsys.readouterr().err
+    assert "Left out at position 0, since nothing was drawn there: 20 pinned." in error
+    assert "UnfitDecisions" not in error
+    assert "sys:1" not in error

@@ -5,6 +5,7 @@ import pytest
 
 import recsdk
 from recsdk import cli
+from recsdk.cli.ledger import _cell
 from tests.live.shop import alter, tables
 
 
@@ -108,6 +109,96 @@ def test_stats_count_a_corrected_reward_once_and_one_taken_back_not_at_all(tmp_p
     assert printed["reward"]["mean"] == 0.5
 
 
+def test_what_is_no_decision_and_no_signal_of_the_application_is_counted_by_itself(tmp_path, capsys):
+    feedback = recsdk.Feedback(window=600, signals={"click": 1})
+    traffic = recsdk.Traffic(sticky=600)
+    with recsdk.Recommender.open(
+        tmp_path / "kiosk", items=[{"id": "tea"}, {"id": "ice"}], policy="lin-ts", feedback=feedback, traffic=traffic
+    ) as kiosk:
+        shown = [kiosk.recommend({}, user="ann").decision_id for _ in range(3)]
+        kiosk.signal("click", decision_id=shown[0], position=0, signal_id="s1")
+        kiosk.correct("s1", None)
+    assert run("stats", tmp_path / "kiosk", "--json") == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["decisions"], facts["served_again"], facts["signals"], facts["also_told"]) == (1, 2, {"click": 1}, {"retracted": 1})
+    assert run("show", tmp_path / "kiosk", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["decisions"] == 1
+    for command in ("stats", "tail"):
+        assert run(command, tmp_path / "kiosk") == 0
+        printed = capsys.readouterr().out
+        assert "retracted" in printed
+        assert "@" not in printed
+
+
+def test_numbers_have_separators(tmp_path, capsys):
+    assert [_cell("", value) for value in (1234, 1234.5, 12.345, 714400.0, 0.5)] == ["1,234", "1,234", "12.35", "714,400", "0.5"]
+
+
+def open_canteen(folder):
+    return recsdk.Recommender.open(folder, items=[{"id": "tea"}, {"id": "ice"}], scorers=["popularity"], policy="lin-ts", floor=0.1)
+
+
+def test_forget_does_what_the_recommender_does(tmp_path, capsys):
+    for name in ("one", "other"):
+        with open_canteen(tmp_path / name) as canteen:
+            for number in range(6):
+                user = f"u{number % 2}"
+                canteen.reward(canteen.recommend({}, user=user, decision_id=f"d{number}").decision_id, float(number % 3))
+    with open_canteen(tmp_path / "other") as canteen:
+        wanted = canteen.forget("u0")
+    assert run("forget", tmp_path / "one", "u0", "--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    assert {**done, "seconds": 0} == {**wanted._asdict(), "seconds": 0}
+    assert (done["num_decisions"], done["num_rewards"], done["state"]) == (3, 3, "folded")
+    with open_canteen(tmp_path / "one") as canteen:
+        assert canteen.audit()
+        assert b"u0" not in b"".join(path.read_bytes() for path in (tmp_path / "one").rglob("*") if path.is_file())
+        assert canteen.policy == recsdk.WithFloor(policy=recsdk.LinTS(), floor=0.1)
+
+
+def test_forgetting_a_user_who_is_not_there_changes_nothing(tmp_path, capsys):
+    with open_canteen(tmp_path / "canteen") as canteen:
+        canteen.reward(canteen.recommend({}, user="ann").decision_id, 1.0)
+        assert run("forget", tmp_path / "canteen", "ann") == 2
+        assert "is open in this process" in capsys.readouterr().err
+    before = tables(tmp_path / "canteen")
+    assert run("forget", tmp_path / "canteen", "bob", "--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    assert {name: value for name, value in done.items() if name != "seconds"} == {
+        "num_decisions": 0,
+        "num_signals": 0,
+        "num_rewards": 0,
+        "num_waiting": 0,
+        "state": "nothing",
+    }
+    assert run("forget", tmp_path / "canteen", "bob") == 0
+    assert "nothing" in capsys.readouterr().out
+    assert tables(tmp_path / "canteen") == before
+
+
+def test_forget_says_how_where_a_part_is_a_function_of_the_application(tmp_path, capsys):
+    with recsdk.Recommender.open(tmp_path / "bar", items=[{"id": "tea"}], scorers=[warmth], policy="lin-ts") as bar:
+        bar.recommend({}, user="ann")
+    assert run("forget", tmp_path / "bar", "ann") == 2
+    assert "warmth" in capsys.readouterr().err
+
+
+def warmth(request, candidates):
+    return [1.0] * len(candidates.ids)
+
+
+def test_forget_keeps_a_trial_as_it_is(tmp_path, capsys):
+    trials = recsdk.Trials(challengers={"bold": "lin-ucb"})
+    parts = {"items": [{"id": "tea"}, {"id": "ice"}], "policy": "lin-ts", "trials": trials, "reward_range": (0, 1)}
+    with recsdk.Recommender.open(tmp_path / "bar", **parts) as bar:
+        for number in range(8):
+            bar.reward(bar.recommend({}, user=f"u{number % 4}").decision_id, float(number % 2))
+    assert run("forget", tmp_path / "bar", "u0") == 0
+    with recsdk.Recommender.open(tmp_path / "bar", **parts) as bar:
+        assert bar.standings()[0].num_rounds == 6
+        assert bar.audit()
+
+
 def test_stats_sum_up_decisions_and_rewards(shop, tmp_path, capsys):
     assert run("stats", tmp_path / "shop", "--json") == 0
     facts = json.loads(capsys.readouterr().out)
@@ -150,7 +241,7 @@ def test_repair_copies_first_and_does_nothing_unless_told(shop, tmp_path, capsys
 def test_an_export_is_imported_as_the_same_ledger_and_nothing_is_overwritten(shop, tmp_path, capsys):
     assert run("export", tmp_path / "shop", tmp_path / "shop.jsonl") == 0
     assert run("import", tmp_path / "shop.jsonl", tmp_path / "again") == 0
-    assert "5 of decision" in capsys.readouterr().out
+    assert "5 decisions" in capsys.readouterr().out
     assert tables(tmp_path / "again") == tables(tmp_path / "shop")
     assert run("import", tmp_path / "shop.jsonl", tmp_path / "again") == 2
     assert run("export", tmp_path / "shop", tmp_path / "shop.csv") == 2

@@ -110,6 +110,7 @@ def test_a_bad_row_of_a_log_is_refused_by_its_line(tmp_path, changes, error, mes
         ("{'a': 1}\n", "must be one JSON object"),
         ('{"a": ' + "[" * 100_000 + "\n", "must be one JSON object"),
         ('{"a": 1', "must be one JSON object"),
+        ('{"item": "' + 99 * "a" + '", "time": 1, "dev', r"""got '\{"item": "a+' \.\.\. 'a+", "time": 1, "dev': Unterminated"""),
     ],
 )
 def test_a_line_that_is_not_one_json_object_is_refused_by_its_number(tmp_path, line, message):

@@ -95,6 +95,25 @@ def test_a_ledger_without_rows_says_what_is_missing(shop, folder):
         read_ledger(folder, position=1, default_reward=0.0, window=0)
 
 
+def test_a_ledger_whose_windows_are_open_says_when_they_close(tmp_path):
+    feedback = recsdk.Feedback(window=3600)
+    with small_recommender(
+        tmp_path, log_features="all", feedback=feedback, clock=iter(range(1_700_000_000, 1_700_000_100)).__next__
+    ) as shop:
+        for _ in range(3):
+            shop.recommend({})
+        with pytest.raises(EmptyLog, match=r"3 decisions wait .* close from 2023-11-14 23:13:\d\d\+00:00 to 2023-11-14 23:13:\d\d\+00:00"):
+            read_ledger(tmp_path)
+
+
+def test_a_ledger_without_rewards_says_how_to_count_silence(shop, folder):
+    shop.recommend({})
+    with pytest.raises(EmptyLog, match=r"give default_reward and window \(--default-reward, --window\)"):
+        read_ledger(folder)
+    with pytest.raises(EmptyLog, match="younger than window=60 seconds"):
+        read_ledger(folder, default_reward=0.0, window=60)
+
+
 def test_what_cannot_be_read_is_refused(tmp_path):
     with pytest.raises(LedgerError, match="There is no ledger"):
         read_ledger(tmp_path)

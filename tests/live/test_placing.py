@@ -134,8 +134,13 @@ def test_a_log_leaves_out_what_was_not_drawn_and_says_how_many(tmp_path):
 def test_a_log_of_nothing_drawn_is_refused(tmp_path):
     with small_recommender(tmp_path, log_features="all") as shop:
         shop.reward(shop.recommend({}, pinned={0: "news-0"}).decision_id, 1.0)
-    with pytest.raises(EmptyLog, match="no rewarded decision with a position 0 but for 1 pinned"):
+        with pytest.raises(EmptyLog, match=r"no rewarded decision with a position 0 but for 1 pinned\.$"):
+            recsdk.read_ledger(tmp_path)
+        slate = shop.recommend({}, size=3, pinned={0: "news-0"})
+        shop.reward(slate.decision_id, 1.0, item=slate.ids[1])
+    with pytest.raises(EmptyLog, match=r"In 1 decisions the item at position 1 was drawn: give position=1 \(--position 1\)"):
         recsdk.read_ledger(tmp_path)
+    assert recsdk.read_ledger(tmp_path, position=1).reward.tolist() == [1.0]
 
 
 @pytest.mark.parametrize("policy", ["lin-ts", "wide-deep"])

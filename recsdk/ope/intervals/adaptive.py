@@ -13,7 +13,7 @@ def adaptively_weighted(terms: Terms, variance: np.ndarray, *, level: float = 0.
 
     A logging policy that learns may take an action ever more rarely. The rounds that still have it get growing weights, and their plain
     average is not normal. These weights give each round the same variance, which makes the average normal. Prefer `dr` to `ips`, and log
-    with a floor: for the worse of two arms, 95 % intervals covered 95 % at a floor of 0.05, and 90 % at 0.005.
+    with a floor: for the worse of two actions, 95 % intervals covered 95 % at a floor of 0.05, and 90 % at 0.005.
 
     Args:
         terms: from an estimator, in the order of time.

@@ -1,4 +1,4 @@
-"""An evaluation as tables, in a terminal or a notebook, and as a page of pictures."""
+"""An evaluation as tables, in a terminal or a notebook, and as a report of pictures."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ LONGEST_LABEL = 440
 
 
 def svg(chart: Any) -> str:
-    """Returns a chart as SVG, for a page that loads nothing."""
+    """Returns a chart as SVG, for a report that loads nothing."""
     buffer = io.StringIO()
     axis = {"gridColor": "#eee", "domainColor": "#bbb", "tickColor": "#bbb", "labelFontSize": LETTERS, "titleFontSize": LETTERS}
     legend = {"labelFontSize": LETTERS, "titleFontSize": LETTERS}  # legible on a phone too, which scales the picture down

@@ -1,4 +1,4 @@
-"""Evaluations of several targets as one page that needs nothing else: pictures, each with its table and how to read it."""
+"""Evaluations of several targets as a report, one file that needs nothing else: pictures, each with its table and how to read it."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def require_charts() -> None:
     """
     missing = [name for name in ("altair", "vl_convert") if importlib.util.find_spec(name) is None]
     if missing:
-        raise MissingExtra(f"The page of an evaluation needs {', '.join(missing)}: {install('report')}.")
+        raise MissingExtra(f"The report of an evaluation needs {', '.join(missing)}: {install('report')}.")
 
 
 def page(found: Evaluations, *, title: str = "Evaluation") -> str:
-    """Returns the page. What is withheld has no value in it: neither in a picture nor in a table.
+    """Returns the report as HTML. What is withheld has no value in it: neither in a picture nor in a table.
 
     Args:
         found: the evaluations.
-        title: of the page.
+        title: of the report.
 
     Raises:
         MissingExtra: when altair or vl-convert is not installed.

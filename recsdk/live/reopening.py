@@ -1,0 +1,57 @@
+"""A recommender opened with the parts that its folder names, for commands that are given a folder and nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+from recsdk.errors import LedgerMismatch
+from recsdk.ledger import Ledger
+from recsdk.ledger.stores import store
+from recsdk.live import made
+from recsdk.live.contest import ROLES
+from recsdk.live.parts import built
+from recsdk.live.recommender import Recommender
+from recsdk.live.reproduce import deciding
+from recsdk.live.trials import GIVEN, Trials
+
+
+def reopen(folder: str | Path) -> Recommender:
+    """Opens a recommender with the parts that it was last opened with, each made from its name and settings.
+
+    Raises:
+        LedgerMismatch: a part that is no plugin, such as a function of the application: open the folder with it by `Recommender.open`.
+        LedgerError: when there is no ledger in the folder, or another process has it open.
+
+    Example:
+        >>> import recsdk
+        >>> with recsdk.Recommender.open("deli", items=[{"id": "ham"}], policy="lin-ucb", floor=0.1):
+        ...     pass
+        >>> with reopen("deli") as deli:
+        ...     deli.policy
+        WithFloor(policy=LinUCB(alpha=0.5, ridge=1.0), floor=0.1)
+    """
+    kind = store(folder)
+    with contextlib.closing(kind.read(folder)) as stored:
+        parts = _parts(stored)
+    return Recommender.open(folder, **parts, floor=0, ledger=kind)  # a floor is among the settings of each policy
+
+
+def _parts(stored: Ledger) -> dict[str, Any]:
+    known = made.read(stored)
+    if known is None:
+        raise LedgerMismatch("The folder must have been opened by a recommender once, which says of what it is made.")
+    header = json.loads(stored.get("snapshot/header") or "{}")
+    parts = {
+        "policy": built(header["policy"] if header else deciding(stored)),
+        "scorers": [built(known.scorers[number].part) for number in known.present],
+        "encoder": None if known.vectors == "none" else built(known.encoder),
+    }
+    roles = json.loads(stored.get(ROLES) or "{}")
+    if not roles:
+        return parts
+    policies = {name: built(role["part"]) for name, role in roles["policies"].items()} | {roles["champion"]: parts["policy"]}
+    others = {name: policy for name, policy in policies.items() if name != GIVEN}
+    return parts | {"policy": policies[GIVEN], "trials": Trials(challengers=others)}
