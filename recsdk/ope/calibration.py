@@ -19,7 +19,7 @@ import numpy as np
 STAKES = 0.5 * 0.25 ** np.arange(8)
 """Shares of the fortune that are bet in each round, on ratios above 1 and as many on ratios below. The fortune is split among them."""
 NUM_BETS = 2 * len(STAKES)
-GROUP, LARGEST = 8, 1e30
+GROUP, LARGEST = 16, 1e15
 """The number of factors that are multiplied before the logarithm is taken, and the ratio up to which this cannot overflow."""
 SLACK = 2.0
 """Bets on ratios below 1 allow for unseen ratios up to this many times the largest seen; larger ones are a lack of exploration."""
@@ -70,10 +70,18 @@ def log_factors_by(place: np.ndarray, ratio: np.ndarray, num_places: int) -> np.
 
 def _log_products(ratio: np.ndarray) -> np.ndarray:
     """Returns f64[NUM_BETS, G], the logarithms of the products of the factors of f64[GROUP, G] ratios."""
-    gain, found = ratio - 1, np.empty((NUM_BETS, ratio.shape[1]))
+    found, factors = np.empty((NUM_BETS, ratio.shape[1])), np.empty_like(ratio)
+    largest = ratio.max(initial=0.0)
     for bet, stake in enumerate((*STAKES, *-STAKES)):
-        factors = 1 + stake * gain
-        np.prod(np.maximum(factors, 0.0, out=factors), axis=0, out=found[bet])
+        np.multiply(ratio, stake, out=factors)
+        factors += 1 - stake
+        if stake * (largest - 1) < -1:  # else none is negative
+            np.maximum(factors, 0.0, out=factors)
+        size = GROUP
+        while size > 1:  # in halves: a product along an axis takes half as long again
+            size //= 2
+            factors[:size] *= factors[size : 2 * size]
+        found[bet] = factors[0]
     with np.errstate(divide="ignore"):
         return np.log(found, out=found)
 
