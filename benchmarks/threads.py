@@ -1,4 +1,4 @@
-"""Decisions per second of threads that share a recommender, beside the same with one lock around every call."""
+"""Decisions per second of threads that share a recommender, beside one lock around every call; and of many decided in one call."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ import recsdk
 from recsdk.ledger.sqlite import Sqlite
 
 THREADS = (1, 4, 8)
+MANY = 100
+"""Requests of one call."""
 SCORING = 0.002
 """Seconds that the scorer waits, as one does that asks a service."""
 
@@ -63,6 +65,21 @@ def rate(shop: recsdk.Recommender, num_threads: int, seconds: float, turn: Abstr
     return sum(counts) / seconds
 
 
+def many(shop: recsdk.Recommender, seconds: float) -> tuple[float, float]:
+    """Returns decisions per second of a loop, and of `recommend_many`, turn by turn."""
+    requests: list[dict[str, Any]] = [{"request": {}}] * MANY
+    spent, num = [0.0, 0.0], 0
+    while sum(spent) < 2 * seconds:
+        began = time.perf_counter()
+        for one in requests:
+            shop.recommend(**one)
+        between = time.perf_counter()
+        shop.recommend_many(requests)
+        spent = [spent[0] + between - began, spent[1] + time.perf_counter() - between]
+        num += MANY
+    return num / spent[0], num / spent[1]
+
+
 def main() -> None:
     """Prints a table; each pair of numbers is measured one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -77,6 +94,11 @@ def main() -> None:
                     before = rate(shop, num_threads, seconds, threading.RLock())
                     after = rate(shop, num_threads, seconds, contextlib.nullcontext())
                     print(f"{durability:14} {name:16} {num_threads:7} {before:11.0f} {after:9.0f} {after / before:6.2f}")
+    print(f"\n{'disk':14} {'one by one/s':>12} {f'{MANY} a call/s':>14} {'ratio':>6}")
+    for durability in ("process-crash", "power-loss"):
+        with opened(durability, ["recency"]) as shop:
+            before, after = many(shop, seconds)
+            print(f"{durability:14} {before:12.0f} {after:14.0f} {after / before:6.2f}")
 
 
 if __name__ == "__main__":

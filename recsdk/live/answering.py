@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 import json
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from recsdk.base import Request
 from recsdk.checks import require_integer
-from recsdk.errors import DecisionConflict, EmptyCandidates, InvalidValue, LedgerError, TooFewCandidates, one_of
+from recsdk.errors import (
+    DecisionConflict,
+    EmptyCandidates,
+    InvalidRequest,
+    InvalidValue,
+    LedgerError,
+    RecsdkError,
+    TooFewCandidates,
+    one_of,
+)
 from recsdk.ledger import DecisionRecord
 from recsdk.live import intake, marks, sticky
 from recsdk.live.catalogue import Moved
-from recsdk.live.deciding import Ready, Slate
+from recsdk.live.deciding import Decider, Found, Ready, Slate
+from recsdk.live.faults import Asking
 from recsdk.live.guard import Features
 from recsdk.live.loop import Loop
 from recsdk.live.observe import Decided, Signalled
 from recsdk.live.placing import Placing, checked
 from recsdk.live.rewards import Receipt
 from recsdk.live.settlement import Told
+from recsdk.live.traffic import is_draw
 from recsdk.live.turns import CLOSED
 
 NUM_TRIES = 3
@@ -62,6 +75,25 @@ class _Timed(NamedTuple):
     num_works: int | None
     payload: str
     time: float
+
+
+class _Search(NamedTuple):
+    """A search for the candidates of a request.
+
+    Attributes:
+        decider: the same to the end, whatever serves by then.
+        asking: how the parts are asked, and which of them have failed.
+        find: gives the candidates; None where there need not be any.
+    """
+
+    decider: Decider
+    asking: Asking
+    find: Callable[[], Found | None]
+
+    def done(self) -> _Search:
+        """Finds them now."""
+        found = self.find()
+        return self._replace(find=lambda: found)
 
 
 class _Answer(NamedTuple):
@@ -117,6 +149,24 @@ def asked(
     return Asked(name, decision_id is not None, fields, Features(plain), key, placing)
 
 
+ARGUMENTS = frozenset(inspect.signature(asked).parameters)
+"""Their names."""
+
+
+def all_asked(requests: Any) -> list[Asked]:
+    """Checks the argument of `Recommender.recommend_many`, and raises what it says of it."""
+    if not isinstance(requests, Iterable) or isinstance(requests, str | bytes | Mapping):
+        raise InvalidRequest(f"requests must be a list of mappings with the arguments of recommend, got {requests!r:.200}.")
+    found = list[Asked]()
+    for index, given in enumerate(requests):
+        with naming(index):
+            if not isinstance(given, Mapping) or "request" not in given or not set(given) <= ARGUMENTS:
+                wanted = f"a mapping of the arguments of recommend, 'request' and any of {sorted(ARGUMENTS - {'request'})}"
+                raise InvalidRequest(f"it must be {wanted}, got {given!r:.200}.")
+            found.append(asked(**given))
+    return found
+
+
 def answered(loop: Loop, asked: Asked) -> Slate:
     """Returns what to show; the decision is in the ledger, durable, then."""
     began, name, num_works = time.perf_counter(), asked.decision_id, None
@@ -127,25 +177,124 @@ def answered(loop: Loop, asked: Asked) -> Slate:
     timed = _Timed(asked, num_works, intake.canonical(asked.fields), loop.now())
     loop.settle(timed.time)
     try:
-        slate, ready, joined = _decided(loop, timed)
+        answer = _decided(loop, timed)
     finally:
-        for failure in loop.options.faults.told():
-            loop.tell(failure)
+        _tell_failures(loop)
+    _tell(loop, asked, answer, time.perf_counter() - began)
+    return answer.slate
+
+
+def _tell_failures(loop: Loop) -> None:
+    for failure in loop.options.faults.told():
+        loop.tell(failure)
+
+
+def _tell(loop: Loop, asked: Asked, answer: _Answer, seconds: float) -> None:
+    """Counts a decision that is in the ledger, and tells of it."""
+    slate, ready, joined = answer
     for waited, receipt in joined:
         loop.tell(Signalled(waited.name, str(receipt), waited.time - waited.moment))
     if ready is not None:
         loop.decider.observe(ready, asked.features)
-        loop.tell(
-            Decided(name, asked.user, len(ready.record.slots), len(slate.ids), time.perf_counter() - began, marks.read(ready.record).failed)
-        )
-    return slate
+        failed = marks.read(ready.record).failed
+        loop.tell(Decided(asked.decision_id, asked.user, len(ready.record.slots), len(slate.ids), seconds, failed))
+
+
+def all_answered(loop: Loop, asked: Sequence[Asked]) -> list[Slate]:
+    """Returns what `answered` would return for each, one after the other; all their decisions are in the ledger then, or none."""
+    if not asked:
+        return []
+    began, now = time.perf_counter(), loop.now()
+    loop.settle(now)
+    try:
+        answers = _all_decided(loop, [_Timed(one, None, intake.canonical(one.fields), now) for one in asked])
+    finally:
+        _tell_failures(loop)
+    seconds = (time.perf_counter() - began) / len(asked)
+    for one, answer in zip(asked, answers, strict=True):
+        _tell(loop, one, answer, seconds)
+    return [answer.slate for answer in answers]
+
+
+def _all_decided(loop: Loop, timed: Sequence[_Timed]) -> list[_Answer]:
+    """Finds the candidates of all while others may write, and then draws and writes in one turn."""
+    for _ in range(NUM_TRIES if loop.evidence.is_shared else 0):
+        there = loop.turns.read(functools.partial(_there, loop, timed))
+        searches = [_search(loop, one) for one in timed]
+        try:
+            for index, is_there in enumerate(there):
+                with naming(index):
+                    searches[index] = searches[index] if is_there else searches[index].done()
+            return loop.turns.alone(functools.partial(_all_kept, loop, timed, searches))
+        except Moved:
+            now = loop.now()
+            timed = [one._replace(time=now) for one in timed]
+        except Exception as error:
+            if loop.is_open:
+                raise
+            raise LedgerError(CLOSED) from error  # another thread has closed it meanwhile, and its models are gone
+
+    def decided() -> list[_Answer]:
+        now = timed[0].time if loop.settlement is None else loop.now()  # no window is closed on it yet
+        again = [one._replace(time=now) for one in timed]
+        return _all_kept(loop, again, [_search(loop, one) for one in again])
+
+    return loop.turns.alone(decided)
+
+
+def _there(loop: Loop, timed: Sequence[_Timed]) -> list[bool]:
+    """Tells of each whether the ledger, or one before it, may have its answer, so that it needs no candidates; in a turn."""
+    known = {one.asked.decision_id for one in timed if one.asked.is_named and loop.ledger.decision(one.asked.decision_id) is not None}
+    there = list[bool]()
+    for one in timed:
+        there.append(one.asked.decision_id in known or _standing(loop, one) is not None)
+        known.add(one.asked.decision_id)
+    return there
+
+
+def _search(loop: Loop, timed: _Timed) -> _Search:
+    decider, asking = loop.decider, loop.options.faults.asking(timed.time)
+    return _Search(decider, asking, functools.partial(_found, decider, timed, asking))
+
+
+def _all_kept(loop: Loop, timed: Sequence[_Timed], searches: Sequence[_Search]) -> list[_Answer]:
+    """Draws and writes all decisions, in a turn and a transaction.
+
+    Raises:
+        Moved: all must be made anew; nothing is written then.
+    """
+    answers, num_drawn = list[_Answer](), 0
+    with loop.turns.transaction():
+        for index, (one, search) in enumerate(zip(timed, searches, strict=True)):
+            with naming(index):
+                known = loop.ledger.decision(one.asked.decision_id) if one.asked.is_named else None
+                if known is not None:
+                    answers.append(_Answer(_repeated(loop, known, one.asked)))
+                    continue
+                answer = _kept(loop, one, _ready(loop, one, _standing(loop, one), search, num_drawn))
+            if answer is None:
+                raise Moved
+            num_drawn += answer.ready is not None and is_draw(marks.read(answer.ready.record))
+            answers.append(answer)
+    return answers
+
+
+@contextlib.contextmanager
+def naming(index: int) -> Iterator[None]:
+    """Says which of many requests is refused."""
+    try:
+        yield
+    except RecsdkError as error:
+        error.args = (f"requests[{index}]: {error}",)
+        raise
 
 
 def _decided(loop: Loop, timed: _Timed) -> _Answer:
     """Decides, and writes the decision; where several threads may ask the models at once, nobody waits while they work."""
     for _ in range(NUM_TRIES if loop.evidence.is_shared else 0):
         try:
-            ready = _ready(loop, timed, loop.turns.read(functools.partial(_standing, loop, timed)) if _is_sticky(loop, timed) else None)
+            standing = loop.turns.read(functools.partial(_standing, loop, timed)) if _is_sticky(loop, timed) else None
+            ready = _ready(loop, timed, standing, _search(loop, timed))
         except Moved:
             continue
         except Exception as error:
@@ -160,7 +309,7 @@ def _decided(loop: Loop, timed: _Timed) -> _Answer:
 
     def decided() -> _Answer | None:
         now = timed if loop.settlement is None else timed._replace(time=loop.now())  # no window is closed on it yet
-        ready = _ready(loop, now, _standing(loop, now))
+        ready = _ready(loop, now, _standing(loop, now), _search(loop, now))
         with loop.turns.transaction():
             return _kept(loop, now, ready)
 
@@ -169,27 +318,44 @@ def _decided(loop: Loop, timed: _Timed) -> _Answer:
     return answer
 
 
-def _ready(loop: Loop, timed: _Timed, standing: DecisionRecord | None) -> Ready | None:
-    """Draws a slate, or takes the one that is to be served again; None where `at_most` allows that nothing is left to show."""
-    (decision_id, _, fields, features, user, placing), _, payload, time = timed
-    request, learner, decider = Request(features, time), loop.learner, loop.decider  # the same to the end, whatever serves by then
-    size, at_most, shelf, asking = fields["size"], "at_most" in fields, decider.shelf, loop.options.faults.asking(time)
-    if standing is not None and decider.may_show(standing, request, fields, shelf):
-        record = sticky.again(standing, decision_id, time, payload, learner.num_learned)
-        return Ready(record, shelf, learner.num_recoveries, standing, is_new=False)
+def _found(decider: Decider, timed: _Timed, asking: Asking) -> Found | None:
+    """Returns the candidates; None where `at_most` allows that there are none."""
+    fields, request = timed.asked.fields, Request(timed.asked.features, timed.time)
     try:
-        found = decider.candidates(decision_id, request, fields["candidates"], fields["seen"], placing, asking)
+        return decider.candidates(timed.asked.decision_id, request, fields["candidates"], fields["seen"], timed.asked.placing, asking)
     except EmptyCandidates:
-        if at_most:
+        if "at_most" in fields:
             return None
         raise
-    shown = min(size, len(found.slots)) if at_most else size
-    if shown > len(found.slots):
-        most = len(found.slots)
+
+
+def _ready(loop: Loop, timed: _Timed, standing: DecisionRecord | None, search: _Search, num_before: int = 0) -> Ready | None:
+    """Draws a slate, or takes the one that is to be served again; None where `at_most` allows that nothing is left to show.
+
+    Args:
+        loop: whose parts decide.
+        timed: what for.
+        standing: the slate that the user is to be served again, if it may be shown.
+        search: gives the candidates.
+        num_before: slates that are drawn before this one and not counted yet.
+    """
+    (decision_id, _, fields, features, user, placing), _, payload, time = timed
+    learner, decider = loop.learner, search.decider
+    shelf = decider.shelf
+    if standing is not None and decider.may_show(standing, Request(features, time), fields, shelf):
+        record = sticky.again(standing, decision_id, time, payload, learner.num_learned)
+        return Ready(record, shelf, learner.num_recoveries, standing, is_new=False)
+    found = search.find()
+    if found is None:
+        return None
+    size, most = fields["size"], len(found.slots)
+    shown = min(size, most) if "at_most" in fields else size
+    if shown > most:
         raise TooFewCandidates(f"size must be in [1, {most}], the number of candidates, got {size}; at_most=True shows fewer.")
     if placing.pinned and placing.pinned[-1][0] >= shown:
         raise TooFewCandidates(f"pinned must have positions below {shown}, the number of items to show, got {dict(placing.pinned)}.")
-    return decider.decide(decision_id, time, shown, found, payload, user, placing, asking)._replace(standing=standing)
+    ready = decider.decide(decision_id, time, shown, found, payload, user, placing, search.asking, num_before)
+    return ready._replace(standing=standing)
 
 
 def _kept(loop: Loop, timed: _Timed, ready: Ready | None) -> _Answer | None:

@@ -235,8 +235,12 @@ class Decider:
         user: str | None = None,
         placing: Placing = ANY,
         asking: Asking = STRICT,
+        num_before: int = 0,
     ) -> Ready:
-        """Draws a slate of `size` from candidates, or takes the one that the application has chosen."""
+        """Draws a slate of `size` from candidates, or takes the one that the application has chosen.
+
+        `num_before` slates are drawn before this one, and not observed yet.
+        """
         slots, phi, shelf = found
         context, rng = Context(frozen(phi), frozen(np.ones(len(slots), bool)), frozen(slots)), self.rng(decision_id)
         with self._learner.lock:
@@ -247,7 +251,7 @@ class Decider:
                 decision, agreement = taken(policy, rng, context, np.array(action), asking)
                 marks = Marks(arm=APPLICATION, agreement=agreement)
             else:
-                arms, marks = self.arms.of(policy, user, self.rng)
+                arms, marks = self.arms.of(policy, user, self.rng, num_before)
                 wanted, spare = placing.places(slots, shelf.named), self.rng(decision_id, SPARE)
                 decision, arm, promoted = draw(arms, rng, context, size, wanted, spare, asking)
                 share, pinned = arm.share if marks.by else None, tuple(position for position, _ in placing.pinned)

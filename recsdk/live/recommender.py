@@ -271,6 +271,32 @@ class Recommender:
         )
 
     @_going
+    def recommend_many(self, requests: Iterable[Mapping[str, Any]]) -> list[Slate]:
+        """Chooses for many requests at once: all decisions are in the ledger, durable, when this returns, written in one commit.
+
+        Each answer is what `recommend` would have given, one after the other at the same moment. For feeds and mails that are made ahead,
+        and for services that collect requests; it costs one sync of the disk.
+
+        Args:
+            requests: for each the arguments of `recommend` by name: its "request", and any of the others.
+
+        Returns:
+            The slates, in the same order.
+
+        Raises:
+            RecsdkError: what `recommend` raises of the first request that is refused, named by its index: `requests[3]: ...`. Nothing
+                is decided then.
+
+        Example:
+            >>> with Recommender.open("mails", items=[{"id": "cup"}, {"id": "pot"}]) as shop:
+            ...     slates = shop.recommend_many([{"request": {"user_id": "ann"}}, {"request": {"user_id": "bob"}, "size": 2}])
+            >>> [len(slate.ids) for slate in slates]
+            [1, 2]
+        """
+        self._loop.decider.notices.warn()
+        return answering.all_answered(self._loop, answering.all_asked(requests))
+
+    @_going
     def reward(
         self,
         decision_id: str,

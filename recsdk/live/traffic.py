@@ -102,15 +102,18 @@ class Arms:
             return {}
         return {"holdout": {"policy": identity(self._holdout), "share": self.traffic.holdout, "by": self.traffic.holdout_by}}
 
-    def of(self, policy: Arm, user: str | None, rng: Callable[[str, bytes], np.random.Generator]) -> tuple[list[Arm], Marks]:
+    def of(
+        self, policy: Arm, user: str | None, rng: Callable[[str, bytes], np.random.Generator], num_before: int = 0
+    ) -> tuple[list[Arm], Marks]:
         """Returns the arms that may decide a request, with their shares, and the marks that they have in common.
 
         Args:
             policy: the arm of the policy.
             user: the user's key.
             rng: makes a stream of a name and a purpose, always the same.
+            num_before: slates that are drawn before this one, and not counted yet.
         """
-        if self.num_drawn < self.traffic.burn_in:
+        if self.num_drawn + num_before < self.traffic.burn_in:
             return [self._burn_in], Marks(arm=BURN_IN)
         share = self.traffic.holdout
         if not share:

@@ -350,7 +350,7 @@ def test_a_ledger_that_stays_broken_closes_the_recommender(tmp_path):
     shop._loop.learner.learn = None  # so that the state has to be recovered, which the ledger cannot do
     shop._loop.learner.num_learned += 1
     with pytest.raises(errors.LedgerError):
-        shop._recover_or_release()
+        shop._loop._mend(is_ahead=True)
     with pytest.raises(errors.LedgerError, match="closed"):
         shop.recommend({})
     with open_recommender(tmp_path) as shop:
