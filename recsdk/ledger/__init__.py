@@ -15,6 +15,8 @@ import numpy as np
 
 PAGE = -1
 """The position of signals and rewards that are about a whole slate."""
+LEVELS = ("memory", "process-crash", "power-loss")
+"""What of the acknowledged may be lost: all once the process ends, the last moments once the machine stops, nothing."""
 
 
 class DecisionRecord(NamedTuple):
@@ -317,7 +319,7 @@ class Verifies(Protocol):
 
 @runtime_checkable
 class Durable(Protocol):
-    """A `Ledger` that says what survives of what it has acknowledged: "process-crash" or "power-loss".
+    """A `Ledger` that says what survives of what it has acknowledged: one of `LEVELS`.
 
     Example:
         >>> from recsdk.ledger.sqlite import Sqlite

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from recsdk.errors import LedgerCorrupt, LedgerError
-from recsdk.ledger import DecisionRecord, ItemRecord, Redacted, RewardRecord, SignalRecord, Verified, _head, heads
+from recsdk.ledger import LEVELS, DecisionRecord, ItemRecord, Redacted, RewardRecord, SignalRecord, Verified, _head, heads
 from recsdk.ledger import _rows as rows
 from recsdk.ledger._copy import copy
 from recsdk.ledger._failures import is_disk_failure, translated
@@ -188,7 +188,7 @@ class SqliteLedger:
 
     @property
     def durability(self) -> str:
-        return "power-loss" if next(self._rows("PRAGMA synchronous"))[0] == 2 else "process-crash"
+        return LEVELS[next(self._rows("PRAGMA synchronous"))[0]]
 
     def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...]) -> Redacted:
         done = Redacted()
@@ -207,10 +207,8 @@ class SqliteLedger:
 
     def scrub(self) -> None:
         self._progress.check()
-        if self._files is None:
-            raise LedgerError("The ledger could not be scrubbed: it is open for reading.")
         with translated("The ledger could not be scrubbed"):
-            done = scrub(self._db, self._files.folder)
+            done = scrub(self._db, None if self._files is None else self._files.folder)
         if not done:
             raise LedgerError(f"A reader has the ledger open as it was, so {LOG} still has what was removed: call again once it is closed.")
 

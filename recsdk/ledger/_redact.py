@@ -31,8 +31,17 @@ def empty_other(table: str, names: str, record_id: str, values: Row) -> Row:
     return (f"UPDATE {table} SET {changes} WHERE id = ?", values[0], *values[2:], checksum(values), record_id)  # noqa: S608 -- constants
 
 
-def scrub(db: sqlite3.Connection, folder: Path) -> bool:
-    """Writes the files anew, without what was removed; returns whether nothing of that is left in the write-ahead log either."""
+def scrub(db: sqlite3.Connection, folder: Path | None) -> bool:
+    """Writes the files anew, without what was removed; returns whether nothing of that is left in the write-ahead log either.
+
+    Args:
+        db: of the ledger.
+        folder: of a writer; None of a ledger in memory, and of a reader, whose database refuses.
+    """
+    if folder is None:
+        db.execute("VACUUM")
+        db.execute("DELETE FROM blobs WHERE name = ?", (SCRUB,))
+        return True
     segments = Segments(db, folder)
     emptied_here = "SELECT number FROM decisions WHERE forgotten IS NOT NULL AND payload <> ''"  # others were empty when they were moved
     emptied_ones = [number for (number,) in db.execute(emptied_here)]

@@ -12,7 +12,7 @@ from urllib.request import pathname2url
 import attrs
 
 from recsdk.errors import LedgerCorrupt, LedgerError, LostRecords, one_of, warn
-from recsdk.ledger import Ledger, Lost, Verified, _head, _mark, heads
+from recsdk.ledger import LEVELS, Ledger, Lost, Verified, _head, _mark, _memory, heads
 from recsdk.ledger._copy import refuse_full
 from recsdk.ledger._failures import translated
 from recsdk.ledger._files import FILE, JOURNAL, LOG, Files
@@ -25,16 +25,18 @@ from recsdk.ledger.redaction import SCRUB
 
 def _known_durability(instance: Any, field: Any, value: str) -> None:
     del instance
-    one_of(field.name, value, ("process-crash", "power-loss"))
+    one_of(field.name, value, LEVELS)
 
 
 @attrs.frozen(kw_only=True)
 class Sqlite:
-    """Keeps the ledger in `ledger.sqlite` in the folder.
+    """Keeps the ledger in `ledger.sqlite` in the folder, or in memory.
 
     Attributes:
         durability: "process-crash": what was acknowledged survives the death of the process (SQLite's synchronous=NORMAL);
-            "power-loss": it survives that of the machine too, for one fsync, some milliseconds, per call (FULL).
+            "power-loss": it survives that of the machine too, for one fsync, some milliseconds, per call (FULL);
+            "memory": nothing is written to a disk, and all ends with the process. The folder is a name then, under which this process can
+            open and read the ledger again with the same `durability`; `copy` makes a folder of it.
 
     Example:
         >>> import recsdk
@@ -43,10 +45,12 @@ class Sqlite:
         0
     """
 
-    durability: Literal["process-crash", "power-loss"] = attrs.field(default="process-crash", validator=_known_durability)
+    durability: Literal["memory", "process-crash", "power-loss"] = attrs.field(default="process-crash", validator=_known_durability)
 
     def holds(self, folder: str | Path) -> bool:
-        """Tells whether `ledger.sqlite` is in the folder."""
+        """Tells whether `ledger.sqlite` is in the folder; at "memory", whether this process has a ledger of this name."""
+        if self.durability == "memory":
+            return _memory.holds(Path(folder))
         return (Path(folder) / FILE).is_file()
 
     def open(self, folder: str | Path) -> Ledger:
@@ -57,8 +61,12 @@ class Sqlite:
             LedgerMismatch: when a newer version of recsdk wrote it.
             LedgerCorrupt: when a `ledger.sqlite-wal` is there that belongs to another file, as after a backup was copied over it; when
                 the file is damaged or cut; when records that were acknowledged are missing. The folder stays as it is.
-            LedgerError: when the folder cannot be used.
+            LedgerError: when the folder cannot be used; at "memory", when it holds a ledger on the disk.
         """
+        if self.durability == "memory":
+            if (Path(folder) / FILE).exists():
+                raise LedgerError(f"{str(folder)!r} holds a ledger on the disk: open it without durability='memory', or give another name.")
+            return _memory.writing(Path(folder))
         return _writing(Path(folder), "NORMAL" if self.durability == "process-crash" else "FULL")
 
     def read(self, folder: str | Path) -> Ledger:
@@ -69,7 +77,10 @@ class Sqlite:
             LedgerCorrupt: as `open`.
             LedgerError: when there is no ledger, or it cannot be read.
         """
-        return _reading(Path(folder))
+        return self._read(Path(folder))
+
+    def _read(self, folder: Path) -> SqliteLedger:
+        return _memory.reading(folder) if self.durability == "memory" else _reading(folder)
 
     def repair(self, folder: str | Path, *, backup: str | Path | None = None) -> Lost:
         """Accepts the records that are there, where `open` says that acknowledged ones are missing.
@@ -97,7 +108,7 @@ class Sqlite:
 
     def copy(self, folder: str | Path, destination: str | Path) -> None:
         """See `recsdk.ledger.Copies`."""
-        with contextlib.closing(_reading(Path(folder))) as ledger, translated(f"The ledger in {str(folder)!r} cannot be copied"):
+        with contextlib.closing(self._read(Path(folder))) as ledger, translated(f"The ledger in {str(folder)!r} cannot be copied"):
             ledger.copy(Path(destination))
 
     def compact(self, folder: str | Path, *, before: float, limit: int | None = None) -> int:
@@ -106,7 +117,7 @@ class Sqlite:
 
     def verify(self, folder: str | Path) -> Verified:
         """See `recsdk.ledger.Verifies`."""
-        with contextlib.closing(_reading(Path(folder))) as ledger, translated(f"The ledger in {str(folder)!r} cannot be read"):
+        with contextlib.closing(self._read(Path(folder))) as ledger, translated(f"The ledger in {str(folder)!r} cannot be read"):
             return ledger.verify()
 
 

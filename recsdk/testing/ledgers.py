@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from recsdk.errors import LedgerCorrupt, LedgerError, LedgerLocked
-from recsdk.ledger import PAGE, DecisionRecord, ItemRecord, Ledger, RewardRecord, SignalRecord, Store
+from recsdk.ledger import LEVELS, PAGE, DecisionRecord, Durable, ItemRecord, Ledger, RewardRecord, SignalRecord, Store
 
 
 def check_folder(store: Store) -> None:
@@ -204,6 +204,21 @@ def check_closing(store: Store) -> None:
             _refused(store, "closing", LedgerError, "use after close", call)
 
 
+def check_durability(store: Store) -> None:
+    """A ledger that says its durability says one of the levels, always the same; what it has acknowledged lasts at least in the process.
+
+    The process cannot show what survives it: kill one of your own for "process-crash", and the machine under it for "power-loss".
+    """
+    with _folder() as folder:
+        found = []
+        for number in range(2):
+            with closing(store.open(folder)) as ledger:
+                found.append(ledger.durability if isinstance(ledger, Durable) else LEVELS[0])
+                _that(store, "durability", ledger.get(f"{number - 1}") is not None or not number, "what was acknowledged must be there")
+                ledger.put(f"{number}", b"")
+        _that(store, "durability", found[0] in LEVELS and found[0] == found[1], f"must be one of {LEVELS}, always the same, got {found}")
+
+
 LEDGER_CHECKS: tuple[Callable[[Store], None], ...] = (
     check_folder,
     check_records,
@@ -217,6 +232,7 @@ LEDGER_CHECKS: tuple[Callable[[Store], None], ...] = (
     check_one_writer,
     check_readers,
     check_closing,
+    check_durability,
 )
 """The laws of ledgers: each takes a store, and tries it in folders of its own."""
 

@@ -11,7 +11,7 @@ from tests.ledger.memory import Memory, MemoryLedger
 
 
 @pytest.mark.parametrize("check", LEDGER_CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("store", [Sqlite(), Sqlite(durability="power-loss"), Memory()], ids=repr)
+@pytest.mark.parametrize("store", [Sqlite(), Sqlite(durability="power-loss"), Sqlite(durability="memory"), Memory()], ids=repr)
 def test_a_ledger_conforms(store, check):
     check(store)
 
@@ -125,6 +125,7 @@ MUTANTS = [
     mutant("one_writer", "LetsTwoWrite", open=open_twice),
     mutant("readers", "ReadsWhatComesLater", read=live_reader),
     mutant("readers", "LetsReadersWrite", read=writing_reader),
+    mutant("durability", "SaysAnotherWord", durability=property(lambda self: "disk")),
     mutant("closing", "WorksWhenClosed", _of=lambda self: self._tables or NOTHING),
 ]
 

@@ -292,9 +292,9 @@ def test_another_process_may_read_and_back_up_an_open_ledger(tmp_path):
         assert state(shop) == learned
 
 
-def test_durability_has_two_levels():
-    with pytest.raises(InvalidValue, match=r"durability must be one of \('process-crash', 'power-loss'\), got 'memory'"):
-        Sqlite(durability="memory")
+def test_durability_has_three_levels():
+    with pytest.raises(InvalidValue, match=r"durability must be one of \('memory', 'process-crash', 'power-loss'\), got 'disk'"):
+        Sqlite(durability="disk")
 
 
 def test_a_ledger_from_before_there_were_marks_is_read_and_goes_on(tmp_path):

@@ -113,7 +113,12 @@ def test_what_is_no_store_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     ("store", "durability"),
-    [(Sqlite(), "process-crash"), (Sqlite(durability="power-loss"), "power-loss"), (Memory(), "unknown")],
+    [
+        (Sqlite(durability="memory"), "memory"),
+        (Sqlite(), "process-crash"),
+        (Sqlite(durability="power-loss"), "power-loss"),
+        (Memory(), "unknown"),
+    ],
 )
 def test_a_recommender_says_which_durability_it_got(tmp_path, store, durability):
     with open_recommender(tmp_path, ledger=store) as shop:

@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerError, LedgerLocked, LedgerMismatch, LostRecords, one_of
-from recsdk.ledger import Ledger, heads
+from recsdk.ledger import LEVELS, Ledger, heads
 from recsdk_postgres import tables
 from recsdk_postgres.failures import connect, translated
 from recsdk_postgres.ledger import PostgresLedger, last_records
@@ -48,7 +48,7 @@ class Mark(NamedTuple):
 
 def _known_durability(instance: Any, field: Any, value: str) -> None:
     del instance
-    one_of(field.name, value, ("process-crash", "power-loss"))
+    one_of(field.name, value, LEVELS[1:])
 
 
 def _is_text(instance: Any, field: Any, value: Any) -> None:
