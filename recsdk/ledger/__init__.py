@@ -65,8 +65,8 @@ class RewardRecord(NamedTuple):
         position: where in the slate, from 0; `PAGE` for the whole slate.
         value: finite.
         time: seconds since the epoch at which it arrived.
-        replaces: id of the earlier reward of this place that this one corrects; None for a first one.
-        void: whether the place has no reward from here on; `value` means nothing then.
+        replaces: id of the earlier reward of this position that this one corrects; None for a first one.
+        void: whether this takes the reward of the position back; `value` means nothing then.
 
     Example:
         >>> first = RewardRecord("d1/0", "d1", position=0, value=1.0, time=0.0)

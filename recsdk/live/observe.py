@@ -102,10 +102,10 @@ class Signalled(NamedTuple):
 
 
 class Corrected(NamedTuple):
-    """A correction of a signal or a reward that was told.
+    """A correction of an earlier signal or reward.
 
     Attributes:
-        event_id: which signal or reward.
+        event_id: id of the signal or reward that is corrected.
         receipt: what became of it, the text of a `recsdk.Receipt`.
         num_rewards: rewards that were corrected for it, and learned anew; 0 before the window has closed.
 

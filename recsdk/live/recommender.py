@@ -130,8 +130,8 @@ class Recommender:
             reward_range: the least and the largest reward, such as (0, 1); a reward outside of it is refused, since one outlier can spoil
                 what a policy has learned. It is kept in the folder; None takes the folder's, which at first has none.
             feedback: how signals, such as clicks and purchases, become rewards when the window of a decision closes; see `signal`. None
-                for an application that gives each reward itself, by `reward`. It is kept in the folder as `reward_range` is, with which it
-                does not go: it has a `cap`.
+                for an application that gives each reward itself, by `reward`. It is kept in the folder. It takes no `reward_range` beside
+                it: its `cap` bounds the rewards.
             rules: business rules, `(request, items) -> bool[N]`.
             retriever: finds the candidates in the catalogue, by name or as a config; None for "exact" with an encoder, which takes those
                 nearest to the user, and "sampled" without.
@@ -148,9 +148,9 @@ class Recommender:
             snapshot_every: rewards between snapshots; recovery folds at most so many.
             trials: challengers of the policy, see `Trials`; they need a declared range of rewards, and keep the features of all candidates.
                 A challenger that was promoted goes on deciding, also after an opening, as long as it is among them.
-            ledger: by name or as a config.
+            ledger: the kind of store for decisions and rewards, by name or as a config.
             fallback: how decisions are made when a part fails, see `Fallback`; None lets its error pass, for development and tests.
-            clock: seconds since the epoch.
+            clock: a function that gives the seconds since the epoch.
             observer: a function that is told of every decision, reward, snapshot and recovery, see `recsdk.live.observe`.
 
         Raises:
@@ -212,9 +212,9 @@ class Recommender:
     ) -> Slate:
         """Chooses what to show. The decision is in the ledger, durable, when this returns.
 
-        With a `Traffic.sticky`, a user is served the same slate again for that time, at each place of the application: calls with the same
-        size, candidates, pinned and promoted items. The record then says so; rewards go to the decision that drew the slate, which is the
-        only one that is learned and evaluated. It is drawn anew once one of its items is removed, seen, or refused by a rule.
+        With `Traffic.sticky`, a user who asks again within that time, with the same size, candidates, pinned and promoted items, gets the
+        same slate. The record says so. Rewards go to the decision that drew the slate, the only one that is learned and evaluated. The
+        slate is drawn anew once one of its items is removed, seen, or refused by a rule.
 
         Args:
             request: features of the user and the circumstances.
@@ -236,7 +236,7 @@ class Recommender:
                 before `shown` says so.
 
         Raises:
-            InvalidRequest: a feature that is not a str, a finite number, a bool, a list of str or None; ids that are none; positions out of
+            InvalidRequest: a feature that is not a str, a finite number, a bool, a list of str or None; what is no id; positions out of
                 the slate.
             InvalidValue: a size that is no whole number >= 1; candidates and seen at once.
             EmptyCandidates, TooFewCandidates, DuplicateCandidates, UnknownItem: candidates that cannot fill the slate.
@@ -394,12 +394,12 @@ class Recommender:
 
         Args:
             name: which kind of signal, one of the names of `Feedback.signals`.
-            decision_id: the decision that it is about, or
-            user: whose decision it is about. Of those that showed `item`, and in whose window it happened, it is the newest made before
-                it happened or at that moment, else the first after. Give one of the two.
+            decision_id: the decision that it is about. Give this or `user`.
+            user: in place of `decision_id`, the user whose decision it is about. Of those that showed `item` and whose window `time` falls
+                in, this is the newest that was made by then, else the first one after.
             item: which of the shown items; may be left out with a `decision_id` that showed one, or where the whole page is rewarded.
             position: where it was shown, from 0, in place of `item`; "page" where the whole page is rewarded.
-            value: what it is worth before the weight of its name.
+            value: a number that the weight of its name multiplies, such as a price.
             time: when it happened, in seconds since the epoch by the application's clock; None for now. It decides which window it falls
                 in. Windows close by the recommender's clock all the same, and a time after that clock counts as now.
             signal_id: a name for this signal, so that a repeated call counts once; by default "DECISION/POSITION/NAME".
@@ -407,7 +407,7 @@ class Recommender:
         Raises:
             InvalidValue: no feedback; an unknown name; `decision_id` and `user` at once, or neither; a position that the slate does not
                 have; a time more than a day after the recommender's clock, or in another unit.
-            InvalidReward: a value that is not a finite number, or whose worth is beyond 1e15.
+            InvalidReward: a value that is not a finite number, or is beyond 1e15 with its weight.
             UnknownItem: the decision did not show this item.
             RewardConflict: a `signal_id` used before for something else.
 
@@ -428,7 +428,7 @@ class Recommender:
         last snapshot if that is older than the reward, else from the start.
 
         Args:
-            event_id: the `signal_id` or `reward_id`, or what stands for it by default.
+            event_id: the `signal_id` or `reward_id` that was given, or the default one.
             value: what it is to be; None takes it back.
 
         Returns:
@@ -568,7 +568,7 @@ class Recommender:
     def ramp(self, name: str, share: float) -> None:
         """Lets a challenger decide a share of the requests; durable when this returns. Propensities are those of the exact mixture.
 
-        It meets traffic of its own before it may be promoted, and its bound narrows sooner.
+        So the challenger decides for some users before it may be promoted, and the bound of its advantage narrows sooner.
 
         Args:
             name: of the challenger; another one's ramp ends.
@@ -609,7 +609,8 @@ class Recommender:
         Args:
             encoder: the deep model, by name or as a config; None for the present one.
             scorers: all of them; None for the present ones.
-            history: what all models are fitted to, also those that the folder has; without one, only new scorers are, to nothing.
+            history: past events. All models are fitted to it, also those that the folder has. Without it only new scorers are fitted, to no
+                events.
             unknown_items: as for `open`.
 
         Returns:
@@ -642,6 +643,13 @@ class Recommender:
         Raises:
             InvalidValue: nothing to go back to.
             ModelRefused: the model before cannot be made again.
+
+        Example:
+            >>> with Recommender.open("pier", items=[{"id": "crab", "price": 9.0}]) as pier:
+            ...     _ = pier.swap(scorers=["popularity"])
+            ...     pier.rollback()
+            ...     pier.published[-1].reason
+            'rolled back'
         """
         with self._swapping:
             swapping.rollback(self._loop, self.published)
@@ -672,7 +680,7 @@ class Recommender:
             user: the user's key, as `recommend` took it.
 
         Returns:
-            A report of what was done; of a user who is not there too.
+            A report of what was done. For a user who is not there its counts are 0 and its `state` is "nothing".
 
         Raises:
             InvalidRequest: no user's key.
@@ -753,7 +761,7 @@ class Recommender:
 
     @property
     def durability(self) -> str:
-        """What survives of an acknowledged call: that of the process, "process-crash", or of the machine, "power-loss"; else "unknown"."""
+        """The end that acknowledged calls survive: of the process, "process-crash"; or of the machine, "power-loss"; else "unknown"."""
         return self._loop.turns.read(lambda: self._loop.ledger.durability if isinstance(self._loop.ledger, Durable) else "unknown")
 
     @property

@@ -78,15 +78,15 @@ class Trials:
 
 
 class Standing(NamedTuple):
-    """How a challenger stands.
+    """The standing of a challenger: how much better it is than the policy that decides, as far as is known.
 
     Attributes:
         name: of the challenger.
         num_rounds: outcomes by which it has been judged.
         advantage: mean reward at the top that it would have earned, less what was earned; 0 before the first outcome.
-        low: what its advantage is not below, at any look.
+        low: lower bound of the advantage, which may be looked at as often as you like: see `Trials.level`.
         share: of the traffic that it decides, see `Recommender.ramp`.
-        error: what it raised, since when it neither learns nor is judged; "" for nothing.
+        error: the error that it raised; from then on it neither learns nor is judged. "" for none.
 
     Example:
         >>> Standing("bold", num_rounds=800, advantage=0.1, low=0.02, share=0.0, error="").low > 0

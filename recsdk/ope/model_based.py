@@ -33,7 +33,9 @@ def dm(rounds: Rounds) -> Terms:
 
 
 def dr(rounds: Rounds, *, shrink: Shrink = unshrunk) -> Terms:
-    """Doubly robust, mean(sum_a pi(a) q(a) + rho (r - q)): the direct method plus the weighted error of its model on what was logged.
+    """Estimates doubly robustly: the direct method, plus the weighted error of its model on the logged actions.
+
+    In symbols, mean(sum_a pi(a) q(a) + rho (r - q)), with rho the importance and q the model.
 
     With true propensities it is unbiased whatever the model predicts, if the model has not seen the round; a good model reduces the
     variance. With `Switch` it is Switch-DR, with `Optimistic` DRos; with a model fitted for it, `more_robust`, it is MRDR.

@@ -166,12 +166,12 @@ Kind = type[Clip] | type[Switch] | type[Optimistic] | type[SubGaussian]
 
 
 class Chosen(NamedTuple):
-    """Result of SLOPE.
+    """The estimate that SLOPE chose among several, see `slope`.
 
     Attributes:
         place: index of the chosen estimate among the candidates, from 0.
         terms: those of the chosen estimate. Their interval does not include the effect of the choice, nor the bias that it accepted.
-        estimates: those of all candidates, at the given level.
+        estimates: the value of every candidate, with its interval at the given level.
 
     Example:
         >>> from recsdk.ope import average

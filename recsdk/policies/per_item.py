@@ -59,7 +59,7 @@ class DisjointLinUCB:
     Attributes:
         alpha: size of the optimism, in units of the reward's noise; larger explores more.
         ridge: weight of the prior, in observations of unit length.
-        num_items: number of places; at least that of the slots in use, from the oldest to the newest.
+        num_items: how many items have weights of their own at a time; at least the newest item's slot less the oldest's, and 1.
 
     References:
         Li, Chu, Langford, Schapire, A Contextual-Bandit Approach to Personalized News Article Recommendation, WWW 2010, algorithm 1.
@@ -100,7 +100,7 @@ class DisjointLinTS:
         scale: standard deviation of the reward's noise; larger explores more.
         ridge: weight of the prior, in observations of unit length.
         num_draws: posterior draws per decision.
-        num_items: number of places; at least that of the slots in use, from the oldest to the newest.
+        num_items: how many items have weights of their own at a time; at least the newest item's slot less the oldest's, and 1.
 
     References:
         Agrawal, Goyal, Thompson Sampling for Contextual Bandits with Linear Payoffs, ICML 2013, algorithm 1, for each item.
@@ -211,7 +211,7 @@ class HybridLinUCB:
         alpha: size of the optimism, in units of the reward's noise; larger explores more.
         ridge: weight of the prior of beta, in observations of unit length.
         item_ridge: weight of the belief that an item is like all others; the larger, the more this is `LinUCB`.
-        num_items: number of places; at least that of the slots in use, from the oldest to the newest.
+        num_items: how many items have weights of their own at a time; at least the newest item's slot less the oldest's, and 1.
 
     References:
         Li, Chu, Langford, Schapire, A Contextual-Bandit Approach to Personalized News Article Recommendation, WWW 2010, algorithm 2.
@@ -251,7 +251,7 @@ class HybridLinTS:
         ridge: weight of the prior of beta, in observations of unit length.
         item_ridge: weight of the belief that an item is like all others; the larger, the more this is `LinTS`.
         num_draws: posterior draws per decision.
-        num_items: number of places; at least that of the slots in use, from the oldest to the newest.
+        num_items: how many items have weights of their own at a time; at least the newest item's slot less the oldest's, and 1.
 
     References:
         Li, Chu, Langford, Schapire, A Contextual-Bandit Approach to Personalized News Article Recommendation, WWW 2010, section 3.2, the

@@ -34,9 +34,9 @@ class EASE:
     """Scores an item by a linear regression on all that the user took, an autoencoder without a hidden layer.
 
     It often beats deep models on small catalogues, and is fitted in one matrix inversion: O(N^3) time and O(N^2) memory for a catalogue
-    of N items, of which `max_items` refuses too many. The query weighs the user's latest item 1, the one before `recency_decay`, and so
-    on; the column is the weighted sum over the weights' Euclidean length. It is 0 where nothing is known of the user, and for an item
-    that arrived after the fit.
+    of N items; a catalogue of more than `max_items` is refused. In the query the user's latest item has weight 1, the one before it
+    `recency_decay`, and so on. The column is the weighted sum, divided by the Euclidean length of these weights. It is 0 where nothing
+    is known of the user, and for an item that arrived after the fit.
 
     The history is the request's list feature `history`, item ids, oldest first. For a request without one it is what the scorer
     remembers of the `user`, from the log and from live rewards above 0, each item once.
@@ -45,7 +45,7 @@ class EASE:
         ridge: penalty on the weights, in users.
         recency_decay: how much less each earlier item of the history counts.
         history_length: latest items that the query has.
-        max_items: slots above which a fit is refused; 10,000 take 400 MB in the state.
+        max_items: the most items that are fitted, in slots of the catalogue; 10,000 take 400 MB in the state.
         user: name of the request's feature that identifies the user, a str.
         history: name of the request's list feature.
         max_users: users remembered, rounded up to a multiple of 8.

@@ -206,8 +206,9 @@ def clopper_pearson(sums: Bounded, *, level: float = 0.95) -> Estimate:
 
 
 def empirical_likelihood(sums: Bounded, *, level: float = 0.95) -> Estimate:
-    """Interval of the values under all nearly equal weightings of the rounds, and one unseen, that give importance the mean 1.
+    """Computes an interval by empirical likelihood: the values under all weightings of the rounds that could be true.
 
+    Such a weighting is nearly equal, counts one unseen round too, and gives importance the mean 1, which the truth has.
     "Nearly equal" is measured by the divergence of Cressie and Read with parameter -2. It makes this a regression of rho r on rho, once
     with the worst round of weight 0 added to the log and once with the worst round of weight `max_weight`; the interval contains both. It
     is about as wide as `delta` for SNIPS in a large log, and wider in a small one, where that is too narrow. Rounds must be independent,
