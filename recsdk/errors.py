@@ -182,6 +182,10 @@ class LedgerCorrupt(LedgerError):
     """Stored bytes that are not what was written."""
 
 
+class LedgerChanged(LedgerError):
+    """A user was forgotten while the ledger was read: what is read now is of before, and parts of it are gone. Read again."""
+
+
 class LedgerStopped(LedgerError):
     """An open ledger that can promise nothing any more: its files were replaced, or the disk failed. Open the folder again."""
 

@@ -6,7 +6,7 @@ A plugin of the kind `ledgers` is a `Store`. What it opens is a `Ledger`, and no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -431,6 +431,38 @@ class Repairs(Protocol):
             LedgerLocked: when a recommender has it open.
             LedgerCorrupt: when it cannot be read: restore a backup.
             LedgerError: when there is no ledger, or the backup's folder holds something.
+        """
+
+
+@runtime_checkable
+class CompactsOpen(Protocol):
+    """A `Ledger` that can also move old decisions while it is written to, as `Compacts` does where nobody has it open.
+
+    Example:
+        >>> from recsdk.ledger.sqlite import Sqlite
+        >>> ledger = Sqlite().open("shop")
+        >>> ledger.compact(1e9, None, reading=ledger, turn=lambda work: work())
+        0
+        >>> ledger.close()
+    """
+
+    def compact(self, before: float, limit: int | None, reading: Ledger, turn: Callable[[Callable[[], None]], None]) -> int:
+        """Moves decisions, from the first on, as long as they are older than a moment; their room is used again, not given back.
+
+        No decision may be emptied meanwhile. Killed anywhere, all of them are still there.
+
+        Args:
+            before: seconds since the epoch.
+            limit: number of the last decision that may be moved; None for all.
+            reading: the same ledger, opened to be read: where the decisions are taken from, so that writing goes on meanwhile.
+            turn: calls what it is given, a short write, while nobody else writes.
+
+        Returns:
+            How many were moved.
+
+        Raises:
+            LedgerError: a disk that fails.
+            MissingExtra: a library that is not installed.
         """
 
 

@@ -7,12 +7,12 @@ import functools
 import hashlib
 import itertools
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from recsdk.errors import LedgerCorrupt, LedgerError
-from recsdk.ledger import LEVELS, DecisionRecord, ItemRecord, Redacted, RewardRecord, SignalRecord, Verified, _head, heads
+from recsdk.ledger import LEVELS, DecisionRecord, ItemRecord, Ledger, Redacted, RewardRecord, SignalRecord, Verified, _head, heads
 from recsdk.ledger import _rows as rows
 from recsdk.ledger._copy import copy
 from recsdk.ledger._failures import is_disk_failure, translated
@@ -222,20 +222,29 @@ class SqliteLedger:
     def close(self) -> None:
         self._opened.close()
 
-    def compact(self, before: float, limit: int | None = None) -> int:
-        """Moves the decisions from the first on that are older than `before`, of the first `limit` ones, into segments; returns how many.
+    def compact(self, before: float, limit: int | None, reading: Ledger, turn: Callable[[Callable[[], None]], None]) -> int:
+        """See `recsdk.ledger.CompactsOpen`."""
+        ends: list[int] = []
+        turn(lambda: ends.extend(self._old(before, limit)))
+        last, end = ends
 
-        The caller has the folder alone.
-        """
+        def noticed(refer: Callable[[], None]) -> None:
+            with self._noticing(), translated("Decisions could not be moved"):
+                refer()
+
+        for start in range(last, end, NUM_ROWS):
+            moving = itertools.islice(reading.decisions(start), min(NUM_ROWS, end - start))
+            with translated("Decisions could not be moved"):
+                self._segments.move(enumerate(moving, start=start + 1), lambda refer: turn(lambda: noticed(refer)))
+        return max(end - last, 0)
+
+    def _old(self, before: float, limit: int | None) -> tuple[int, int]:
+        """Returns the numbers of the last decision that was moved, and of the last to be moved; deletes what a killed move has left."""
         self._segments.clean()
         last = max((last for _, last, _, _ in self._segments.listed()), default=0)
-        query = "SELECT COALESCE(MIN(number), (SELECT MAX(number) FROM decisions) + 1) - 1 FROM decisions WHERE number > ? AND time >= ?"
-        (oldest,) = next(self._rows(query, last, before))
-        end = (oldest or 0) if limit is None else min(oldest or 0, limit)
-        for start in range(last, end, NUM_ROWS):
-            with translated("Decisions could not be moved"):
-                self._segments.move(enumerate(itertools.islice(self.decisions(start), min(NUM_ROWS, end - start)), start=start + 1))
-        return max(end - last, 0)
+        first_young = "SELECT number FROM decisions WHERE number > ? AND time >= ? ORDER BY number LIMIT 1"
+        (oldest,) = next(self._rows(f"SELECT COALESCE(({first_young}) - 1, MAX(number), 0) FROM decisions", last, before))  # noqa: S608 -- constants
+        return last, oldest if limit is None else min(oldest, limit)
 
     def vacuum(self) -> None:
         """Gives the room of what was moved back to the disk. The caller has the folder alone."""
@@ -257,17 +266,22 @@ class SqliteLedger:
 
     def _write(self, statement: str, *values: Any) -> None:
         self._progress.check()
+        with self._noticing(), translated("The ledger could not be written"):
+            self._db.execute(statement, values)
+        if not self._db.in_transaction:
+            self._check_files()
+            self._progress.acknowledge()
+
+    @contextlib.contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """Stops after a failure of the disk, and lets what is there be looked up after any."""
         try:
-            with translated("The ledger could not be written"):
-                self._db.execute(statement, values)
+            yield
         except BaseException as error:
             self._progress.forget()
             if is_disk_failure(error.__cause__):
                 self._progress.stop(f"The disk failed, and what was written may be lost whatever it says from now on: {error}")
             raise
-        if not self._db.in_transaction:
-            self._check_files()
-            self._progress.acknowledge()
 
     def _rows(self, query: str, *values: Any) -> Iterator[Row]:
         self._progress.check()

@@ -14,10 +14,11 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import pathname2url
 
 import numpy as np
 
-from recsdk.errors import LedgerCorrupt, MissingExtra, install
+from recsdk.errors import LedgerChanged, LedgerCorrupt, MissingExtra, install
 from recsdk.ledger import DecisionRecord
 from recsdk.ledger.heads import sync
 
@@ -31,6 +32,8 @@ FLAT = {"slots": np.int32, "action": np.int32, "probs": np.float64, "features": 
 MOVED = "payload = '', slots = x'', action = x'', probs = x'', features = x''"
 """What a row of the database is without what a segment holds. No payload is empty."""
 Numbered = tuple[int, DecisionRecord]
+Turn = Callable[[Callable[[], None]], None]
+"""Calls what it is given while nobody else writes."""
 
 
 class Segments:
@@ -57,14 +60,18 @@ class Segments:
             return None
         return _record(frame.row(place, named=True))
 
-    def move(self, rows: Iterable[Numbered]) -> None:
-        """Moves decisions of following numbers, at least one, into a new segment."""
+    def move(self, rows: Iterable[Numbered], turn: Turn) -> None:
+        """Moves decisions of following numbers, at least one, into a new segment; only what `turn` is given writes to the database."""
         found = list(rows)
         first, last = found[0][0], found[-1][0]
         name, digest = self._write(f"{first:012}-{last:012}", found)
-        with _transaction(self._db):
-            self._db.execute("INSERT INTO segments VALUES (?, ?, ?, ?)", (first, last, name, digest))
-            self._db.execute(f"UPDATE decisions SET {MOVED} WHERE number BETWEEN ? AND ?", (first, last))  # noqa: S608 -- constants
+
+        def refer() -> None:
+            with _transaction(self._db):
+                self._db.execute("INSERT INTO segments VALUES (?, ?, ?, ?)", (first, last, name, digest))
+                self._db.execute(f"UPDATE decisions SET {MOVED} WHERE number BETWEEN ? AND ?", (first, last))  # noqa: S608 -- constants
+
+        turn(refer)
 
     def rewrite(self, numbers: set[int]) -> None:
         """Takes decisions out of the segments that have them, also out of their bytes; their rows in the database are the caller's."""
@@ -100,6 +107,7 @@ class Segments:
         for _, _, name, digest in self.listed():
             path = self._folder / name
             if not path.is_file():
+                self._refuse_replaced(name)
                 yield f"the segment {name} is missing"
             elif hashlib.sha256(path.read_bytes()).digest() != digest:
                 yield f"the segment {name} is not as it was written"
@@ -115,6 +123,7 @@ class Segments:
             try:
                 data = (self._folder / name).read_bytes()
             except FileNotFoundError as error:
+                self._refuse_replaced(name)
                 raise LedgerCorrupt(f"The segment {name} of the ledger is missing: {error}.") from error
             if hashlib.sha256(data).digest() != digest:
                 raise LedgerCorrupt(f"The segment {name} of the ledger is not as it was written.")
@@ -131,12 +140,21 @@ class Segments:
         _put(path, lambda part: frame.write_parquet(part, compression="zstd"))
         return path.name, hashlib.sha256(path.read_bytes()).digest()
 
+    def _refuse_replaced(self, name: str) -> None:
+        """Says so where a segment is not missing, but was written anew since this reader has opened the ledger."""
+        (file,) = (file for _, database, file in self._db.execute("PRAGMA database_list") if database == "main")
+        with contextlib.closing(sqlite3.connect(f"file:{pathname2url(file)}?mode=ro", uri=True)) as now:
+            names = {held for (held,) in now.execute("SELECT name FROM segments")}
+        if name not in names:
+            raise LedgerChanged(f"A user was forgotten while the ledger was read, and {name} is there no more: read again.")
+
     def _frame(self, name: str) -> tuple[Any, np.ndarray]:
         polars, path = _polars(), self._folder / name
         try:
             frame = polars.read_parquet(path)
             return frame, frame["number"].to_numpy()
         except FileNotFoundError as error:
+            self._refuse_replaced(name)
             raise LedgerCorrupt(f"The segment {name} of the ledger is missing: restore a backup.") from error
         except Exception as error:  # damaged bytes make a reader of Parquet fail in any way
             raise LedgerCorrupt(f"The segment {name} of the ledger cannot be read: {error}.") from error

@@ -247,7 +247,7 @@ def _compact(folder: Path, before: float, limit: int | None) -> int:
     if not (folder / FILE).is_file():
         raise LedgerError(f"There is no ledger in {str(folder)!r}.")
     with contextlib.closing(_writing(folder, "FULL")) as ledger, translated(f"The ledger in {str(folder)!r} cannot be made smaller"):
-        num = ledger.compact(before, limit)
+        num = ledger.compact(before, limit, reading=ledger, turn=lambda work: work())
         if num:
             _mark.clear(folder / FILE)  # which the next statement would make false
             ledger.vacuum()

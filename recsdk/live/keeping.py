@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from recsdk.checks import require_number
-from recsdk.errors import LedgerError
-from recsdk.ledger import Compacts
+from recsdk.errors import InvalidValue, LedgerError, LedgerLocked
+from recsdk.ledger import Compacts, CompactsOpen, Ledger
 from recsdk.ledger.stores import store
 from recsdk.live.rewards import num_settled
 
@@ -18,6 +19,8 @@ DAY = 86_400.0
 
 def compact(folder: str | Path, *, days: float = 30.0, now: float | None = None, ledger: Any = None) -> int:
     """Moves the decisions of a folder that are old and settled into compressed Parquet files beside the ledger. Nobody may have it open.
+
+    `Recommender.compact` does the same in a recommender that serves.
 
     All reads go on as before: of the recommender, of `read_ledger`, of a backup. The ledger keeps of each its id, time, user, checksum and
     rewards, so nothing counts twice. Killed anywhere, a folder is as before or after. Needs `recsdk[parquet]`, as does then whatever reads
@@ -51,4 +54,19 @@ def compact(folder: str | Path, *, days: float = 30.0, now: float | None = None,
         raise LedgerError(f"The ledger in {str(folder)!r} is kept by {kind!r}, which has no files to move decisions to.")
     with contextlib.closing(kind.read(folder)) as stored:
         limit = num_settled(stored)
-    return kind.compact(folder, before=(time.time() if now is None else now) - days * DAY, limit=limit)
+    try:
+        return kind.compact(folder, before=(time.time() if now is None else now) - days * DAY, limit=limit)
+    except LedgerLocked as error:
+        raise LedgerLocked(f"{error} To compact it while it serves, call `Recommender.compact` in the process that has it open.") from error
+
+
+def compact_open(ledger: Ledger, reading: Ledger, before: float, turn: Callable[[Callable[[], None]], None]) -> int:
+    """Moves the settled decisions that were made before a moment, while the ledger is written to.
+
+    Raises:
+        InvalidValue: a ledger that cannot do this.
+    """
+    if not isinstance(ledger, CompactsOpen):
+        told = "compact needs a ledger that can move decisions while it is open (recsdk.ledger.CompactsOpen)"
+        raise InvalidValue(f"{told}, got {type(ledger).__name__}.")
+    return ledger.compact(before, num_settled(reading), reading, turn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
@@ -17,7 +18,7 @@ from recsdk.data import take
 from recsdk.errors import InvalidRequest, InvalidReward, LedgerError
 from recsdk.ledger import DecisionRecord, Durable
 from recsdk.ledger.stores import folder_path
-from recsdk.live import answering, events, forgetting, intake, places, published, swapping
+from recsdk.live import answering, events, forgetting, intake, keeping, places, published, swapping
 from recsdk.live.catalogue import Catalogue, Rule
 from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider, Slate
@@ -708,6 +709,35 @@ class Recommender:
 
         with self._swapping:  # a model that is being made has learned of the user
             return self._loop.turns.alone(forgotten)
+
+    @_going
+    def compact(self, *, days: float = 30.0) -> int:
+        """Moves decisions that are old and settled into compressed Parquet files beside the ledger, while others go on being made.
+
+        Everything reads them as before. Their room in the ledger is used again, and given back by `recsdk ledger compact`, which needs the
+        folder alone. Decisions wait only while a file is entered in the ledger. Needs `recsdk[parquet]`.
+
+        Args:
+            days: how old a decision must be. With a feedback its window must have closed, too.
+
+        Returns:
+            How many decisions were moved.
+
+        Raises:
+            InvalidValue: days below 0; a ledger that cannot do this.
+            LedgerError: a disk that fails.
+            MissingExtra: without polars.
+
+        Example:
+            >>> with Recommender.open("shed", items=[{"id": "rake"}]) as shop:
+            ...     _ = shop.recommend({})
+            ...     shop.compact(days=30), shop.compact(days=0)
+            (0, 1)
+        """
+        require_number("days", days, at_least=0)
+        before = self._loop.options.clock() - days * keeping.DAY
+        with self._swapping, contextlib.closing(swapping.reading(self._loop)) as reading:  # nobody is forgotten meanwhile
+            return keeping.compact_open(self._loop.ledger, reading, before, self._loop.turns.alone)
 
     @_going
     def audit(self) -> bool:

@@ -21,10 +21,10 @@ from recsdk.live.traffic import Arms
 
 def swap(loop: Loop, encoder: Encoder | None, scorers: Sequence[Scorer] | None, given: Given) -> None:
     """Makes a model of other parts, and lets it serve, unless it is the same."""
-    with contextlib.closing(_reading(loop)) as reading:
+    with contextlib.closing(reading(loop)) as stored:
         present, now = loop.evidence, intake.seconds(loop.options.clock())
         evidence = Evidence(encoder or present.encoder, present.scorers if scorers is None else scorers)
-        model = models.prepared(reading, loop.learner, lambda learner: _decider(loop, learner), evidence, given, now)
+        model = models.prepared(stored, loop.learner, lambda learner: _decider(loop, learner), evidence, given, now)
         if model.evidence.model == present.model:
             model.close()
         else:
@@ -44,8 +44,8 @@ def rollback(loop: Loop, changes: Sequence[Published]) -> None:
         return
     before, loop.before = loop.before, None
     if before is None:
-        with contextlib.closing(_reading(loop)) as reading:
-            before = models.brought_back(reading, loop.learner, lambda learner: _decider(loop, learner), changes[-2].model)
+        with contextlib.closing(reading(loop)) as stored:
+            before = models.brought_back(stored, loop.learner, lambda learner: _decider(loop, learner), changes[-2].model)
     _serve(loop, before, "rolled back")
 
 
@@ -56,10 +56,10 @@ def _promoted_before(loop: Loop) -> Change:
     return Change("rolled back", before)
 
 
-def _reading(loop: Loop) -> Ledger:
+def reading(loop: Loop) -> Ledger:
     """Opens the ledger to read in this thread, as it is at this moment; writers go on."""
-    reading: Ledger = loop.options.store.read(loop.options.folder)
-    return reading
+    found: Ledger = loop.options.store.read(loop.options.folder)
+    return found
 
 
 def _decider(loop: Loop, learner: Learner) -> Decider:

@@ -59,9 +59,12 @@ def partial_method(dying, function):
 
 
 def work(folder):
-    """Compacts all but the last decisions, and then takes one out of its segment."""
-    Sqlite().compact(folder, before=1_000_012.0)
+    """Compacts all but the last decisions, the latter half while the ledger is open, and then takes one out of its segment."""
+    Sqlite().compact(folder, before=1_000_012.0, limit=5)
     ledger = Sqlite().open(folder)
+    reading = Sqlite().read(folder)
+    ledger.compact(1_000_012.0, None, reading, lambda work: work())
+    reading.close()
     ledger._segments.rewrite({3})
     ledger.close()
 

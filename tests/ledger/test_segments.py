@@ -9,10 +9,11 @@ import polars
 import pytest
 
 from recsdk import read_ledger
-from recsdk.errors import LedgerCorrupt, LedgerLocked
-from recsdk.ledger import Compacts, _head
+from recsdk.errors import LedgerChanged, LedgerCorrupt, LedgerError, LedgerLocked
+from recsdk.ledger import Compacts, CompactsOpen, _head, _segments
 from recsdk.ledger.sqlite import Sqlite
 from recsdk.live.checking import check_ledger
+from recsdk.live.keeping import compact as move_old
 from recsdk.live.reproduce import reproduce
 from recsdk.live.transfer import export_ledger, import_ledger
 from tests.live.shop import Clock, request, serve, small_recommender, state
@@ -137,6 +138,53 @@ def test_a_rewritten_segment_has_the_others_and_not_those_that_were_taken_out(fo
     ledger.close()
     kept = [polars.read_parquet(folder / "segments" / name)["decision_id"].to_list() for name in names(folder)]
     assert kept == [["d0", "d2", "d3"], ["d8", "d9", "d10", "d11"]]
+
+
+def test_while_a_shop_serves_old_decisions_move_and_others_are_made(folder, monkeypatch):
+    with small_recommender(folder, clock=Clock(2_000_000.0), **PARTS) as shop:
+        assert isinstance(shop._loop.ledger, CompactsOpen)
+        learned, slates, write = state(shop), [], _segments.Segments._write
+
+        def serving(self, stem, moving):
+            slates.append(shop.recommend(request(1), decision_id=f"new-{stem}"))  # nobody has the turn while a file is written
+            return write(self, stem, moving)
+
+        monkeypatch.setattr(_segments.Segments, "_write", serving)
+        assert shop.compact(days=0) == NUM
+        assert len(slates) == len(names(folder)) == 3
+        monkeypatch.setattr(_segments.Segments, "_write", write)
+        assert state(shop) == learned
+        assert shop.recommend(request(2), size=2, decision_id="d2").ids
+        assert shop.audit()
+        assert shop.compact(days=0) == 3
+        assert shop.compact(days=0) == 0
+        assert shop.forget("u1").num_decisions == 5
+    assert not [finding for finding in check_ledger(folder) if finding.num_problems]
+
+
+def test_a_folder_that_is_served_is_locked_for_the_command_and_it_says_what_to_do(folder):
+    told = r"call `Recommender.compact` in the process that has it open"
+    with small_recommender(folder, **PARTS), pytest.raises(LedgerLocked, match=told):
+        move_old(folder, days=0)
+
+
+def test_who_reads_while_a_user_is_forgotten_has_the_old_state_or_is_told_to_read_again(folder, tmp_path):
+    compact(folder)
+    with small_recommender(folder, **PARTS) as shop:
+        early, late = Sqlite().read(folder), Sqlite().read(folder)
+        held = early.decision("d1")  # its segment is in memory
+        with pytest.raises(LedgerError, match="A reader has the ledger open"):
+            shop.forget("u1")
+        assert early.decision("d1").decision_id == held.decision_id
+        for read in (lambda: late.decision("d1"), late.verify, lambda: late.copy(tmp_path / "copy")):
+            with pytest.raises(LedgerChanged, match=r"A user was forgotten while the ledger was read, .*: read again"):
+                read()
+        early.close()
+        late.close()
+    again = Sqlite().read(folder)
+    assert again.decision("d1") is None
+    assert again.decision("d0").decision_id == "d0"
+    again.close()
 
 
 def killed(folder, stride):
