@@ -37,6 +37,12 @@ def requests_table(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     return {_name(name): _column(name, [row.get(name) for row in rows]) for name in names}
 
 
+def check_features(row: Mapping[str, Any]) -> None:
+    """Raises what `requests_table` would of one row, and makes no columns."""
+    for name in row:
+        _kind(_name(name), row.get(name), 0)
+
+
 def column_kind(column: np.ndarray) -> str | None:
     """Returns "number", "str" or "list of str"; None for a column in which everything is missing.
 

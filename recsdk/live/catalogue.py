@@ -202,7 +202,7 @@ class Catalogue:
         num_scored: int = 0,
         score: Callable[[np.ndarray], np.ndarray] | None = None,
         shelf: Shelf | None = None,
-        spare: Rng | None = None,
+        spare: Callable[[], Rng] | None = None,
         asking: Asking = STRICT,
     ) -> np.ndarray:
         """Finds the candidates of a request: those of the retriever, and the newest ones besides.
@@ -219,7 +219,7 @@ class Catalogue:
             score: `slots i64[M] -> f64[M]`, how promising items are; the most promising of what the retriever found are taken. None takes
                 the retriever's first. It is not asked where all can be candidates.
             shelf: where to look; None for what the catalogue holds now.
-            spare: draws the candidates where the retriever fails; a late one may still use `rng`.
+            spare: makes what draws the candidates where the retriever fails; a late one may still use `rng`.
             asking: asks the retriever.
 
         Returns:
@@ -235,7 +235,7 @@ class Catalogue:
         allowed = self._allowed(shelf, request, seen, rules)
         num_allowed = int(np.count_nonzero(allowed))
         size = num_candidates - num_new if num_allowed > num_candidates else num_allowed
-        retrieved = functools.partial(self._retrieved, shelf, rng, user, allowed.copy(), spare=spare or rng, asking=asking)
+        retrieved = functools.partial(self._retrieved, shelf, rng, user, allowed.copy(), spare=spare or (lambda: rng), asking=asking)
         if score is None or num_allowed <= num_candidates:
             best = retrieved(size)
         else:
@@ -256,7 +256,7 @@ class Catalogue:
         return np.asarray(eligible[slots])
 
     def _retrieved(
-        self, shelf: Shelf, rng: Rng, user: np.ndarray, allowed: np.ndarray, size: int, *, spare: Rng, asking: Asking
+        self, shelf: Shelf, rng: Rng, user: np.ndarray, allowed: np.ndarray, size: int, *, spare: Callable[[], Rng], asking: Asking
     ) -> np.ndarray:
         retriever = self.retriever
 
@@ -268,7 +268,7 @@ class Catalogue:
         def drawn() -> np.ndarray:
             self._index_failed = True
             slots = np.flatnonzero(allowed)
-            return slots[np.argsort(spare.random(len(slots)), kind="stable")[:size]]
+            return slots[np.argsort(spare().random(len(slots)), kind="stable")[:size]]
 
         with self._searching.going_on():
             if shelf is not self.shelf:
@@ -330,7 +330,7 @@ def _slots(retriever: Any, answer: Any, allowed: np.ndarray, size: int) -> np.nd
     if slots.ndim != 1 or slots.dtype.kind not in "iu" or len(slots) > size:
         raise InvalidAnswer(f"{wanted}, got {slots.dtype}{list(slots.shape)}.")
     inside = (slots >= 0) & (slots < len(allowed))
-    if not inside.all() or not allowed[slots].all() or len(np.unique(slots)) < len(slots):
+    if not inside.all() or not allowed[slots].all() or len(set(slots.tolist())) < len(slots):
         raise InvalidAnswer(f"{wanted}, got {slots.tolist()!r:.200}.")
     return slots.astype(np.int64)
 

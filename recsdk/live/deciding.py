@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -252,7 +252,7 @@ class Decider:
                 marks = Marks(arm=APPLICATION, agreement=agreement)
             else:
                 arms, marks = self.arms.of(policy, user, self.rng, num_before)
-                wanted, spare = placing.places(slots, shelf.named), self.rng(decision_id, SPARE)
+                wanted, spare = placing.places(slots, shelf.named), self._spare(decision_id)
                 decision, arm, promoted = draw(arms, rng, context, size, wanted, spare, asking)
                 share, pinned = arm.share if marks.by else None, tuple(position for position, _ in placing.pinned)
                 marks = marks._replace(arm=arm.name, share=share, pinned=pinned, promoted=promoted)
@@ -302,9 +302,13 @@ class Decider:
         key = hashlib.blake2b(decision_id.encode(), key=self._salt, digest_size=16, person=purpose).digest()
         return np.random.Generator(np.random.Philox(_Key(key)))  # type: ignore[arg-type]  # its stub forgets `ISeedSequence`
 
+    def _spare(self, decision_id: str, purpose: bytes = b"") -> Callable[[], np.random.Generator]:
+        """Returns what makes the stream that is drawn from where a part fails, when it is first wanted; it is always the same one."""
+        return functools.cache(functools.partial(self.rng, decision_id, SPARE + purpose))
+
     def _found(self, shelf: Shelf, decision_id: str, user: np.ndarray, request: Request, seen: Sequence[str], asking: Asking) -> np.ndarray:
         """Returns the slots of the candidates: the nearest to the user or, of sampled items, those the policy finds most promising."""
-        choice, rng, spare = self._choice, self.rng(decision_id, b"candidates"), self.rng(decision_id, SPARE + b" candidates")
+        choice, rng, spare = self._choice, self.rng(decision_id, b"candidates"), self._spare(decision_id, b" candidates")
 
         def score(slots: np.ndarray) -> np.ndarray:
             try:
@@ -321,7 +325,7 @@ class Decider:
                         raise InvalidProbs(f"probs must be finite float64{list(slots.shape)}, got {answer.dtype}{list(answer.shape)}.")
                     return answer
 
-                return asking(POLICY, policy, probs, lambda: spare.random(len(slots)))
+                return asking(POLICY, policy, probs, lambda: spare().random(len(slots)))
 
         sizes = (choice.num_candidates, choice.num_new)
         limits: dict[str, Any] = {"seen": seen, "rules": choice.rules, "shelf": shelf, "spare": spare, "asking": asking}
@@ -344,7 +348,7 @@ class Decider:
 
 
 def _joined(slots: np.ndarray, more: np.ndarray) -> np.ndarray:
-    return np.concatenate([slots, more[~np.isin(more, slots)]])
+    return np.concatenate([slots, more[~np.isin(more, slots)]]) if len(more) else slots
 
 
 class _Key(np.random.bit_generator.ISeedSequence):

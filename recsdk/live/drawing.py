@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import attrs
@@ -81,20 +81,20 @@ class Source(NamedTuple):
 
     Attributes:
         rng: of the arms and of the draw.
-        spare: takes its place once an arm has failed: nobody knows how much that has taken of `rng`, and a late one still takes.
+        spare: makes what takes its place once an arm has failed: nobody knows how much that has taken of `rng`, and a late one still takes.
         asking: asks the arms.
         names: of the arms.
     """
 
     rng: np.random.Generator
-    spare: np.random.Generator
+    spare: Callable[[], np.random.Generator]
     asking: Asking
     names: frozenset[str]
 
     @property
     def present(self) -> np.random.Generator:
         """The one to draw from now."""
-        return self.spare if self.names & self.asking.failed.keys() else self.rng
+        return self.spare() if self.names & self.asking.failed.keys() else self.rng
 
 
 def draw(
@@ -103,7 +103,7 @@ def draw(
     context: Context,
     size: int,
     places: Places,
-    spare: np.random.Generator | None = None,
+    spare: Callable[[], np.random.Generator] | None = None,
     asking: Asking = STRICT,
 ) -> Drawn:
     """Fills a slate from the top, each position by a draw from what is left for it.
@@ -123,7 +123,7 @@ def draw(
         spare: see `Source`.
         asking: asks the arms.
     """
-    source = Source(rng, spare or rng, asking, frozenset(arm.name for arm in arms))
+    source = Source(rng, spare or (lambda: rng), asking, frozenset(arm.name for arm in arms))
     weights, decisions, promoted = np.array([arm.share for arm in arms]), list[Decision](), list[tuple[int, tuple[int, ...]]]()
     action = np.full(size, -1)
     action[list(places.pinned)] = list(places.pinned.values())

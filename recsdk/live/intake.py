@@ -13,7 +13,8 @@ import numpy as np
 from recsdk import plugins, times
 from recsdk.base import Events, Items
 from recsdk.checks import check_reward, is_number, require_integer, require_number
-from recsdk.data import events_from_rows, items_from_rows, requests_table, warn_of_skipped
+from recsdk.columns import check_features
+from recsdk.data import events_from_rows, items_from_rows, warn_of_skipped
 from recsdk.drivers.jitted import Jitted
 from recsdk.errors import InvalidLog, InvalidRequest, InvalidReward, InvalidValue, UnknownItem, nearest, one_of
 from recsdk.ledger import PAGE
@@ -199,7 +200,7 @@ def request(given: Any) -> dict[str, Any]:
     """
     if not isinstance(given, Mapping):
         raise InvalidRequest(f"request must be a mapping of features by name, got {given!r}.")
-    requests_table([given])
+    check_features(given)
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
 

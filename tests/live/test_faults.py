@@ -1,5 +1,6 @@
 """Parts that fail while a decision is made: it is made without them, says so, and has the probabilities that were drawn from."""
 
+import functools
 import sys
 import threading
 import time
@@ -463,7 +464,7 @@ def test_where_one_arm_fails_the_mixture_is_of_the_others_and_of_equal_probabili
     arms = [Arm("policy", 0.75, Breaks(0), ()), Arm("holdout", 0.25, Tires(99), ())]
     context = Context(np.zeros((4, 1)), np.ones(4, bool), np.arange(4))
     asking = Asking(Faults(Fallback()), 0.0)
-    drawn = draw(arms, np.random.default_rng(0), context, 1, Places(), np.random.default_rng(1), asking)
+    drawn = draw(arms, np.random.default_rng(0), context, 1, Places(), functools.cache(lambda: np.random.default_rng(1)), asking)
     by_holdout = explore.softmax(np.arange(4.0), context.mask, 1.0)
     np.testing.assert_allclose(drawn.decision.probs[0], 0.75 / 4 + 0.25 * by_holdout)
     assert list(asking.failed) == ["policy"]
@@ -482,7 +483,9 @@ def test_the_draw_after_a_failure_does_not_depend_on_what_the_part_took_of_the_r
 
     def action(number):
         arms, asking = [Arm("policy", 1.0, Draws(0, number), ())], Asking(Faults(Fallback()), 0.0)
-        return draw(arms, np.random.default_rng(0), context, 5, Places(), np.random.default_rng(1), asking).decision.action.tolist()
+        return draw(
+            arms, np.random.default_rng(0), context, 5, Places(), functools.cache(lambda: np.random.default_rng(1)), asking
+        ).decision.action.tolist()
 
     assert action(0) == action(1) == action(1_000)
 
