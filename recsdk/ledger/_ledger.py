@@ -224,6 +224,8 @@ class SqliteLedger:
 
     def compact(self, before: float, limit: int | None, reading: Ledger, turn: Callable[[Callable[[], None]], None]) -> int:
         """See `recsdk.ledger.CompactsOpen`."""
+        if self._files is None:
+            raise LedgerError("Decisions could not be moved into files: the ledger is in memory, or open for reading.")
         ends: list[int] = []
         turn(lambda: ends.extend(self._old(before, limit)))
         last, end = ends

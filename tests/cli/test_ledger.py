@@ -6,7 +6,7 @@ import pytest
 import recsdk
 from recsdk import cli
 from recsdk.cli.ledger import _cell
-from tests.live.shop import alter, tables
+from tests.live.shop import alter, request, small_recommender, tables
 
 
 def run(*arguments):
@@ -246,6 +246,24 @@ def test_an_export_is_imported_as_the_same_ledger_and_nothing_is_overwritten(sho
     assert run("import", tmp_path / "shop.jsonl", tmp_path / "again") == 2
     assert run("export", tmp_path / "shop", tmp_path / "shop.csv") == 2
     assert "must end in .jsonl" in capsys.readouterr().err
+
+
+def test_an_export_for_another_program_says_what_can_be_learned_from_it_and_what_is_left_out(tmp_path, capsys):
+    with small_recommender(tmp_path / "shop", policy="lin-ts", log_features="all") as shop:
+        for number in range(3):
+            shown = shop.recommend(request(number))
+        shop.reward(shown.decision_id, 1.0)
+    assert run("export", tmp_path / "shop", tmp_path / "shop.dsjson") == 0
+    told = capsys.readouterr()
+    assert "3 decisions" in told.out
+    assert "decisions to learn from: 1" in told.err
+    assert "decisions left out: not rewarded: 2" in told.err
+    assert run("export", tmp_path / "shop", tmp_path / "logs", "--format", "open-bandit", "--default-reward", "0", "--window", "0") == 0
+    assert "decisions to learn from: 3" in capsys.readouterr().err
+    assert run("import", tmp_path / "logs", tmp_path / "again", "--format", "open-bandit") == 2
+    assert "cannot become a folder" in " ".join(capsys.readouterr().err.split())
+    assert run("import", tmp_path / "shop.dsjson", tmp_path / "again") == 0
+    assert tables(tmp_path / "again") == tables(tmp_path / "shop")
 
 
 def test_compact_says_what_it_moved_and_refuses_a_folder_that_is_open(shop, tmp_path, capsys):

@@ -168,6 +168,14 @@ def test_a_folder_that_is_served_is_locked_for_the_command_and_it_says_what_to_d
         move_old(folder, days=0)
 
 
+def test_a_ledger_in_memory_has_no_files_to_move_decisions_to(tmp_path):
+    with small_recommender(tmp_path / "shop", ledger=Sqlite(durability="memory")) as shop:
+        serve(shop, range(3))
+        with pytest.raises(LedgerError, match="the ledger is in memory"):
+            shop.compact(days=0)
+    assert not list(tmp_path.iterdir())
+
+
 def test_who_reads_while_a_user_is_forgotten_has_the_old_state_or_is_told_to_read_again(folder, tmp_path):
     compact(folder)
     with small_recommender(folder, **PARTS) as shop:
