@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -114,7 +114,7 @@ def tally(
     counts = np.zeros(len(all_columns), np.int64)
     for row in (WEIGHT, *divisors):
         counts[row] = np.count_nonzero(all_columns[row])
-    live = rounds.weight > 0
+    live = _live(rounds.weight)
     of_uniform = 1 / (rounds.propensity * num_candidates)
     large = np.flatnonzero(importance > above)
     large = large[rounds.weight[large] > 0]
@@ -129,9 +129,9 @@ def tally(
         pieces=_pieces(all_columns, first_row, length),
         tail=np.stack([importance[large], rounds.weight[large], rounds.reward[large]]),
         items=(item_sums(rounds),),
-        least_propensity=float(rounds.propensity.min(initial=1.0, where=live)),
+        least_propensity=float(rounds.propensity[live].min(initial=1.0)),
         largest_chance=1.0 if rounds.probs is None else float(rounds.probs.max()),
-        floor=float(1 / of_uniform.max(initial=0.0, where=live)) if live.any() else 1.0,
+        floor=float(1 / of_uniform[live].max()) if counts[WEIGHT] else 1.0,
         bets=np.stack([total_log_factors(ratio[live]) for ratio in (importance, of_uniform)]),
         num_rounded=0 if rounds.rounded is None else int(np.count_nonzero(rounds.rounded)),
         num_below=_num_below(rounds),
@@ -171,6 +171,12 @@ def length_of(num_rounds: int) -> int:
     while num_rounds > length * MAX_PIECES:
         length *= 2
     return length
+
+
+def _live(weight: np.ndarray) -> Any:
+    """Returns an index of the rows of positive weight; of all, one that copies nothing."""
+    live = weight > 0
+    return slice(None) if live.all() else live
 
 
 def _num_below(rounds: Rounds) -> int:
@@ -258,23 +264,24 @@ class ItemSums(NamedTuple):
 
 def item_sums(rounds: Rounds) -> ItemSums:
     """Sums up one block."""
-    mask, item, weight, live = rounds.mask, rounds.item, rounds.weight, rounds.weight > 0
+    mask, item, weight = rounds.mask, rounds.item, rounds.weight
     first = item[0]
     if mask.all() and (first[1:] > first[:-1]).all() and _is_same(item):  # one list of candidates throughout
         slot, place = first, rounds.action
         mass = np.zeros(len(slot)) if rounds.probs is None else weight @ rounds.probs
-        offered, num_offered = (np.full(len(slot), column.sum()) for column in (weight, live))
+        offered, num_offered = (np.full(len(slot), column.sum()) for column in (weight, weight > 0))
     else:
         slot, place_of_all = _codes(item[mask])
         places = np.zeros(item.shape, np.int64)
         places[mask] = place_of_all
         place = places[np.arange(len(weight)), rounds.action]
-        all_weights, all_live = (np.broadcast_to(column[:, None], mask.shape)[mask] for column in (weight, live))
+        all_weights, all_live = (np.broadcast_to(column[:, None], mask.shape)[mask] for column in (weight, weight > 0))
         offered, num_offered = (np.bincount(place_of_all, column, len(slot)) for column in (all_weights, all_live))
         mass = np.zeros(len(slot)) if rounds.probs is None else np.bincount(place_of_all, all_weights * rounds.probs[mask], len(slot))
-    ratio = 1 / rounds.propensity[live]
-    taken, shares = (np.bincount(place[live], column, len(slot)) for column in (None, ratio))
-    bets = log_factors_by(place[live], ratio, len(slot)) - taken * NOT_TAKEN[:, None]
+    live = _live(weight)
+    ratio, place = 1 / rounds.propensity[live], place[live]
+    taken, shares = (np.bincount(place, column, len(slot)) for column in (None, ratio))
+    bets = log_factors_by(place, ratio, len(slot)) - taken * NOT_TAKEN[:, None]
     return ItemSums(slot, np.stack([mass, offered, num_offered, taken, shares, *bets], axis=1))
 
 

@@ -180,7 +180,7 @@ def test_what_an_interval_does_not_stand_is_a_reason_for_caution():
     log, target, _ = random_log(0, size=5000, floor=0.5)
     assert ope.evaluate(log, target).verdict == "trust"
     told = {
-        "delta assumes a logging policy that does not learn, and this one learned from the log: use adaptively_weighted": {
+        "delta assumes a logging policy that does not learn, and this one learned from the log: use confidence_sequence": {
             "logger": "adaptive"
         },
         "delta assumes independent rounds": {"rewards": "dependent"},
