@@ -59,8 +59,8 @@ def partial_method(dying, function):
 
 
 def work(folder):
-    """Compacts all but the last decisions, the latter half while the ledger is open, and then takes one out of its segment."""
-    Sqlite().compact(folder, before=1_000_012.0, limit=5)
+    """Compacts all but the last decisions, most of them while the ledger is open, and then takes one out of its segment."""
+    Sqlite().compact(folder, before=1_000_012.0, limit=4)
     ledger = Sqlite().open(folder)
     reading = Sqlite().read(folder)
     ledger.compact(1_000_012.0, None, reading, lambda work: work())

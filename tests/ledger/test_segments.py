@@ -229,6 +229,7 @@ def test_killed_at_a_step_every_decision_is_there_and_the_next_compaction_cleans
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_killed_at_any_step_every_decision_is_there_and_the_next_compaction_cleans_up(folder):
     found = killed(folder, 1)
     assert len(found) > 80
