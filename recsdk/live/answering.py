@@ -1,37 +1,28 @@
-"""How `recommend` answers: what was asked for is checked, decided, and written."""
+"""How `recommend` answers: what was asked for is decided and written."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import inspect
 import json
-import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from recsdk.base import Request
-from recsdk.checks import require_integer
 from recsdk.errors import (
     DecisionConflict,
     EmptyCandidates,
-    InvalidRequest,
-    InvalidValue,
     LedgerError,
-    RecsdkError,
     TooFewCandidates,
-    one_of,
 )
 from recsdk.ledger import DecisionRecord
 from recsdk.live import intake, marks, sticky
+from recsdk.live.asking import Asked, naming
 from recsdk.live.catalogue import Moved
 from recsdk.live.deciding import Decider, Found, Ready, Slate
 from recsdk.live.faults import Asking
-from recsdk.live.guard import Features
 from recsdk.live.loop import Loop
 from recsdk.live.observe import Decided, Signalled
-from recsdk.live.placing import Placing, checked
 from recsdk.live.rewards import Receipt
 from recsdk.live.settlement import Told
 from recsdk.live.traffic import is_draw
@@ -39,26 +30,6 @@ from recsdk.live.turns import CLOSED
 
 NUM_TRIES = 3
 """How often a decision is made anew since the catalogue changed meanwhile, before it is made while the catalogue cannot change."""
-
-
-class Asked(NamedTuple):
-    """What `recommend` was asked for, checked.
-
-    Attributes:
-        decision_id: given, or made up.
-        is_named: whether it was given.
-        fields: the arguments by name.
-        features: the request's.
-        user: the user's key.
-        placing: what the application wants where.
-    """
-
-    decision_id: str
-    is_named: bool
-    fields: dict[str, Any]
-    features: Features
-    user: str | None
-    placing: Placing
 
 
 class _Timed(NamedTuple):
@@ -108,63 +79,6 @@ class _Answer(NamedTuple):
     slate: Slate
     ready: Ready | None = None
     joined: Sequence[tuple[Told, Receipt]] = ()
-
-
-def asked(
-    request: Mapping[str, Any],
-    *,
-    size: int = 1,
-    at_most: bool = False,
-    candidates: Sequence[str] | None = None,
-    seen: Iterable[str] = (),
-    pinned: Mapping[int, str] | None = None,
-    promoted: Mapping[int, Sequence[str]] | None = None,
-    chosen: Sequence[str] | None = None,
-    user: str | None = None,
-    decision_id: str | None = None,
-    deferred: bool = False,
-) -> Asked:
-    """Checks the arguments of `Recommender.recommend`, and raises what it says of them."""
-    require_integer("size", size, at_least=1)
-    one_of("at_most", at_most, (False, True))
-    one_of("deferred", deferred, (False, True))
-    named, hidden = None if candidates is None else intake.candidates(candidates), sorted(set(intake.ids("seen", seen)))
-    if named is not None and hidden:
-        raise InvalidValue(f"seen goes with candidates=None only: leave seen items out of candidates, got seen = {hidden}.")
-    placing = checked(pinned, promoted, chosen, int(size))
-    plain = intake.request(request)
-    key = intake.user(user, plain)
-    fields: dict[str, Any] = {
-        "request": plain,
-        "size": int(size),
-        "candidates": named,
-        "seen": hidden,
-        **({"at_most": True} if at_most else {}),
-        **({"deferred": True} if deferred else {}),
-        **placing.asked(),
-    }
-    if user is not None:
-        fields["user"] = user
-    name = secrets.token_hex(16) if decision_id is None else intake.name("decision_id", decision_id)
-    return Asked(name, decision_id is not None, fields, Features(plain), key, placing)
-
-
-ARGUMENTS = frozenset(inspect.signature(asked).parameters)
-"""Their names."""
-
-
-def all_asked(requests: Any) -> list[Asked]:
-    """Checks the argument of `Recommender.recommend_many`, and raises what it says of it."""
-    if not isinstance(requests, Iterable) or isinstance(requests, str | bytes | Mapping):
-        raise InvalidRequest(f"requests must be a list of mappings with the arguments of recommend, got {requests!r:.200}.")
-    found = list[Asked]()
-    for index, given in enumerate(requests):
-        with naming(index):
-            if not isinstance(given, Mapping) or "request" not in given or not set(given) <= ARGUMENTS:
-                wanted = f"a mapping of the arguments of recommend, 'request' and any of {sorted(ARGUMENTS - {'request'})}"
-                raise InvalidRequest(f"it must be {wanted}, got {given!r:.200}.")
-            found.append(asked(**given))
-    return found
 
 
 def answered(loop: Loop, asked: Asked) -> Slate:
@@ -277,16 +191,6 @@ def _all_kept(loop: Loop, timed: Sequence[_Timed], searches: Sequence[_Search]) 
             num_drawn += answer.ready is not None and is_draw(marks.read(answer.ready.record))
             answers.append(answer)
     return answers
-
-
-@contextlib.contextmanager
-def naming(index: int) -> Iterator[None]:
-    """Says which of many requests is refused."""
-    try:
-        yield
-    except RecsdkError as error:
-        error.args = (f"requests[{index}]: {error}",)
-        raise
 
 
 def _decided(loop: Loop, timed: _Timed) -> _Answer:

@@ -325,13 +325,15 @@ class _Searching:
 
 
 def _slots(retriever: Any, answer: Any, allowed: np.ndarray, size: int) -> np.ndarray:
-    wanted = f"{retriever!r} must answer at most {size} different slots of allowed items, i64[<= {size}]"
+    def refused(got: str) -> InvalidAnswer:
+        return InvalidAnswer(f"{retriever!r} must answer at most {size} different slots of allowed items, i64[<= {size}], got {got}.")
+
     slots = np.asarray(answer)
     if slots.ndim != 1 or slots.dtype.kind not in "iu" or len(slots) > size:
-        raise InvalidAnswer(f"{wanted}, got {slots.dtype}{list(slots.shape)}.")
+        raise refused(f"{slots.dtype}{list(slots.shape)}")
     inside = (slots >= 0) & (slots < len(allowed))
     if not inside.all() or not allowed[slots].all() or len(set(slots.tolist())) < len(slots):
-        raise InvalidAnswer(f"{wanted}, got {slots.tolist()!r:.200}.")
+        raise refused(f"{slots.tolist()!r:.200}")
     return slots.astype(np.int64)
 
 

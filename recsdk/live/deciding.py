@@ -17,7 +17,7 @@ from recsdk.errors import EmptyCandidates, IgnoredInput, InvalidProbs, InvalidSc
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import intake
 from recsdk.live.catalogue import Rule
-from recsdk.live.drawing import Arm, draw, taken
+from recsdk.live.drawing import Arm, draw, stream, taken
 from recsdk.live.faults import STRICT, Asking
 from recsdk.live.guard import Features, frozen, only_reading
 from recsdk.live.learner import Learner
@@ -293,14 +293,17 @@ class Decider:
 
     def slate(self, record: DecisionRecord) -> Slate:
         """Returns what a decision shows."""
-        ids = self._catalogue.items.ids[record.slots[record.action]]
-        propensities = record.probs[np.arange(len(ids)), record.action]
-        return Slate(record.decision_id, tuple(ids.tolist()), tuple(propensities.tolist()), read(record).repeats)
+        propensities = record.probs[np.arange(len(record.action)), record.action]
+        return Slate(record.decision_id, self.ids(record), tuple(propensities.tolist()), read(record).repeats)
+
+    def ids(self, record: DecisionRecord) -> tuple[str, ...]:
+        """Returns the ids of the items that a decision shows, from the top."""
+        return tuple(self._catalogue.items.ids[record.slots[record.action]].tolist())
 
     def rng(self, decision_id: str, purpose: bytes = b"") -> np.random.Generator:
         """Makes the draw a function of the folder's secret and the decision's name: repeatable by us, not to be steered by a caller."""
         key = hashlib.blake2b(decision_id.encode(), key=self._salt, digest_size=16, person=purpose).digest()
-        return np.random.Generator(np.random.Philox(_Key(key)))  # type: ignore[arg-type]  # its stub forgets `ISeedSequence`
+        return stream(key)
 
     def _spare(self, decision_id: str, purpose: bytes = b"") -> Callable[[], np.random.Generator]:
         """Returns what makes the stream that is drawn from where a part fails, when it is first wanted; it is always the same one."""
@@ -349,14 +352,3 @@ class Decider:
 
 def _joined(slots: np.ndarray, more: np.ndarray) -> np.ndarray:
     return np.concatenate([slots, more[~np.isin(more, slots)]]) if len(more) else slots
-
-
-class _Key(np.random.bit_generator.ISeedSequence):
-    """A key of Philox; given by name, NumPy would ask the system for randomness first, which takes four times as long."""
-
-    def __init__(self, key: bytes) -> None:
-        self.key = key
-
-    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
-        del n_words, dtype  # two words of 64 bits, as Philox asks for
-        return np.frombuffer(self.key, "<u8")

@@ -196,3 +196,19 @@ def _among(number: int) -> Context:
 
 def _stacked(decisions: Sequence[Decision]) -> Decision:
     return Decision(*(np.stack([np.asarray(field) for field in fields]) for fields in zip(*decisions, strict=True)))
+
+
+def stream(key: bytes) -> np.random.Generator:
+    """Returns a stream of random numbers for 16 bytes, always the same."""
+    return np.random.Generator(np.random.Philox(_Key(key)))  # type: ignore[arg-type]  # its stub forgets `ISeedSequence`
+
+
+class _Key(np.random.bit_generator.ISeedSequence):
+    """A key of Philox; given by name, NumPy would ask the system for randomness first, which takes four times as long."""
+
+    def __init__(self, key: bytes) -> None:
+        self.key = key
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> np.ndarray:
+        del n_words, dtype  # two words of 64 bits, as Philox asks for
+        return np.frombuffer(self.key, "<u8")

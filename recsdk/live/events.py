@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from recsdk.errors import InvalidValue
-from recsdk.ledger import DecisionRecord, RewardRecord
+from recsdk.ledger import PAGE, DecisionRecord, RewardRecord, SignalRecord
 from recsdk.live import intake, places
 from recsdk.live.loop import Loop
 from recsdk.live.observe import Corrected, Rewarded, Signalled
 from recsdk.live.places import Outcome
 from recsdk.live.published import Published
-from recsdk.live.rewards import Receipt
-from recsdk.live.settlement import Told, said
+from recsdk.live.rewards import NOT_SHOWN, SHOWN, Receipt, was_shown
+from recsdk.live.settlement import Told
 
 
 class Worth(NamedTuple):
@@ -105,6 +105,23 @@ def say(loop: Loop, name: str, decision_id: str) -> Receipt:
     """Notes that a decision was shown, or was not; returns what became of that."""
     now = loop.now()
     loop.settle(now)
-    receipt, _ = loop.revised(lambda: said(loop.ledger, loop.settlement, name, decision_id, now))
+    receipt, _ = loop.revised(lambda: _said(loop, name, decision_id, now))
     loop.tell(Signalled(name, str(receipt), 0.0))
     return receipt
+
+
+def _said(loop: Loop, name: str, decision_id: Any, now: float) -> tuple[Receipt, list[Outcome]]:
+    """Notes what was said, inside a transaction. Returns what `Settlement.take` returns."""
+    decision = places.decided(loop.ledger, decision_id)
+    if decision is None:
+        return Receipt.UNKNOWN, []
+    if was_shown(decision, loop.ledger.signals_of(decision_id)) == (name == SHOWN):
+        return Receipt.DUPLICATE, []
+    if name == SHOWN and loop.settlement is not None and loop.settlement.is_settled(decision):
+        return Receipt.LATE, []
+    signal_id = places.free(f"{decision_id}/{name}", loop.ledger.signal)
+    loop.ledger.add_signal(SignalRecord(signal_id, decision_id, PAGE, name, 1.0, now))
+    outcomes = [(decision, reward) for reward in places.all_void(loop.ledger, decision, now)] if name == NOT_SHOWN else []
+    for _, reward in outcomes:
+        loop.ledger.add_reward(reward)
+    return Receipt.TAKEN, outcomes

@@ -114,7 +114,7 @@ class Loop:
 
     def ids(self, record: DecisionRecord) -> tuple[str, ...]:
         """Returns the ids of the items that a decision showed."""
-        return self.decider.slate(record).ids
+        return self.decider.ids(record)
 
     def now(self) -> float:
         """Returns the time of what happens now."""

@@ -37,7 +37,7 @@ class Placing(NamedTuple):
 
     def asked(self) -> dict[str, Any]:
         """Returns what is wanted in plain JSON, by name; nothing for nothing."""
-        return {name: value for name, value in _plain(self._asdict()).items() if value}
+        return {name: _plain(value) for name, value in self._asdict().items() if value}
 
     def places(self, slots: np.ndarray, find: Callable[[Sequence[str]], np.ndarray]) -> Places:
         """Returns what is wanted as indices of the candidates in `slots`; `find` gives the slots of items.

@@ -18,7 +18,7 @@ from recsdk.data import take
 from recsdk.errors import InvalidRequest, InvalidReward, LedgerError
 from recsdk.ledger import DecisionRecord, Durable
 from recsdk.ledger.stores import folder_path
-from recsdk.live import answering, events, forgetting, intake, keeping, places, published, swapping
+from recsdk.live import answering, asking, events, forgetting, intake, keeping, places, published, swapping
 from recsdk.live.catalogue import Catalogue, Rule
 from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider, Slate
@@ -256,7 +256,7 @@ class Recommender:
         self._loop.decider.notices.warn()
         return answering.answered(
             self._loop,
-            answering.asked(
+            asking.asked(
                 request,
                 size=size,
                 at_most=at_most,
@@ -295,7 +295,7 @@ class Recommender:
             [1, 2]
         """
         self._loop.decider.notices.warn()
-        return answering.all_answered(self._loop, answering.all_asked(requests))
+        return answering.all_answered(self._loop, asking.all_asked(requests))
 
     @_going
     def reward(

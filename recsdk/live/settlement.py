@@ -12,8 +12,8 @@ from recsdk.checks import check_reward
 from recsdk.errors import InvalidValue, RewardConflict, UnknownDecision, UnknownItem
 from recsdk.ledger import PAGE, DecisionRecord, Ledger, RewardRecord, SignalRecord
 from recsdk.live import intake, marks
-from recsdk.live.places import Outcome, all_void, decided, free, known, place, place_name, revision
-from recsdk.live.rewards import CORRECT, NOT_SHOWN, RETRACT, SETTLED, SHOWN, Feedback, Receipt, join, standing, standing_rewards, was_shown
+from recsdk.live.places import Outcome, decided, free, known, place, place_name, revision
+from recsdk.live.rewards import CORRECT, RETRACT, SETTLED, Feedback, Receipt, join, standing, standing_rewards
 
 EARLY = "early"
 """Where the ledger keeps the signals that wait for their decisions."""
@@ -317,20 +317,3 @@ class Settlement:
 def _unnamed(told: Told) -> Told:
     """Returns what is said of a signal but its id and times, and corrections."""
     return told._replace(time=0.0, happened=None, signal_id=None, instead=None)
-
-
-def said(ledger: Ledger, settlement: Settlement | None, name: str, decision_id: Any, now: float) -> tuple[Receipt, list[Outcome]]:
-    """Notes that a decision was shown or was not; inside a transaction. Returns what `Settlement.take` returns."""
-    decision = decided(ledger, decision_id)
-    if decision is None:
-        return Receipt.UNKNOWN, []
-    if was_shown(decision, ledger.signals_of(decision_id)) == (name == SHOWN):
-        return Receipt.DUPLICATE, []
-    if name == SHOWN and settlement is not None and settlement.is_settled(decision):
-        return Receipt.LATE, []
-    signal_id = free(f"{decision_id}/{name}", ledger.signal)
-    ledger.add_signal(SignalRecord(signal_id, decision_id, PAGE, name, 1.0, now))
-    outcomes = [(decision, reward) for reward in all_void(ledger, decision, now)] if name == NOT_SHOWN else []
-    for _, reward in outcomes:
-        ledger.add_reward(reward)
-    return Receipt.TAKEN, outcomes
