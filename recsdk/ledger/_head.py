@@ -56,9 +56,4 @@ def is_whole(db: sqlite3.Connection) -> bool:
 
 def follows(db: sqlite3.Connection, table: str) -> bool:
     """Tells it of one table."""
-    last = Last()
-    for number, crc32, chain in db.execute(f"SELECT number, crc32, chain FROM {table} ORDER BY number"):  # noqa: S608 -- constants
-        last = chained(last._replace(number=number - 1), crc32)
-        if last.chain != chain:
-            return False
-    return True
+    return heads.follow(db.execute(f"SELECT number, crc32, chain FROM {table} ORDER BY number"))  # noqa: S608 -- constants

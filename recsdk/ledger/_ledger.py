@@ -24,7 +24,7 @@ from recsdk.ledger._schema import DECISIONS, ITEM, REWARD, REWARD_FIELDS, REWARD
 from recsdk.ledger._segments import NUM_ROWS, Segments
 from recsdk.ledger._verify import verify
 from recsdk.ledger.progress import Progress
-from recsdk.ledger.records import checksum, refuse_elsewhere, verified_bytes
+from recsdk.ledger.records import checksum, in_order, refuse_elsewhere, verified_bytes
 from recsdk.ledger.redaction import SCRUB, emptying
 
 
@@ -177,14 +177,9 @@ class SqliteLedger:
         return [name for (name,) in self._rows("SELECT name FROM blobs ORDER BY name")]
 
     def events(self) -> Iterator[ItemRecord | DecisionRecord]:
-        items, num_items = self._rows(f"SELECT {ITEM} FROM items i ORDER BY i.number"), 0  # noqa: S608 -- constants
+        items = map(rows.item, self._rows(f"SELECT {ITEM} FROM items i ORDER BY i.number"))  # noqa: S608 -- constants
         query = f"SELECT d.num_items, {self._decision} FROM {DECISIONS} ORDER BY d.number"  # noqa: S608 -- constants
-        for before, *row in self._rows(query):
-            for item in itertools.islice(items, before - num_items):
-                yield rows.item(item)
-            num_items = max(num_items, before)
-            yield self._whole(tuple(row))
-        yield from map(rows.item, items)
+        yield from in_order(items, ((before, self._whole(tuple(row))) for before, *row in self._rows(query)))
 
     @property
     def durability(self) -> str:

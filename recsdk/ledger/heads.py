@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -90,6 +90,22 @@ def chained(before: Last, crc32: int) -> Last:
     """
     number = before.number + 1
     return Last(number, blake2b(before.chain + struct.pack("<QI", number, crc32), digest_size=len(START)).digest())
+
+
+def follow(records: Iterable[tuple[int, int, bytes]]) -> bool:
+    """Tells whether the hashes of a table's records, given as number, checksum and hash, each follow from the one before.
+
+    Example:
+        >>> one = chained(Last(), 17)
+        >>> follow([(1, 17, one.chain)]), follow([(1, 18, one.chain)])
+        (True, False)
+    """
+    last = Last()
+    for number, crc32, chain in records:
+        last = chained(last._replace(number=number - 1), crc32)
+        if last.chain != chain:
+            return False
+    return True
 
 
 def missing(head: Head, there: tuple[Last, ...], chain: Callable[[str, int], bytes | None]) -> dict[str, int]:

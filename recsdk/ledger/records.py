@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from recsdk.errors import LedgerCorrupt, LedgerError
-from recsdk.ledger import DecisionRecord, RewardRecord
+from recsdk.ledger import DecisionRecord, ItemRecord, RewardRecord
 
 
 def checksum(values: Sequence[Any]) -> int:
@@ -98,6 +99,22 @@ def decision(fields: Sequence[Any]) -> DecisionRecord:
         user,
         marks,
     )
+
+
+def in_order(items: Iterable[ItemRecord], decisions: Iterable[tuple[int, DecisionRecord]]) -> Iterator[ItemRecord | DecisionRecord]:
+    """Yields items and decisions in the order in which they were appended, given with each decision how many items were before it.
+
+    Example:
+        >>> item = ItemRecord(0, "{}", np.zeros(2, np.float32), active=True)
+        >>> len(list(in_order([item, item], [])))
+        2
+    """
+    left, num_items = iter(items), 0
+    for before, record in decisions:
+        yield from itertools.islice(left, max(before - num_items, 0))
+        num_items = max(num_items, before)
+        yield record
+    yield from left
 
 
 def refuse_elsewhere(record: RewardRecord, earlier: RewardRecord | None) -> None:

@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerError, LedgerLocked, LedgerMismatch, LostRecords, one_of
-from recsdk.ledger import LEVELS, Ledger, heads
+from recsdk.ledger import LEVELS, Ledger, Verified, heads
 from recsdk_postgres import tables
 from recsdk_postgres.failures import connect, translated
 from recsdk_postgres.ledger import PostgresLedger, last_records
@@ -113,6 +113,11 @@ class Postgres:
         """
         return _reading(self, Path(folder))
 
+    def verify(self, folder: str | Path) -> Verified:
+        """See `recsdk.ledger.Verifies`; the server itself sees to what refers to what."""
+        with contextlib.closing(_reading(self, Path(folder))) as ledger:
+            return ledger.verify()
+
 
 def _writing(store: Postgres, folder: Path) -> PostgresLedger:
     with contextlib.ExitStack() as opened, translated(f"The ledger of {str(folder)!r} cannot be opened"):
@@ -127,14 +132,18 @@ def _writing(store: Postgres, folder: Path) -> PostgresLedger:
             known = _create(connection, schema)
         elif mark is None and store.schema is None:
             raise LedgerError(f"The database has a ledger in the schema {schema!r}, which was just made up: open the folder again.")
+        _upgrade(connection)
         _refuse_loss(connection, folder)
         if mark is None:
             _put_mark(folder, known)
         head = heads.HeadFile(folder)
         opened.callback(head.close)
         head.start(last_records(connection), safe=store.durability == "power-loss", now=_server_start(connection))
+        ledger = PostgresLedger(connection, store.durability, head)
+        with contextlib.suppress(LedgerError):  # it was due when the process was killed; where a reader prevents it, it stays so
+            ledger.scrub()
         opened.pop_all()
-        return PostgresLedger(connection, store.durability, head)
+        return ledger
 
 
 def _reading(store: Postgres, folder: Path) -> PostgresLedger:
@@ -230,6 +239,16 @@ def _create(connection: psycopg.Connection[Row], schema: str) -> Mark:
         connection.execute(tables.SCHEMA)
         connection.execute("INSERT INTO meta VALUES (%s, %s)", (tables.VERSION, ledger))
     return Mark(schema, ledger.hex())
+
+
+def _upgrade(connection: psycopg.Connection[Row]) -> None:
+    ((version,),) = connection.execute("SELECT version FROM meta").fetchall()
+    if version == tables.VERSION:
+        return
+    with connection.transaction():
+        for step in range(version, tables.VERSION):
+            connection.execute(tables.UPGRADES[step])
+        connection.execute("UPDATE meta SET version = %s", (tables.VERSION,))
 
 
 def _refuse_loss(connection: psycopg.Connection[Row], folder: Path) -> None:

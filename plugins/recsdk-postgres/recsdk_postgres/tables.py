@@ -6,9 +6,27 @@ collation. A user's key may be longer than a row of an index, so users are found
 
 from __future__ import annotations
 
-VERSION = 1
+import re
 
-SCHEMA = """
+VERSION = 2
+
+FORGOTTEN = """
+ALTER TABLE decisions ADD COLUMN forgotten BIGINT;
+ALTER TABLE signals ADD COLUMN forgotten BIGINT;
+ALTER TABLE rewards ADD COLUMN forgotten BIGINT, ALTER CONSTRAINT rewards_replaces_fkey DEFERRABLE;
+""" + "".join(
+    f"ALTER TABLE {table} " + ", ".join(f"ALTER COLUMN {column} SET STATISTICS 0" for column in columns.split()) + ";\n"
+    for table, columns in {
+        "blobs": "name data",
+        "decisions": "id payload slots action probs features user_key marks",
+        "signals": "id name value about",
+        "rewards": "id value replaces",
+    }.items()
+)
+"""What version 2 has and version 1 has not: the checksum of an emptied record; and samples of what may be forgotten are not kept."""
+UPGRADES = {1: FORGOTTEN}
+SCHEMA = (
+    """
 CREATE TABLE meta (version INTEGER NOT NULL, ledger BYTEA NOT NULL);
 CREATE TABLE blobs (name BYTEA PRIMARY KEY, sha256 BYTEA NOT NULL, data BYTEA NOT NULL);
 CREATE TABLE items (
@@ -34,11 +52,16 @@ CREATE TABLE rewards (
 CREATE UNIQUE INDEX rewards_of_place ON rewards (decision, position) WHERE replaces IS NULL;
 CREATE INDEX rewards_of_decision ON rewards (decision, number);
 """
+    + FORGOTTEN
+)
 
-DECISION = "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user_key, d.marks, d.crc32"
-REWARD = "r.id, d.id, r.position, r.value, r.time, r.replaces, r.void, r.crc32"
-REWARD_FIELDS = REWARD.count(",") + 1
-SIGNAL = "s.id, d.id, s.position, s.name, s.value, s.time, s.happened, s.about, s.crc32"
+DECISION = (
+    "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user_key, d.marks, "
+    "COALESCE(d.forgotten, d.crc32)"
+)
+REWARD = "r.id, d.id, r.position, r.value, r.time, r.replaces, r.void, COALESCE(r.forgotten, r.crc32)"
+REWARD_FIELDS = 8
+SIGNAL = "s.id, d.id, s.position, s.name, s.value, s.time, s.happened, s.about, COALESCE(s.forgotten, s.crc32)"
 ITEM = "i.slot, i.row, i.vector, i.active, i.crc32"
 # Left joins: a row whose reference is damaged must be noticed by its checksum, not left out.
 DECISIONS = f"SELECT d.number, {DECISION} FROM decisions d LEFT JOIN parts p ON p.number = d.parts"
@@ -65,3 +88,27 @@ ADD_SIGNAL = (
 )
 ADD_ITEM = "INSERT INTO items (slot, row, vector, active, crc32, number, chain) VALUES (%s, %s, %s, %s, %s, %s, %s)"
 PUT = "INSERT INTO blobs VALUES (%s, %s, %s) ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256, data = excluded.data"
+
+EMPTY_DECISION = (
+    "UPDATE decisions SET id = %s, time = %s, payload = %s, num_learned = %s, slots = %s, action = %s, probs = %s, dim = %s, "
+    "features = %s, user_key = %s, marks = %s, forgotten = %s WHERE id = %s"
+)
+EMPTY_SIGNAL = (
+    "UPDATE signals SET id = %s, position = %s, name = %s, value = %s, time = %s, happened = %s, about = %s, forgotten = %s WHERE id = %s"
+)
+EMPTY_REWARD = "UPDATE rewards SET id = %s, position = %s, value = %s, time = %s, replaces = %s, void = %s, forgotten = %s WHERE id = %s"
+DROP = "DELETE FROM blobs WHERE substr(name, 1, %s) = %s"
+HELD = """
+SELECT count(*) FROM (
+  SELECT backend_xmin FROM pg_stat_activity
+  WHERE pid <> pg_backend_pid() AND (datname = current_database() OR datname IS NULL)
+  UNION ALL SELECT xmin FROM pg_replication_slots
+  UNION ALL SELECT transaction FROM pg_prepared_xacts WHERE database = current_database()
+) AS held (seen) WHERE age(seen) >= age(%s::text::xid8::xid)
+"""
+"""How many snapshots are there from before a transaction: what it has removed is kept for them."""
+
+
+def of_version(query: str, version: int) -> str:
+    """Returns a query as a ledger of a version needs it: one of version 1 that is read, not opened, has no emptied records."""
+    return query if version >= 2 else re.sub(r"COALESCE\((\w)\.forgotten, \w\.crc32\)", r"\1.crc32", query)

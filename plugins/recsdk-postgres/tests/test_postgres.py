@@ -281,3 +281,27 @@ def test_what_a_server_lost_at_process_crash_is_told_and_an_older_copy_is_refuse
     alter(server, tmp_path, "DELETE FROM decisions WHERE number = (SELECT MAX(number) FROM decisions)")
     with pytest.raises(LedgerCorrupt, match="an older copy"):  # it was closed: all of it was on the disk
         store.open(tmp_path)
+
+
+def test_a_ledger_of_version_1_is_read_as_it_is_and_goes_on(server, store, tmp_path):
+    filled(store, tmp_path)
+    for table in ("decisions", "signals", "rewards"):
+        alter(server, tmp_path, f"ALTER TABLE {table} DROP COLUMN forgotten")
+    alter(server, tmp_path, "ALTER TABLE rewards ALTER CONSTRAINT rewards_replaces_fkey NOT DEFERRABLE")
+    alter(server, tmp_path, "UPDATE meta SET version = 1")
+    with contextlib.closing(store.read(tmp_path)) as reading:
+        before = [record.decision_id for record in reading.decisions()]
+        assert [reward.reward_id for reward, _ in reading.outcomes()] == ["r"]
+    with contextlib.closing(store.open(tmp_path)) as opened:
+        assert [record.decision_id for record in opened.decisions()] == before
+        opened.add_decision(decision("new"))
+    with contextlib.closing(store.read(tmp_path)) as reading:
+        assert reading.decision("new") is not None
+    assert store.verify(tmp_path).problems == ()
+
+
+def test_records_that_do_not_follow_each_other_are_found(server, store, tmp_path):
+    filled(store, tmp_path)
+    assert store.verify(tmp_path) == (6, ())
+    alter(server, tmp_path, r"UPDATE decisions SET chain = '\x00' WHERE number = 2")
+    assert store.verify(tmp_path) == (6, ("the decisions do not follow each other",))
