@@ -103,7 +103,8 @@ def _renew(ledger: Ledger, evidence: Evidence, catalogue: Catalogue, found: made
     if records:
         catalogue.hold(catalogue.joined(items, np.stack([record.vector for record in records]), active))
     if (not isinstance(given.history, Sequence) or len(given.history)) and made.digest(events()) not in (*known.history, ""):
-        text = "history is ignored: the models of this folder were fitted to another one, and are not fitted again"
+        before = "another one" if any(known.history) else "none"
+        text = f"history is ignored: the models of this folder were fitted to {before}, and are not fitted again"
         warn(f"{text}. Leave it out, or make a new folder.", IgnoredInput)
     return fresh
 

@@ -135,6 +135,12 @@ def test_a_history_for_a_folder_that_is_recovered_is_said_to_be_ignored(tmp_path
         small_recommender(tmp_path, items=ROWS, history=[*history, {"item": "soup", "time": 2.0}]).close()
 
 
+def test_a_history_that_comes_after_the_folder_was_made_without_one_is_said_to_be_ignored(tmp_path):
+    small_recommender(tmp_path, items=ROWS).close()
+    with pytest.warns(IgnoredInput, match="history is ignored: the models of this folder were fitted to none"):
+        small_recommender(tmp_path, items=ROWS, history=[{"item": "salad", "time": 1.0}]).close()
+
+
 def test_at_most_shows_what_is_left(tmp_path):
     with small_recommender(tmp_path, items=ROWS) as shop:
         assert len(shop.recommend({}, size=5, at_most=True).ids) == 3
