@@ -29,6 +29,7 @@ RecsdkError
 |  |- LedgerLocked                   another process has the folder open
 |  |- LedgerMismatch                 the folder was made with other parts than those given
 |  |- LedgerCorrupt                  stored bytes that are not what was written
+|  |- LedgerChanged                  a user was forgotten while the ledger was read: read again
 |  `- LedgerStopped                  an open ledger that can promise nothing any more: open the folder again
 |- ForkedProcess (RuntimeError)      JAX in a process forked after its parent had used JAX: the call would never return
 |- CheckpointError (OSError)         the file of a model cannot be used
