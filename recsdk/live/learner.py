@@ -103,7 +103,7 @@ class Learner:
                 self.contest.learn(placed, reward, earlier)
         if self.evidence.learns and not reward.void:
             slot = int(record.slots[record.action[max(reward.position, 0)]])
-            self.evidence.learn(_request(record), self._as_shown(record, slot), reward.value)
+            self.evidence.learn(self.as_asked(record), self.as_shown(record, [slot]), reward.value)
 
     def learn_all(self, outcomes: Sequence[tuple[DecisionRecord, RewardRecord]]) -> None:
         """Learns what was just put into the ledger, inside that transaction.
@@ -191,9 +191,9 @@ class Learner:
         rows = layout.moved(record.features, old, new)
         if new.dim and old.version != new.version:  # two versions have different spaces: encode the request and the items again
             slots = record.slots if len(rows) == len(record.slots) else record.slots[record.action]
-            vectors = [self.evidence.vectors(self._as_shown(record, slot)) for slot in slots.tolist()]
+            vectors = [self.evidence.vectors(self.as_shown(record, [slot])) for slot in slots.tolist()]
             columns = rows[:, new.start : new.start + len(new.columns)]
-            rows = features.phi(self.evidence.user(_request(record)), np.concatenate(vectors), columns).astype(np.float32)
+            rows = features.phi(self.evidence.user(self.as_asked(record)), np.concatenate(vectors), columns).astype(np.float32)
         return record._replace(features=rows)
 
     def _layout_of(self, record: DecisionRecord) -> layout.Layout:
@@ -202,15 +202,19 @@ class Learner:
             self._layouts[key] = layout.read(*key, self.evidence.known)
         return self._layouts[key]
 
-    def _as_shown(self, record: DecisionRecord, place: int) -> Items:
-        """Returns an item as it was shown: by the time of a recovery the catalogue may hold it with other features."""
-        slot = np.array([place], np.int64)
-        item = items_from_stored([json.loads(self._ledger.shown(record.decision_id, place).row)])
+    def as_shown(self, record: DecisionRecord, slots: Sequence[int]) -> Items:
+        """Returns items as they were when a decision was made: by now the catalogue may hold them with other features."""
+        items = items_from_stored(json.loads(self._ledger.shown(record.decision_id, slot).row) for slot in slots)
         missing = {
-            name: np.full(1, np.nan if column.dtype == np.float64 else None, column.dtype)
+            name: np.full(len(slots), np.nan if column.dtype == np.float64 else None, column.dtype)
             for name, column in self.catalogue.items.features.items()
         }
-        return item._replace(slot=slot, features={**missing, **item.features})
+        return items._replace(slot=np.array(slots, np.int64), features={**missing, **items.features})
+
+    @staticmethod
+    def as_asked(record: DecisionRecord) -> Request:
+        """Returns the request of a decision."""
+        return Request(json.loads(record.payload)["request"], record.time)
 
     def recover(self) -> None:
         """Makes the state from the ledger: the last good snapshot of this policy, or the start, and the rewards after it."""
@@ -417,7 +421,3 @@ class Learner:
 
     def _fresh(self) -> Any:
         return self.policy.init(self.evidence.prior())
-
-
-def _request(record: DecisionRecord) -> Request:
-    return Request(json.loads(record.payload)["request"], record.time)

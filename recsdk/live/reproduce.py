@@ -111,16 +111,16 @@ def reproduce(
         header = json.loads(stored.get("snapshot/header") or "{}")
         chosen = policy or built(header["policy"] if header else deciding(stored))
         makers = (chosen, scorers, encoder, challengers or {})
-        with _recovered(_Until(stored, to), *makers) as learner:
+        with recovered(stored, to, *makers) as learner:
             state, name = _digest(learner), told(identity(learner.policy))
             snapshot = header.get("num_learned", to + 1)
             if snapshot > to:
                 return Reproduced(name, to, state, arithmetic(), None, "no snapshot")
-            with _recovered(_Until(stored, snapshot, with_snapshot=True), *makers) as restored:
+            with recovered(stored, snapshot, *makers, with_snapshot=True) as restored:
                 if snapshot == to:
                     agreement = _agreement(learner, restored, header)
                 else:
-                    with _recovered(_Until(stored, snapshot), *makers) as folded:
+                    with recovered(stored, snapshot, *makers) as folded:
                         agreement = _agreement(folded, restored, header)
         return Reproduced(name, to, state, arithmetic(), snapshot, agreement)
 
@@ -150,10 +150,18 @@ class _Until:
 
 
 @contextlib.contextmanager
-def _recovered(
-    ledger: Any, policy: Any, scorers: Sequence[Any] | None, encoder: Any, challengers: Mapping[str, Policy[Any]]
+def recovered(
+    stored: Ledger,
+    to: int,
+    policy: Policy[Any],
+    scorers: Sequence[Any] | None,
+    encoder: Any,
+    challengers: Mapping[str, Policy[Any]],
+    *,
+    with_snapshot: bool = False,
 ) -> Iterator[Learner]:
-    """Yields a learner that has recovered from a ledger, with parts of its own, and closes it."""
+    """Yields a learner that has recovered from a ledger as it was after reward `to`, with parts of its own, and closes it."""
+    ledger: Any = _Until(stored, to, with_snapshot=with_snapshot)
     known = made.read(ledger, scorers or ())
     if known is None:
         raise LedgerMismatch("The folder must have been opened by a recommender once, which says of what it is made.")
