@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from recsdk.errors import InvalidValue
+from recsdk.errors import InvalidValue, UnknownDecision
 from recsdk.ledger import PAGE, DecisionRecord, RewardRecord, SignalRecord
 from recsdk.live import intake, places
 from recsdk.live.loop import Loop
@@ -42,7 +42,11 @@ def reward(loop: Loop, decision_id: str, given: Callable[[DecisionRecord], list[
             loop.ledger.add_reward(reward)
         return fresh, learned, loop.publish_when_due()
 
-    fresh, learned, changes = loop.turns.write(taken)
+    try:
+        fresh, learned, changes = loop.turns.write(taken)
+    except UnknownDecision:
+        loop.tally.count(Receipt.UNKNOWN)
+        raise
     loop.learned(learned, len(fresh), changes)
     loop.tell(Rewarded(decision_id, len(fresh), sum(reward.value for reward in fresh)))
     return bool(fresh)

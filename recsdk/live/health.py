@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.ledger import PAGE, DecisionRecord, Ledger
-from recsdk.live import marks, published
+from recsdk.ledger import PAGE, DecisionRecord, Ledger, RewardRecord, Whole
+from recsdk.live import alarms, marks, published, tally
+from recsdk.live.drift import Drift
 from recsdk.live.rewards import NOT_SHOWN, SHOWN, Feedback, is_deferred, num_settled, standing_values, stored_feedback
+from recsdk.live.shares import Shares, TrafficReport
 
 LAST = 1_000
 """How many of the last decisions, and of the last rewards, are looked at apart."""
-FEWEST = 100
-"""Decisions below which no alarm is on."""
-LEAST_ITEMS = 1.1
-"""Effective number of items below which exploration has collapsed: with two candidates or more, a floor of .05 keeps it above."""
-MOST_FAILED = 0.01
-"""Share of the last decisions that may lack a part."""
-STALLED = 20
-"""So many times the usual number of decisions from reward to reward, without one, are a stalled stream."""
 
 
 class Health(NamedTuple):
@@ -46,6 +42,9 @@ class Health(NamedTuple):
         policy: what decides.
         alarms: a sentence for each alarm that is on, with its threshold.
         failed: of the last 1,000 decisions, those that were made without a part that failed, by its name; see `recsdk.Fallback`.
+        traffic: who decided.
+        drift: population stability index of each feature, of requests and items; see `recsdk.live.drift`.
+        events: what became of the last 1,000 rewards and signals that were told, as of the last snapshot.
     """
 
     decisions: int
@@ -65,6 +64,9 @@ class Health(NamedTuple):
     policy: str | None
     alarms: tuple[str, ...]
     failed: dict[str, int]
+    traffic: TrafficReport
+    drift: dict[str, float]
+    events: dict[str, int]
 
 
 class _Heard(NamedTuple):
@@ -74,24 +76,30 @@ class _Heard(NamedTuple):
     places: dict[str, list[tuple[int, float]]]
 
 
-def health(stored: Ledger, *, min_join_rate: float = 0.01) -> Health:
-    """Reads how a recommender does. Of each decision and reward a number stays in memory.
+def health(stored: Ledger, *, min_join_rate: float = 0.01, now: float | None = None) -> Health:
+    """Reads how a recommender does, each record once. Of each decision and reward a number stays in memory.
 
     Args:
         stored: its ledger, open for reading.
         min_join_rate: the join rate below which the alarm is on.
+        now: seconds since the epoch; None for this machine's clock.
     """
     feedback, open_from = stored_feedback(stored), num_settled(stored)
-    said = {signal.decision_id: signal.name == SHOWN for signal in stored.signals() if signal.name in (SHOWN, NOT_SHOWN)}
-    standing = standing_values(stored.rewards())
+    heard, said = _heard(stored, feedback)
+    standing = standing_values(stored.rewards() if feedback is not None else _noted(stored.rewards(), heard))
     outcomes = list(standing.values())
-    heard = _heard(stored, feedback)
     times, joined, silent = list[float](), list[bool](), 0
-    last = deque[DecisionRecord](maxlen=LAST)
-    for number, record in enumerate(stored.decisions()):
+    last, shares, drift = deque[DecisionRecord](maxlen=LAST), Shares(), Drift()
+    for record in stored.events() if isinstance(stored, Whole) else stored.decisions():
+        if not isinstance(record, DecisionRecord):
+            drift.add(record)
+            continue
+        number = len(times)
         times.append(record.time)
+        shares.add(record)
         if not len(record.action) or marks.read(record).repeats is not None:
             continue  # emptied, or another decision's slate
+        drift.add(record)
         last.append(record)
         if said.get(record.decision_id, not is_deferred(record)) and (open_from is None or number < open_from):
             places = _in_time(heard.places[record.decision_id], record, feedback) if record.decision_id in heard.places else set()
@@ -99,7 +107,7 @@ def health(stored: Ledger, *, min_join_rate: float = 0.01) -> Health:
             if feedback is not None:
                 silent += sum((record.decision_id, place) in standing for place in _silent(record, places, feedback))
     items, candidates, at_floor = _exploration(last)
-    changes = published.read(stored)
+    changes, drifted = published.read(stored), drift.found()
     found = Health(
         decisions=len(times),
         outcomes=len(outcomes),
@@ -112,30 +120,49 @@ def health(stored: Ledger, *, min_join_rate: float = 0.01) -> Health:
         mean_reward_before=_mean(outcomes[:-LAST]),
         effective_items=_mean(items),
         candidates=_mean(candidates),
-        floor_share=_mean(at_floor),
+        floor_share=_mean(hit for hit, _ in at_floor),
         published=len(changes),
         model=changes[-1].model if changes else None,
         policy=changes[-1].policy if changes else None,
         alarms=(),
         failed=dict(sorted(Counter(part for record in last for part in marks.read(record).failed).items())),
+        traffic=shares.report(standing),
+        drift={name: one.psi for name, one in drifted.items()},
+        events=tally.read(stored),
     )
-    return found._replace(alarms=tuple(_alarms(found, times, heard.times, len(items), len(last), min_join_rate)))
+    newest = max(found.last_decision or 0.0, found.last_reward or 0.0)
+    told = (
+        alarms.of_joins(found.join_rate, found.settled, min_join_rate),
+        alarms.of_stream(times, heard.times),
+        alarms.of_exploration(found.effective_items, len(items)),
+        alarms.of_parts(found.failed, len(last)),
+        alarms.of_floor(at_floor),
+        alarms.of_drift(drifted),
+        alarms.of_clocks(times[-LAST:], newest, time.time() if now is None else now),
+        alarms.of_events(found.events),
+    )
+    return found._replace(alarms=tuple(itertools.chain.from_iterable(told)))
 
 
-def _heard(stored: Ledger, feedback: Feedback | None) -> _Heard:
-    """Returns the signals; where there is no feedback, the rewards that stand."""
-    heard = _Heard([], defaultdict(list))
-    if feedback is None:
-        for reward in stored.rewards():
-            if reward.replaces is None:
-                heard.times.append(reward.time)
-                heard.places[reward.decision_id].append((reward.position, reward.time))
-        return heard
+def _heard(stored: Ledger, feedback: Feedback | None) -> tuple[_Heard, dict[str, bool]]:
+    """Returns the signals of which a feedback makes rewards, and of which decisions it was said whether they were shown."""
+    heard, said = _Heard([], defaultdict(list)), dict[str, bool]()
     for signal in stored.signals():
-        if not signal.name.startswith("@"):
+        if signal.name in (SHOWN, NOT_SHOWN):
+            said[signal.decision_id] = signal.name == SHOWN
+        elif feedback is not None and not signal.name.startswith("@"):
             heard.times.append(signal.time)
             heard.places[signal.decision_id].append((signal.position, signal.time))
-    return heard
+    return heard, said
+
+
+def _noted(rewards: Iterable[RewardRecord], heard: _Heard) -> Iterator[RewardRecord]:
+    """Yields rewards, and notes them as what was heard, but for corrections."""
+    for reward in rewards:
+        if reward.replaces is None:
+            heard.times.append(reward.time)
+            heard.places[reward.decision_id].append((reward.position, reward.time))
+        yield reward
 
 
 def _in_time(places: list[tuple[int, float]], record: DecisionRecord, feedback: Feedback | None) -> set[int]:
@@ -149,9 +176,12 @@ def _silent(record: DecisionRecord, places: set[int], feedback: Feedback) -> set
     return set() if PAGE in places else set(range(len(record.action))) - places
 
 
-def _exploration(records: Iterable[DecisionRecord]) -> tuple[list[float], list[int], list[bool]]:
-    """Returns effective items and candidates of each decision with a choice, and whether each drawn item had the floor's share only."""
-    items, candidates, at_floor = list[float](), list[int](), list[bool]()
+def _exploration(records: Iterable[DecisionRecord]) -> tuple[list[float], list[int], list[tuple[bool, float]]]:
+    """Returns effective items and candidates of each decision with a choice; and of each draw, whether it hit the floor, and how probably.
+
+    It hits the floor when the drawn item had the floor's share only.
+    """
+    items, candidates, at_floor = list[float](), list[int](), list[tuple[bool, float]]()
     for record in records:
         floor, is_first = stored_floor(record.parts), True
         for position, (action, probs) in enumerate(zip(record.action.tolist(), record.probs, strict=True)):
@@ -164,7 +194,8 @@ def _exploration(records: Iterable[DecisionRecord]) -> tuple[list[float], list[i
                 candidates.append(num)
                 is_first = False
             if marks.is_of_the_policy(record) and floor:
-                at_floor.append(bool(probs[action] <= floor / num * (1 + 1e-6)))
+                is_least = probs <= floor / num * (1 + 1e-6)
+                at_floor.append((bool(is_least[action]), float(probs[is_least].sum())))
     return items, candidates, at_floor
 
 
@@ -172,25 +203,6 @@ def stored_floor(parts: str) -> float:
     """Returns the floor of the policy that made a decision, from the record's `parts`."""
     policy = json.loads(parts)["policy"]
     return float(policy["settings"].get("floor", 0)) if isinstance(policy, dict) else 0.0
-
-
-def _alarms(found: Health, times: list[float], heard: list[float], num_choices: int, num_last: int, min_join_rate: float) -> Iterable[str]:
-    if found.join_rate is not None and found.settled >= FEWEST and found.join_rate < min_join_rate:
-        text = f"low join rate: {found.join_rate:.2%} of {found.settled:,} decisions were answered"
-        yield f"{text}; the alarm is on below {min_join_rate:.2%}"
-    if heard and len(times) >= FEWEST:
-        came = np.searchsorted(np.sort(times), np.sort(heard), side="right")  # decisions before each
-        since, usual = len(times) - int(came[-1]), max(int(came[-1]) / len(heard), 1.0)
-        least = max(STALLED * usual, 2 * int(np.diff(came, prepend=0).max()))
-        if since > least:
-            yield f"reward stream stalled: {since:,} decisions since the last reward; the alarm is on above {least:,.0f}"
-    if found.effective_items is not None and num_choices >= FEWEST and found.effective_items < LEAST_ITEMS:
-        text = f"exploration collapsed: {found.effective_items:.3f} effective items"
-        yield f"{text} in the last {num_choices:,} choices; the alarm is on below {LEAST_ITEMS}"
-    for part, num in found.failed.items():
-        if num_last >= FEWEST and num > MOST_FAILED * num_last:
-            text = f"{part} failed: {num / num_last:.2%} of the last {num_last:,} decisions were made without it"
-            yield f"{text}; the alarm is on above {MOST_FAILED:.0%}"
 
 
 def _mean(values: Iterable[Any]) -> float | None:

@@ -87,9 +87,9 @@ class Honesty:
     def comparisons(self) -> list[Comparison]:
         """Returns every comparison that had something to count."""
         names = [f"{low:.3g} <= p < {high:.3g}" for low, high in zip((0, *EDGES), (*EDGES, np.inf), strict=True)]
-        bins = [Comparison(name, e, f, _chance(v, 1.0)) for name, e, f, v in zip(names, *self._bins, strict=True) if e or f]
+        bins = [Comparison(name, e, f, chance(v, 1.0)) for name, e, f, v in zip(names, *self._bins, strict=True) if e or f]
         rows = zip(TARGETS, *self._weights, self._largest, strict=True)
-        return bins + [Comparison(f"weights of {name}", e, f, _chance(v, w)) for name, e, f, v, w in rows if w]
+        return bins + [Comparison(f"weights of {name}", e, f, chance(v, w)) for name, e, f, v, w in rows if w]
 
     def lies(self) -> list[Comparison]:
         """Returns the comparisons that chance does not explain."""
@@ -104,7 +104,7 @@ def _shares(slots: np.ndarray) -> np.ndarray:
     return np.where(total > 0, wanted / np.where(total > 0, total, 1.0), 1.0 / size)
 
 
-def _chance(variance: float, largest: float) -> float:
+def chance(variance: float, largest: float) -> float:
     """Returns how far a sum of martingale differences of this variance, none larger than `largest`, may be from 0."""
     tail = largest * LOG_CERTAINTY / 3
     return float(tail + math.sqrt(tail**2 + 2 * max(variance, 0.0) * LOG_CERTAINTY)) if variance > 1e-9 else 1e-6

@@ -26,6 +26,7 @@ from recsdk.live.opening import Given, Terms
 from recsdk.live.places import Outcome
 from recsdk.live.published import Published
 from recsdk.live.settlement import Settlement
+from recsdk.live.tally import Tally
 from recsdk.live.turns import Turns
 
 R = TypeVar("R")
@@ -68,6 +69,7 @@ class Loop:
         before: the model before the last swap, which goes on learning.
         retired: the model that was rolled back.
         num_observer_errors: how often the observer has failed.
+        tally: what became of the last events.
     """
 
     def __init__(self, ledger: Ledger, learner: Learner, decider: Decider, options: Options) -> None:
@@ -82,6 +84,7 @@ class Loop:
         self.before: Model | None = None
         self.retired: Model | None = None
         self.num_observer_errors = 0
+        self.tally = Tally()
         self.changing_items = threading.Lock()
         self._telling = threading.RLock()
         self._ticking = threading.Lock()
@@ -125,7 +128,8 @@ class Loop:
             return self.settlement.now(seconds)
 
     def tell(self, notice: Notice) -> None:
-        """Tells the observer, whose failure stops nothing."""
+        """Counts what was told, and tells the observer, whose failure stops nothing."""
+        self.tally.add(notice)
         if self.options.observer is None:
             return
         with self._telling:
@@ -251,6 +255,7 @@ class Loop:
 
     def _snapshot(self) -> None:
         self.learner.snapshot()
+        self.tally.keep(self.ledger)
         if self.before is not None:
             try:
                 self.before.learner.keep_up()

@@ -20,7 +20,7 @@ from recsdk.data import items_from_stored
 from recsdk.errors import InvalidValue, LedgerMismatch
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import store
-from recsdk.live import made
+from recsdk.live import intake, made
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.contest import ROLES, Contest
@@ -165,7 +165,7 @@ def recovered(
     known = made.read(ledger, scorers or ())
     if known is None:
         raise LedgerMismatch("The folder must have been opened by a recommender once, which says of what it is made.")
-    scorers = [built(known.scorers[number].part) for number in known.present] if scorers is None else scorers
+    scorers = [built(known.scorers[number].part) for number in known.present] if scorers is None else intake.scorers(scorers)
     encoder = built(known.encoder) if encoder is None and known.vectors != "none" else encoder
     evidence = Evidence(encoder, scorers)
     try:

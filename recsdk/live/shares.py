@@ -94,27 +94,42 @@ def read_traffic(folder: str | Path, *, ledger: Any = None) -> TrafficReport:
     References:
         Michael Lindon, Alan Malek: Anytime-Valid Inference for Multinomial Count Data. NeurIPS 2022. (The sample-ratio check.)
     """
+    shares = Shares()
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
-        arms: dict[str, _Seen] = defaultdict(lambda: _Seen(set(), set()))
-        units: dict[float, dict[str, bool]] = defaultdict(dict)
-        agreements, num_again = list[float](), 0
         for record in stored.decisions():
-            if not len(record.action):
-                continue  # of a user who is forgotten
-            found = marks.read(record)
-            if found.repeats is not None:
-                num_again += 1
-                continue
-            arms[found.arm].decisions.add(record.decision_id)
-            arms[found.arm].users.update(() if record.user is None else (record.user,))
-            agreements.extend(found.agreement)
-            if found.share is not None:
-                units[_set_share(found)].setdefault(_unit(record, found), found.arm == HOLDOUT)
-        rewards = standing_values(stored.rewards())
-        told = tuple(_told(arm, seen, rewards) for arm, seen in sorted(arms.items()))
-    counts = ((share, sum(held.values()), len(held)) for share, held in units.items())
-    agreement = math.fsum(agreements) / len(agreements) if agreements else math.nan
-    return TrafficReport(told, num_again, ratio_p_value(counts), agreement)
+            shares.add(record)
+        return shares.report(standing_values(stored.rewards()))
+
+
+class Shares:
+    """Counts the decisions of each arm, while a log goes by."""
+
+    def __init__(self) -> None:
+        self._arms: dict[str, _Seen] = defaultdict(lambda: _Seen(set(), set()))
+        self._units: dict[float, dict[str, bool]] = defaultdict(dict)
+        self._agreements: list[float] = []
+        self._num_again = 0
+
+    def add(self, record: DecisionRecord) -> None:
+        """Counts the next decision."""
+        if not len(record.action):
+            return  # of a user who is forgotten
+        found = marks.read(record)
+        if found.repeats is not None:
+            self._num_again += 1
+            return
+        self._arms[found.arm].decisions.add(record.decision_id)
+        self._arms[found.arm].users.update(() if record.user is None else (record.user,))
+        self._agreements.extend(found.agreement)
+        if found.share is not None:
+            self._units[_set_share(found)].setdefault(_unit(record, found), found.arm == HOLDOUT)
+
+    def report(self, rewards: Mapping[tuple[str, int], float]) -> TrafficReport:
+        """Returns what became of them, given the rewards that stand."""
+        told = tuple(_told(arm, seen, rewards) for arm, seen in sorted(self._arms.items()))
+        counts = ((share, sum(held.values()), len(held)) for share, held in self._units.items())
+        agreement = math.fsum(self._agreements) / len(self._agreements) if self._agreements else math.nan
+        return TrafficReport(told, self._num_again, ratio_p_value(counts), agreement)
 
 
 def ratio_p_value(counts: Iterable[tuple[float, int, int]]) -> float:

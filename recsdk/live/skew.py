@@ -73,7 +73,7 @@ def recompute(
         folder: the recommender's; it may be open.
         share: of the decisions, chosen by their ids, in [0, 1]; 1,000 at most.
         policy: as for `recsdk.live.reproduce.reproduce`, as are the others.
-        scorers: all of them, in their order; None makes them.
+        scorers: all of them, in their order, as given to `Recommender.open`; None makes them.
         encoder: as given to `Recommender.open`; None makes it.
         challengers: policies of a trial that are no plugins.
         ledger: the kind of ledger, by name or as a config; None looks which installed one the folder holds.

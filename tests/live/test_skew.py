@@ -64,7 +64,7 @@ def test_what_nobody_touched_comes_out_the_same(tmp_path, parts):
             shop.add_items([{"id": f"new-{start}", "topic": "news", "price": 2.5}])
             shop.remove_items([IDS[-1 - start // 15]])
     given = {name: parts[name] for name in ("encoder", "scorers") if parts[name]}
-    given |= {"scorers": shop._evidence.scorers, "policy": shop.policy if parts["policy"] == Centred() else None}
+    given |= {"scorers": shop._loop.evidence.scorers, "policy": shop.policy if parts["policy"] == Centred() else None}
     found = recompute(tmp_path, share=1.0, **given)
     assert (found.num_same, found.different, found.num_left_out) == (32, {}, 0)
 
@@ -80,11 +80,11 @@ def test_a_share_of_the_decisions_is_made_again_always_the_same(tmp_path):
 
 
 def test_a_scorer_that_answers_otherwise_than_it_did_is_found(tmp_path):
-    with small_recommender(tmp_path, scorers=[weather], policy="lin-ts") as shop:
+    with small_recommender(tmp_path, scorers=[weather], policy="lin-ts", log_features="all") as shop:
         serve(shop, range(5))
         OUTSIDE["weather"] = 1.0
         serve(shop, range(5, 8))
-        scorers = shop._evidence.scorers
+        scorers = shop._loop.evidence.scorers
     with pytest.raises(LedgerMismatch, match="give the part itself"):
         recompute(tmp_path, share=1.0)
     assert recompute(tmp_path, share=1.0, scorers=scorers) == (3, dict.fromkeys([f"d{n}" for n in range(5)], "features"), 0)
@@ -103,9 +103,9 @@ def test_a_state_that_is_not_the_fold_is_found(tmp_path):
     OUTSIDE["weather"] = 1.0
     with small_recommender(tmp_path, policy="lin-ucb", scorers=[weather]) as shop:
         serve(shop, range(5))
-        shop._learner.state.mean[0] *= -1
+        shop._loop.learner.state.mean[0] *= -1
         serve(shop, range(5, 8))
-        scorers = shop._evidence.scorers
+        scorers = shop._loop.evidence.scorers
     assert recompute(tmp_path, share=1.0, scorers=scorers) == (5, dict.fromkeys(["d5", "d6", "d7"], "probabilities"), 0)
 
 
@@ -124,7 +124,7 @@ def test_another_draw_from_the_same_probabilities_is_found(tmp_path, monkeypatch
 def test_where_arithmetic_is_another_only_features_are_compared(tmp_path):
     with small_recommender(tmp_path, policy=Moody(), scorers=[weather]) as shop:
         serve(shop, range(5))
-        scorers, policy = shop._evidence.scorers, shop.policy
+        scorers, policy = shop._loop.evidence.scorers, shop.policy
     ledger = Sqlite().open(tmp_path)
     header = json.loads(ledger.get("snapshot/header"))
     ledger.put("snapshot/header", json.dumps(header | {"arithmetic": "elsewhere"}).encode())
