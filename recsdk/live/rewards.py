@@ -12,7 +12,7 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import attrs
 
@@ -21,6 +21,7 @@ from recsdk.errors import InvalidReward, InvalidValue, one_of
 from recsdk.ledger import PAGE, DecisionRecord, Ledger, RewardRecord, SignalRecord
 from recsdk.live import marks
 from recsdk.live.intake import LARGEST_REWARD
+from recsdk.validators import choice
 
 FEEDBACK = "feedback"
 """Where the ledger keeps the feedback."""
@@ -81,16 +82,6 @@ def _number_or_none(instance: Any, field: Any, value: Any) -> None:
         number()(instance, field, value)
 
 
-def _known_aggregation(instance: Any, field: Any, value: Any) -> None:
-    del instance
-    one_of(f"Feedback.{field.name}", value, tuple(AGGREGATIONS))
-
-
-def _known_unit(instance: Any, field: Any, value: Any) -> None:
-    del instance
-    one_of(f"Feedback.{field.name}", value, ("item", "page"))
-
-
 def _pairs(signals: Any) -> Any:
     return tuple(signals.items()) if isinstance(signals, Mapping) else signals
 
@@ -124,13 +115,13 @@ class Feedback:
 
     window: float = attrs.field(validator=number(above=0))
     default: float | None = attrs.field(default=0.0, validator=_number_or_none)
-    aggregation: Aggregation = attrs.field(default="sum", validator=_known_aggregation)
+    aggregation: Aggregation = attrs.field(default="sum", validator=choice(*get_args(Aggregation)))
     signals: tuple[tuple[str, float], ...] = attrs.field(default=(("reward", 1.0),), converter=_pairs, validator=_checked_signals)
     cap: float | None = attrs.field(default=None, validator=attrs.validators.optional(number(above=0)))
     start: float = attrs.field(default=0.0, validator=number(at_most=0))
     late: float = attrs.field(default=0.0, validator=number(at_least=0, at_most=1))
     caps: tuple[tuple[str, float], ...] = attrs.field(default=(), converter=_pairs, validator=_checked_caps)
-    per: Literal["item", "page"] = attrs.field(default="item", validator=_known_unit)
+    per: Literal["item", "page"] = attrs.field(default="item", validator=choice("item", "page"))
 
     def weight(self, name: str) -> float:
         """Returns the weight of a kind of signal.

@@ -12,21 +12,17 @@ import numpy as np
 from recsdk import states
 from recsdk.base import Policy
 from recsdk.checks import integer, number
-from recsdk.errors import InvalidValue, one_of
+from recsdk.errors import InvalidValue
 from recsdk.ledger import Ledger
 from recsdk.live import intake, marks
 from recsdk.live.drawing import Arm
 from recsdk.live.identity import identity
 from recsdk.live.marks import APPLICATION, BURN_IN, HOLDOUT, Marks
 from recsdk.live.rewards import Feedback
+from recsdk.validators import choice
 
 FORGOTTEN = "traffic/forgotten"
 """Where the ledger keeps how many slates were drawn for users who are forgotten: their records do not tell any more."""
-
-
-def _known_unit(instance: Any, field: Any, value: Any) -> None:
-    del instance
-    one_of(f"Traffic.{field.name}", value, ("user", "decision"))
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +53,7 @@ class Traffic:
     burn_in: int = attrs.field(default=0, validator=integer(at_least=0))
     holdout: float = attrs.field(default=0.0, validator=number(at_least=0, at_most=1))
     holdout_policy: str | Policy[Any] = "uniform"
-    holdout_by: Literal["user", "decision"] = attrs.field(default="user", validator=_known_unit)
+    holdout_by: Literal["user", "decision"] = attrs.field(default="user", validator=choice("user", "decision"))
 
     def check(self, feedback: Feedback | None) -> None:
         """Refuses slates that would stay when signals about them are too late already.
