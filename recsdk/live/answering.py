@@ -89,8 +89,8 @@ def answered(loop: Loop, asked: Asked) -> Slate:
         if known is not None:
             return _repeated(loop, known, asked)
     timed = _Timed(asked, num_works, intake.canonical(asked.fields), loop.now())
-    loop.settle(timed.time)
     try:
+        loop.catch_up(timed.time)
         answer = _decided(loop, timed)
     finally:
         _tell_failures(loop)
@@ -119,8 +119,8 @@ def all_answered(loop: Loop, asked: Sequence[Asked]) -> list[Slate]:
     if not asked:
         return []
     began, now = time.perf_counter(), loop.now()
-    loop.settle(now)
     try:
+        loop.catch_up(now)
         answers = _all_decided(loop, [_Timed(one, None, intake.canonical(one.fields), now) for one in asked])
     finally:
         _tell_failures(loop)

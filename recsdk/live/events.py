@@ -72,7 +72,7 @@ def signal(loop: Loop, told: Told) -> Receipt:
     settlement.feedback.worth(told.name, told.value)
     now = loop.now()
     checked = told._replace(time=now).checked(settlement.feedback)
-    loop.settle(now)
+    loop.catch_up(now)
 
     def taken() -> tuple[Receipt, list[Outcome], int, list[Published]]:
         assert loop.settlement is not None  # noqa: S101 -- refused above; not the one of before, which a failure may have replaced

@@ -84,7 +84,7 @@ class Asking:
 
         Args:
             name: of the part, as marks have it.
-            part: itself.
+            part: itself; None for what is no part: it is asked in the caller's thread, for as long as it takes.
             call: asks it, and checks the answer. It may go on after it was given up.
             instead: gives what is used where the part fails.
             passing: errors that are no failure, but the caller's to deal with.
@@ -192,7 +192,7 @@ class Faults:
                 breaker.is_trying = False
 
     def _called(self, part: Any, call: Callable[[], R], deadline: float | None, breaker: _Breaker) -> R:
-        if deadline is None:
+        if deadline is None or part is None:
             return call()
         if states.is_native(part):
             began = time.monotonic()
@@ -214,7 +214,7 @@ class Faults:
             self._notices.append(Failed(name, reason, f"{type(error).__name__}: {error}", breaker.num_failures, rests))
         if is_first or (rests and not is_trial):
             rest = f" {terms.failures} times in a row, and is left out for {terms.rest:g} s" if rests else ""
-            LOGGER.error("%s failed%s; decisions are made without it.", name, rest, exc_info=error)
+            LOGGER.error("%s failed%s; decisions go on without it.", name, rest, exc_info=error)
 
     def _welcome(self, name: str, breaker: _Breaker) -> None:
         with self._lock:

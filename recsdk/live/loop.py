@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from recsdk.base import Items
-from recsdk.errors import InvalidValue
+from recsdk.errors import InvalidValue, LedgerError
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import intake, opening, published
 from recsdk.live.catalogue import Catalogue
@@ -167,6 +167,10 @@ class Loop:
         for decision, reward in outcomes:
             self.tell(Rewarded(decision.decision_id, 1, reward.value))
         return len(outcomes)
+
+    def catch_up(self, now: float) -> None:
+        """Is `settle` for a caller who wants something else: where a part fails to learn, the outcomes wait, and that goes on."""
+        self.options.faults.asking(now)("learning", None, lambda: self.settle(now), int, (LedgerError,))
 
     def learned(self, before: int, num_more: int, changes: Sequence[Published]) -> None:
         """Tells of changes, and writes a snapshot when one is due, after `num_more` rewards were learned beside `before` others."""

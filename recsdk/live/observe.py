@@ -44,10 +44,11 @@ class Decided(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """A part that failed while a decision was made, see `recsdk.Fallback`.
+    """A part that failed while a decision was made or a signal taken, see `recsdk.Fallback`.
 
     Attributes:
-        part: "encoder", "retriever", "policy", "holdout", or "scorer:" and the first of its columns.
+        part: "encoder", "retriever", "policy", "holdout", or "scorer:" and the first of its columns; "learning" where a part did not learn
+            from windows that had closed: they stay open, and are tried again.
         reason: "late", or "error" for what it raised and for an answer that it may not give.
         error: what was raised, in words.
         in_a_row: how often it has failed since it last answered.

@@ -24,6 +24,7 @@ from recsdk.live.interactions import interaction
 from recsdk.live.marks import Marks
 from recsdk.live.observe import CountObserver, Failed
 from recsdk.live.reproduce import reproduce
+from recsdk.live.trials import is_judged
 from tests.live.shop import CATALOGUE, Clock, TopicTally, crash, small_recommender, state
 
 
@@ -125,8 +126,8 @@ def test_the_log_has_the_first_failure_and_the_one_before_the_rest_with_the_trac
     asked(faults, 160.0, breaks)
     asked(faults, 220.0, lambda: "back")
     assert [record.getMessage() for record in caplog.records] == [
-        "part failed; decisions are made without it.",
-        "part failed 3 times in a row, and is left out for 60 s; decisions are made without it.",
+        "part failed; decisions go on without it.",
+        "part failed 3 times in a row, and is left out for 60 s; decisions go on without it.",
         "part answers again.",
     ]
     assert caplog.records[0].exc_info[0] is Broken
@@ -490,6 +491,28 @@ def test_the_draw_after_a_failure_does_not_depend_on_what_the_part_took_of_the_r
     assert action(0) == action(1) == action(1_000)
 
 
+def test_where_the_arm_of_a_user_fails_that_arm_alone_is_replaced(tmp_path):
+    traffic = recsdk.Traffic(holdout=0.5, holdout_policy=Tires(99))
+    with small_recommender(tmp_path, policy=Tires(0), floor=0.0, traffic=traffic, fallback=Fallback()) as shop:
+        for number in range(30):
+            shop.recommend({}, user=f"u{number}")
+    arms = set()
+    for record in records(tmp_path):
+        told = marks.read(record)
+        arms.add((told.arm, told.failed))
+        wanted = np.full(12, 1 / 12) if told.failed else explore.softmax(np.arange(12.0), np.ones(12, bool), 1.0)
+        np.testing.assert_allclose(record.probs[0], wanted)
+    assert arms == {("policy", ("policy",)), ("holdout", ())}
+
+
+@pytest.mark.parametrize(("failed", "counts"), [((), True), (("retriever",), True), (("policy",), False), (("encoder",), False)])
+def test_policies_are_judged_by_decisions_that_the_champion_has_drawn_on_all_evidence(tmp_path, failed, counts):
+    with small_recommender(tmp_path, log_features="all") as shop:
+        shop.reward(shop.recommend({}).decision_id, 1.0)
+        (reward, record), *_ = shop._loop.ledger.outcomes()
+    assert is_judged(record._replace(marks=Marks(failed=failed).dumps()), reward, 0) == counts
+
+
 def test_of_the_applications_own_choice_it_is_not_known_what_a_failed_policy_would_have_done(tmp_path):
     with opened(tmp_path, "policy", [breaks]) as shop:
         shop.recommend({}, size=2, chosen=["news-1", "sport-0"])
@@ -686,3 +709,64 @@ def test_the_status_tells_how_many_decisions_were_made_without_which_part_and_al
     num = len(without_evidence(tmp_path))
     assert found.failed == {"scorer:sometimes": num}
     assert f"scorer:sometimes failed: {num / 120:.2%} of the last 120 decisions were made without it" in found.alarms[0]
+
+
+@attrs.frozen
+class Learns:
+    """A scorer that learns online, and cannot from some requests until it is mended."""
+
+    columns: ClassVar[tuple[str, ...]] = ("learns",)
+    does: list = attrs.field(repr=False, eq=False)
+
+    def init(self):
+        return np.zeros(1)
+
+    def fit(self, log):
+        return np.zeros(1)
+
+    def score(self, state, request, candidates):
+        return np.full((len(candidates.ids), 1), state[0], np.float32)
+
+    def update(self, state, request, item, reward):
+        if request.features["bad"] and self.does[0] is breaks:
+            raise Broken
+        return state + reward
+
+
+def test_where_a_part_cannot_learn_decisions_and_signals_go_on_and_all_is_learned_later_in_its_order(tmp_path):
+    told, clock, does = CountObserver(), Clock(), [breaks]
+    terms = {"feedback": recsdk.Feedback(window=10, signals={"click": 1}), "clock": clock, "observer": told, "policy": "lin-ts"}
+    with small_recommender(tmp_path, scorers=[Learns(does)], fallback=Fallback(failures=2, rest=100.0), **terms) as shop:
+        for number in range(19):
+            slate = shop.recommend({"bad": number == 10}, decision_id=f"d{number}")
+            assert shop.signal("click", decision_id=slate.decision_id) == recsdk.Receipt.TAKEN
+            clock.now += 20
+        assert shop.num_learned == 10
+        assert told.counts["failed.learning.error"] in (3, 4)  # two in a row, and tries after a rest
+        does[0] = "ok"
+        clock.now += 100
+        shop.settle()
+        assert shop.num_learned == 19
+        assert shop._loop.evidence.states[0] == 19
+        assert shop.audit()
+    assert {record.marks for record in records(tmp_path)} == {None}
+
+
+def test_without_a_fallback_what_cannot_be_learned_raises(tmp_path):
+    clock = Clock()
+    feedback = recsdk.Feedback(window=10, signals={"click": 1})
+    with small_recommender(tmp_path, scorers=[Learns([breaks])], feedback=feedback, clock=clock) as shop:
+        shop.recommend({"bad": True})
+        clock.now += 100
+        with pytest.raises(Broken):
+            shop.recommend({"bad": False})
+
+
+def test_a_failure_at_what_is_only_compared_is_no_mark_of_the_decision(tmp_path):
+    def adults(request, candidates):
+        return np.full(len(candidates.ids), 1 / (request.features["age"] > 17))
+
+    with small_recommender(tmp_path, scorers=[adults], fallback=Fallback()) as shop:
+        for age in (20, 10, 30):
+            shop.recommend({"age": age})
+    assert [record.marks for record in records(tmp_path)] == [None, Marks(failed=("scorer:adults",)).dumps(), None]
