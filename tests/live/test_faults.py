@@ -36,7 +36,7 @@ def breaks(*_):
     raise Broken("out of order")
 
 
-def asked(faults, now, call, name="part", part=None, **options):
+def asked(faults, now, call, name="part", part="part", **options):
     """Returns the answer of a part, or None where it failed or rests."""
     return Asking(faults, now)(name, part, call, lambda: None, **options)
 
