@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from datetime import UTC, datetime
-from json import loads
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
 from cyclopts import App, Parameter
 from rich.table import Table
 from rich.text import Text
 
 from recsdk.checks import require_integer
 from recsdk.cli import COMMANDS
+from recsdk.cli.facts import facts_of, facts_table, statistics, told_of
 from recsdk.cli.output import JsonFlag, print_error, print_json, print_notes, results
-from recsdk.cli.tail import EVERYTHING, OWN, PAUSE, Seen, lines_after
-from recsdk.errors import LedgerCorrupt, LedgerError, UnknownDecision
-from recsdk.ledger import Copies, Ledger, Repairs
+from recsdk.cli.tail import EVERYTHING, PAUSE, Seen, lines_after
+from recsdk.errors import LedgerCorrupt, LedgerError
+from recsdk.ledger import Copies, Repairs
 from recsdk.ledger.stores import store
 from recsdk.live.checking import Finding, check_ledger
-from recsdk.live.identity import told
-from recsdk.live.marks import read as marks_of
 from recsdk.live.records import RECORDS, Name
-from recsdk.live.rewards import standing_values
 
 CALLED = {"item": "versions of items", "decision": "decisions", "signal": "signals", "reward": "rewards", "bytes": "other entries"}
 """What the kinds of records are called."""
@@ -46,7 +40,7 @@ def show(folder: Path, decision: str | None = None, /, *, json: JsonFlag = False
         json: Print the results as JSON.
     """
     with closing(store(folder).read(folder)) as reading:
-        facts = _facts(reading) if decision is None else _told(reading, decision)
+        facts = facts_of(reading) if decision is None else told_of(reading, decision)
     if decision is None:
         facts["bytes"] = _bytes(folder)
     if json:
@@ -64,7 +58,7 @@ def stats(folder: Path, /, *, json: JsonFlag = False) -> None:
         json: Print the results as JSON.
     """
     with closing(store(folder).read(folder)) as reading:
-        facts = _statistics(reading)
+        facts = statistics(reading)
     facts["bytes_per_decision"] = round(_bytes(folder) / facts["decisions"], 1) if facts["decisions"] else None
     if json:
         print_json(facts)
@@ -251,91 +245,6 @@ def _copy(folder: Path, destination: Path) -> None:
     found.copy(folder, destination)
 
 
-def _facts(reading: Ledger) -> dict[str, Any]:
-    standing = standing_values(reading.rewards())
-    values = np.array(list(standing.values()))
-    rewarded = {decision_id for decision_id, _ in standing}
-    times, users, num_rewarded, shown, num_again = [], set(), 0, 0, 0
-    for decision in reading.decisions():
-        num_again += marks_of(decision).repeats is not None
-        times.append(decision.time)
-        users.add(decision.user)
-        num_rewarded += decision.decision_id in rewarded
-        shown += len(decision.action)
-    items = [item.active for item in reading.items()]
-    return {
-        "items": sum(items),
-        "removed_items": len(items) - sum(items),
-        "decisions": len(times) - num_again,
-        "served_again": num_again,
-        "first_decision": min(times, default=None),
-        "last_decision": max(times, default=None),
-        "items_shown": shown,
-        "users": len(users - {None}),
-        "rewards": len(values),
-        "mean_reward": float(values.mean()) if len(values) else None,
-        "rewarded_decisions": num_rewarded,
-    }
-
-
-def _statistics(reading: Ledger) -> dict[str, Any]:
-    """Returns sums over the decisions; nothing of them is held in memory but a number each."""
-    candidates, shown, chosen, times, num_again = [], [], [], [], 0
-    for decision in reading.decisions():
-        if marks_of(decision).repeats is not None:
-            num_again += 1
-            continue
-        times.append(decision.time)
-        candidates.append(len(decision.slots))
-        shown.append(len(decision.action))
-        chosen += decision.probs[np.arange(len(decision.action)), decision.action].tolist()
-    values = list(standing_values(reading.rewards()).values())
-    names = Counter(signal.name for signal in reading.signals())
-    hours = (max(times) - min(times)) / 3600 if times else 0.0
-    return {
-        "decisions": len(times),
-        "served_again": num_again,
-        "decisions_per_hour": len(times) / hours if hours else None,
-        "candidates": _spread(candidates),
-        "items_shown": _spread(shown),
-        "propensity": _spread(chosen),
-        "share_with_propensity_1": float(np.mean(np.array(chosen) == 1)) if chosen else None,
-        "rewards": len(values),
-        "reward": _spread(values),
-        "signals": {name: number for name, number in names.items() if name not in OWN},
-        "also_told": {OWN[name]: number for name, number in names.items() if name in OWN},
-    }
-
-
-def _spread(values: Sequence[float]) -> dict[str, float] | None:
-    """Returns the least, the median, the mean and the largest."""
-    if not values:
-        return None
-    return {"min": min(values), "median": float(np.median(values)), "mean": float(np.mean(values)), "max": max(values)}
-
-
-def _told(reading: Ledger, decision_id: str) -> dict[str, Any]:
-    decision = reading.decision(decision_id)
-    if decision is None:
-        raise UnknownDecision(f"No decision {decision_id!r:.200} is in the ledger.")
-    rows = {item.slot: loads(item.row)["id"] for item in reading.items()}
-    slots = decision.slots[decision.action].tolist()
-    chosen = decision.probs[np.arange(len(slots)), decision.action].tolist()
-    return {
-        "decision": decision.decision_id,
-        "time": decision.time,
-        "user": decision.user,
-        "request": loads(decision.payload)["request"],
-        "candidates": len(decision.slots),
-        "shown": [{"item": rows.get(slot, f"slot {slot}"), "propensity": p} for slot, p in zip(slots, chosen, strict=True)],
-        "learned_before": decision.num_learned,
-        "policy": told(loads(decision.parts)["policy"]),
-        "marks": None if decision.marks is None else loads(decision.marks),
-        "signals": [signal._asdict() for signal in reading.signals_of(decision.decision_id)],
-        "rewards": [reward._asdict() for reward in reading.rewards_of(decision.decision_id)],
-    }
-
-
 def _bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -349,28 +258,3 @@ def _findings(findings: Sequence[Finding]) -> Table:
         said = Text("\n".join(lines), style="red") if lines else Text("all well")
         table.add_row(finding.check, f"{finding.num:,}", said)
     return table
-
-
-def facts_table(facts: dict[str, Any], title: str) -> Table:
-    """Returns a table with a row for each fact."""
-    table = Table("what", "how much", title=title, title_justify="left")
-    table.columns[1].justify = "right" if title == "Ledger" else "left"
-    for name, value in facts.items():
-        table.add_row(name.replace("_", " "), Text(_cell(name, value)))
-    return table
-
-
-def _cell(name: str, value: Any) -> str:
-    if value is None or value in ([], {}):
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float) and name in ("first_decision", "last_decision", "last_reward", "time"):
-        return datetime.fromtimestamp(value, UTC).isoformat(sep=" ", timespec="seconds")
-    if isinstance(value, list):
-        return "\n".join(_cell("", each) for each in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key.replace('_', ' ')} {_cell(key, each)}" for key, each in value.items())
-    if isinstance(value, str):
-        return value
-    return f"{value:.4g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from recsdk.checks import require_number
-from recsdk.cli.ledger import facts_table
+from recsdk.cli.facts import facts_table
 from recsdk.cli.output import JsonFlag, print_json, results
 from recsdk.errors import InvalidValue
 from recsdk.ledger.stores import store

@@ -19,7 +19,9 @@ FAR = 300.0
 
 
 class Tally:
-    """Counts what became of the last 1,000 rewards, signals and corrections: "taken", "duplicate", "early", "late", "unknown".
+    """Counts what became of the last 1,000 rewards, signals and corrections since the opening.
+
+    Each was "taken", "duplicate", "early", "late" or "unknown".
 
     "ahead" are beside these the signals that happened, as the application says, more than five minutes after they were told.
     """
@@ -44,9 +46,11 @@ class Tally:
             self._last.append((receipt, is_ahead))
 
     def keep(self, ledger: Ledger) -> None:
-        """Writes the counts."""
+        """Writes the counts since the opening; where there was no event, those of before stand."""
         with self._lock:
             last = list(self._last)
+        if not last:
+            return
         counts = Counter(receipt for receipt, _ in last)
         ledger.put(TALLY, json.dumps({**counts, "ahead": sum(is_ahead for _, is_ahead in last)}).encode())
 

@@ -5,7 +5,7 @@ import pytest
 
 import recsdk
 from recsdk import cli
-from recsdk.cli.ledger import _cell
+from recsdk.cli.facts import _cell
 from tests.live.shop import alter, request, small_recommender, tables
 
 
