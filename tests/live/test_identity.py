@@ -256,7 +256,7 @@ def test_with_another_encoder_all_is_encoded_again_and_spaces_are_never_mixed(tm
         for reward, record in shop._loop.ledger.outcomes():
             assert json.loads(record.parts)["encoder"] == old
             place = record.action[reward.position]
-            item = shop._loop.learner._as_shown(record, int(record.slots[place]))
+            item = shop._loop.learner.as_shown(record, [int(record.slots[place])])
             asked = recsdk.Request(json.loads(record.payload)["request"], record.time)
             row = evidence.phi(evidence.user(asked), asked, item, evidence.vectors(item))
             one = recsdk.Context(row, np.ones(1, bool), record.slots[[place]].astype(np.int64))
