@@ -16,18 +16,18 @@ DISKS = 2_000
 Found = TypeVar("Found")
 
 
-def nightly(num_kills: int = 900, num_simulated: int = 70_000) -> Iterator[str]:
+def nightly(num_kills: int = 900, num_disks: int = 70_000, num_cuts: int = 3_000) -> Iterator[str]:
     """Yields every fault, and prints the totals."""
     killed = list(until_enough(_kills, lambda found: found.total, num_kills))
     yield from (fault for found in killed for fault in found.faults)
     print(f"{sum(found.total for found in killed)} processes killed, in runs of {len(killed)} seeds", flush=True)
-    flips = damage.sweep(0, 500, None)
+    flips = damage.sweep(0, 500, num_cuts)
     yield from flips.faults
     print(
         f"{flips.flips} flipped bits and {flips.cuts} cut files, of which {flips.refused} were refused and the rest read as they were",
         flush=True,
     )
-    cut = list(until_enough(_cuts, lambda found: found.disks, num_simulated - flips.flips - flips.cuts))
+    cut = list(until_enough(_cuts, lambda found: found.disks, num_disks))
     yield from (fault for found in cut for fault in found.faults)
     gone_on = sum(found.gone_on for found in cut)
     print(
