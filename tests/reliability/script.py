@@ -243,7 +243,8 @@ def check(folder: Path, whole: Reference, done: int) -> None:
         assert found in whole.allowed[min(done, len(whole.allowed) - 1)], (done, found, whole.allowed[done])
         for log, size in zip(LOGS, found, strict=True):
             assert held[log] == whole.rows[log][:size], log
-        for call in whole.calls[done - 1 :] if done and whole.changed[done - 1] else whole.calls[done:]:
+        again = done and whole.changed[done - 1] and whole.calls[done - 1].name in ("decide", "earn")  # which have a name of their own
+        for call in whole.calls[done - 1 if again else done :]:
             loop.make(call)
         assert rows(folder) == whole.rows
         assert state(loop.shop) == whole.state
