@@ -81,7 +81,8 @@ class Source(NamedTuple):
 
     Attributes:
         rng: of the arms and of the draw.
-        spare: makes what takes its place once an arm has failed: nobody knows how much that has taken of `rng`, and a late one still takes.
+        spare: gives, the same at each call, what takes its place once an arm has failed: nobody knows how much that has taken of `rng`, and
+            a late one still takes.
         asking: asks the arms.
         names: of the arms.
     """

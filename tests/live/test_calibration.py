@@ -8,7 +8,7 @@ import hashlib
 import json
 import warnings
 from collections import Counter
-from functools import partial
+from functools import cache, partial
 from typing import ClassVar, NamedTuple
 
 import attrs
@@ -317,7 +317,8 @@ def test_every_decision_can_be_made_again_from_the_ledger_alone(folder, records)
         for resting in ([], failed) if failed else ([],):  # it has failed now, or rested since it had failed before
             asking = Asking(Faults(Fallback()))
             asking.failed.update(dict.fromkeys(resting))
-            again = draw(arms, generator(salt, record), context, SIZE, places, partial(generator, salt, record, b"spare"), asking)
+            spare = cache(partial(generator, salt, record, b"spare"))
+            again = draw(arms, generator(salt, record), context, SIZE, places, spare, asking)
             if list(asking.failed) == failed and again.arm.name == told.arm:
                 made_again.append((again.decision.probs.tolist(), again.decision.action.tolist()))
         assert (record.probs.tolist(), record.action.tolist()) in made_again
