@@ -9,12 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from recsdk.base import Request
-from recsdk.errors import (
-    DecisionConflict,
-    EmptyCandidates,
-    LedgerError,
-    TooFewCandidates,
-)
+from recsdk.errors import DecisionConflict, EmptyCandidates, LedgerError, TooFewCandidates
 from recsdk.ledger import DecisionRecord
 from recsdk.live import intake, marks, sticky
 from recsdk.live.asking import Asked, naming

@@ -187,20 +187,7 @@ class Decider:
         Raises:
             Moved: when the catalogue changes meanwhile.
         """
-        return self.candidates_of(self._evidence.user(request, asking), decision_id, request, named, seen, placing, asking)
-
-    def candidates_of(
-        self,
-        user: np.ndarray,
-        decision_id: str,
-        request: Request,
-        named: Sequence[str] | None,
-        seen: Sequence[str],
-        placing: Placing = ANY,
-        asking: Asking = STRICT,
-    ) -> Found:
-        """Is `candidates` for a request whose vector, f32[dim], is known."""
-        shelf = self._catalogue.shelf
+        user, shelf = self._evidence.user(request, asking), self._catalogue.shelf
         required = shelf.named(placing.required)
         try:
             found = functools.partial(self._found, shelf, decision_id, user, request, seen, asking)

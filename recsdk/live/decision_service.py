@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -22,9 +21,9 @@ from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live.log import Judging, judged, placing, require_all_features, rewards_at, warn_of_open
 from recsdk.live.marks import left, unfit
 from recsdk.live.marks import read as marks_of
-from recsdk.live.records import SCHEMA, Row, lines, opened, parsed, whole
+from recsdk.live.records import SCHEMA, Row, lines, opened, parsed, sync, whole
 from recsdk.live.records import record as record_of
-from recsdk.live.rewards import NOT_SHOWN, SHOWN, is_deferred
+from recsdk.live.rewards import is_deferred, said_shown
 
 MARK = "[checkpoint] "
 OWN = "_recsdk"
@@ -77,8 +76,7 @@ def write(path: Path, stored: Ledger, rows: Iterable[Row], judging: Judging) -> 
             put(MARK + json.dumps(row, allow_nan=False) if event is None else json.dumps(event | {OWN: row}, allow_nan=False))
             num += 1
         file.write(MARK + json.dumps({"end": num, "sha256": hashed.hexdigest()}) + "\n")
-    with path.open("rb") as written:
-        os.fsync(written.fileno())
+    sync(path)
     return +counts
 
 
@@ -109,8 +107,7 @@ def _view(stored: Ledger, judging: Judging) -> _View:
         for record, _ in judged(stored, position, judging, Counter()):
             fit.setdefault(record.decision_id, []).append(position)
     rewards = [rewards_at(stored, position) for position in range(max(length, 1))]
-    shown = {signal.decision_id: signal.name == SHOWN for signal in stored.signals() if signal.name in (SHOWN, NOT_SHOWN)}
-    return _View(fit, rewards, judging.default_reward, shown, placing(stored))
+    return _View(fit, rewards, judging.default_reward, said_shown(stored.signals()), placing(stored))
 
 
 def _event(view: _View, record: DecisionRecord, ids: dict[int, str], counts: Counter[str]) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ from recsdk.live import intake, layout, made
 from recsdk.live.identity import differences
 from recsdk.live.interactions import after
 from recsdk.live.marks import left, unfit
-from recsdk.live.rewards import NOT_SHOWN, SHOWN, is_deferred, num_settled, standing_values, stored_feedback
+from recsdk.live.rewards import is_deferred, num_settled, said_shown, standing_values, stored_feedback
 from recsdk.policies.wrappers import WithFloor
 
 
@@ -232,7 +232,7 @@ def _counting(stored: Ledger, window: float | None, position: int) -> Iterator[D
     feedback = stored_feedback(stored)
     if position and feedback is not None and feedback.per == "page":
         return
-    said = {signal.decision_id: signal.name == SHOWN for signal in stored.signals() if signal.name in (SHOWN, NOT_SHOWN)}
+    said = said_shown(stored.signals())
     whole = {reward.decision_id for reward in stored.rewards() if reward.position == PAGE} if position else set()
     for record in _settled(stored, window):
         shown = said.get(record.decision_id)

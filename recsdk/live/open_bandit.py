@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from recsdk.errors import EmptyLog, InvalidLog, InvalidValue
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live.log import Judging, judged, warn_of_open
 from recsdk.live.marks import left
-from recsdk.live.records import Row
+from recsdk.live.records import Row, sync
 
 LOG, ITEMS = "log.csv", "item_context.csv"
 
@@ -106,5 +105,4 @@ def _table(path: Path, rows: list[dict[str, Any]]) -> None:
         table = csv.DictWriter(file, ("", *rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows({"": number, **row} for number, row in enumerate(rows))
-        file.flush()
-        os.fsync(file.fileno())
+    sync(path)

@@ -1,16 +1,22 @@
-"""From the identity of a part, which a folder keeps, back to the part: what the installed plugins and recsdk itself can make."""
+"""From the identities of parts, which a folder keeps, back to the parts: what the installed plugins and recsdk itself can make."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import json
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 
 from recsdk import plugins
+from recsdk.base import Encoder, Policy, Scorer
 from recsdk.errors import LedgerMismatch, RecsdkError
+from recsdk.ledger import Ledger
+from recsdk.live import made
 from recsdk.live.identity import differences, told
+from recsdk.live.made import Made
 
 
 def built(stored: Any) -> Any:
@@ -33,6 +39,42 @@ def built(stored: Any) -> Any:
     if changes:
         raise LedgerMismatch(f"{told(stored)} cannot be made again as it was: {'; '.join(changes)}. Give the part itself.")
     return part
+
+
+def known_of(ledger: Ledger, scorers: Sequence[Scorer[Any]] = ()) -> Made:
+    """Returns what a folder says of its models, given the scorers that are known.
+
+    Raises:
+        LedgerMismatch: a folder that nobody has opened yet.
+    """
+    known = made.read(ledger, scorers)
+    if known is None:
+        raise LedgerMismatch("The folder must have been opened by a recommender once, which says of what it is made.")
+    return known
+
+
+def scorers_of(known: Made) -> list[Scorer[Any]]:
+    """Builds the present scorers, in their order."""
+    return [built(known.scorers[number].part) for number in known.present]
+
+
+def encoder_of(known: Made) -> Encoder[Any] | None:
+    """Builds the encoder; None where there is none."""
+    return None if known.vectors == "none" else built(known.encoder)
+
+
+def policy_of(ledger: Ledger) -> Policy[Any]:
+    """Builds the policy of a folder: that of its snapshot or, before the first one, that of its last decision.
+
+    Raises:
+        LedgerMismatch: neither is there.
+    """
+    header = json.loads(ledger.get("snapshot/header") or "{}")
+    last = None if header else next(iter(deque(ledger.decisions(), maxlen=1)), None)
+    if not header and last is None:
+        raise LedgerMismatch("The folder must have a snapshot or a decision, to say which policy learned: give policy=.")
+    policy: Policy[Any] = built((header if last is None else json.loads(last.parts))["policy"])
+    return policy
 
 
 def _factory(stored: Any) -> Callable[..., Any]:

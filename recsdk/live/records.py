@@ -6,6 +6,7 @@ import base64
 import gzip
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -72,6 +73,12 @@ def opened(path: Path) -> IO[str]:
     """Opens a text file to write, gzipped if its name, without a last `.part`, ends in .gz."""
     zipped = path.name.removesuffix(".part").endswith(".gz")
     return gzip.open(path, "wt", encoding="utf-8", compresslevel=1) if zipped else path.open("w", encoding="utf-8")
+
+
+def sync(path: Path) -> None:
+    """Waits until a file that was written and closed is on the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -7,14 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from recsdk.errors import LedgerMismatch
 from recsdk.ledger import Ledger
 from recsdk.ledger.stores import store
-from recsdk.live import made
 from recsdk.live.contest import ROLES
-from recsdk.live.parts import built
+from recsdk.live.parts import built, encoder_of, known_of, policy_of, scorers_of
 from recsdk.live.recommender import Recommender
-from recsdk.live.reproduce import deciding
 from recsdk.live.trials import GIVEN, Trials
 
 
@@ -40,15 +37,8 @@ def reopen(folder: str | Path) -> Recommender:
 
 
 def _parts(stored: Ledger) -> dict[str, Any]:
-    known = made.read(stored)
-    if known is None:
-        raise LedgerMismatch("The folder must have been opened by a recommender once, which says of what it is made.")
-    header = json.loads(stored.get("snapshot/header") or "{}")
-    parts = {
-        "policy": built(header["policy"] if header else deciding(stored)),
-        "scorers": [built(known.scorers[number].part) for number in known.present],
-        "encoder": None if known.vectors == "none" else built(known.encoder),
-    }
+    known = known_of(stored)
+    parts = {"policy": policy_of(stored), "scorers": scorers_of(known), "encoder": encoder_of(known)}
     roles = json.loads(stored.get(ROLES) or "{}")
     if not roles:
         return parts

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import itertools
 import json
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn
@@ -20,14 +19,14 @@ from recsdk.data import items_from_stored
 from recsdk.errors import InvalidValue, LedgerMismatch
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import store
-from recsdk.live import intake, made
+from recsdk.live import intake
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.contest import ROLES, Contest
 from recsdk.live.evidence import Evidence
 from recsdk.live.identity import differences, identity, told
 from recsdk.live.learner import Learner
-from recsdk.live.parts import built
+from recsdk.live.parts import built, encoder_of, known_of, policy_of, scorers_of
 from recsdk.live.trials import GIVEN, Trials
 
 TOLERANCE = 1e-6
@@ -109,8 +108,7 @@ def reproduce(
         if to > last:
             raise InvalidValue(f"to must be at most {last}, the number of rewards in the ledger, got {to}.")
         header = json.loads(stored.get("snapshot/header") or "{}")
-        chosen = policy or built(header["policy"] if header else deciding(stored))
-        makers = (chosen, scorers, encoder, challengers or {})
+        makers = (policy or policy_of(stored), scorers, encoder, challengers or {})
         with recovered(stored, to, *makers) as learner:
             state, name = _digest(learner), told(identity(learner.policy))
             snapshot = header.get("num_learned", to + 1)
@@ -162,12 +160,9 @@ def recovered(
 ) -> Iterator[Learner]:
     """Yields a learner that has recovered from a ledger as it was after reward `to`, with parts of its own, and closes it."""
     ledger: Any = _Until(stored, to, with_snapshot=with_snapshot)
-    known = made.read(ledger, scorers or ())
-    if known is None:
-        raise LedgerMismatch("The folder must have been opened by a recommender once, which says of what it is made.")
-    scorers = [built(known.scorers[number].part) for number in known.present] if scorers is None else intake.scorers(scorers)
-    encoder = built(known.encoder) if encoder is None and known.vectors != "none" else encoder
-    evidence = Evidence(encoder, scorers)
+    known = known_of(ledger, scorers or ())
+    scorers = scorers_of(known) if scorers is None else intake.scorers(scorers)
+    evidence = Evidence(encoder_of(known) if encoder is None else encoder, scorers)
     try:
         if evidence.settle(known, _no_history, ledger).present != known.present:
             _no_history()
@@ -212,14 +207,6 @@ def _catalogue(ledger: Ledger, evidence: Evidence) -> Catalogue:
         active = np.array([record.active for record in records], bool)
         catalogue.hold(catalogue.joined(items, np.zeros((len(records), evidence.dim), np.float32), active))
     return catalogue
-
-
-def deciding(ledger: Ledger) -> Any:
-    """Returns the identity of the policy that made the last decision."""
-    last = deque(ledger.decisions(), maxlen=1)
-    if not last:
-        raise LedgerMismatch("The folder must have a snapshot or a decision, to say which policy learned: give policy=.")
-    return json.loads(last[0].parts)["policy"]
 
 
 def _states(learner: Learner) -> list[tuple[Any, Any]]:

@@ -244,8 +244,13 @@ def standing(signals: Iterable[SignalRecord]) -> list[SignalRecord]:
 
 def was_shown(decision: DecisionRecord, signals: Iterable[SignalRecord]) -> bool:
     """Tells whether a decision was shown: what was said last counts, and otherwise whether it was to be shown at once."""
-    said = [signal.name for signal in signals if signal.name in (SHOWN, NOT_SHOWN)]
-    return said[-1] == SHOWN if said else not is_deferred(decision)
+    said = said_shown(signals).get(decision.decision_id)
+    return not is_deferred(decision) if said is None else said
+
+
+def said_shown(signals: Iterable[SignalRecord]) -> dict[str, bool]:
+    """Returns for each decision of which it was said, whether it was shown, as was said last."""
+    return {signal.decision_id: signal.name == SHOWN for signal in signals if signal.name in (SHOWN, NOT_SHOWN)}
 
 
 def is_deferred(decision: DecisionRecord) -> bool:

@@ -24,8 +24,8 @@ from recsdk.live.guard import frozen
 from recsdk.live.identity import differences
 from recsdk.live.learner import Learner
 from recsdk.live.marks import POLICY
-from recsdk.live.parts import built
-from recsdk.live.reproduce import deciding, recovered
+from recsdk.live.parts import policy_of
+from recsdk.live.reproduce import recovered
 from recsdk.live.traffic import Arms
 
 MOST = 1_000
@@ -97,8 +97,7 @@ def recompute(
         chosen = _chosen(stored, share)
         header = json.loads(stored.get("snapshot/header") or "{}")
         is_exact = header.get("arithmetic") in (None, arithmetic())
-        decides = policy or built(header["policy"] if header else deciding(stored))
-        found, makers = dict[str, str](), (decides, scorers, encoder, challengers or {})
+        found, makers = dict[str, str](), (policy or policy_of(stored), scorers, encoder, challengers or {})
         with recovered(stored, 0, *makers) as learner:
             again = _Again(stored, learner, is_exact)
             for reward, record in stored.outcomes():

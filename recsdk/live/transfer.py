@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +22,7 @@ from recsdk.ledger import Store, Whole
 from recsdk.ledger.stores import folder_path, store
 from recsdk.live import decision_service, open_bandit
 from recsdk.live.log import Judging
-from recsdk.live.records import SCHEMA, Name, Row, add, lines, opened, parsed, require_schema, rows, whole
+from recsdk.live.records import SCHEMA, Name, Row, add, lines, opened, parsed, require_schema, rows, sync, whole
 
 NUM_ROWS = 10_000
 """Of one Parquet file."""
@@ -190,7 +189,7 @@ def _write_lines(path: Path, stored: Any, rows: Iterable[Row], judging: Judging)
             file.write(json.dumps(row, allow_nan=False) + "\n")
             num += 1
         file.write(json.dumps({"end": num}) + "\n")
-    _sync(path)
+    sync(path)
 
 
 def _read_lines(path: Path) -> Iterator[Row]:
@@ -212,9 +211,9 @@ def _write_parquet(path: Path, stored: Any, rows: Iterable[Row], judging: Judgin
             counts[kind] += len(found)
             file = path / f"{kind}-{part:06}.parquet"
             polars.DataFrame(found, schema={name: _type(polars, name) for name in found[0]}).write_parquet(file)
-            _sync(file)
+            sync(file)
     (path / MANIFEST).write_text(json.dumps({"recsdk_ledger": SCHEMA, "end": counts.total(), "records": counts}))
-    _sync(path / MANIFEST)
+    sync(path / MANIFEST)
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
@@ -251,11 +250,6 @@ def _type(polars: Any, name: str) -> Any:
         "vector": polars.List(polars.Float32),
     }
     return types.get(name, polars.String)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _remove(path: Path) -> None:
