@@ -32,6 +32,7 @@ KINDS = ("policies", "scorers", "encoders", "retrievers", "ledgers")
 """The kinds of plugin; the entry-point group of a kind is `recsdk.` and its name."""
 
 EXTRAS = {"jax": "deep", "flax": "deep", "optax": "deep", "altair": "report", "vl_convert": "report", "polars": "parquet"}
+EXTRAS |= {"numba": "fast"}
 EXTRAS |= {"safetensors": "deep", "scipy": "ope", "sklearn": "ope", "prometheus_client": "prometheus", "opentelemetry": "otel"}
 """The extra of recsdk that brings each optional module."""
 

@@ -12,7 +12,7 @@ import pytest
 import recsdk
 from tests.processes import run_python
 
-HEAVY = ("jax", "flax", "optax", "rich", "cyclopts", "polars", "altair", "vl_convert", "vowpalwabbit", "scipy", "asyncio")
+HEAVY = ("jax", "numba", "flax", "optax", "rich", "cyclopts", "polars", "altair", "vl_convert", "vowpalwabbit", "scipy", "asyncio")
 OWN = ("recsdk", "numpy", "attr", "attrs")
 
 LOADED = """
@@ -65,7 +65,7 @@ FILES = {
 OUTSIDE = [path for folder in ("plugins", "examples", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 CORE = ("errors", "checks", "base", "explore", "arrays", "states", "data", "columns", "rounding", "rows", "times")
-CORE += ("vocabulary", "validators")
+CORE += ("vocabulary", "validators", "fast")
 MAY_IMPORT = {
     "errors": (),
     "checks": ("errors",),
@@ -78,6 +78,7 @@ MAY_IMPORT = {
     "rows": ("errors",),
     "times": ("errors", "checks"),
     "vocabulary": ("errors",),
+    "fast": (),
     "validators": ("errors", "checks"),
     "data": ("errors", "checks", "base", "columns", "rows", "times"),
     "plugins": ("errors", "checks", "base", "ledger", "scorers.function"),
