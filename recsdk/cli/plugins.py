@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from rich.table import Table
@@ -36,10 +38,12 @@ def _rows(found: Listing) -> list[dict[str, Any]]:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table("kind", "name", "distribution", "version", "value")
-    for column in table.columns:
-        column.overflow = "fold"
-    for row in rows:
-        name = Text(f"{row['name']} (clash)", style="red") if row["clash"] else Text(row["name"])
-        table.add_row(row["kind"], name, *(Text(row[field]) for field in ("distribution", "version", "value")))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("name", "value", "distribution"):
+        table.add_column(column, overflow="fold")
+    for kind, members in groupby(rows, key=itemgetter("kind")):
+        table.add_row(Text(kind, style="bold"))
+        for row in members:
+            name = Text(f"{row['name']} (clash)", style="red") if row["clash"] else Text(row["name"])
+            table.add_row(name, Text(row["value"]), Text(f"{row['distribution']} {row['version']}"))
     return table
