@@ -17,6 +17,7 @@ RecsdkError
 |- Unknown (LookupError)             a name that is not there; the message has the nearest
 |  |- UnknownItem
 |  |- UnknownDecision
+|  |  `- ExpiredDecision             a decision that was dropped by its age
 |  `- UnknownPlugin
 |- Conflict (ValueError)             an identifier used again for something else
 |  |- DecisionConflict
@@ -123,6 +124,10 @@ class UnknownItem(Unknown):
 
 class UnknownDecision(Unknown):
     """A decision that is not in the ledger."""
+
+
+class ExpiredDecision(UnknownDecision):
+    """A decision that was dropped by its age, see `Recommender.drop`."""
 
 
 class UnknownPlugin(Unknown):

@@ -15,6 +15,7 @@ from rich.text import Text
 from recsdk.cli.tail import OWN
 from recsdk.errors import UnknownDecision
 from recsdk.ledger import Ledger
+from recsdk.live.base import horizon
 from recsdk.live.identity import told
 from recsdk.live.marks import read as marks_of
 from recsdk.live.rewards import standing_values
@@ -38,6 +39,7 @@ def facts_of(reading: Ledger) -> dict[str, Any]:
         "removed_items": len(items) - sum(items),
         "decisions": len(times) - num_again,
         "served_again": num_again,
+        "dropped": horizon(reading).num_decisions,
         "first_decision": min(times, default=None),
         "last_decision": max(times, default=None),
         "items_shown": shown,

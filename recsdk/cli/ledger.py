@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from rich.table import Table
@@ -211,6 +211,23 @@ def compact(folder: Path, /, *, days: float = 30.0) -> None:
 
 
 @ledger.command
+def drop(folder: Path, /, *, days: float, json: JsonFlag = False) -> None:
+    """Drop decisions that are old, with all that is about them; what was learned of them stays. Nobody may have the folder open.
+
+    While it is open, call `Recommender.drop`.
+
+    Args:
+        folder: The recommender's folder. Its parts must be plugins; with a function as a scorer, call `Recommender.drop`.
+        days: How old a decision must be, and all that was told of it.
+        json: Print the results as JSON.
+    """
+    from recsdk.live.reopening import reopen
+
+    with reopen(folder) as recommender:
+        _report(recommender.drop(days=days)._asdict(), "Dropped", json=json)
+
+
+@ledger.command
 def forget(folder: Path, user: str, /, *, json: JsonFlag = False) -> None:
     """Forget a user: delete what was decided for them, and what was learned of it. Nobody may have the folder open.
 
@@ -224,14 +241,15 @@ def forget(folder: Path, user: str, /, *, json: JsonFlag = False) -> None:
     from recsdk.live.reopening import reopen
 
     with reopen(folder) as recommender:
-        forgotten = recommender.forget(user)._asdict()
+        _report(recommender.forget(user)._asdict(), "Forgotten", json=json)
+
+
+def _report(done: dict[str, Any], title: str, *, json: bool) -> None:
+    """Prints what was done."""
     if json:
-        print_json(forgotten)
+        print_json(done)
     else:
-        seconds = forgotten.pop("seconds")
-        results().print(
-            facts_table({name.removeprefix("num_"): value for name, value in forgotten.items()} | {"seconds": seconds}, "Forgotten")
-        )
+        results().print(facts_table({name.removeprefix("num_"): value for name, value in done.items()}, title))
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -354,7 +354,7 @@ class Redacted(NamedTuple):
 
 @runtime_checkable
 class Redacts(Protocol):
-    """A `Ledger` whose records can be emptied, so that nothing of them is left: to forget a user.
+    """A `Ledger` whose records can be emptied, so that nothing of them is left: to forget a user, or to drop what is old.
 
     An emptied record keeps its number, its time and its place in the chain of hashes, which goes over the records' checksums and not their
     content. All else goes: its id becomes a made-up one, a decision has no candidates and shows nothing, a signal is "@forgotten" about the
@@ -370,12 +370,13 @@ class Redacts(Protocol):
         >>> ledger.close()
     """
 
-    def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...]) -> Redacted:
+    def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...], named: Callable[[str], str] | None = None) -> Redacted:
         """Empties decisions with the signals and rewards about them, inside a transaction; after it, `scrub` is due.
 
         Args:
             decision_ids: those that are not there are left out.
             drop: named bytes whose names begin with one of these are deleted.
+            named: gives each emptied record its id, from the one that it had, unless that is taken; None makes all ids up.
         """
 
     def scrub(self) -> None:

@@ -25,7 +25,7 @@ from recsdk.ledger._segments import NUM_ROWS, Segments
 from recsdk.ledger._verify import verify
 from recsdk.ledger.progress import Progress
 from recsdk.ledger.records import checksum, in_order, refuse_elsewhere, verified_bytes
-from recsdk.ledger.redaction import SCRUB, emptying
+from recsdk.ledger.redaction import SCRUB, Named, emptying
 
 
 class SqliteLedger:
@@ -185,10 +185,10 @@ class SqliteLedger:
     def durability(self) -> str:
         return LEVELS[next(self._rows("PRAGMA synchronous"))[0]]
 
-    def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...]) -> Redacted:
+    def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...], named: Named | None = None) -> Redacted:
         done = Redacted()
         self._write("PRAGMA defer_foreign_keys=ON")
-        for found in emptying(self, decision_ids):
+        for found in emptying(self, decision_ids, named):
             self._write(*empty_decision(*found.decision))
             for signal, left in found.signals:
                 self._write(*empty_other("signals", SIGNAL, signal.signal_id, rows.signal_values(left)))
@@ -238,7 +238,8 @@ class SqliteLedger:
     def _old(self, before: float, limit: int | None) -> tuple[int, int]:
         """Returns the numbers of the last decision that was moved, and of the last to be moved; deletes what a killed move has left."""
         self._segments.clean()
-        last = max((last for _, last, _, _ in self._segments.listed()), default=0)
+        (whole,) = self._first("SELECT number FROM decisions WHERE forgotten IS NULL ORDER BY number") or (1,)
+        last = max((last for _, last, _, _ in self._segments.listed()), default=whole - 1)  # of what is empty there is nothing to move
         first_young = "SELECT number FROM decisions WHERE number > ? AND time >= ? ORDER BY number LIMIT 1"
         (oldest,) = next(self._rows(f"SELECT COALESCE(({first_young}) - 1, MAX(number), 0) FROM decisions", last, before))  # noqa: S608 -- constants
         return last, oldest if limit is None else min(oldest, limit)

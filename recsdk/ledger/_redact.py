@@ -43,7 +43,9 @@ def scrub(db: sqlite3.Connection, folder: Path | None) -> bool:
         db.execute("DELETE FROM blobs WHERE name = ?", (SCRUB,))
         return True
     segments = Segments(db, folder)
-    emptied_here = "SELECT number FROM decisions WHERE forgotten IS NOT NULL AND payload <> ''"  # others were empty when they were moved
+    emptied_here = (  # others were empty when they were moved
+        "SELECT number FROM segments JOIN decisions ON number BETWEEN first AND last WHERE forgotten IS NOT NULL AND payload <> ''"
+    )
     emptied_ones = [number for (number,) in db.execute(emptied_here)]
     segments.rewrite({number for number in emptied_ones if segments.record(number) is not None})
     segments.clean()

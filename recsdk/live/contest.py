@@ -12,6 +12,7 @@ from recsdk import states
 from recsdk.base import Policy
 from recsdk.errors import InvalidValue, LedgerMismatch, Unproven, nearest
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
+from recsdk.live import base
 from recsdk.live.identity import differences, identity
 from recsdk.live.trials import GIVEN, Entry, Ramped, Standing, Trials, is_judged, share_of
 from recsdk.ope.intervals.sequence import Running
@@ -237,12 +238,12 @@ class Contest:
         entry = self.entries[self.ramp[0]]
         return Ramped(policies=(self.policy, entry.policy), share=self.ramp[1]), (state, entry.state)
 
-    def keep(self, ledger: Ledger) -> dict[str, Any]:
-        """Writes the challengers' states, and returns the rest as JSON."""
+    def keep(self, ledger: Ledger, where: str) -> dict[str, Any]:
+        """Writes the challengers' states under a name, and returns the rest as JSON."""
         told = {}
         for entry in self.entries.values():
             if not entry.error:
-                ledger.put(f"snapshot/challenger/{entry.name}", states.dumps(entry.policy, entry.state))
+                ledger.put(f"{where}/challenger/{entry.name}", states.dumps(entry.policy, entry.state))
             told[entry.name] = {"part": identity(entry.policy), "start": entry.start, "gains": entry.gains, "error": entry.error}
         return {"champion": self.champion, "since": self.since, "shortfalls": self.shortfalls, "entries": told}
 
@@ -273,6 +274,21 @@ class Contest:
                     raise LedgerMismatch(f"The snapshot has no state of the challenger {entry.name!r}.")
                 entry.state = states.loads(entry.policy, template, data)
             if template is not None:
+                states.close(entry.policy, template)
+
+    def take_base(self, ledger: Ledger, header: dict[str, Any]) -> None:
+        """Takes, after `start`, what these challengers had learned by the base, and how they stood, where their roles have stayed."""
+        told = header.get("contest", {})
+        if (told.get("champion"), told.get("since")) == (self.champion, self.since):
+            self.shortfalls = Running(*told["shortfalls"])
+        for entry in self.entries.values():
+            known, place = told.get("entries", {}).get(entry.name), base.place_of(header, entry.policy)
+            if known is not None and known["start"] == entry.start and not differences(known["part"], entry.policy):
+                entry.gains, entry.error = Running(*known["gains"]), known["error"]
+            template, entry.state = entry.state, None
+            if not entry.error:
+                entry.state = template if place is None else states.loads(entry.policy, template, ledger.get(place) or b"")
+            if template is not None and entry.state is not template:
                 states.close(entry.policy, template)
 
     def held(self) -> list[Any]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from recsdk.errors import InvalidValue, UnknownDecision
+from recsdk.errors import ExpiredDecision, InvalidValue, UnknownDecision
 from recsdk.ledger import PAGE, DecisionRecord, RewardRecord, SignalRecord
-from recsdk.live import intake, places
+from recsdk.live import base, intake, places
 from recsdk.live.loop import Loop
 from recsdk.live.observe import Corrected, Rewarded, Signalled
 from recsdk.live.places import Outcome
@@ -44,8 +44,8 @@ def reward(loop: Loop, decision_id: str, given: Callable[[DecisionRecord], list[
 
     try:
         fresh, learned, changes = loop.turns.write(taken)
-    except UnknownDecision:
-        loop.tally.count(Receipt.UNKNOWN)
+    except UnknownDecision as error:
+        loop.tally.count(Receipt.EXPIRED if isinstance(error, ExpiredDecision) else Receipt.UNKNOWN)
         raise
     loop.learned(learned, len(fresh), changes)
     loop.tell(Rewarded(decision_id, len(fresh), sum(reward.value for reward in fresh)))
@@ -118,11 +118,13 @@ def _said(loop: Loop, name: str, decision_id: Any, now: float) -> tuple[Receipt,
     """Notes what was said, inside a transaction. Returns what `Settlement.take` returns."""
     decision = places.decided(loop.ledger, decision_id)
     if decision is None:
-        return Receipt.UNKNOWN, []
+        return places.missing(loop.ledger, decision_id), []
     if was_shown(decision, loop.ledger.signals_of(decision_id)) == (name == SHOWN):
         return Receipt.DUPLICATE, []
     if name == SHOWN and loop.settlement is not None and loop.settlement.is_settled(decision):
         return Receipt.LATE, []
+    if base.is_fixed(loop.ledger, decision.decision_id):
+        return Receipt.EXPIRED, []
     signal_id = places.free(f"{decision_id}/{name}", loop.ledger.signal)
     loop.ledger.add_signal(SignalRecord(signal_id, decision_id, PAGE, name, 1.0, now))
     outcomes = [(decision, reward) for reward in places.all_void(loop.ledger, decision, now)] if name == NOT_SHOWN else []

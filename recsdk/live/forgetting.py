@@ -9,9 +9,10 @@ from contextlib import AbstractContextManager
 from typing import Literal, NamedTuple
 
 from recsdk.errors import InvalidValue
-from recsdk.ledger import Ledger, Redacts
-from recsdk.live import marks, traffic
-from recsdk.live.learner import BASE, Learner
+from recsdk.ledger import DecisionRecord, Ledger, Redacts, RewardRecord
+from recsdk.live import base, marks, traffic
+from recsdk.live.base import BASE
+from recsdk.live.learner import Learner
 from recsdk.live.rewards import standing_rewards
 from recsdk.live.settlement import EARLY, Told
 
@@ -29,6 +30,8 @@ class Forgotten(NamedTuple):
         state: how what the policy and the scorers had learned of the user was taken out: "subtracted" from a state that is a sum, exact up
             to rounding; "folded", made again from all other rewards, to the last bit; or "nothing", where none had been learned.
         seconds: that it took.
+        num_fixed: rewards of the user whose share of the state stays, since they were learned before the last reward that was dropped.
+        num_dropped: decisions of anybody that were dropped by their age before; what was learned of those of this user stays, too.
 
     Example:
         >>> Forgotten(3, 0, 2, 0, "subtracted", 0.1).num_rewards
@@ -41,6 +44,8 @@ class Forgotten(NamedTuple):
     num_waiting: int
     state: Means
     seconds: float
+    num_fixed: int = 0
+    num_dropped: int = 0
 
 
 def forget(ledger: Ledger, learner: Learner, user: str, transaction: AbstractContextManager[None]) -> Forgotten:
@@ -63,7 +68,10 @@ def forget(ledger: Ledger, learner: Learner, user: str, transaction: AbstractCon
     ids = [record.decision_id for record in records]
     rewards = [(record, ledger.rewards_of(record.decision_id)) for record in reversed(records)]
     standing = [(record, reward) for record, found in rewards for reward in standing_rewards(found).values() if not reward.void]
-    learned_from = ("snapshot/", f"{BASE}/") if any(found for _, found in rewards) else ("snapshot/",)
+    horizon, fixed = base.horizon(ledger), _fixed(ledger, learner, rewards)
+    learned_from = ("snapshot/", f"{BASE}/") if any(found for _, found in rewards) and not horizon.num_learned else ("snapshot/",)
+    if learner.beginning().state is None:  # it has not learned these
+        standing, fixed = [(record, reward) for record, reward in standing if reward.reward_id not in fixed], frozenset()
     num_drawn = sum(traffic.is_draw(marks.read(record)) for record in records)
     with transaction:
         if num_drawn:
@@ -72,11 +80,19 @@ def forget(ledger: Ledger, learner: Learner, user: str, transaction: AbstractCon
         redacted = ledger.redact(ids, drop=learned_from)
         num_waiting = _drop_waiting(ledger, user, ids)
         state: Means = "nothing" if not redacted.rewards else "subtracted" if learner.subtract(part) else "folded"
+        num_fixed = 0 if state == "subtracted" else sum(reward.reward_id in fixed for _, reward in standing)
         if state == "folded":
             learner.refold()
         learner.keep()
     ledger.scrub()
-    return Forgotten(*redacted, num_waiting, state, time.perf_counter() - began)
+    return Forgotten(*redacted, num_waiting, state, time.perf_counter() - began, num_fixed, horizon.num_decisions)
+
+
+def _fixed(ledger: Ledger, learner: Learner, rewards: Sequence[tuple[DecisionRecord, Sequence[RewardRecord]]]) -> frozenset[str]:
+    """Returns the ids of those rewards that come before the first one that can be folded again."""
+    start = learner.beginning().num_learned if base.horizon(ledger).num_learned else 0
+    ids = frozenset(reward.reward_id for _, found in rewards for reward in found)
+    return ids - {reward.reward_id for reward in ledger.rewards(start) if reward.reward_id in ids} if start and ids else frozenset()
 
 
 def _drop_waiting(ledger: Ledger, user: str, decision_ids: Sequence[str]) -> int:

@@ -13,18 +13,17 @@ import numpy as np
 from recsdk import arrays, states
 from recsdk.base import Forgettable, Items, Mergeable, Policy, Request
 from recsdk.data import items_from_stored
-from recsdk.errors import InvalidValue, LedgerCorrupt, LedgerMismatch, RecsdkError
+from recsdk.errors import ChangedSetting, InvalidValue, LedgerCorrupt, LedgerMismatch, RecsdkError, warn
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
-from recsdk.live import features, layout
+from recsdk.live import base, features, layout
 from recsdk.live.arithmetic import arithmetic
+from recsdk.live.base import BASE, Beginning
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.contest import Change, Contest
 from recsdk.live.evidence import Evidence
 from recsdk.live.identity import differences, identity
 from recsdk.live.interactions import after
 
-BASE = "base"
-"""Where the ledger keeps the state that folds begin with, once rewards that it had learned were subtracted from it and are gone."""
 TOLERANCE = 1e-6
 """How far that state may be from the fold of the rewards that are left, as a share of its largest number, or of 1."""
 QUICK = 5_000
@@ -158,9 +157,10 @@ class Learner:
         """Takes out of the state what `share` gave, and writes it as what folds begin with; inside a transaction.
 
         Returns:
-            False where it cannot be taken out, or folding again is as quick; nothing has changed then.
+            False where it cannot be taken out, or folding again is as quick and as exact; nothing has changed then.
         """
-        if part is None or self.num_learned <= QUICK:
+        before = self.beginning()
+        if part is None or (self.num_learned <= QUICK and not before.num_learned):
             return False
         with self.lock:
             try:
@@ -169,8 +169,13 @@ class Learner:
                 return False
             self._num_changes += 1
             self.num_recoveries += 1
-        self._ledger.put(f"{BASE}/header", json.dumps(self._header()).encode())
-        self._ledger.put(f"{BASE}/policy", states.dumps(self.policy, self.state))
+        for name in before.header.get("contest", {}).get("entries", {}):  # they had learned of the user, too
+            self._ledger.put(f"{BASE}/challenger/{name}", b"")
+        if before.num_learned:
+            self.keep_base(self._ledger)
+        else:
+            self._ledger.put(f"{BASE}/header", json.dumps(self._header()).encode())
+            self._ledger.put(f"{BASE}/policy", states.dumps(self.policy, self.state))
         return True
 
     def refold(self) -> None:
@@ -229,6 +234,7 @@ class Learner:
     def fold(self) -> None:
         """Makes the state from the start of the ledger."""
         self.close()
+        self._warn_of_dropped()
         self._refold(*self._start())
 
     def take_up(self, ledger: Ledger, serving: Learner) -> None:
@@ -302,14 +308,20 @@ class Learner:
 
     def keep(self) -> None:
         """Writes the state, inside a transaction."""
-        header = self._header()
+        self._keep(self._ledger, "snapshot", self._header())
+
+    def keep_base(self, ledger: Ledger) -> None:
+        """Writes the state as what folds begin with, since rewards that it has learned are dropped; inside a transaction."""
+        self._keep(ledger, BASE, self._header() | {"dropped": True})
+
+    def _keep(self, ledger: Ledger, where: str, header: dict[str, Any]) -> None:
         with self.lock:
             written = states.dumps(self.policy, self.state)
             if self.contest is not None:
-                header["contest"] = self.contest.keep(self._ledger)
-        self._ledger.put("snapshot/header", json.dumps(header).encode())
-        self._ledger.put("snapshot/policy", written)
-        self.evidence.keep(self._ledger, "snapshot")
+                header["contest"] = self.contest.keep(ledger, where)
+        ledger.put(f"{where}/header", json.dumps(header).encode())
+        ledger.put(f"{where}/policy", written)
+        self.evidence.keep(ledger, where)
 
     def _header(self) -> dict[str, Any]:
         phi = layout.to_json(self.evidence.layout)
@@ -352,27 +364,32 @@ class Learner:
     def _restore(self) -> tuple[Any, int]:
         try:
             header, stored = json.loads(self._ledger.get("snapshot/header") or "{}"), self._ledger.get("snapshot/policy")
-            if stored is not None and self._fits(header) and self._is_before_corrections(header["num_learned"]):
+            is_there = stored is not None and self._fits(header) and header["num_learned"] >= base.horizon(self._ledger).num_learned
+            if is_there and self._is_before_corrections(header["num_learned"]):
                 self.evidence.restore(self._ledger, "snapshot")
-                state = self._read(stored)
+                state = self._read(stored or b"")
                 if self.contest is not None:
                     self.contest.restore(self._ledger, header["contest"], self.evidence.prior())
                 return state, header["num_learned"]
         except (LedgerCorrupt, LedgerMismatch):
             pass  # a snapshot that is damaged or not all there costs time, not data: the ledger has every reward
+        self._warn_of_dropped()
         return self._start()
 
     def _fits(self, header: dict[str, Any]) -> bool:
         """Tells whether a snapshot is of this policy over this phi, and not ahead of the ledger."""
-        if "phi" not in header or layout.from_json(header["phi"]) != self.evidence.layout or differences(header["policy"], self.policy):
+        if not self._is_of_model(header) or differences(header["policy"], self.policy):
             return False
         if self.contest is not None and not self.contest.fits(header.get("contest")):
             return False
-        if header.get("model", self.evidence.model) != self.evidence.model:
+        return bool(header.get("forgets", self.forgets) == self.forgets)  # what was corrected is folded in two ways, with other roundings
+
+    def _is_of_model(self, header: dict[str, Any]) -> bool:
+        """Tells whether states were learned over this phi, and are not ahead of the ledger."""
+        if "phi" not in header or layout.from_json(header["phi"]) != self.evidence.layout:
             return False
-        if header.get("forgets", self.forgets) != self.forgets:  # what was corrected is folded in two ways, with other roundings
-            return False
-        return bool(header["num_learned"] <= self._ledger.num_rewards())
+        is_same = header.get("model", self.evidence.model) == self.evidence.model
+        return bool(is_same and header["num_learned"] <= self._ledger.num_rewards())
 
     def _settled(self, state: Any) -> Any:
         """Returns a state written in one way: a belief has many square roots, and `weigh` takes the same one for all."""
@@ -396,27 +413,43 @@ class Learner:
         finally:
             states.close(self.policy, template)
 
+    def beginning(self) -> Beginning:
+        """Returns what folds begin with."""
+        header, place = base.header_of(self._ledger), None
+        if header.get("dropped"):
+            header = header if self._is_of_model(header) else {}
+            place = base.place_of(header, self.policy) if header else None
+        elif self.forgets and self.contest is None and self._fits(header):
+            place = f"{BASE}/policy" if self._ledger.get(f"{BASE}/policy") is not None else None
+        return Beginning(header, place, header["num_learned"] if place else base.horizon(self._ledger).num_learned)
+
     def _start(self) -> tuple[Any, int]:
-        self.evidence.restore(self._ledger, "fitted")
+        found = self.beginning()
+        self.evidence.restore(self._ledger, BASE if found.has_all else "fitted")
         if self.contest is not None:
             self.contest.start(self.evidence.prior())
-        return self._base() or (self._fresh(), 0)
+            if found.has_all:
+                self.contest.take_base(self._ledger, found.header)
+        return (self._fresh() if found.state is None else self._read(self._ledger.get(found.state) or b"")), found.num_learned
 
-    def _base(self) -> tuple[Any, int] | None:
-        """Returns the state that folds begin with, and after how many rewards; None for the beginning."""
-        header = json.loads(self._ledger.get(f"{BASE}/header") or "{}") if self.forgets and self.contest is None else {}
-        stored = self._ledger.get(f"{BASE}/policy") if self._fits(header) else None
-        return None if stored is None else (self._read(stored), header["num_learned"])
+    def _warn_of_dropped(self) -> None:
+        """Says so where what dropped rewards had taught is not in the state that folds begin with."""
+        found = self.beginning()
+        if found.state is None and found.num_learned:
+            number = f"The first {found.num_learned:,} rewards of this folder"
+            told = f"{number} were learned by another policy or model before the oldest were dropped"
+            warn(f"{told}: this one begins with those after them.", ChangedSetting)
 
     def _base_is_right(self) -> bool:
         """Tells whether the state that folds begin with is, up to rounding, what the rewards before it that are left would teach."""
-        base = self._base()
-        if base is None:
+        found = self.beginning()
+        if found.state is None or found.header.get("dropped"):  # what it had learned is not there any more
             return True
+        kept = self._read(self._ledger.get(found.state) or b"")
         self.state, self.num_learned = self._fresh(), 0
-        for reward, record in itertools.islice(self._ledger.outcomes(), base[1]):
+        for reward, record in itertools.islice(self._ledger.outcomes(), found.num_learned):
             self.learn(record, reward)
-        pairs = zip(*(arrays.leaves(self._settled(state)) for state in (self.state, base[0])), strict=True)
+        pairs = zip(*(arrays.leaves(self._settled(state)) for state in (self.state, kept)), strict=True)
         return all(np.abs(one - other).max(initial=0) <= TOLERANCE * max(1, np.abs(one).max(initial=0)) for one, other in pairs)
 
     def _fresh(self) -> Any:

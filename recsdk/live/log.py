@@ -23,7 +23,7 @@ from recsdk.checks import require_integer, require_number
 from recsdk.errors import EmptyLog, InvalidValue, LedgerMismatch, OpenDecisions, UnfitDecisions, warn
 from recsdk.ledger import PAGE, DecisionRecord, Ledger
 from recsdk.ledger.stores import store
-from recsdk.live import intake, layout, made
+from recsdk.live import base, intake, layout, made
 from recsdk.live.identity import differences
 from recsdk.live.interactions import after
 from recsdk.live.marks import left, unfit
@@ -93,7 +93,8 @@ def read_ledger(
 
     Warns:
         OpenDecisions: a `default_reward` without a `window` in a folder without a `feedback`: rewards on their way count as missing.
-        UnfitDecisions: how many are left out since nothing was drawn there: pinned, chosen by the application, or served again.
+        UnfitDecisions: how many are left out since nothing was drawn there: pinned, chosen by the application, or served again; and how
+            many were dropped by their age.
 
     Example:
         >>> import recsdk
@@ -164,9 +165,18 @@ def _chunks(
         while chunk:
             yield stack_rounds(_round(placed(record), position, value) for record, value in chunk)
             chunk = list(itertools.islice(wanted, num_rows))
+        warn_of_dropped(stored)
         if left_out:
             text = f"Left out at position {position}, since nothing was drawn there: {_told(left_out)}"
             warn(f"{text}. They say nothing about another policy.", UnfitDecisions)
+
+
+def warn_of_dropped(stored: Ledger) -> None:
+    """Says where the log does not begin with the folder."""
+    found = base.horizon(stored)
+    if found.num_decisions:
+        text = f"{found.num_decisions:,} decisions, of up to {_time(found.until)}, were dropped by their age"
+        warn(f"{text}: this log has the others.", UnfitDecisions)
 
 
 def warn_of_open(stored: Ledger, judging: Judging) -> None:

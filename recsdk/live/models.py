@@ -60,7 +60,7 @@ class Model(NamedTuple):
         self.evidence.close()
 
 
-class _Staged:
+class Staged:
     """A ledger with some bytes in memory in place of its own."""
 
     def __init__(self, ledger: Ledger, fitted: dict[str, bytes]) -> None:
@@ -71,9 +71,11 @@ class _Staged:
         return getattr(self._ledger, name)
 
     def get(self, name: str) -> bytes | None:
+        """Returns the bytes of a name."""
         return self.fitted.get(name) or self._ledger.get(name)
 
     def put(self, name: str, data: bytes) -> None:
+        """Keeps bytes in memory."""
         self.fitted[name] = data
 
 
@@ -161,7 +163,7 @@ def _model(
     history: Callable[[], Events],
     refit: bool,
 ) -> Model:
-    staged: Any = _Staged(reading, fitted)
+    staged: Any = Staged(reading, fitted)
     items = items_from_stored(json.loads(record.row) for record in records)
     learner = None
     try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from recsdk.errors import InvalidValue, RewardConflict, UnknownDecision, UnknownItem, nearest
+from recsdk.errors import ExpiredDecision, InvalidValue, RewardConflict, UnknownDecision, UnknownItem, nearest
 from recsdk.ledger import PAGE, DecisionRecord, Ledger, RewardRecord
-from recsdk.live import intake, marks
+from recsdk.live import base, intake, marks
 from recsdk.live.rewards import Receipt, standing_rewards, was_shown
 
 Outcome = tuple[DecisionRecord, RewardRecord]
@@ -18,9 +18,19 @@ CORRECTING = "To correct a reward, call `correct`."
 
 
 def decided(ledger: Ledger, decision_id: Any) -> DecisionRecord | None:
-    """Returns the decision of a name; None where there is none, or its user is forgotten."""
+    """Returns the decision of a name; None where there is none, its user is forgotten, or it is dropped, or the one that drew its slate."""
     record = ledger.decision(decision_id) if intake.is_name(decision_id) else None
-    return None if record is None or not len(record.action) else record
+    if record is None or not len(record.action):
+        return None
+    drawn = marks.read(record).repeats
+    return None if drawn is not None and ledger.decision(drawn) is None else record
+
+
+def missing(ledger: Ledger, decision_id: Any) -> Receipt:
+    """Tells what becomes of what is about a decision that is not there."""
+    record = ledger.decision(decision_id) if intake.is_name(decision_id) else None
+    name = decision_id if record is None else marks.read(record).repeats
+    return Receipt.EXPIRED if base.was_dropped(ledger, ledger.decision, name) else Receipt.UNKNOWN
 
 
 def known(ledger: Ledger, decision_id: Any) -> DecisionRecord:
@@ -28,8 +38,11 @@ def known(ledger: Ledger, decision_id: Any) -> DecisionRecord:
 
     Raises:
         UnknownDecision: a name that is not in the ledger.
+        ExpiredDecision: of a decision that was dropped.
     """
     record = decided(ledger, decision_id)
+    if record is None and missing(ledger, decision_id) is Receipt.EXPIRED:
+        raise ExpiredDecision(f"Decision {decision_id!r:.200} was dropped by its age: nothing can be told of it any more.")
     if record is None:
         raise UnknownDecision(f"No decision {decision_id!r:.200} is in the ledger: give the decision_id that recommend returned.")
     return marks.origin(ledger, record)
@@ -141,7 +154,9 @@ def corrected(ledger: Ledger, reward_id: Any, value: float | None, now: float) -
     first = ledger.reward(reward_id) if isinstance(reward_id, str) else None
     decision = None if first is None else decided(ledger, first.decision_id)
     if first is None or decision is None:
-        return Receipt.UNKNOWN, []
+        return Receipt.EXPIRED if base.was_dropped(ledger, ledger.reward, reward_id) else Receipt.UNKNOWN, []
+    if base.is_fixed(ledger, decision.decision_id):
+        return Receipt.EXPIRED, []
     present = standing_rewards(ledger.rewards_of(first.decision_id))[first.position]
     reward = revision(ledger, decision, first.position, present, value, now)
     if reward is None:

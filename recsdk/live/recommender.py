@@ -18,10 +18,11 @@ from recsdk.data import take
 from recsdk.errors import InvalidRequest, InvalidReward, LedgerError
 from recsdk.ledger import DecisionRecord, Durable
 from recsdk.ledger.stores import folder_path
-from recsdk.live import answering, asking, events, forgetting, intake, keeping, places, published, swapping
+from recsdk.live import answering, asking, dropping, events, forgetting, intake, keeping, places, published, swapping
 from recsdk.live.catalogue import Catalogue, Rule
 from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider, Slate
+from recsdk.live.dropping import Dropped
 from recsdk.live.events import Worth
 from recsdk.live.evidence import Evidence
 from recsdk.live.faults import Fallback, Faults
@@ -322,6 +323,7 @@ class Recommender:
 
         Raises:
             UnknownDecision, UnknownItem: no such decision, or one that did not show this item.
+            ExpiredDecision: a decision that was dropped; it is an `UnknownDecision`.
             InvalidValue: a position that the slate does not have; a decision that was not shown.
             InvalidReward: not a finite number, outside of the folder's `reward_range`, or refused by the policy.
             RewardConflict: a `reward_id` used before for something else, or a second reward for one shown item.
@@ -433,7 +435,8 @@ class Recommender:
             value: what it is to be; None takes it back.
 
         Returns:
-            `TAKEN`; `DUPLICATE` when it is so already; `UNKNOWN` when there is no such signal or reward.
+            `TAKEN`; `DUPLICATE` when it is so already; `UNKNOWN` when there is no such signal or reward; `EXPIRED` when older ones were
+            dropped and it cannot be corrected any more.
 
         Raises:
             InvalidReward: a value as `signal` or `reward` refuses it.
@@ -740,8 +743,36 @@ class Recommender:
             return keeping.compact_open(self._loop.ledger, reading, before, self._loop.turns.alone)
 
     @_going
+    def drop(self, *, days: float) -> Dropped:
+        """Drops decisions that are old, with all that is about them, while others go on being made. What was learned of them stays.
+
+        Of a decision, its signals and rewards only their numbers, times and hashes are left. A decision goes when it, and all that was told
+        of it, is older than `days`; with a feedback its window must have closed, too. What is told of it after that is `Receipt.EXPIRED`
+        or `ExpiredDecision`, and its name is free. Evaluations read what is left. The state can be made again from the last dropped reward
+        on, so `audit` folds from there, and neither `correct` nor `forget` can change what was learned before.
+
+        Args:
+            days: how old; well above the time after which users are forgotten, rewards corrected or logs evaluated.
+
+        Raises:
+            InvalidValue: days below 0; a ledger that cannot do so.
+            LedgerError: all is dropped, but a reader still has the old files open; the next drop or opening removes them.
+
+        Example:
+            >>> with Recommender.open("loft", items=[{"id": "sofa"}], policy="lin-ts") as shop:
+            ...     _ = shop.reward(shop.recommend({}).decision_id, 1.0)
+            ...     shop.drop(days=400).num_decisions, shop.drop(days=0).num_decisions, shop.num_learned, shop.audit()
+            (0, 1, 1, True)
+        """
+        require_number("days", days, at_least=0)
+        with self._swapping:
+            return dropping.drop(self._loop, self._loop.options.clock() - days * keeping.DAY)
+
+    @_going
     def audit(self) -> bool:
         """Folds the whole ledger from the start, and tells whether that gives the present state to the last bit.
+
+        Where records were dropped, the start is what had been learned up to the last dropped reward.
 
         Raises:
             InvalidValue: for a native policy or scorer, which does not write the same state in the same bytes.

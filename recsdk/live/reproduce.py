@@ -19,7 +19,7 @@ from recsdk.data import items_from_stored
 from recsdk.errors import InvalidValue, LedgerMismatch
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import store
-from recsdk.live import intake
+from recsdk.live import base, intake
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.contest import ROLES, Contest
@@ -91,7 +91,8 @@ def reproduce(
         LedgerMismatch: a part that cannot be made, or is another than the folder's; a folder that has decided nothing yet.
         LedgerCorrupt: when a record is not what was written.
         LedgerError: when there is no ledger in the folder.
-        InvalidValue: a `to` that is not among the rewards; challengers of other names than the folder's.
+        InvalidValue: a `to` that is not among the rewards, or comes before the last one that was dropped; challengers of other names than
+            the folder's.
 
     Example:
         >>> import recsdk
@@ -105,6 +106,9 @@ def reproduce(
         last = stored.num_rewards()
         to = last if to is None else to
         require_integer("to", to, at_least=0)
+        begin = base.first(stored)
+        if to < begin:
+            raise InvalidValue(f"to must be at least {begin}, the last reward before the fold begins: older ones were dropped, got {to}.")
         if to > last:
             raise InvalidValue(f"to must be at most {last}, the number of rewards in the ledger, got {to}.")
         header = json.loads(stored.get("snapshot/header") or "{}")
@@ -124,12 +128,13 @@ def reproduce(
 
 
 class _Until:
-    """A ledger as it was after some reward, with its snapshot or without."""
+    """A ledger as it was after some reward, with its snapshot or without; later corrections may be known."""
 
-    def __init__(self, ledger: Ledger, to: int, *, with_snapshot: bool = False) -> None:
+    def __init__(self, ledger: Ledger, to: int, *, with_snapshot: bool = False, knows_later: bool = False) -> None:
         self._ledger = ledger
         self._to = to
         self._with_snapshot = with_snapshot
+        self._knows_later = knows_later
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
@@ -141,7 +146,7 @@ class _Until:
         return min(self._to, self._ledger.num_rewards())
 
     def rewards(self, start: int = 0) -> Iterator[RewardRecord]:
-        return itertools.islice(self._ledger.rewards(start), max(self._to - start, 0))
+        return self._ledger.rewards(start) if self._knows_later else itertools.islice(self._ledger.rewards(start), max(self._to - start, 0))
 
     def outcomes(self, start: int = 0) -> Iterator[tuple[RewardRecord, DecisionRecord]]:
         return itertools.islice(self._ledger.outcomes(start), max(self._to - start, 0))
@@ -157,9 +162,13 @@ def recovered(
     challengers: Mapping[str, Policy[Any]],
     *,
     with_snapshot: bool = False,
+    knows_later: bool = False,
 ) -> Iterator[Learner]:
-    """Yields a learner that has recovered from a ledger as it was after reward `to`, with parts of its own, and closes it."""
-    ledger: Any = _Until(stored, to, with_snapshot=with_snapshot)
+    """Yields a learner that has recovered from a ledger as it was after reward `to`, with parts of its own, and closes it.
+
+    With `knows_later` it has not learned what was corrected after that, where its state cannot forget it.
+    """
+    ledger: Any = _Until(stored, to, with_snapshot=with_snapshot, knows_later=knows_later)
     known = known_of(ledger, scorers or ())
     scorers = scorers_of(known) if scorers is None else intake.scorers(scorers)
     evidence = Evidence(encoder_of(known) if encoder is None else encoder, scorers)

@@ -44,6 +44,8 @@ class Receipt(enum.StrEnum):
         EARLY: no decision fits it yet; it waits for one as long as `Feedback.start` says.
         LATE: its decision's window has closed. A signal is in the ledger, and counts as much as `Feedback.late` says.
         UNKNOWN: no decision fits it; nothing has changed.
+        EXPIRED: its decision was dropped by its age, or what was learned of it was learned before the last that was dropped and cannot be
+            corrected any more; nothing has changed.
 
     Example:
         >>> Receipt("late") is Receipt.LATE, Receipt.LATE == "late"
@@ -55,6 +57,7 @@ class Receipt(enum.StrEnum):
     EARLY = "early"
     LATE = "late"
     UNKNOWN = "unknown"
+    EXPIRED = "expired"
 
 
 def _checked_signals(instance: Any, field: Any, value: Any) -> None:

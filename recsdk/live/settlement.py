@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from recsdk.checks import check_reward
 from recsdk.errors import InvalidValue, RewardConflict, UnknownDecision, UnknownItem
 from recsdk.ledger import PAGE, DecisionRecord, Ledger, RewardRecord, SignalRecord
-from recsdk.live import intake, marks
-from recsdk.live.places import Outcome, decided, free, known, place, place_name, revision
+from recsdk.live import base, intake, marks
+from recsdk.live.places import Outcome, decided, free, known, missing, place, place_name, revision
 from recsdk.live.rewards import CORRECT, RETRACT, SETTLED, Feedback, Receipt, join, standing, standing_rewards
 
 EARLY = "early"
@@ -139,15 +139,18 @@ class Settlement:
         if told.signal_id is not None and self._is_known(told, told.signal_id):
             return Receipt.DUPLICATE, []
         if decision is None:
-            return self._wait(told), []
+            is_gone = told.decision_id is not None and missing(self._ledger, told.decision_id) is Receipt.EXPIRED
+            return Receipt.EXPIRED if is_gone else self._wait(told), []
         signal = self._signal(told, decision)
         if told.signal_id is None and self._is_known(told._replace(decision_id=decision.decision_id), signal.signal_id):
             return Receipt.DUPLICATE, []
         if told.moment < decision.time + self.feedback.start:
             return Receipt.UNKNOWN, []
-        self._ledger.add_signal(signal)
         late = told.time > self.feedback.due(decision)
         counts = self.is_settled(decision) and (self.feedback.late or not late)  # the second where the feedback has another window now
+        if counts and base.is_fixed(self._ledger, decision.decision_id):
+            return Receipt.EXPIRED, []
+        self._ledger.add_signal(signal)
         return Receipt.LATE if late else Receipt.TAKEN, self._revised(decision, told.time) if counts else []
 
     def settle(self, now: float) -> Iterator[Outcome]:
@@ -179,13 +182,15 @@ class Settlement:
             return self._corrected_waiting(waiting, value), []
         signal = self._ledger.signal(signal_id)
         if signal is None or signal.name.startswith("@"):
-            return Receipt.UNKNOWN, []
+            return Receipt.EXPIRED if base.was_dropped(self._ledger, self._ledger.signal, signal_id) else Receipt.UNKNOWN, []
         if value is not None:
             self.feedback.worth(signal.name, value)
         about = self._ledger.signals_of(signal.decision_id)
         present = next((s.value for s in standing(about) if s.signal_id == signal_id), None)
         if present == value:
             return Receipt.DUPLICATE, []
+        if base.is_fixed(self._ledger, signal.decision_id):
+            return Receipt.EXPIRED, []
         self._add_correction(signal, value, now)
         decision = known(self._ledger, signal.decision_id)
         return Receipt.TAKEN, self._revised(decision, now) if self.is_settled(decision) else []

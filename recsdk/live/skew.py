@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import heapq
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +15,9 @@ import numpy as np
 
 from recsdk.base import Context, Encoder, Policy, Scorer
 from recsdk.checks import require_number
-from recsdk.ledger import DecisionRecord, Ledger
+from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import store
-from recsdk.live import marks
+from recsdk.live import base, marks
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.deciding import DRAW_SCHEME, Choice, Decider
 from recsdk.live.drawing import Arm, Places, draw
@@ -41,7 +42,8 @@ class Skew(NamedTuple):
         num_same: decisions that came out as they were.
         different: ids of the others, each with what differs: "features", "probabilities" or "items".
         num_left_out: decisions that cannot be made again: of other parts than the present ones, of a holdout, a ramp or the application;
-            and those after a user who had rewards was forgotten, or after a correction that the state cannot forget.
+            those after a user who had rewards was forgotten, or after a correction that the state cannot forget; and those from before the
+            last reward that was dropped.
 
     Example:
         >>> Skew(num_same=52, different={"d17": "features"}, num_left_out=3).num_same
@@ -94,23 +96,28 @@ def recompute(
     """
     require_number("share", share, at_least=0, at_most=1)
     with contextlib.closing(store(folder, ledger).read(folder)) as stored:
-        chosen = _chosen(stored, share)
+        begin, asked = base.first(stored), _chosen(stored, share)
+        chosen = [record for record in asked if record.num_learned >= begin]
+        num_left_out = len(asked) - len(chosen)
         header = json.loads(stored.get("snapshot/header") or "{}")
         is_exact = header.get("arithmetic") in (None, arithmetic())
         found, makers = dict[str, str](), (policy or policy_of(stored), scorers, encoder, challengers or {})
-        with recovered(stored, 0, *makers) as learner:
+        with recovered(stored, begin, *makers) as learner:
             again = _Again(stored, learner, is_exact)
-            for reward, record in stored.outcomes():
+            for outcome in itertools.chain(stored.outcomes(begin), [None]):
                 while chosen and chosen[-1].num_learned <= learner.num_learned:
                     found |= again.told(chosen.pop())
-                if not chosen or not len(record.action) or (reward.replaces is not None and not learner.forgets):
+                if outcome is None or not chosen or not _can_learn(learner, *outcome):
                     break
-                learner.learn(record, reward)
-            while chosen and chosen[-1].num_learned <= learner.num_learned:
-                found |= again.told(chosen.pop())
+                learner.learn(*reversed(outcome))
     different = {name: what for name, what in found.items() if what not in ("", "left out")}
-    num_left_out = sum(what == "left out" for what in found.values()) + len(chosen)
+    num_left_out += sum(what == "left out" for what in found.values()) + len(chosen)
     return Skew(sum(not what for what in found.values()), different, num_left_out)
+
+
+def _can_learn(learner: Learner, reward: RewardRecord, record: DecisionRecord) -> bool:
+    """Tells whether a learner goes on as the one that served: not after what it cannot know any more, or cannot forget."""
+    return bool(len(record.action)) and (reward.replaces is None or learner.forgets)
 
 
 def _chosen(stored: Ledger, share: float) -> list[DecisionRecord]:

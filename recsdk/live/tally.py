@@ -21,7 +21,7 @@ FAR = 300.0
 class Tally:
     """Counts what became of the last 1,000 rewards, signals and corrections since the opening.
 
-    Each was "taken", "duplicate", "early", "late" or "unknown".
+    Each was "taken", "duplicate", "early", "late", "unknown" or "expired".
 
     "ahead" are beside these the signals that happened, as the application says, more than five minutes after they were told.
     """

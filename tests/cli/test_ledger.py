@@ -156,6 +156,23 @@ def test_forget_does_what_the_recommender_does(tmp_path, capsys):
         assert canteen.policy == recsdk.WithFloor(policy=recsdk.LinTS(), floor=0.1)
 
 
+def test_drop_does_what_the_recommender_does_and_show_says_how_many(tmp_path, capsys):
+    with open_canteen(tmp_path / "canteen") as canteen:
+        for number in range(6):
+            canteen.reward(canteen.recommend({}, decision_id=f"d{number}").decision_id, float(number % 3))
+        assert run("drop", tmp_path / "canteen", "--days", "0") == 2
+        assert "is open in this process" in capsys.readouterr().err
+    assert run("drop", tmp_path / "canteen", "--days", "1", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["num_decisions"] == 0
+    assert run("drop", tmp_path / "canteen", "--days", "0") == 0
+    assert "Dropped" in capsys.readouterr().out
+    assert run("show", tmp_path / "canteen", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["dropped"] == 6
+    with open_canteen(tmp_path / "canteen") as canteen:
+        assert canteen.num_learned == 6
+        assert canteen.audit()
+
+
 def test_forgetting_a_user_who_is_not_there_changes_nothing(tmp_path, capsys):
     with open_canteen(tmp_path / "canteen") as canteen:
         canteen.reward(canteen.recommend({}, user="ann").decision_id, 1.0)
@@ -170,6 +187,8 @@ def test_forgetting_a_user_who_is_not_there_changes_nothing(tmp_path, capsys):
         "num_rewards": 0,
         "num_waiting": 0,
         "state": "nothing",
+        "num_fixed": 0,
+        "num_dropped": 0,
     }
     assert run("forget", tmp_path / "canteen", "bob") == 0
     assert "nothing" in capsys.readouterr().out

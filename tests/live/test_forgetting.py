@@ -72,7 +72,7 @@ def test_no_byte_is_left_and_the_state_is_the_fold_of_the_others(tmp_path, parts
     shop = lived(tmp_path / "shop", range(40), **parts)
     assert {secret for _, secret in left_in(tmp_path)} == set(SECRETS)
     done = shop.forget("zebulon")
-    assert done._replace(seconds=0.0) == (10, 0, 7, 0, "folded", 0.0)
+    assert done._replace(seconds=0.0) == (10, 0, 7, 0, "folded", 0.0, 0, 0)
     assert left_in(tmp_path) == []
     assert shop.audit()
     learned, held = state(shop), catalogue(shop)

@@ -16,7 +16,7 @@ from recsdk.errors import LedgerCorrupt, LedgerError
 from recsdk.ledger import DecisionRecord, ItemRecord, Redacted, RewardRecord, SignalRecord, Verified, heads
 from recsdk.ledger.progress import Progress
 from recsdk.ledger.records import checksum, in_order, refuse_elsewhere, verified_bytes
-from recsdk.ledger.redaction import SCRUB, emptying
+from recsdk.ledger.redaction import SCRUB, Named, emptying
 from recsdk_postgres import rows, tables
 from recsdk_postgres.failures import translated
 from recsdk_postgres.rows import Row
@@ -151,10 +151,10 @@ class PostgresLedger:
         found = self._pages(f"{query} WHERE d.number > %s ORDER BY d.number", 0)
         yield from in_order(items, ((before, rows.decision(tuple(row))) for before, *row in found))
 
-    def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...]) -> Redacted:
+    def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...], named: Named | None = None) -> Redacted:
         done = Redacted()
         self._write("SET CONSTRAINTS ALL DEFERRED")
-        for found in emptying(self, decision_ids):
+        for found in emptying(self, decision_ids, named):
             record, left = found.decision
             name, time, payload, _, *rest = values = rows.decision_values(left)
             self._write(tables.EMPTY_DECISION, name, time, payload, *rest, checksum(values), record.decision_id.encode())

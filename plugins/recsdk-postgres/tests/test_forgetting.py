@@ -9,7 +9,7 @@ import pytest
 from recsdk_postgres import ledger
 
 import recsdk
-from recsdk.errors import LedgerError
+from recsdk.errors import ExpiredDecision, LedgerError
 from recsdk.ledger import Copies, Redacts, Verifies, Whole
 from recsdk.live.checking import check_ledger
 from recsdk.live.transfer import export_ledger, import_ledger
@@ -49,7 +49,7 @@ def test_no_byte_is_left_in_the_tables_and_the_state_is_the_fold_of_the_others(s
     shop = lived(store, tmp_path, range(16), secrets)
     assert left_on(server, secrets) == set(secrets)
     done = shop.forget(secrets[0])
-    assert done._replace(seconds=0.0) == (4, 0, 3, 0, "folded", 0.0)
+    assert done._replace(seconds=0.0) == (4, 0, 3, 0, "folded", 0.0, 0, 0)
     assert left_on(server, secrets) == set()
     assert shop.audit()
     shop.close()
@@ -127,3 +127,19 @@ def test_it_says_what_it_can_do(store, tmp_path):
         assert isinstance(opened, Whole)
     assert isinstance(store, Verifies)
     assert not isinstance(store, Copies)  # the server's own tools do that
+
+
+def test_what_is_old_is_dropped_and_what_was_learned_of_it_stays(server, store, tmp_path, secrets):
+    shop = lived(store, tmp_path, range(16), secrets)
+    learned = shop.num_learned
+    assert shop.drop(days=0).num_decisions == 16
+    assert left_on(server, secrets) == set()
+    with pytest.raises(ExpiredDecision):
+        shop.reward("d-3", 1.0)
+    assert shop.audit()
+    shop.close()
+    assert [finding for finding in check_ledger(tmp_path, ledger=store) if finding.problems] == []
+    with recsdk.Recommender.open(tmp_path, ledger=store, **OPTIONS) as again:
+        assert again.num_learned == learned
+        again.reward(again.recommend({}).decision_id, 1.0)
+        assert again.audit()
