@@ -763,10 +763,14 @@ def test_without_a_fallback_what_cannot_be_learned_raises(tmp_path):
 
 
 def test_a_failure_at_what_is_only_compared_is_no_mark_of_the_decision(tmp_path):
-    def adults(request, candidates):
-        return np.full(len(candidates.ids), 1 / (request.features["age"] > 17))
+    asked = []
 
-    with small_recommender(tmp_path, scorers=[adults], fallback=Fallback()) as shop:
-        for age in (20, 10, 30):
-            shop.recommend({"age": age})
-    assert [record.marks for record in records(tmp_path)] == [None, Marks(failed=("scorer:adults",)).dumps(), None]
+    def distance(request, candidates):
+        asked.append((request.features["age"], float(candidates.features["price"][0])))
+        return [1 / (request.features["age"] - price) for price in candidates.features["price"].tolist()]
+
+    with small_recommender(tmp_path, scorers=[distance], fallback=Fallback()) as shop:
+        for age, price in ((1, 0), (3, 1), (2, 2)):
+            shop.recommend({"age": age}, candidates=[f"news-{price}"])
+    assert asked[:3] == [(1, 0.0), (3, 1.0), (1, 1.0)]  # the last is the request before with the present candidate, and fails
+    assert [record.marks for record in records(tmp_path)] == [None, None, Marks(failed=("scorer:distance",)).dumps()]
