@@ -18,7 +18,7 @@ import numpy as np
 
 from recsdk.errors import InvalidLog, InvalidValue
 from recsdk.ledger import DecisionRecord, Ledger
-from recsdk.live.log import Judging, judged, placing, require_all_features, rewards_at, warn_of_open
+from recsdk.live.log import Judging, judged_positions, placing, require_all_features, rewards_at, warn_of_open
 from recsdk.live.marks import left, unfit
 from recsdk.live.marks import read as marks_of
 from recsdk.live.records import SCHEMA, Row, lines, opened, parsed, sync, whole
@@ -38,21 +38,19 @@ class _View(NamedTuple):
 
     Attributes:
         fit: of each decision that says what is good, the positions that were drawn and have a reward.
-        rewards: for each position, the rewards by decision.
+        rewards: by decision and position.
+        has_slots: whether any decision has several positions.
         default: the reward of a position without one.
         shown: by decision, whether it was shown, where that was said.
         placed: puts a decision's features into the folder's present columns.
     """
 
     fit: dict[str, list[int]]
-    rewards: list[dict[str, float]]
+    rewards: dict[tuple[str, int], float]
+    has_slots: bool
     default: float | None
     shown: dict[str, bool]
     placed: Callable[[DecisionRecord], DecisionRecord]
-
-    @property
-    def has_slots(self) -> bool:
-        return len(self.rewards) > 1
 
 
 def write(path: Path, stored: Ledger, rows: Iterable[Row], judging: Judging) -> Counter[str]:
@@ -101,19 +99,15 @@ def _own(path: Path) -> Iterator[Row]:
 
 
 def _view(stored: Ledger, judging: Judging) -> _View:
-    length = max((len(record.action) for record in stored.decisions()), default=0)
-    fit: dict[str, list[int]] = {}
-    for position in range(length):
-        for record, _ in judged(stored, position, judging, Counter()):
-            fit.setdefault(record.decision_id, []).append(position)
-    rewards = [rewards_at(stored, position) for position in range(max(length, 1))]
-    return _View(fit, rewards, judging.default_reward, said_shown(stored.signals()), placing(stored))
+    has_slots, rewards = any(len(record.action) > 1 for record in stored.decisions()), rewards_at(stored, None)
+    fit = {record.decision_id: positions for record, positions in judged_positions(stored, judging, rewards)}
+    return _View(fit, rewards, has_slots, judging.default_reward, said_shown(stored.signals()), placing(stored))
 
 
 def _event(view: _View, record: DecisionRecord, ids: dict[int, str], counts: Counter[str]) -> dict[str, Any] | None:
     """Returns what Vowpal Wabbit is to read of a decision; None of one that was emptied."""
     if not len(record.slots):
-        counts["decisions left out: forgotten"] += 1
+        counts["decisions left out: forgotten or dropped"] += 1
         return None
     tags = [ids[slot] for slot in record.slots.tolist()]
     about = {"EventId": record.decision_id, "Timestamp": datetime.fromtimestamp(record.time, UTC).isoformat().replace("+00:00", "Z")}
@@ -157,7 +151,7 @@ def _slot(record: DecisionRecord, position: int) -> dict[str, Any]:
 
 
 def _outcome(view: _View, record: DecisionRecord, position: int) -> dict[str, Any]:
-    reward = view.rewards[position].get(record.decision_id, view.default)
+    reward = view.rewards.get((record.decision_id, position), view.default)
     if reward is None:
         raise InvalidValue(
             f"default_reward must say what a shown item without a reward is worth: decision {record.decision_id!r} has a reward below "

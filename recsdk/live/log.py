@@ -9,7 +9,7 @@ import contextlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -190,9 +190,27 @@ def judged(stored: Ledger, position: int, judging: Judging, left_out: Counter[st
     """Yields the decisions that say what is good at a position, each with its reward there, and counts why others are left out."""
     rewards = rewards_at(stored, position)
     for record in _fit(_counting(stored, judging.window, position), position, left_out):
-        value = rewards.get(record.decision_id, judging.default_reward)
+        value = rewards.get((record.decision_id, position), judging.default_reward)
         if value is not None:
             yield record, float(value)
+
+
+def judged_positions(
+    stored: Ledger, judging: Judging, rewards: Mapping[tuple[str, int], float]
+) -> Iterator[tuple[DecisionRecord, list[int]]]:
+    """Yields, in one reading, the decisions that `judged` yields at any position, each with all of these positions.
+
+    Args:
+        stored: its ledger.
+        judging: which decisions count.
+        rewards: of `rewards_at` all positions.
+    """
+    says = _saying(stored)
+    for record in _shown(stored, judging.window):
+        drawn = [position for position in range(len(record.action)) if says(record, position) and unfit(record, position) is None]
+        found = [position for position in drawn if rewards.get((record.decision_id, position), judging.default_reward) is not None]
+        if found:
+            yield record, found
 
 
 def _fit(records: Iterable[DecisionRecord], position: int, left_out: Counter[str]) -> Iterator[DecisionRecord]:
@@ -231,22 +249,35 @@ def _told(left_out: Counter[str]) -> str:
     return " and ".join(f"{number:,} {reason}" for reason, number in sorted(left_out.items()))
 
 
-def rewards_at(stored: Ledger, position: int) -> dict[str, float]:
-    """Returns the reward of every decision at one position, as it was corrected last. That of a whole page stands at the top, once."""
-    there = standing_values(reward for reward in stored.rewards() if max(reward.position, 0) == position)
-    return {decision_id: value for (decision_id, _), value in there.items()}
+def rewards_at(stored: Ledger, position: int | None) -> dict[tuple[str, int], float]:
+    """Returns the reward of every decision at one position, or at each for None, as it was corrected last.
+
+    That of a whole page stands at the top, once.
+    """
+    there = standing_values(reward for reward in stored.rewards() if position in (None, max(reward.position, 0)))
+    return {(decision_id, max(place, 0)): value for (decision_id, place), value in there.items()}
 
 
 def _counting(stored: Ledger, window: float | None, position: int) -> Iterator[DecisionRecord]:
     """Yields the decisions that get no more rewards, were shown, and have a position of which something can be said."""
+    says = _saying(stored) if position else lambda record, position: True
+    return (record for record in _shown(stored, window) if len(record.action) > position and says(record, position))
+
+
+def _saying(stored: Ledger) -> Callable[[DecisionRecord, int], bool]:
+    """Returns what tells whether something can be said of a position: below the top not where the whole page has one reward."""
     feedback = stored_feedback(stored)
-    if position and feedback is not None and feedback.per == "page":
-        return
+    if feedback is not None and feedback.per == "page":
+        return lambda record, position: position == 0
+    whole = {reward.decision_id for reward in stored.rewards() if reward.position == PAGE}
+    return lambda record, position: position == 0 or record.decision_id not in whole
+
+
+def _shown(stored: Ledger, window: float | None) -> Iterator[DecisionRecord]:
+    """Yields the decisions that get no more rewards, and were shown."""
     said = said_shown(stored.signals())
-    whole = {reward.decision_id for reward in stored.rewards() if reward.position == PAGE} if position else set()
     for record in _settled(stored, window):
-        shown = said.get(record.decision_id)
-        if len(record.action) > position and record.decision_id not in whole and (not is_deferred(record) if shown is None else shown):
+        if said.get(record.decision_id, not is_deferred(record)):
             yield record
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -17,6 +18,19 @@ from recsdk.ledger import Ledger
 from recsdk.live import made
 from recsdk.live.identity import differences, told
 from recsdk.live.made import Made
+from recsdk.live.trials import GIVEN
+
+
+class TrialParts(NamedTuple):
+    """The policies of a trial, as `Recommender.open` takes them.
+
+    Attributes:
+        policy: given as `policy`.
+        challengers: by name.
+    """
+
+    policy: Policy[Any]
+    challengers: dict[str, Policy[Any]]
 
 
 def built(stored: Any) -> Any:
@@ -75,6 +89,19 @@ def policy_of(ledger: Ledger) -> Policy[Any]:
         raise LedgerMismatch("The folder must have a snapshot or a decision, to say which policy learned: give policy=.")
     policy: Policy[Any] = built((header if last is None else json.loads(last.parts))["policy"])
     return policy
+
+
+def trial_of(roles: Mapping[str, Any], champion: Policy[Any], given: Mapping[str, Policy[Any]] = MappingProxyType({})) -> TrialParts:
+    """Builds the policies of a folder's trial, but for those that are there.
+
+    Args:
+        roles: that the folder keeps.
+        champion: the policy that decides.
+        given: others, by name.
+    """
+    names = [name for name in roles["policies"] if name != roles["champion"]]
+    policies = {name: given.get(name) or built(roles["policies"][name]["part"]) for name in names} | {roles["champion"]: champion}
+    return TrialParts(policies.pop(GIVEN), policies)
 
 
 def _factory(stored: Any) -> Callable[..., Any]:

@@ -10,9 +10,9 @@ from typing import Any
 from recsdk.ledger import Ledger
 from recsdk.ledger.stores import store
 from recsdk.live.contest import ROLES
-from recsdk.live.parts import built, encoder_of, known_of, policy_of, scorers_of
+from recsdk.live.parts import encoder_of, known_of, policy_of, scorers_of, trial_of
 from recsdk.live.recommender import Recommender
-from recsdk.live.trials import GIVEN, Trials
+from recsdk.live.trials import Trials
 
 
 def reopen(folder: str | Path) -> Recommender:
@@ -38,10 +38,9 @@ def reopen(folder: str | Path) -> Recommender:
 
 def _parts(stored: Ledger) -> dict[str, Any]:
     known = known_of(stored)
-    parts = {"policy": policy_of(stored), "scorers": scorers_of(known), "encoder": encoder_of(known)}
+    parts: dict[str, Any] = {"policy": policy_of(stored), "scorers": scorers_of(known), "encoder": encoder_of(known)}
     roles = json.loads(stored.get(ROLES) or "{}")
     if not roles:
         return parts
-    policies = {name: built(role["part"]) for name, role in roles["policies"].items()} | {roles["champion"]: parts["policy"]}
-    others = {name: policy for name, policy in policies.items() if name != GIVEN}
-    return parts | {"policy": policies[GIVEN], "trials": Trials(challengers=others)}
+    trial = trial_of(roles, parts["policy"])
+    return parts | {"policy": trial.policy, "trials": Trials(challengers=trial.challengers)}

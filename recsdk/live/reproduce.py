@@ -26,8 +26,8 @@ from recsdk.live.contest import ROLES, Contest
 from recsdk.live.evidence import Evidence
 from recsdk.live.identity import differences, identity, told
 from recsdk.live.learner import Learner
-from recsdk.live.parts import built, encoder_of, known_of, policy_of, scorers_of
-from recsdk.live.trials import GIVEN, Trials
+from recsdk.live.parts import encoder_of, known_of, policy_of, scorers_of, trial_of
+from recsdk.live.trials import Trials
 
 TOLERANCE = 1e-6
 """How far apart, relative to the largest number of an array, two states may be that other arithmetic has made."""
@@ -201,10 +201,8 @@ def _contest(ledger: Ledger, champion: Policy[Any], given: Mapping[str, Policy[A
             raise LedgerMismatch(f"{name!r} must be the policy of the folder's trial: {'; '.join(changes)}.")
     if not roles:
         return None
-    policies = {name: given.get(name) or built(part) for name, part in stored.items() if name != roles["champion"]}
-    policies[roles["champion"]] = champion
-    others = {name: policy for name, policy in policies.items() if name != GIVEN}
-    contest = Contest(Trials(challengers=others), [policies[GIVEN], *others.values()])
+    trial = trial_of(roles, champion, given)
+    contest = Contest(Trials(challengers=trial.challengers), [trial.policy, *trial.challengers.values()])
     contest.bounds, contest.model = tuple(roles["bounds"]), roles["model"]
     return contest
 

@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import polars
@@ -160,6 +162,46 @@ def test_while_a_shop_serves_old_decisions_move_and_others_are_made(folder, monk
         assert shop.compact(days=0) == 0
         assert shop.forget("u1").num_decisions == 5
     assert not [finding for finding in check_ledger(folder) if finding.num_problems]
+
+
+def test_a_compaction_writes_only_in_its_turn(folder, monkeypatch):
+    with small_recommender(folder, clock=Clock(2_000_000.0), **PARTS) as shop:
+        turns, done, holders = shop._loop.turns, [], []
+        clean, write, transaction = _segments.Segments.clean, _segments.Segments._write, _segments._transaction
+
+        def hold():
+            """Takes the turn in another thread, and gives it back once somebody waits for it, or writes without."""
+            entered = threading.Event()
+
+            def held():
+                entered.set()
+                end = time.monotonic() + 30
+                while not turns._queue and done[-1:] == ["held"] and time.monotonic() < end:
+                    time.sleep(0.001)
+                done.append("given back")
+
+            done.append("held")
+            holders.append(threading.Thread(target=lambda: turns.alone(held)))
+            holders[-1].start()
+            assert entered.wait(30)
+
+        def doing(name, function):
+            return lambda *arguments: (done.append(name), function(*arguments))[1]
+
+        def writing(self, stem, moving):
+            found = write(self, stem, moving)
+            hold()
+            return found
+
+        monkeypatch.setattr(_segments.Segments, "clean", doing("cleaned", clean))
+        monkeypatch.setattr(_segments.Segments, "_write", writing)
+        monkeypatch.setattr(_segments, "_transaction", doing("referred", transaction))
+        hold()
+        assert shop.compact(days=0) == NUM
+        for holder in holders:
+            holder.join()
+        assert done == ["held", "given back", "cleaned"] + ["held", "given back", "referred"] * 3
+        assert shop.audit()
 
 
 def test_a_folder_that_is_served_is_locked_for_the_command_and_it_says_what_to_do(folder):

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from recsdk.errors import InvalidLog, InvalidValue, LedgerError
+from recsdk.ledger.sqlite import SqliteLedger
 from recsdk.live.reproduce import reproduce
 from recsdk.live.rewards import Feedback
 from recsdk.live.transfer import export_ledger, import_ledger
@@ -124,3 +125,16 @@ def test_nothing_is_overwritten_and_other_names_are_refused(folder, tmp_path):
         import_ledger(tmp_path / "x.jsonl", folder)
     with pytest.raises(LedgerError, match="There is no ledger"):
         export_ledger(tmp_path / "none", tmp_path / "y.jsonl")
+
+
+def test_dsjson_reads_the_ledger_as_often_for_long_slates_as_for_short_ones(tmp_path, monkeypatch):
+    read, readings = SqliteLedger._rows, []
+    for size in (2, 6):
+        with open_recommender(tmp_path / str(size), encoder=None, scorers=[], policy="lin-ts", log_features="all") as shop:
+            serve(shop, range(3), size=size)
+    monkeypatch.setattr(SqliteLedger, "_rows", lambda self, query, *rest: (readings.append(query), read(self, query, *rest))[1])
+    assert export_ledger(tmp_path / "2", tmp_path / "2.dsjson")["decision"] == 3
+    short, readings[:] = list(readings), []
+    assert export_ledger(tmp_path / "6", tmp_path / "6.dsjson")["decision"] == 3
+    assert readings == short
+    assert sum("FROM decisions" in query for query in readings) == 3

@@ -116,7 +116,7 @@ def test_of_pages_every_position_that_was_drawn_is_the_same_and_what_is_left_out
         "decisions left out: not rewarded": 3,
         "decisions left out: served again": 3,
         "decisions left out: chosen by the application": 3,
-        "decisions left out: forgotten": 1,
+        "decisions left out: forgotten or dropped": 1,
         "positions left out: pinned": 3,  # at the top; those at the end are no slots
         "positions left out: no reward of their own": 6,
     }
