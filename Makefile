@@ -7,10 +7,13 @@ INSTALLED := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 EDITABLE := $(PROJECTS:%pyproject.toml=-e ./%)
+PYTEST := $(BIN)/python -m pytest -n auto --dist worksteal
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11
 
 export UV_PYTHON_DOWNLOADS := never
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# A module is compiled once and not by every process: `import jax` takes 1.5 s then, and not 5 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 # uv is quick; where it is missing or fails, pip does the same.
 install = { test -x $(BIN)/uv && $(BIN)/uv pip install --python $(BIN)/python $(1); } || $(BIN)/python -m pip install $(1)
@@ -20,10 +23,12 @@ install = { test -x $(BIN)/uv && $(BIN)/uv pip install --python $(BIN)/python $(
 demo: $(INSTALLED)
 	$(BIN)/recsdk demo --out demo-report
 
+# Most of the tests' time goes to compiling programs that run for a moment: these are compiled in a hurry, but for the drivers' own, which
+# hold compiled walks to the numbers of NumPy as users compile them. One of the tests builds the documentation.
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0" $(PYTEST) --ignore=tests/drivers
+	$(PYTEST) tests/drivers
 	$(MAKE) --no-print-directory lint
-	$(MAKE) --no-print-directory docs
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -41,8 +46,9 @@ benchmark: $(INSTALLED)
 benchmark-loop: $(PEERS)
 	$(BIN)/python benchmarks/loop.py --write
 
-# Real kills, power cuts on simulated disks, damaged files, and what these are worth: half an hour.
+# Real kills, power cuts on simulated disks, damaged files, and what these are worth; policies as users compile them: half an hour and more.
 nightly: $(INSTALLED)
+	$(PYTEST) tests/policies
 	$(BIN)/python -m tests.reliability nightly
 	$(BIN)/python -m tests.reliability mutants
 
