@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -29,8 +28,53 @@ A = TypeVar("A")
 B = TypeVar("B")
 N = TypeVar("N", Interaction, Rounds)
 
-Block = tuple[int, int, Callable[[], Rounds]]
-"""The number of a block's first row, its number of rows, and the function that checks it, which may run in another thread."""
+RUN = 4 * BLOCK
+"""Rounds that a kernel sums up at once: so many that its calls take no time beside them."""
+
+
+class Block(NamedTuple):
+    """Some rows of a log, with what belongs to them.
+
+    Attributes:
+        row: number of the first row in the log.
+        given: the rows, an interaction with a leading T or `Rounds`.
+        probs: the target's probabilities, None beside `Rounds`.
+        q_hat: of a reward model, or None.
+        matched: bool[T], where a policy that was replayed chose the logged action, or None.
+        is_run: whether a kernel may sum them up; then there may be up to `RUN` of them.
+    """
+
+    row: int
+    given: Any
+    probs: Any = None
+    q_hat: Any = None
+    matched: Any = None
+    is_run: bool = False
+
+    @property
+    def num_rounds(self) -> int:
+        """Number of rows."""
+        return len(self.given.action)
+
+    def rounds(self) -> Rounds:
+        """Checks the rows, possibly in another thread.
+
+        Raises:
+            InvalidLog, InvalidProbs, InvalidPropensity, InvalidScores: a row that cannot be used, by its number in the log.
+            InvalidValue: no `Rounds` where no target is given.
+        """
+        if self.probs is None:
+            return _given(self.row, self.given)
+        return _numbered(self.row, lambda: checked_rounds(self.given, self.probs, q_hat=self.q_hat, matched=self.matched))
+
+    def parts(self) -> Iterator[Block]:
+        """Yields the same rows in blocks that end at multiples of `BLOCK`."""
+        start = 0
+        while start < self.num_rounds:
+            stop = min(start + BLOCK - (self.row + start) % BLOCK, self.num_rounds)
+            rest = (None if value is None else value[start:stop] for value in (self.probs, self.q_hat, self.matched))
+            yield Block(self.row + start, take(self.given, slice(start, stop)), *rest)
+            start = stop
 
 
 class Walk(NamedTuple):
@@ -57,7 +101,14 @@ def is_policy(target: Any) -> bool:
 
 
 def beside(
-    log: Iterable[Any], target: Any, q_hat: Any, walk: Walk, *, matched: np.ndarray | None = None, first_row: int = 0
+    log: Iterable[Any],
+    target: Any,
+    q_hat: Any,
+    walk: Walk,
+    *,
+    matched: np.ndarray | None = None,
+    first_row: int = 0,
+    runs_from: int | None = None,
 ) -> Iterator[Block]:
     """Yields blocks of a log, each with the part of the target and of the reward model that belongs to it.
 
@@ -68,6 +119,7 @@ def beside(
         walk: for a policy.
         matched: bool[T], as in `rounds`.
         first_row: number of the first row in the whole log.
+        runs_from: the number of rows after which a kernel may sum up several blocks at once, or None; never the first block.
 
     Raises:
         InvalidValue: chunks that are not `Rounds` where no target is given; a state for a target that is no policy.
@@ -75,18 +127,18 @@ def beside(
     if target is not None and not is_policy(target):
         walk.require_policy()
     state = walk.state
-    for row, block in blocks(log, first_row):
-        if target is None:
-            yield row, len(block.action), functools.partial(_given, row, block)
-            continue
+    for row, block in blocks(log, first_row, runs_from=None if is_policy(target) else runs_from):
         start = row - first_row
+        is_run = runs_from is not None and start > 0 and start >= runs_from
+        if target is None:
+            yield Block(row, block, is_run=is_run)
+            continue
         if is_policy(target):
             seed = int(np.random.SeedSequence([walk.seed, row // BLOCK]).generate_state(1)[0])
             state, probs, drawn = replayed(target, block, walk._replace(state=state, seed=seed))
         else:
             probs, drawn = _part_of(target, start, block), _part_of(matched, start, block)
-        check = functools.partial(checked_rounds, block, probs, q_hat=_part_of(q_hat, start, block), matched=drawn)
-        yield row, len(block.action), functools.partial(_numbered, row, check)
+        yield Block(row, block, probs, _part_of(q_hat, start, block), drawn, is_run)
 
 
 def _given(row: int, block: Any) -> Rounds:
@@ -116,8 +168,10 @@ def _numbered(row: int, check: Callable[[], Rounds]) -> Rounds:
         raise type(error)(f"{error} Rows are counted from row {row} of the log.") from error
 
 
-def blocks(chunks: Iterable[N], first_row: int = 0) -> Iterator[tuple[int, N]]:
+def blocks(chunks: Iterable[N], first_row: int = 0, *, runs_from: int | None = None) -> Iterator[tuple[int, N]]:
     """Yields the rows of all chunks in blocks that end at multiples of `BLOCK`, each with the number of its first row.
+
+    From the second block on, if at least `runs_from` rows were before it, they end at multiples of `RUN`.
 
     Raises:
         InvalidLog: a chunk whose columns are not of one length, or that cannot be joined to the one before.
@@ -127,10 +181,12 @@ def blocks(chunks: Iterable[N], first_row: int = 0) -> Iterator[tuple[int, N]]:
     for chunk in chunks:
         num_rounds, start = _length(chunk), 0
         while start < num_rounds:
-            part = take(chunk, slice(start, start + BLOCK - (row + size) % BLOCK))
+            is_run = runs_from is not None and row > first_row and row - first_row >= runs_from
+            length = RUN if is_run else BLOCK
+            part = take(chunk, slice(start, start + length - (row + size) % length))
             waiting.append(part)
             start, size = start + len(part.action), size + len(part.action)
-            if (row + size) % BLOCK == 0:
+            if (row + size) % length == 0:
                 yield row, _joined(waiting)
                 row, size, waiting = row + size, 0, []
     if waiting:

@@ -12,6 +12,7 @@ import numpy as np
 from recsdk.base import Interaction
 from recsdk.checks import plain_array, require_integer
 from recsdk.errors import InsufficientOverlap, InvalidLog, InvalidProbs, InvalidValue, RecsdkError, one_of
+from recsdk.ope import fused
 from recsdk.ope.blocks import Walk, beside, is_policy, replayed
 from recsdk.ope.checked import Rounds, check_unique, page_numbers, refuse_copies, require_log, rounds
 from recsdk.ope.diagnostics import Clipped, Diagnostics, clipped, diagnose_tally
@@ -299,7 +300,8 @@ def _fold(log: Interaction, target: Target, functions: Mapping[str, Estimator], 
     try:
         if any(value is not None and value.shape[:1] != (len(log.action),) for value in (probs, matched, q_hat)):
             raise InvalidLog("target, q_hat and matched must have a row for each of the log's.")
-        return fold(beside([log], probs, q_hat, walk, matched=matched), functions, asked)
+        runs_from = fused.starts(functions, asked.bootstrap_draws)
+        return fold(beside([log], probs, q_hat, walk, matched=matched, runs_from=runs_from), functions, asked)
     except RecsdkError:
         rounds(log, probs, q_hat=q_hat, matched=matched)  # says which row of the whole log
         raise

@@ -9,6 +9,7 @@ the same within 1e-12.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,7 @@ import numpy as np
 from recsdk.base import Interaction
 from recsdk.checks import require_integer
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue
+from recsdk.ope import fused
 from recsdk.ope.blocks import Block, Walk, beside, in_threads
 from recsdk.ope.checked import Rounds, take
 from recsdk.ope.intervals.resampling import Resampled, resample
@@ -115,8 +117,10 @@ def accumulate(
 
     def counted() -> Iterator[Block]:
         nonlocal end
-        for block in beside(chunks, target, q_hat, Walk(learn_from, state, asked.seed, engine), first_row=first_row):
-            end = block[0] + block[1]
+        runs_from = fused.starts(functions, asked.bootstrap_draws)
+        walk = Walk(learn_from, state, asked.seed, engine)
+        for block in beside(chunks, target, q_hat, walk, first_row=first_row, runs_from=runs_from):
+            end = block.row + block.num_rounds
             yield block
 
     total = fold(counted(), functions, asked)
@@ -140,10 +144,10 @@ def fold(log: Iterable[Block], functions: Mapping[str, Estimator], asked: Option
     """
     num_draws = asked.bootstrap_draws if functions else 0
     tasks = iter(log)
-    first_row, _, first_block = next(tasks, (0, 0, None))
-    if first_block is None:
+    first = next(tasks, None)
+    if first is None:
         raise EmptyLog("log must have at least one row, got none.")
-    block = first_block()
+    block = first.rounds()
     terms = {name: function(block) for name, function in functions.items()}
     _check_rowwise(block, functions, terms)
     layout, centres = _layout(terms, block.weight), [_centre(each) for each in terms.values()]
@@ -159,17 +163,29 @@ def fold(log: Iterable[Block], functions: Mapping[str, Estimator], asked: Option
             first_row=row,
             default_reward=asked.default_reward,
             above=above,
-            length=length_of(row - first_row),
+            length=length_of(row - first.row),
         )
         draws = resample(list(terms.values()), num_draws=num_draws, seed=asked.seed, first_row=row, centres=centres) if num_draws else ()
         return Partial(layout, sums, asked.default_reward, tuple(draws))
 
-    total = summed(first_row, block)
+    can = fused.starts(functions, num_draws) is not None
+    kernel = fused.Kernel(functions, layout, centres, num_draws, asked.seed, asked.default_reward) if can else None
 
-    def task(item: Block) -> Partial:
+    def by_kernel(rounds: Rounds | None, row: int, above: float) -> Partial | None:
+        found = None if rounds is None or kernel is None else kernel(rounds, row, above=above, length=length_of(row - first.row))
+        return None if found is None else Partial(layout, found.tally, asked.default_reward, found.draws)
+
+    def task(block: Block) -> Partial:
         kept = total.tally.tail[0]  # once so many are kept, only what is larger than the least of them counts
-        return summed(item[0], item[2](), kept.min() if len(kept) >= TAIL else -np.inf)
+        above = kept.min() if len(kept) >= TAIL else -np.inf
+        if not block.is_run:
+            return summed(block.row, block.rounds(), above)
+        if (found := by_kernel(fused.unchecked(block), block.row, above)) is not None:
+            return found
+        checked = ((part.row, part.rounds()) for part in block.parts())
+        return functools.reduce(_sum, (by_kernel(rounds, row, above) or summed(row, rounds, above) for row, rounds in checked))
 
+    total = summed(first.row, block)
     for part in in_threads(task, tasks):
         total = _sum(total, part)
     if not total.tally.num_weighted:
