@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 # As in speed.py; recsdk has threads of its own, one for each block of rows.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("RECSDK_FAST", "1")  # as in any process that evaluates more than one log; Numba is loaded anyway
 
 import command
 import ope_contestants

@@ -1,7 +1,7 @@
-"""Kernels compiled by Numba: checks and all sums of a run of rows, in one pass over the data.
+"""Checks and sums of a run of rows, in one pass over the data, compiled by Numba.
 
-`reassoc` lets a sum run in several lanes, and `contract` rounds a product and a sum at once: both make errors smaller, and one machine gives
-the same bits each time. Nothing is supposed to be finite.
+`reassoc` lets a sum run in several lanes, and `contract` rounds a product and a sum at once: both make errors smaller, and one machine
+gives the same bits each time. Nothing is supposed to be finite.
 """
 
 from __future__ import annotations
@@ -10,48 +10,25 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from recsdk.ope.calibration import GROUP, LARGEST, NUM_BETS, STAKES
-from recsdk.ope.intervals.resampling import ROWS, THRESHOLDS, TINY
-from recsdk.ope.tally import LENGTH
-from recsdk.rounding import EXACT, ROUNDING
+from recsdk.ope.fused import DOUBLY, MATCH, MATCHED_REWARD, MODEL, RESIDUAL
+from recsdk.ope.intervals.resampling import ROWS
+from recsdk.ope.tally import IMPORTANCE, LENGTH, MASS, NUM_OFFERED, OFFERED, REWARD, UNIFORM, VALUE, WEIGHT
+from recsdk.rounding import EXACT
 
 jit = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
-WEIGHT, IMPORTANCE, UNIFORM, REWARD, VALUE, MODEL, RESIDUAL, DOUBLY, MATCH, MATCHED_REWARD = range(10)
-"""Columns that sums are made of: the first as in a tally; w sum(pi q), w rho (r - q), both together, w m, w m r with m the match."""
-NUM_KINDS = 10
 WEIGHTED, MATCHED, DEFAULT, BELOW, TAIL, IMPORTANT, MATCHING = range(7)
 """Counts: rows of weight, of a target, of the default reward, that look like lower positions; in the tail; that are not 0 in a column."""
 SPREAD, LEAST, CHANCE, UNLIKELY = range(4)
 """Numbers: the sum of w rho |r - default|, the least propensity, the target's largest probability, the uniform target's largest weight."""
-MASS, OFFERED, NUM_OFFERED, TAKEN, SHARE = range(5)
-
+TAKEN, SHARE = 3, 4
+"""Rows of the sums by item, after those of `recsdk.ope.tally`."""
 SHARES = np.concatenate([STAKES, -STAKES])
 LANES = LENGTH // GROUP
 MANTISSA, ONE, BIAS = 2**52 - 1, 1023 << 52, 1023
 LN2 = float(np.log(2.0))
-TILE, TOGETHER = 2048, 4
-"""Rows whose counts are drawn at once, and draws that are summed at once: so few that they stay in a core's nearest cache."""
-WORD = 8
-LOW7, HIGH1 = np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080)
-FIRST, *LATER = (np.uint64((128 - threshold % 128) * 0x0101010101010101) for threshold in THRESHOLDS)
-LATER = tuple(LATER)
-
-
-@intrinsic
-def _high(_context: Any, _a: Any, _b: Any) -> Any:
-    """The upper 64 of the 128 bits of a product."""
-
-    def build(_target: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        wide = ir.IntType(128)
-        product = builder.mul(*(builder.zext(arg, wide) for arg in args))
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
-
-    return types.uint64(types.uint64, types.uint64), build
 
 
 @jit
@@ -93,32 +70,32 @@ def places(mask: np.ndarray, item: np.ndarray, most: int) -> tuple[np.ndarray, n
 
 
 @jit
-def _expected(probs: np.ndarray, q_hat: np.ndarray) -> tuple[float, float, float]:
-    """Returns the sums of probabilities, of their products with the model's answers, and of these."""
+def _expected(probs: np.ndarray, q_hat: np.ndarray, row: int) -> tuple[float, float, float]:
+    """Returns the sums of a row's probabilities, of their products with the model's answers, and of these."""
     total, expected, answers = 0.0, 0.0, 0.0
-    for place in range(probs.size):
-        total += probs[place]
-        expected += probs[place] * q_hat[place]
-        answers += q_hat[place]
+    for place in range(probs.shape[1]):
+        total += probs[row, place]
+        expected += probs[row, place] * q_hat[row, place]
+        answers += q_hat[row, place]
     return total, expected, answers
 
 
 @jit
-def _expected_masked(probs: np.ndarray, q_hat: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:
+def _expected_masked(probs: np.ndarray, q_hat: np.ndarray, mask: np.ndarray, row: int) -> tuple[float, float, float]:
     """The same without padding; mass on padding counts as infinite."""
     total, expected, answers = 0.0, 0.0, 0.0
-    for place in range(probs.size):
-        if mask[place]:
-            total += probs[place]
-            expected += probs[place] * q_hat[place]
-            answers += q_hat[place]
-        elif probs[place] != 0:
+    for place in range(probs.shape[1]):
+        if mask[row, place]:
+            total += probs[row, place]
+            expected += probs[row, place] * q_hat[row, place]
+            answers += q_hat[row, place]
+        elif probs[row, place] != 0:
             total += np.inf
     return total, expected, answers
 
 
 @jit
-def _bounds(values: np.ndarray) -> tuple[float, bool]:
+def _bounds(values: np.ndarray) -> tuple[float, Any]:
     """Returns the largest of numbers that are at least 0, and whether they are; bits of such numbers have their order."""
     top, signs = np.int64(0), np.int64(0)
     bits = values.view(np.int64)
@@ -181,7 +158,7 @@ def _rows(
     action, reward, propensity, weight, mask, item, target, probs, q_hat, matched = log
     row_before, above, default = limits
     counts, numbers, tail = found
-    by_item, wealth, exponents, owner = items
+    by_item, wealth, exponents, owner, visits = items
     is_whole, has_target, has_match = probs.shape[0] == len(action), target.size > 0, matched.size > 0
     least, most, spread, num_tail = numbers[LEAST], numbers[UNLIKELY], 0.0, counts[TAIL]
     num_weighted, num_matched, num_default, num_below, important, matching = 0, 0, 0, 0, 0, 0
@@ -209,11 +186,11 @@ def _rows(
         expected = 0.0
         if is_whole:
             if listed:
-                total, expected, answered = _expected(probs[row], q_hat[row])
+                total, expected, answered = _expected(probs, q_hat, row)
                 for k in range(mask.shape[1]):
                     mass[k] += w * probs[row, k]
             else:
-                total, expected, answered = _expected_masked(probs[row], q_hat[row], mask[row])
+                total, expected, answered = _expected_masked(probs, q_hat, mask, row)
             answers += answered
             if not abs(total - 1) <= EXACT:
                 return False
@@ -258,13 +235,14 @@ def _rows(
             if owner[slot] < 0:
                 owner[slot] = owner[-1]
                 owner[-1] += 1
-            fortune = wealth[owner[slot]]
+            own = owner[slot]
             for bet in range(NUM_BETS):
-                fortune[bet] *= max(1 - SHARES[bet] + SHARES[bet] * inverse, 0.0)
+                wealth[own, bet] *= max(1 - SHARES[bet] + SHARES[bet] * inverse, 0.0)
             share_of[slot] += inverse
             taken[slot] += 1
-            if taken[slot] % GROUP == 0:
-                _normalise(fortune, exponents[owner[slot]])
+            visits[own] += 1
+            if visits[own] % GROUP == 0:
+                _normalise(wealth[own], exponents[own])
     counts[WEIGHTED] += num_weighted
     counts[MATCHED] += num_matched
     counts[DEFAULT] += num_default
@@ -295,132 +273,31 @@ def _gram(columns: np.ndarray, chosen: np.ndarray, start: int, stop: int, sums: 
 
 
 @jit
-def _random(word: int, block: int, low: int, high: int) -> tuple[int, int, int, int]:
-    """Returns four of the words of NumPy's Philox: those from number 4 `word` on, with the counter `block` << 128 and a key of two words."""
-    a, b, c, d = np.uint64(word + 1), np.uint64(0), np.uint64(block), np.uint64(0)
-    key, other = np.uint64(low), np.uint64(high)
-    for _ in range(10):
-        first, second = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
-        a, b, c, d = _high(second, c) ^ b ^ key, second * c, _high(first, a) ^ d ^ other, first * a
-        key, other = key + np.uint64(0x9E3779B97F4A7C15), other + np.uint64(0xBB67AE8584CAA73B)
-    return a, b, c, d
-
-
-@jit
-def _count(words: np.ndarray, times: np.ndarray) -> None:
-    """Turns random bytes into how often each row counts, as `THRESHOLDS` say, of which the first alone is below 128; a word at once."""
-    for index in range(words.size):
-        word = words[index]
-        low = word & LOW7
-        count = (((low + FIRST) | word) & HIGH1) >> np.uint64(7)
-        for added in LATER:
-            count += ((low + added) & word & HIGH1) >> np.uint64(7)
-        words[index] = count
-    counts = words.view(np.uint8)
-    for index in range(times.size):
-        times[index] = np.float32(counts[index])
-
-
-@jit
-def _prepare(columns: np.ndarray, offset: int, size: int, parts: Any, left: np.ndarray, right: np.ndarray) -> Any:
-    """Returns f32[C, ROWS], the columns to be drawn, scaled so that no product overflows; f64[C], their scale; f64[C], their sums."""
-    numerator, denominator, centre = parts
-    of_part, scale = np.empty((numerator.size, size)), np.empty(numerator.size)
-    single, scales, sums = np.zeros((left.size + 1, ROWS), np.float32), np.empty(left.size), np.zeros(left.size)
-    for part in range(numerator.size):
-        values, below, largest = of_part[part], columns[denominator[part], :size], TINY
-        for row in range(size):
-            values[row] = below[row] if numerator[part] < 0 else columns[numerator[part], row] - centre[part] * below[row]
-            largest = max(largest, abs(values[row]))
-        scale[part] = largest
-    for column in range(left.size):
-        first, second, total = of_part[left[column]], of_part[max(right[column], 0)], 0.0
-        scales[column] = scale[left[column]] * (scale[right[column]] if right[column] >= 0 else 1.0)
-        target = single[column, offset : offset + size]
-        if right[column] < 0:
-            for row in range(size):
-                total += first[row]
-                target[row] = first[row] / scale[left[column]]
-        else:
-            for row in range(size):
-                total += first[row] * second[row]
-                target[row] = (first[row] / scale[left[column]]) * (second[row] / scale[right[column]])
-        sums[column] = total
-    return single, scales, sums
-
-
-@jit
-def _draw(single: np.ndarray, offset: int, stop: int, block: int, key: Any, sums: np.ndarray) -> None:
-    """Adds the sums of columns over some rows of a block under each draw's multiplicities."""
-    words, times = np.empty(TILE // WORD, np.uint64), np.zeros((TOGETHER, TILE), np.float32)
-    for tile in range(offset // TILE * TILE, stop, TILE):
-        for first in range(0, sums.shape[0], TOGETHER):
-            num = min(TOGETHER, sums.shape[0] - first)
-            for draw in range(num):
-                start = ((first + draw) * ROWS + tile) // (4 * WORD)
-                for index in range(TILE // (4 * WORD)):
-                    words[4 * index], words[4 * index + 1], words[4 * index + 2], words[4 * index + 3] = _random(start + index, block, key[0], key[1])
-                _count(words, times[draw])
-            for column in range(0, sums.shape[1], 2):
-                x, y = single[column, tile : tile + TILE], single[column + 1, tile : tile + TILE]
-                a = b = c = d = e = f = g = h = np.float32(0)
-                for row in range(TILE):
-                    a += times[0, row] * x[row]
-                    b += times[1, row] * x[row]
-                    c += times[2, row] * x[row]
-                    d += times[3, row] * x[row]
-                    e += times[0, row] * y[row]
-                    f += times[1, row] * y[row]
-                    g += times[2, row] * y[row]
-                    h += times[3, row] * y[row]
-                for draw, of_x, of_y in ((0, a, e), (1, b, f), (2, c, g), (3, d, h)):
-                    if draw < num:
-                        sums[first + draw, column] += of_x
-                        if column + 1 < sums.shape[1]:
-                            sums[first + draw, column + 1] += of_y
-
-
-@jit
-def _resample(columns: np.ndarray, size: int, row: int, key: Any, plan: Any, total: np.ndarray, draws: np.ndarray) -> None:
-    """Resamples rows of one block of `ROWS`."""
-    parts, left, right, number, shared = plan
-    alike = 1
-    for index in range(size):
-        if columns[WEIGHT, index] != 1:
-            alike = 0
-            break
-    num, offset = number[alike], row % ROWS
-    single, scales, sums = _prepare(columns, offset, size, parts, left[alike, :num], right[alike, :num])
-    drawn = np.zeros((draws.shape[0], num))
-    _draw(single, offset, offset + size, row // ROWS, key, drawn)
-    for column in range(total.size):
-        source = shared[alike, column]
-        total[column] += sums[source]
-        for draw in range(draws.shape[0]):
-            draws[draw, column] += drawn[draw, source] * scales[source]
-
-
-@jit
-def run(log: Any, listed: bool, index: np.ndarray, low: int, row: int, limits: Any, chosen: np.ndarray, key: Any, plan: Any, found: Any) -> bool:
+def run(
+    log: Any, listed: bool, index: np.ndarray, low: int, row: int, limits: Any, chosen: np.ndarray, columns: np.ndarray, found: Any
+) -> bool:
     """Checks a run of rows and adds up all its sums; false, with sums of no use, where NumPy has to look at them."""
     above, default, length = limits
-    counts, numbers, tail, sums, products, bets, by_item, item_bets, total, draws = found
-    size, num_slots, num_draws = log[0].size, by_item.shape[1], draws.shape[0]
-    columns, ratios, factors = np.zeros((NUM_KINDS, ROWS if num_draws else LENGTH)), np.ones((2, LENGTH)), np.empty(LENGTH)
+    counts, numbers, tail, sums, products, bets, by_item, item_bets = found
+    size, num_slots = log[0].size, by_item.shape[1]
+    ratios, factors = np.ones((2, LENGTH)), np.empty(LENGTH)
     mantissa, exponent = np.ones((2, NUM_BETS, LANES)), np.zeros((2, NUM_BETS, LANES), np.int64)
     most = min(size, num_slots)
     wealth, exponents, owner = np.ones((most, NUM_BETS)), np.zeros((most, NUM_BETS), np.int64), np.full(num_slots + 1, -1)
-    owner[-1] = 0
+    owner[-1], visits = 0, np.zeros(most, np.uint64)
     spot = np.zeros(2, np.bool_)
     for kind in chosen:
         spot[0] |= kind in (MODEL, RESIDUAL, DOUBLY)
         spot[1] |= kind in (MATCH, MATCHED_REWARD)
-    start, begun = 0, 0
+    kept, start = columns.shape[1] >= size, 0
     while start < size:
         stop = min(size, start + LENGTH - (row + start) % LENGTH)
-        at = start - begun if num_draws else 0
+        at = start if kept else 0
         ratios[:] = 1.0
-        if not _rows(start, stop, at, log, listed, index, low, spot, (row, above, default), columns, ratios, (counts, numbers, tail), (by_item, wealth, exponents, owner)):
+        items = (by_item, wealth, exponents, owner, visits)
+        if not _rows(
+            start, stop, at, log, listed, index, low, spot, (row, above, default), columns, ratios, (counts, numbers, tail), items
+        ):
             return False
         if log[7].shape[0] == size:
             top, good = _bounds(log[7][start:stop].ravel())
@@ -432,9 +309,6 @@ def run(log: Any, listed: bool, index: np.ndarray, low: int, row: int, limits: A
         for kind in range(2):
             _bet(ratios[kind], mantissa[kind], exponent[kind], factors)
         start = stop
-        if num_draws and (start == size or (row + start) % ROWS == 0):
-            _resample(columns, start - begun, row + begun, key, plan, total, draws)
-            begun = start
     for kind in range(2):
         for bet in range(NUM_BETS):
             for lane in range(LANES):
@@ -445,8 +319,8 @@ def run(log: Any, listed: bool, index: np.ndarray, low: int, row: int, limits: A
                 item_bets[slot, bet] = np.log(wealth[owner[slot], bet]) + exponents[owner[slot], bet] * LN2
     if listed:
         weight = 0.0
-        for index_ in range(size):
-            weight += log[3][index_]
+        for each in range(size):
+            weight += log[3][each]
         by_item[OFFERED] = weight
         by_item[NUM_OFFERED] = counts[WEIGHTED]
     return True

@@ -72,8 +72,8 @@ class Block(NamedTuple):
         start = 0
         while start < self.num_rounds:
             stop = min(start + BLOCK - (self.row + start) % BLOCK, self.num_rounds)
-            rest = (None if value is None else value[start:stop] for value in (self.probs, self.q_hat, self.matched))
-            yield Block(self.row + start, take(self.given, slice(start, stop)), *rest)
+            probs, q_hat, matched = (None if value is None else value[start:stop] for value in self[2:5])
+            yield Block(self.row + start, take(self.given, slice(start, stop)), probs, q_hat, matched)
             start = stop
 
 
@@ -127,15 +127,19 @@ def beside(
     if target is not None and not is_policy(target):
         walk.require_policy()
     state = walk.state
-    for row, block in blocks(log, first_row, runs_from=None if is_policy(target) else runs_from):
+    for row, block in blocks(log, first_row, runs_from=runs_from):
         start = row - first_row
         is_run = runs_from is not None and start > 0 and start >= runs_from
         if target is None:
             yield Block(row, block, is_run=is_run)
             continue
         if is_policy(target):
-            seed = int(np.random.SeedSequence([walk.seed, row // BLOCK]).generate_state(1)[0])
-            state, probs, drawn = replayed(target, block, walk._replace(state=state, seed=seed))
+            played = []
+            for part in Block(row, block).parts():  # each with its own seed, however many are summed up at once
+                seed = int(np.random.SeedSequence([walk.seed, part.row // BLOCK]).generate_state(1)[0])
+                state, *found = replayed(target, part.given, walk._replace(state=state, seed=seed))
+                played.append(found)
+            probs, drawn = map(np.concatenate, zip(*played, strict=True))
         else:
             probs, drawn = _part_of(target, start, block), _part_of(matched, start, block)
         yield Block(row, block, probs, _part_of(q_hat, start, block), drawn, is_run)

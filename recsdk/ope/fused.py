@@ -1,4 +1,4 @@
-"""The sums of a run of rows by a kernel that reads them once, checks included: in place of `rounds`, estimators, `tally` and `resample`.
+"""The sums of a run of rows by a kernel that reads them once, in place of `rounds`, the estimators, `tally` and `resample`.
 
 NumPy stays the definition. The kernel only says that something is unusual about a run; then NumPy looks at it, and tells an error from
 rounding that it corrects.
@@ -6,7 +6,7 @@ rounding that it corrects.
 
 from __future__ import annotations
 
-import functools
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,10 +18,9 @@ from recsdk.base import Interaction
 from recsdk.ope.blocks import Block
 from recsdk.ope.calibration import NOT_TAKEN, NUM_BETS
 from recsdk.ope.checked import Rounds
-from recsdk.ope.intervals.resampling import Resampled
+from recsdk.ope.intervals.resampling import ROWS, Resampled
 from recsdk.ope.options import ESTIMATORS, Estimator
-from recsdk.ope.tally import MAX_PIECES, NUM_COLUMNS, VALUE, WEIGHT, IMPORTANCE, ItemSums, Pieces, Tally
-from recsdk.ope.terms import Terms
+from recsdk.ope.tally import IMPORTANCE, LENGTH, MAX_PIECES, NUM_COLUMNS, VALUE, WEIGHT, ItemSums, Pieces, Tally
 
 KERNELS = "recsdk.ope._fused"
 PAYS = 3_000_000
@@ -31,6 +30,7 @@ DRAWS = 50
 FAR = 2**18
 """Catalogue slots that a run may be spread over."""
 MODEL, RESIDUAL, DOUBLY, MATCH, MATCHED_REWARD = range(NUM_COLUMNS, NUM_COLUMNS + 5)
+NUM_KINDS = NUM_COLUMNS + 5
 KINDS: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "ips": ((VALUE,), (WEIGHT,)),
     "snips": ((VALUE,), (IMPORTANCE,)),
@@ -46,7 +46,8 @@ def starts(functions: Mapping[str, Estimator], num_draws: int) -> int | None:
     """Returns the number of rows after which the kernel takes over, at once where it is loaded; None if it cannot."""
     if not fast.enabled() or any(_name(function) is None for function in functions.values()):
         return None
-    return 0 if KERNELS in sys.modules else PAYS // (1 + num_draws // DRAWS)
+    is_wanted = os.environ.get("RECSDK_FAST") == "1" or KERNELS in sys.modules
+    return 0 if is_wanted else PAYS // (1 + num_draws // DRAWS)
 
 
 def _name(function: Estimator) -> str | None:
@@ -79,24 +80,19 @@ def _plan(names: Sequence[str], centres: Sequence[np.ndarray]) -> Plan:
     widths = []
     for name, centre in zip(names, centres, strict=True):
         above, below = KINDS[name]
-        keys = [*zip(above, below, map(float, centre), strict=True), *((-1, kind, 0.0) for kind in below)]
-        numbers = [parts.setdefault(key, len(parts)) for key in keys]
-        pairs = [(numbers[i], numbers[j]) for i, j in zip(*np.triu_indices(len(numbers)), strict=True)]
-        columns = [*((number, -1) for number in numbers), *pairs]
-        wanted += columns
-        widths.append(len(columns))
-    plans = []
-    for alike in (False, True):
-        drawn: dict[tuple[int, int], int] = {}
-        keys = [_without_weight(pair) if alike else pair for pair in wanted]
-        plans.append(([drawn.setdefault(key, len(drawn)) for key in keys], list(drawn)))
-    size = max((len(drawn) for _, drawn in plans), default=0)
-    sides = np.full((2, 2, size), -1)
-    for row, (_, drawn) in enumerate(plans):
-        sides[:, row, : len(drawn)] = np.array(drawn, np.int64).reshape(-1, 2).T
-    fields = [np.array(field, kind) for field, kind in zip(zip(*parts, strict=True), (np.int64, np.int64, np.float64), strict=True)]
-    shared = np.array([places for places, _ in plans], np.int64).reshape(2, -1)
-    return Plan((fields[0], fields[1], fields[2]), sides[0], sides[1], np.array([len(drawn) for _, drawn in plans]), shared, widths)
+        residuals = zip(above, below, map(float, centre), strict=True)
+        numbers = [parts.setdefault(part, len(parts)) for part in (*residuals, *((-1, kind, 0.0) for kind in below))]
+        products = [(numbers[i], numbers[j]) for i, j in zip(*np.triu_indices(len(numbers)), strict=True)]
+        wanted += [*((number, -1) for number in numbers), *products]
+        widths.append(len(numbers) + len(products))
+    drawn = [list(dict.fromkeys(wanted)), list(dict.fromkeys(map(_without_weight, wanted)))]
+    sides = np.full((2, 2, len(drawn[0])), -1)
+    for row, pairs in enumerate(drawn):
+        sides[:, row, : len(pairs)] = np.array(pairs, np.int64).reshape(-1, 2).T
+    shared = [[drawn[0].index(pair) for pair in wanted], [drawn[1].index(_without_weight(pair)) for pair in wanted]]
+    above, below, of_parts = zip(*parts, strict=True)
+    columns = np.array(above, np.int64), np.array(below, np.int64), np.array(of_parts, np.float64)
+    return Plan(columns, sides[0], sides[1], np.array(list(map(len, drawn))), np.array(shared, np.int64).reshape(2, -1), widths)
 
 
 def _without_weight(pair: tuple[int, int]) -> tuple[int, int]:
@@ -124,7 +120,14 @@ class Kernel:
     """
 
     def __init__(
-        self, functions: Mapping[str, Estimator], layout: Mapping[str, Any], centres: Sequence[np.ndarray], num_draws: int, seed: int, default_reward: float
+        self,
+        functions: Mapping[str, Estimator],
+        layout: Mapping[str, Any],
+        centres: Sequence[np.ndarray],
+        *,
+        num_draws: int,
+        seed: int,
+        default_reward: float,
     ) -> None:
         """Plans which columns are summed."""
         names = [str(_name(function)) for function in functions.values()]
@@ -148,41 +151,45 @@ class Kernel:
             above: importance weights up to this one are not among the largest of the log.
             length: of the pieces that these will be added to.
         """
-        from recsdk.ope import _fused
+        from recsdk.ope import _drawn, _fused
 
-        size, is_whole = len(rounds.action), rounds.probs is not None
-        nothing, none = np.empty((0, 0)), np.empty(0)
-        mask = np.ascontiguousarray(rounds.mask)
-        item = rounds.item[:1] if size > 1 and rounds.item.strides[0] == 0 else rounds.item
-        listed = bool(_fused.one_list(mask, np.ascontiguousarray(item)))
-        item = np.ascontiguousarray(rounds.item[:1] if listed else rounds.item)
+        size = len(rounds.action)
+        mask, item = _frozen(rounds.mask), _frozen(rounds.item[:1] if size > 1 and rounds.item.strides[0] == 0 else rounds.item)
+        listed = bool(_fused.one_list(mask, item))
+        item = item if listed else _frozen(rounds.item)
         slots, index, low = (item[0], np.empty(0, np.int64), 0) if listed else _fused.places(mask, item, FAR)
         if not len(slots):
             return None
-        probs = np.ascontiguousarray(rounds.probs) if is_whole else nothing
-        columns = (*rounds[:4], mask, item, none if is_whole else rounds.target, probs)
-        q_hat = probs if rounds.q_hat is None else np.ascontiguousarray(rounds.q_hat)
-        log = (*columns, q_hat, np.empty(0, np.bool_) if rounds.matched is None else rounds.matched)
+        probs = _frozen(np.empty((0, 0)) if rounds.probs is None else rounds.probs)
+        q_hat = probs if rounds.q_hat is None else _frozen(rounds.q_hat)
+        columns = (*map(_frozen, rounds[:4]), mask, item, _frozen(rounds.target if rounds.target.ndim == 1 else np.empty(0)), probs, q_hat)
+        log = (*columns, _frozen(np.empty(0, np.bool_) if rounds.matched is None else rounds.matched))
         while (row + size - 1) // length - row // length >= MAX_PIECES:
             length *= 2
         num_pieces, num = (row + size - 1) // length - row // length + 1, len(self.chosen)
         found = (
             np.zeros(7, np.int64), np.array([0.0, 1.0, 0.0, 0.0]), np.empty((3, size)), np.zeros((num_pieces, num)),
             np.zeros((num_pieces, num, num)), np.zeros((2, NUM_BETS)), np.zeros((5, len(slots))), np.zeros((len(slots), NUM_BETS)),
-            np.zeros(sum(self.plan.widths)), np.zeros((self.num_draws, sum(self.plan.widths))),
         )  # fmt: skip
-        plan = self.plan[:5]
-        if not _fused.run(log, listed, index, low, row, (above, self.default_reward, length), self.chosen, self.key, plan, found):
+        width = sum(self.plan.widths)
+        kept, total, draws = np.empty((NUM_KINDS, size if self.num_draws else LENGTH)), np.zeros(width), np.zeros((self.num_draws, width))
+        if not _fused.run(log, listed, index, low, row, (above, self.default_reward, length), self.chosen, kept, found):
             return None
-        return self._answer(rounds, found, slots, row // length, length)
+        start = 0
+        while self.num_draws and start < size:
+            stop = min(start + ROWS - (row + start) % ROWS, size)
+            _drawn.resample(kept, start, stop, row, self.key, self.plan[:5], total, draws)
+            start = stop
+        return self._answer(rounds, (*found, total, draws), slots, row // length, length)
 
     def _answer(self, rounds: Rounds, found: Any, slots: np.ndarray, first: int, length: int) -> Sums:
         counts, numbers, tail, sums, products, bets, by_item, item_bets, total, draws = found
         weighted, matched, default, below, num_tail, important, matching = counts.tolist()
         spread, least, chance, unlikely = numbers.tolist()
         all_counts = np.zeros(self.num_columns, np.int64)
+        not_zero = {WEIGHT: weighted, IMPORTANCE: important, MATCH: matching}
         for place, kind in (self.divisors | {WEIGHT: WEIGHT}).items():
-            all_counts[place] = {WEIGHT: weighted, IMPORTANCE: important, MATCH: matching}[kind]
+            all_counts[place] = not_zero[kind]
         products = np.triu(products) + np.triu(products, 1).transpose(0, 2, 1)
         pieces = Pieces(length, first, sums[:, self.places], products[:, self.places[:, None], self.places])
         items = ItemSums(slots.copy(), np.concatenate([by_item, item_bets.T - by_item[3] * NOT_TAKEN[:, None]]).T)
@@ -193,11 +200,19 @@ class Kernel:
             largest_chance=chance if whole else 1.0, floor=1 / unlikely if weighted else 1.0, bets=bets,
             num_rounded=0 if rounds.rounded is None else int(np.count_nonzero(rounds.rounded)), num_below=below,
         )  # fmt: skip
+        if not self.num_draws:
+            return Sums(tally, ())
         splits = np.cumsum(self.plan.widths)[:-1]
-        of_draws = zip(self.names, self.centres, np.split(total, splits), np.split(draws, splits, axis=1), strict=True) if self.num_draws else ()
-        nonzero = {WEIGHT: weighted, IMPORTANCE: important, MATCH: matching}
-        drawn = (Resampled(centre, np.array([nonzero[kind] for kind in KINDS[name][1]]), *fields) for name, centre, *fields in of_draws)
+        parts = zip(self.names, self.centres, np.split(total, splits), np.split(draws, splits, axis=1), strict=True)
+        drawn = (Resampled(centre, np.array([not_zero[kind] for kind in KINDS[name][1]]), *sums) for name, centre, *sums in parts)
         return Sums(tally, tuple(drawn))
+
+
+def _frozen(array: np.ndarray) -> np.ndarray:
+    """Returns an array for reading alone, so that kernels are compiled for one kind of array only."""
+    found = np.require(array, requirements=["C", "A"]).view()
+    found.flags.writeable = False
+    return found
 
 
 def unchecked(block: Block) -> Rounds | None:
@@ -210,19 +225,25 @@ def unchecked(block: Block) -> Rounds | None:
     if any(type(array) not in (np.ndarray, np.memmap) for array in arrays) or mask.ndim != 2 or not mask.size:
         return None
     size = len(mask)
-    kinds = [(mask, "?", mask.shape), (item, "i8", mask.shape), (log.action, "i8", (size,)), *((column, "f8", (size,)) for column in columns[1:])]
+    kinds = [
+        (mask, "?", mask.shape),
+        (item, "i8", mask.shape),
+        (log.action, "i8", (size,)),
+        *((column, "f8", (size,)) for column in columns[1:]),
+    ]
     if block.matched is not None:
         kinds.append((block.matched, "?", (size,)))
     if any(array.dtype != np.dtype(kind) or array.shape != shape for array, kind, shape in kinds):
         return None
-    tables = [(block.probs, block.probs.ndim == 1)] + [(block.q_hat, False)] * (block.q_hat is not None)
-    if any(table.dtype not in ("f8", "f4") or table.shape != ((size,) if is_flat else mask.shape) for table, is_flat in tables):
+    if any(table is not None and table.dtype not in ("f8", "f4") for table in (block.probs, block.q_hat)):
+        return None
+    if block.probs.shape not in ((size,), mask.shape) or (block.q_hat is not None and block.q_hat.shape != mask.shape):
         return None
     if features.dtype != np.float64 or features.shape[:-1] != mask.shape or not _is_finite(features):
         return None
-    probs, q_hat = (None if table is None else np.asarray(table, np.float64) for table in (block.probs, block.q_hat))
-    chance, whole = (probs, None) if probs.ndim == 1 else (None, probs)
-    return Rounds(*columns, mask, item, chance, whole, q_hat, block.matched)
+    probs, q_hat = np.asarray(block.probs, np.float64), None if block.q_hat is None else np.asarray(block.q_hat, np.float64)
+    whole = probs if probs.ndim == 2 else None
+    return Rounds(log.action, log.reward, log.propensity, log.weight, mask, item, probs, whole, q_hat, block.matched)
 
 
 def _is_finite(features: np.ndarray) -> bool:
