@@ -48,7 +48,7 @@ def one_list(mask: np.ndarray, item: np.ndarray) -> bool:
 
 @jit
 def places(mask: np.ndarray, item: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Returns the distinct slots, ascending, the index of each slot from the lowest on, and the lowest; no slots where they are far apart."""
+    """Returns the distinct slots, ascending, the place of each slot from the lowest on, and the lowest; none where they are far apart."""
     low, high = np.iinfo(np.int64).max, np.iinfo(np.int64).min
     for row in range(mask.shape[0]):
         for place in range(mask.shape[1]):
