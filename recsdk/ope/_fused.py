@@ -12,9 +12,23 @@ import numba
 import numpy as np
 
 from recsdk.ope.calibration import GROUP, LARGEST, NUM_BETS, STAKES
-from recsdk.ope.fused import DOUBLY, MATCH, MATCHED_REWARD, MODEL, RESIDUAL
 from recsdk.ope.intervals.resampling import ROWS
-from recsdk.ope.tally import IMPORTANCE, LENGTH, MASS, NUM_OFFERED, OFFERED, REWARD, UNIFORM, VALUE, WEIGHT
+from recsdk.ope.tally import (
+    DOUBLY,
+    IMPORTANCE,
+    LENGTH,
+    MASS,
+    MATCH,
+    MATCHED_REWARD,
+    MODEL,
+    NUM_OFFERED,
+    OFFERED,
+    RESIDUAL,
+    REWARD,
+    UNIFORM,
+    VALUE,
+    WEIGHT,
+)
 from recsdk.rounding import EXACT
 
 jit = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})

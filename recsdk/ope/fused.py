@@ -20,7 +20,22 @@ from recsdk.ope.calibration import NOT_TAKEN, NUM_BETS
 from recsdk.ope.checked import Rounds
 from recsdk.ope.intervals.resampling import ROWS, Resampled
 from recsdk.ope.options import ESTIMATORS, Estimator
-from recsdk.ope.tally import IMPORTANCE, LENGTH, MAX_PIECES, NUM_COLUMNS, VALUE, WEIGHT, ItemSums, Pieces, Tally
+from recsdk.ope.tally import (
+    DOUBLY,
+    IMPORTANCE,
+    LENGTH,
+    MATCH,
+    MATCHED_REWARD,
+    MAX_PIECES,
+    MODEL,
+    NUM_COLUMNS,
+    RESIDUAL,
+    VALUE,
+    WEIGHT,
+    ItemSums,
+    Pieces,
+    Tally,
+)
 
 KERNELS = "recsdk.ope._fused"
 PAYS = 3_000_000
@@ -29,7 +44,6 @@ DRAWS = 50
 """Draws that cost as much as a row's other sums."""
 FAR = 2**18
 """Catalogue slots that a run may be spread over."""
-MODEL, RESIDUAL, DOUBLY, MATCH, MATCHED_REWARD = range(NUM_COLUMNS, NUM_COLUMNS + 5)
 NUM_KINDS = NUM_COLUMNS + 5
 KINDS: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "ips": ((VALUE,), (WEIGHT,)),
@@ -39,7 +53,8 @@ KINDS: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "sndr": ((MODEL, RESIDUAL), (WEIGHT, IMPORTANCE)),
     "matched": ((MATCHED_REWARD,), (MATCH,)),
 }
-"""The kernel's columns that are an estimator's numerators, and its denominators."""
+"""The columns that are an estimator's numerators, and its denominators: those of a tally, then w sum(pi q), w rho (r - q), both together,
+and of the match m: w m, w m r."""
 
 
 def starts(functions: Mapping[str, Estimator], num_draws: int) -> int | None:

@@ -21,6 +21,7 @@ TAIL = 4096
 NUM_COLUMNS = 5
 WEIGHT, IMPORTANCE, UNIFORM, REWARD, VALUE = range(NUM_COLUMNS)
 """The first columns: w, w rho, w rho of a uniform target, w r, w rho r."""
+MODEL, RESIDUAL, DOUBLY, MATCH, MATCHED_REWARD = range(NUM_COLUMNS, NUM_COLUMNS + 5)  # of a kernel, see `recsdk.ope.fused`
 
 
 class Pieces(NamedTuple):
