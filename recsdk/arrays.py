@@ -107,6 +107,17 @@ def either(claim: Array, yes: Callable[..., Any], no: Callable[..., Any], *opera
     return jax.lax.cond(claim, yes, no, *operands)
 
 
+def fold(num: int, change: Callable[[Array, S], S], state: S) -> S:
+    """Returns the state after `change(0, state)`, ... `change(num - 1, state)`: a `for` on NumPy, a loop of one body in a trace."""
+    if isinstance(next(leaves(state)), np.ndarray):
+        for index in range(num):
+            state = change(index, state)
+        return state
+    import jax
+
+    return jax.lax.fori_loop(0, num, change, state)  # type: ignore[no-any-return]
+
+
 def after(first: Array, number: Array) -> Array:
     """Returns `number`, f64[], the same in every bit, and in a trace not before `first`, finite, is known.
 

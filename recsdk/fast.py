@@ -7,8 +7,14 @@ so callers ask `enabled` before they import one. `RECSDK_FAST=0` in the environm
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import os
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from recsdk.base import Array, Composite
 
 
 @functools.cache
@@ -20,3 +26,54 @@ def enabled() -> bool:
         True
     """
     return os.environ.get("RECSDK_FAST") != "0" and importlib.util.find_spec("numba") is not None
+
+
+@runtime_checkable
+class Compiled(Protocol):
+    """A policy that has kernels.
+
+    Attributes:
+        kernels: full name of the module that holds them. `init` asks for it already, so that no request waits for a compilation.
+    """
+
+    @property
+    def kernels(self) -> str:
+        """Returns the module's name."""
+
+
+@functools.cache
+def _module(name: str) -> Any:
+    return importlib.import_module(name) if enabled() else None
+
+
+def kernels(policy: Compiled, like: Array) -> Any:
+    """Returns the module of a policy's kernels; None where they are off, and where `like` is an array of a trace.
+
+    Example:
+        >>> import recsdk
+        >>> (kernels(recsdk.WideDeep(), np.zeros(1)) is None) != enabled()
+        True
+    """
+    return _module(policy.kernels) if isinstance(like, np.ndarray) else None
+
+
+def used(policy: Any) -> bool:
+    """Tells whether kernels do the work of a policy or of one of its parts; Numba is not imported for it.
+
+    Example:
+        >>> import recsdk
+        >>> used(recsdk.LinTS()), used(recsdk.WithFloor(policy=recsdk.WideDeep())) == enabled()
+        (False, True)
+    """
+    return enabled() and (isinstance(policy, Compiled) or any(map(used, policy.parts if isinstance(policy, Composite) else ())))
+
+
+def own(array: np.ndarray) -> np.ndarray:
+    """Returns an array of a state that a kernel can write into: itself, or a copy where it is read-only or a view with gaps.
+
+    Example:
+        >>> array = np.zeros((2, 2))
+        >>> own(array) is array, own(array.T) is array
+        (True, False)
+    """
+    return array if array.flags.carray else np.array(array, order="C")

@@ -78,7 +78,7 @@ MAY_IMPORT = {
     "rows": ("errors",),
     "times": ("errors", "checks"),
     "vocabulary": ("errors",),
-    "fast": (),
+    "fast": ("errors", "checks", "base"),
     "validators": ("errors", "checks"),
     "data": ("errors", "checks", "base", "columns", "rows", "times"),
     "plugins": ("errors", "checks", "base", "ledger", "scorers.function"),

@@ -2,7 +2,8 @@
 
 A part is the same part as long as its plugin's name, its `schema_version` and its settings are the same. Settings are the fields of its
 attrs class that are compared and shown; a field that an older version did not have counts as its default. Where the class stands, how it
-prints, and fields with `eq=False` or `repr=False` are no part of it. A function is known by its name.
+prints, and fields with `eq=False` or `repr=False` are no part of it. A function is known by its name. A policy that a folder knows inside
+`Jitted` is the same one on NumPy.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from recsdk import plugins
 from recsdk.errors import InvalidValue
 
 MAIN = "__main__"
+JITTED = "Jitted"
+"""The class around a policy that once ran on JAX alone: the same policy on NumPy has the same state, up to rounding."""
 
 
 def identity(part: Any) -> dict[str, Any]:
@@ -58,6 +61,8 @@ def differences(stored: Any, part: Any) -> list[str]:
             return []
         stored = _from_repr(stored)
     present = identity(part)
+    if stored["class"].rpartition(":")[2] == JITTED != present["class"].rpartition(":")[2]:
+        return differences(stored["settings"].get("policy"), part)
     if not _is_same_kind(stored, present):
         return [f"was {told(stored)}, is {told(present)}"]
     found = []

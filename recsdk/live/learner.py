@@ -26,6 +26,7 @@ from recsdk.live.interactions import after
 
 TOLERANCE = 1e-6
 """How far that state may be from the fold of the rewards that are left, as a share of its largest number, or of 1."""
+MIXED = "mixed"
 QUICK = 5_000
 """Rewards that are folded again in less than a second, which is exact to the last bit."""
 
@@ -71,6 +72,7 @@ class Learner:
         self.lock = threading.RLock()
         self._num_tried = self._num_changes = 0
         self._ledger = ledger
+        self._is_mixed = False
         self._layouts: dict[tuple[str, int], layout.Layout] = {}  # by the text of the parts, which rarely changes, and phi's width
 
     @property
@@ -78,6 +80,11 @@ class Learner:
         """Whether a reward can be taken out of the state again, so that a correction costs no more than a reward."""
         policies = [self.policy] if self.contest is None else self.contest.policies.values()
         return all(isinstance(policy, Forgettable) for policy in policies) and not self.evidence.learns
+
+    @property
+    def arithmetic(self) -> str:
+        """How what the policies learn was rounded; "mixed" where the state goes on from a snapshot that was rounded otherwise."""
+        return MIXED if self._is_mixed else arithmetic(self.policy, *(() if self.contest is None else self.contest.policies.values()))
 
     def learn(self, record: DecisionRecord, reward: RewardRecord) -> None:
         """Folds one reward into the state; where the state can forget, a correction too.
@@ -115,14 +122,14 @@ class Learner:
                 self.learn(record, reward)
             return
         with self.lock:
-            present = self.state, self.num_learned, self.evidence.states
+            present = self.state, self.num_learned, self.evidence.states, self._is_mixed
             challengers = None if self.contest is None else self.contest.held()
             try:
                 self.state = None
                 self._refold(*self._restore())
             except BaseException:
                 self.close()
-                self.state, self.num_learned, self.evidence.states = present
+                self.state, self.num_learned, self.evidence.states, self._is_mixed = present
                 if self.contest is not None and challengers is not None:
                     self.contest.hold(challengers)
                 raise
@@ -291,13 +298,13 @@ class Learner:
                 raise InvalidValue(f"audit must compare states of arrays, got the native {part!r}.")
         with self.lock:
             written = self._written()
-            present = self.state, self.num_learned, self.evidence.states
+            present = self.state, self.num_learned, self.evidence.states, self._is_mixed
             challengers = None if contest is None else contest.held()
             try:
                 self._refold(*self._start())
                 return self._written() == written and self._base_is_right()
             finally:
-                self.state, self.num_learned, self.evidence.states = present
+                self.state, self.num_learned, self.evidence.states, self._is_mixed = present
                 if contest is not None and challengers is not None:
                     contest.hold(challengers)
 
@@ -325,7 +332,7 @@ class Learner:
 
     def _header(self) -> dict[str, Any]:
         phi = layout.to_json(self.evidence.layout)
-        header = {"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi, "arithmetic": arithmetic()}
+        header = {"policy": identity(self.policy), "num_learned": self.num_learned, "phi": phi, "arithmetic": self.arithmetic}
         return header | {"forgets": self.forgets, "model": self.evidence.model}
 
     def change(self, change: Change) -> None:
@@ -368,6 +375,8 @@ class Learner:
             if is_there and self._is_before_corrections(header["num_learned"]):
                 self.evidence.restore(self._ledger, "snapshot")
                 state = self._read(stored or b"")
+                self._is_mixed = False
+                self._is_mixed = header.get("arithmetic") != self.arithmetic
                 if self.contest is not None:
                     self.contest.restore(self._ledger, header["contest"], self.evidence.prior())
                 return state, header["num_learned"]
@@ -424,6 +433,7 @@ class Learner:
         return Beginning(header, place, header["num_learned"] if place else base.horizon(self._ledger).num_learned)
 
     def _start(self) -> tuple[Any, int]:
+        self._is_mixed = False
         found = self.beginning()
         self.evidence.restore(self._ledger, BASE if found.has_all else "fitted")
         if self.contest is not None:

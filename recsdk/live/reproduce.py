@@ -20,7 +20,6 @@ from recsdk.errors import InvalidValue, LedgerMismatch
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import store
 from recsdk.live import base, intake
-from recsdk.live.arithmetic import arithmetic
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.contest import ROLES, Contest
 from recsdk.live.evidence import Evidence
@@ -42,7 +41,7 @@ class Reproduced(NamedTuple):
         policy: what learned, with its settings; of several in a trial the one that decides.
         num_learned: the last reward that it has been folded over.
         state: a hash of the states of the policy, its challengers and the scorers. It is the same wherever `arithmetic` is.
-        arithmetic: eight digits that say how this process rounds sums of products.
+        arithmetic: eight digits that say how this process rounds what the policies learn.
         snapshot: the last reward that the snapshot knows of; None where it is not within what was folded.
         agreement: of the snapshot with the fold at its place. "within rounding" is for a snapshot of another `arithmetic`.
 
@@ -117,14 +116,14 @@ def reproduce(
             state, name = _digest(learner), told(identity(learner.policy))
             snapshot = header.get("num_learned", to + 1)
             if snapshot > to:
-                return Reproduced(name, to, state, arithmetic(), None, "no snapshot")
+                return Reproduced(name, to, state, learner.arithmetic, None, "no snapshot")
             with recovered(stored, snapshot, *makers, with_snapshot=True) as restored:
                 if snapshot == to:
                     agreement = _agreement(learner, restored, header)
                 else:
                     with recovered(stored, snapshot, *makers) as folded:
                         agreement = _agreement(folded, restored, header)
-        return Reproduced(name, to, state, arithmetic(), snapshot, agreement)
+        return Reproduced(name, to, state, learner.arithmetic, snapshot, agreement)
 
 
 class _Until:
@@ -240,4 +239,4 @@ def _agreement(folded: Learner, restored: Learner, header: dict[str, Any]) -> Ag
     pairs = list(zip(_states(folded), _states(restored), strict=False))
     apart = max(states.distance(part, one, two) for (part, one), (_, two) in pairs)
     alike = [line[:2] + line[4:] for line in _judged(folded)] == [line[:2] + line[4:] for line in _judged(restored)]
-    return "within rounding" if alike and apart <= TOLERANCE and header.get("arithmetic") != arithmetic() else "different"
+    return "within rounding" if alike and apart <= TOLERANCE and header.get("arithmetic") != folded.arithmetic else "different"

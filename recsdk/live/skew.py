@@ -18,7 +18,6 @@ from recsdk.checks import require_number
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import store
 from recsdk.live import base, marks
-from recsdk.live.arithmetic import arithmetic
 from recsdk.live.deciding import DRAW_SCHEME, Choice, Decider
 from recsdk.live.drawing import Arm, Places, draw
 from recsdk.live.guard import frozen
@@ -100,10 +99,9 @@ def recompute(
         chosen = [record for record in asked if record.num_learned >= begin]
         num_left_out = len(asked) - len(chosen)
         header = json.loads(stored.get("snapshot/header") or "{}")
-        is_exact = header.get("arithmetic") in (None, arithmetic())
         found, makers = dict[str, str](), (policy or policy_of(stored), scorers, encoder, challengers or {})
         with recovered(stored, begin, *makers) as learner:
-            again = _Again(stored, learner, is_exact)
+            again = _Again(stored, learner, is_exact=header.get("arithmetic") in (None, learner.arithmetic))
             for outcome in itertools.chain(stored.outcomes(begin), [None]):
                 while chosen and chosen[-1].num_learned <= learner.num_learned:
                     found |= again.told(chosen.pop())

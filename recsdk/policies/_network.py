@@ -110,7 +110,7 @@ def update(state: Network, seen: Observation, span: Span, batch_size: int, rate:
     same = ((places[:, None] == places[None, :]) & owned[None, :]).astype(xp.float64)
     slopes = xp.concat([of_shared, xp.reshape(same.dot(of_rows), (-1,))])
     parts = xp.concat([state.shared, xp.reshape(xp.permute_dims(own, (1, 0, 2)), (3, -1))], axis=1)
-    parts = xp.where(learns, _adam(parts, slopes, state.memory.count.astype(xp.float64), rate), parts)
+    parts = xp.where(learns, adam(parts, slopes, state.memory.count.astype(xp.float64), rate), parts)
     size = state.shared.shape[1]
     own = xp.permute_dims(xp.reshape(parts[:, size:], (3, batch_size, -1)), (1, 0, 2))
     state = state._replace(shared=parts[:, :size], own=arrays.put(state.own, places, own))
@@ -125,7 +125,8 @@ def _slopes(activity: _Activity, x: Array, linear: Array, deep: Array) -> tuple[
     return xp.concat([xp.reshape(x.T.dot(back), (-1,)), rows.sum(0)]), rows
 
 
-def _sigmoid(log_odds: Array) -> Array:
+def sigmoid(log_odds: Array) -> Array:
+    """Returns the chances of log odds."""
     return 0.5 + 0.5 * log_odds.__array_namespace__().tanh(0.5 * log_odds)  # never overflows
 
 
@@ -136,10 +137,21 @@ def _forward(shared: Array, own: Array, owned: Array, x: Array) -> _Activity:
     hidden = x.dot(xp.reshape(shared[:-size], (dim, -1)))
     hidden = xp.where(hidden > 0, hidden, 0.0)
     linear, deep = xp.vecdot(x, weights[:, :dim]), xp.vecdot(hidden, weights[:, dim:])
-    return _Activity(hidden, weights, _sigmoid(linear), _sigmoid(deep))
+    return _Activity(hidden, weights, sigmoid(linear), sigmoid(deep))
 
 
-def _adam(parts: Array, slope: Array, count: Array, rate: float) -> Array:
+def adam(parts: Array, slope: Array, count: Array, rate: float) -> Array:
+    """Takes step number `count`, f64[], of Adam.
+
+    Args:
+        parts: f64[3, P], the weights, and the decayed means of their slopes and of the slopes' squares.
+        slope: f64[P].
+        count: f64[].
+        rate: the step's size.
+
+    Returns:
+        The new parts.
+    """
     value, first, second = parts
     xp = slope.__array_namespace__()
     first = FIRST * first + (1 - FIRST) * slope

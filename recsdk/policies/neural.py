@@ -1,22 +1,23 @@
-"""Policies on a neural network of any depth; they run on JAX alone, and live inside `Jitted`, which the live loop adds by itself.
+"""Policies on a neural network of any depth.
 
 The network computes in float64, unlike encoders: probabilities must not depend on the padding around the candidates, and in float32 a
-product of matrices does.
+product of matrices does. As in `_network`, the gradient is written out, so that NumPy can take it live.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import attrs
 import numpy as np
 
-from recsdk import explore
+from recsdk import arrays, explore, fast
 from recsdk.base import Array, Context, Interaction, Rng
 from recsdk.checks import integer, number
 from recsdk.errors import InvalidValue
-from recsdk.policies import _memory, _span
+from recsdk.policies import _memory, _network, _ridge, _span
 from recsdk.policies._memory import Memory
 from recsdk.policies._ridge import Ridge
 from recsdk.policies._span import Span
@@ -28,29 +29,18 @@ def _widths(instance: object, field: attrs.Attribute, value: Any) -> None:
         raise InvalidValue(f"{type(instance).__name__}.{field.name} must be a tuple of integers >= 1, at least one, got {value!r}.")
 
 
-class Trained(NamedTuple):
-    """A network with its optimiser. Its weights are one array, since each array of a state costs 2 us a call.
-
-    Attributes:
-        weights: f64[P], of all layers: inputs times outputs, then biases, from the first to the last, which has one output.
-        optimiser: Optax's state.
-    """
-
-    weights: Array
-    optimiser: Any
-
-
 class NeuralState(NamedTuple):
     """State of `NeuralSquareCB`.
 
     Attributes:
-        network: the network that predicts rewards.
+        network: f64[3, P], the weights of the network that predicts rewards, and Adam's decayed means of their slopes and of the slopes'
+            squares. The weights are those of all layers: inputs times outputs, then biases, from the first to the last, of one output.
         memory: phi, reward and weight of the last rounds.
         span: range of the rewards.
         total: f64[], sum of the weights learned.
     """
 
-    network: Trained
+    network: Array
     memory: Memory
     span: Span
     total: Array
@@ -76,15 +66,16 @@ class NeuralSquareCB:
     Example:
         >>> from recsdk import NeuralSquareCB
         >>> NeuralSquareCB(widths=(32, 16)).runs_on
-        ('jax',)
+        ('numpy', 'jax')
 
     References:
         Foster, Rakhlin, Beyond UCB, ICML 2020, algorithm 1, with a network as the regression oracle. Lin, Self-Improving Reactive Agents,
         Machine Learning 1992: experience replay.
     """
 
-    runs_on: ClassVar[tuple[str, ...]] = ("jax",)
+    runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
     learns_from: ClassVar[str] = "chosen"
+    kernels: ClassVar[str] = "recsdk.policies._kernels"
 
     widths: tuple[int, ...] = attrs.field(default=(64,), validator=_widths)
     scale: float = attrs.field(default=10.0, validator=number(above=0))
@@ -98,8 +89,11 @@ class NeuralSquareCB:
 
     def probs(self, state: NeuralState, rng: Rng, context: Context) -> Array:
         del rng
-        scores = _chances(state.network.weights, self.widths, context.features)
-        gamma = self.scale * (context.mask.astype("float64").sum() * state.total) ** 0.5
+        if kernels := fast.kernels(self, context.features):
+            return _probs(kernels.neural().probs, self, state, context)
+        weights = state.network[0]
+        scores = _chances(weights, _layers(weights, self.widths, context.features)[-1])
+        gamma = self.scale * (context.mask.astype(scores.dtype).sum() * state.total) ** 0.5
         return explore.inverse_gap(scores, context.mask, gamma)
 
     def update(self, state: NeuralState, interaction: Interaction) -> NeuralState:
@@ -140,16 +134,17 @@ class NeuralLinear:
         seed: seed of the network's first weights.
 
     Example:
-        >>> from recsdk import NeuralLinear, simulate
+        >>> from recsdk import NeuralLinear
         >>> NeuralLinear(widths=(32, 16), refresh=500).runs_on
-        ('jax',)
+        ('numpy', 'jax')
 
     References:
         Riquelme, Tucker, Snoek, Deep Bayesian Bandits Showdown, ICLR 2018: "neural linear".
     """
 
-    runs_on: ClassVar[tuple[str, ...]] = ("jax",)
+    runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
     learns_from: ClassVar[str] = "chosen"
+    kernels: ClassVar[str] = "recsdk.policies._kernels"
 
     widths: tuple[int, ...] = attrs.field(default=(64,), validator=_widths)
     scale: float = attrs.field(default=0.25, validator=number(above=0))
@@ -164,23 +159,20 @@ class NeuralLinear:
     def init(self, prior: Array) -> NeuralLinearState:
         neural, xp = _init(self, prior), prior.__array_namespace__()
         last = self._linear.init(xp.zeros(self.widths[-1] + 1, dtype=xp.float64))
-        return NeuralLinearState(neural, neural.network.weights * 1.0, last)
+        return NeuralLinearState(neural, neural.network[0] * 1.0, last)
 
     def probs(self, state: NeuralLinearState, rng: Rng, context: Context) -> Array:
         seen = context._replace(features=self._seen(state.weights, context.features))
         return self._linear.probs(state.last, rng, seen)
 
     def update(self, state: NeuralLinearState, interaction: Interaction) -> NeuralLinearState:
-        import jax
-
         neural = _learn(self, state.neural, interaction)
         context, action, *others = interaction
+        xp = context.features.__array_namespace__()
         row = Context(self._seen(state.weights, context.features[action][None]), context.mask[:1], context.item[:1])
-        last = self._linear.update(state.last, Interaction(row, 0, *others))
-        due = (interaction.weight > 0) & (neural.memory.count % self.refresh == 0)
-        weights = jax.numpy.where(due, neural.network.weights, state.weights)
-        last = jax.lax.cond(due, lambda: self._rebuilt(neural), lambda: last)
-        return NeuralLinearState(neural, weights, last)
+        due = xp.asarray(interaction.weight > 0) & (neural.memory.count % self.refresh == 0)
+        learned = NeuralLinearState(neural, state.weights, self._linear.update(state.last, Interaction(row, 0, *others)))
+        return arrays.either(due, self._rebuilt, lambda state: state, learned)  # type: ignore[no-any-return]
 
     @property
     def _linear(self) -> LinTS:
@@ -188,97 +180,103 @@ class NeuralLinear:
 
     def _seen(self, weights: Array, x: Array) -> Array:
         """Returns f64[B, H + 1], [h(phi), 1]."""
-        import jax
+        xp = x.__array_namespace__()
+        return xp.concat([_layers(weights, self.widths, x)[-1], xp.ones((x.shape[0], 1), dtype=xp.float64)], axis=1)
 
-        deep = _hidden(weights, self.widths, x)
-        return jax.numpy.concatenate([deep, jax.numpy.ones((x.shape[0], 1))], axis=1)
-
-    def _rebuilt(self, neural: NeuralState) -> Ridge:
-        """Folds the remembered rounds, as the network sees them now, into the belief before any data."""
-        import jax
-
+    def _rebuilt(self, state: NeuralLinearState) -> NeuralLinearState:
+        """Lets the belief before any data learn the remembered rounds, as the network sees them now."""
+        neural, weights = state.neural, state.neural.network[0] * 1.0
         rows = neural.memory.rows
-        seen = self._seen(neural.network.weights, rows[:, :-2])
+        seen = self._seen(weights, rows[:, :-2])
 
         def learn(row: Array, belief: Ridge) -> Ridge:
             shown = Context(seen[row][None], True, 0)
             return self._linear.update(belief, Interaction(shown, 0, rows[row, -2], 1.0, rows[row, -1]))
 
-        return jax.lax.fori_loop(0, rows.shape[0], learn, self._linear.init(jax.numpy.zeros(seen.shape[1])))  # type: ignore[no-any-return]
+        belief = arrays.fold(rows.shape[0], learn, _ridge.init(0.0 * state.last.prior, self.ridge))
+        return NeuralLinearState(neural, weights, belief)
 
 
 def _init(policy: NeuralSquareCB | NeuralLinear, prior: Array) -> NeuralState:
+    """Returns a network with He's initial weights that predicts 1/2 of everything, and nothing remembered."""
     xp = prior.__array_namespace__()
-    network = _fresh(prior, policy.widths, policy.seed)
+    if kernels := fast.kernels(policy, prior):
+        kernels.neural()
+    rng, parts = np.random.default_rng(policy.seed), []
+    for inputs, outputs in pairwise((prior.shape[0], *policy.widths)):
+        parts += [rng.standard_normal(inputs * outputs) * (2 / inputs) ** 0.5, np.zeros(outputs)]
+    weights = xp.asarray(np.concatenate([*parts, np.zeros(policy.widths[-1] + 1)]))
+    network = xp.stack([weights, xp.zeros_like(weights), xp.zeros_like(weights)])
     return NeuralState(network, _memory.init(xp, policy.memory, prior.shape[0] + 2), _span.init(xp), xp.zeros((), dtype=xp.float64))
 
 
 def _learn(policy: NeuralSquareCB | NeuralLinear, state: NeuralState, interaction: Interaction) -> NeuralState:
     """Takes one step on this round and on others from the memory; a round of weight 0 changes nothing."""
-    import jax
-
-    xp = jax.numpy
     context, action, reward, _, weight = interaction
-    learns = weight > 0
-    row = xp.concatenate([context.features[action], xp.stack([reward, weight])])
-    rows = xp.concatenate([row[None], _memory.others(state.memory, policy.batch_size - 1)])
+    x = context.features[action]
+    xp = x.__array_namespace__()
+    if (kernels := fast.kernels(policy, x)) and weight > 0:
+        return _learned(kernels.neural().learn, policy, state, x, reward, weight)
+    learns = xp.asarray(weight > 0)
+    row = xp.concat([x, xp.stack([reward, weight])])
+    rows = xp.concat([row[None], _memory.others(state.memory, policy.batch_size - 1)])
     span = _span.widen(state.span, reward, learns)
-    network = _step(state.network, policy.widths, rows[:, :-2], _span.share(span, rows[:, -2]), rows[:, -1], policy.learning_rate)
-    network = jax.tree.map(lambda new, old: xp.where(learns, new, old), network, state.network)
-    return NeuralState(network, _memory.keep(state.memory, row, learns, rows[-1]), span, state.total + weight)
+    memory = _memory.keep(state.memory, row, learns, rows[-1])
+    slopes = _slopes(state.network[0], policy.widths, rows[:, :-2], _span.share(span, rows[:, -2]), rows[:, -1] / policy.batch_size)
+    network = _network.adam(state.network, slopes, memory.count.astype(xp.float64), policy.learning_rate)
+    return NeuralState(xp.where(learns, network, state.network), memory, span, state.total + weight)
 
 
-def _adam(rate: float) -> Any:
-    import optax  # type: ignore[import-untyped]  # its wheel has no type information
-
-    return optax.adam(rate)
-
-
-def _fresh(like: Array, widths: tuple[int, ...], seed: int) -> Trained:
-    """Returns a network with He's initial weights that predicts 1/2 of everything, for inputs of the width of `like`, f64[D]."""
-    import jax
-
-    rng = np.random.default_rng(seed)
-    parts = []
-    for inputs, outputs in pairwise((like.shape[0], *widths)):
-        parts += [rng.standard_normal(inputs * outputs) * (2 / inputs) ** 0.5, np.zeros(outputs)]
-    weights = like.__array_namespace__().asarray(np.concatenate([*parts, np.zeros(widths[-1] + 1)]))
-    with jax.enable_x64(True):
-        return Trained(weights, _adam(1.0).init(weights))
-
-
-def _hidden(weights: Array, widths: tuple[int, ...], x: Array) -> Array:
-    """Returns f64[B, H], the last hidden layer for f64[B, D]."""
-    import jax
-
-    start = 0
+def _layers(weights: Array, widths: tuple[int, ...], x: Array) -> list[Array]:
+    """Returns what goes into each layer for x, f64[B, D]: x itself, and the hidden layers one after the other, f64[B, H] each."""
+    xp = x.__array_namespace__()
+    found, start = [x], 0
     for outputs in widths:
-        end = start + x.shape[1] * outputs
-        x = jax.nn.relu(x @ weights[start:end].reshape(-1, outputs) + weights[None, end : end + outputs])
+        end = start + found[-1].shape[1] * outputs
+        layer = found[-1].dot(xp.reshape(weights[start:end], (-1, outputs))) + weights[None, end : end + outputs]
+        found.append(xp.where(layer > 0, layer, 0.0))
         start = end + outputs
-    return x
+    return found
 
 
-def _log_odds(weights: Array, widths: tuple[int, ...], x: Array) -> Array:
-    return _hidden(weights, widths, x) @ weights[-widths[-1] - 1 : -1] + weights[-1]
+def _chances(weights: Array, last: Array) -> Array:
+    """Returns f64[B], the predicted chances, given the last hidden layer."""
+    return _network.sigmoid(last.dot(weights[-last.shape[1] - 1 : -1]) + weights[-1])
 
 
-def _chances(weights: Array, widths: tuple[int, ...], x: Array) -> Array:
-    """Returns f64[B], the predicted chances for f64[B, D]."""
-    import jax
+def _slopes(weights: Array, widths: tuple[int, ...], x: Array, targets: Array, counts: Array) -> Array:
+    """Returns f64[P], the slopes of the sum of `counts` times the log loss of B rounds."""
+    xp = x.__array_namespace__()
+    *inputs, last = _layers(weights, widths, x)
+    above = (counts * (_chances(weights, last) - targets))[:, None]  # slopes by what comes out of a layer before it is cut off at 0
+    head = weights[-widths[-1] - 1 : -1]
+    slopes, end = [xp.concat([last.T.dot(above)[:, 0], above.sum(0)])], weights.shape[0] - widths[-1] - 1
+    above = xp.where(last > 0, above * head[None, :], 0.0)
+    for layer, below in reversed(list(enumerate(inputs))):
+        num, width = below.shape[1], above.shape[1]
+        slopes.append(xp.concat([xp.reshape(below.T.dot(above), (-1,)), above.sum(0)]))
+        start = end - (num + 1) * width
+        if layer > 0:
+            above = xp.where(below > 0, above.dot(xp.reshape(weights[start : end - width], (num, width)).T), 0.0)
+        end = start
+    return xp.concat(slopes[::-1])
 
-    return jax.nn.sigmoid(_log_odds(weights, widths, x))
+
+def _probs(kernel: Callable[..., Array], policy: NeuralSquareCB, state: NeuralState, context: Context) -> Array:
+    """Is `NeuralSquareCB.probs` by a kernel, after the products of matrices."""
+    weights, width = fast.own(state.network)[0], policy.widths[-1]
+    x = _layers(weights, policy.widths[:-1], np.asarray(context.features, np.float64))[-1]
+    last = weights[-(x.shape[1] + 2) * width - 1 :]
+    product = x.dot(last[: x.shape[1] * width].reshape(-1, width))
+    return kernel(product, np.ascontiguousarray(context.mask), last[-2 * width - 1 :], float(state.total), policy.scale)
 
 
-def _step(network: Trained, widths: tuple[int, ...], x: Array, targets: Array, counts: Array, rate: float) -> Trained:
-    """Takes one step of Adam down the log loss, each of B rounds counted as often as `counts` says."""
-    import jax
-    import optax
-
-    def loss(weights: Array) -> Array:
-        return (counts * optax.losses.sigmoid_binary_cross_entropy(_log_odds(weights, widths, x), targets)).mean()
-
-    slopes = jax.grad(loss)(network.weights)
-    with jax.numpy_dtype_promotion("standard"):  # Optax counts in int32 and decays in floats
-        change, optimiser = _adam(rate).update(slopes, network.optimiser)
-    return Trained(network.weights + change, optimiser)
+def _learned(
+    kernel: Callable[..., None], policy: NeuralSquareCB | NeuralLinear, state: NeuralState, x: Array, reward: float, weight: float
+) -> NeuralState:
+    """Is `_learn` by a kernel."""
+    network, rows, count = fast.own(state.network), fast.own(state.memory.rows), state.memory.count
+    numbers, widths = np.array(state.span), np.array((len(x), *policy.widths))
+    x = np.ascontiguousarray(x, np.float64)
+    kernel(x, float(reward), float(weight), network, widths, rows, int(count), numbers, policy.batch_size, policy.learning_rate)
+    return NeuralState(network, Memory(rows, count + 1), Span(*numbers), state.total + weight)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar, NamedTuple
 
 import attrs
 import numpy as np
 
-from recsdk import arrays, explore
+from recsdk import arrays, explore, fast
 from recsdk.base import Array, Context, Interaction, Rng, Scores
 from recsdk.checks import integer, number
 from recsdk.policies import _network, _ridge, _span
 from recsdk.policies._items import Observation
+from recsdk.policies._memory import Memory
 from recsdk.policies._network import Network
 from recsdk.policies._ridge import Ridge
 from recsdk.policies._span import Span
@@ -90,6 +92,7 @@ class WideDeep:
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
     learns_from: ClassVar[str] = "chosen"
+    kernels: ClassVar[str] = "recsdk.policies._kernels"
 
     alpha: float = attrs.field(default=0.25, validator=number(at_least=0))
     scale: float = attrs.field(default=100.0, validator=number(above=0))
@@ -104,6 +107,8 @@ class WideDeep:
     def init(self, prior: Array) -> Models:
         xp = prior.__array_namespace__()
         (dim,) = prior.shape
+        if kernels := fast.kernels(self, prior):
+            kernels.wide_deep()
         hidden = np.random.default_rng(self.seed).standard_normal((dim, self.width)) * (2 / dim) ** 0.5
         return Models(
             linear=_ridge.init(prior, self.ridge),
@@ -120,6 +125,8 @@ class WideDeep:
 
     def probs(self, state: Models, rng: Rng, context: Context) -> Array:
         del rng
+        if kernels := fast.kernels(self, context.features):
+            return self._probs(kernels.wide_deep().probs, state, context)
         mean, bonus = self._shares(state, context)
         prior = state.linear.prior
         num_rounds = state.linear.total + self.ridge * prior.dot(prior)
@@ -130,6 +137,8 @@ class WideDeep:
         context, action, reward, _, weight = interaction
         x, slot = context.features[action], context.item[action]
         xp = x.__array_namespace__()
+        if (kernels := fast.kernels(self, x)) and weight > 0:
+            return self._learned(kernels.wide_deep().learn, state, Observation(slot, x, reward, weight))
         learns = xp.asarray(weight > 0)
         place = slot % self.num_items
         known = xp.where(state.network.owner[place] == slot, state.squares[place], 0.0) + weight * x**2
@@ -159,3 +168,40 @@ class WideDeep:
         places = slots % self.num_items
         owned = state.network.owner[places] == slots
         return xp.sqrt((x**2 / (self.ridge + xp.where(owned[:, None], state.squares[places], 0.0))).sum(1))
+
+    def _probs(self, kernel: Callable[..., Array], state: Models, context: Context) -> Array:
+        """Is `probs` by a kernel, after the two products of matrices."""
+        x = np.ascontiguousarray(context.features, np.float64)
+        mask, slots = np.ascontiguousarray(context.mask), np.ascontiguousarray(context.item)
+        linear, network, squares, trust, span = state
+        shared, dim = fast.own(network.shared), x.shape[1]
+        products = x.dot(linear.root), x.dot(shared[0, : dim * self.width].reshape(dim, self.width))
+        mean, prior, *others = map(fast.own, (linear.mean, linear.prior, network.own, network.owner, squares, trust))
+        numbers = np.array((*span, linear.total))
+        return kernel(x, mask, slots, *products, mean, prior, shared, *others, numbers, self.alpha, self.scale, self.ridge)
+
+    def _learned(self, kernel: Callable[..., None], state: Models, seen: Observation) -> Models:
+        """Is `update` by a kernel."""
+        slot, x, reward, weight = seen
+        linear, network, squares, trust, span = state
+        mean, root, shared, own, owner = map(fast.own, (linear.mean, linear.root, network.shared, network.own, network.owner))
+        squares, trust, rows, count = fast.own(squares), fast.own(trust), fast.own(network.memory.rows), network.memory.count
+        numbers = np.array((*span, linear.total))
+        arrays_of_state = mean, root, shared, own, owner, squares, trust, rows
+        x = np.ascontiguousarray(x, np.float64)
+        kernel(
+            x,
+            int(slot),
+            float(reward),
+            float(weight),
+            *arrays_of_state,
+            int(count),
+            numbers,
+            self.batch_size,
+            self.learning_rate,
+            RATE,
+            SHARE,
+        )
+        *ends, total = numbers
+        belief = Ridge(mean, root, linear.prior, linear.ridge, total)
+        return Models(belief, Network(shared, own, owner, Memory(rows, count + 1)), squares, trust, Span(*ends))
