@@ -283,11 +283,11 @@ class Recsdk:
 
 def open_shop(folder: Path, **options: Any) -> recsdk.Recommender:
     """Opens a recommender in a folder, with the parts that all have."""
-    scorers = [cheapness, closeness, "recency"]
-    options = {"encoder": Numbered(), "num_candidates": K, "num_new": 0, "floor": FLOOR, "reward_range": (0, 1), **options}
+    parts = {"encoder": Numbered(), "scorers": [cheapness, closeness, "recency"]}
+    options = {**parts, "num_candidates": K, "num_new": 0, "floor": FLOOR, "reward_range": (0, 1), **options}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return recsdk.Recommender.open(folder, scorers=scorers, **options)
+        return recsdk.Recommender.open(folder, **options)
 
 
 def make(folder: Path, num_items: int) -> None:

@@ -18,9 +18,10 @@ from recsdk.ledger._copy import copy
 from recsdk.ledger._failures import is_disk_failure, translated
 from recsdk.ledger._files import FILE, LOG, Files
 from recsdk.ledger._packing import pack
+from recsdk.ledger._recent import Recent
 from recsdk.ledger._redact import empty_decision, empty_other, scrub
 from recsdk.ledger._rows import Row
-from recsdk.ledger._schema import DECISIONS, ITEM, REWARD, REWARD_FIELDS, REWARDS, SIGNAL, SIGNALS_OF, columns, version
+from recsdk.ledger._schema import DECISIONS, ITEM, NUM_ITEMS, OF_ID, REWARD, REWARD_FIELDS, REWARDS, SIGNAL, SIGNALS_OF, columns, version
 from recsdk.ledger._segments import NUM_ROWS, Segments
 from recsdk.ledger._verify import verify
 from recsdk.ledger.progress import Progress
@@ -52,8 +53,10 @@ class SqliteLedger:
         self._opened = opened
         self._files = files
         self._progress = Progress(functools.partial(_last_records, db), head)
+        self._recent = Recent()
+        self._parts: dict[str, int] = {}
         found = version(db)
-        self._has_signals = found >= 3
+        self._has_signals, self._is_chained = found >= 3, found >= 4
         self._decision, self._signal, self._reward = columns(found)
 
     @contextlib.contextmanager
@@ -63,7 +66,7 @@ class SqliteLedger:
             yield
             self._write("COMMIT")
         except BaseException:
-            self._progress.forget()
+            self._forget()
             if self._db.in_transaction:
                 with translated("The ledger could not be written"):
                     self._db.execute("ROLLBACK")
@@ -77,23 +80,35 @@ class SqliteLedger:
         self._write("INSERT OR REPLACE INTO blobs VALUES (?, ?, ?)", name, hashlib.sha256(data).digest(), data)
 
     def add_decision(self, record: DecisionRecord) -> None:
-        parts = self._first("SELECT number FROM parts WHERE text = ?", record.parts)
-        if parts is None:
-            self._write("INSERT INTO parts (text) VALUES (?)", record.parts)
-            return self.add_decision(record)
         if not record.payload:
             raise LedgerError(f"Decision {record.decision_id!r} must have a payload.")
-        before = (record.decision_id, record.time + 0.0, record.payload)  # SQLite has one zero
-        *_, slots, action, probs, dim, features, _, _ = values = rows.decision_values(record)
-        after = (pack(slots, transposing=True), action, pack(probs), dim, pack(features, transposing=True))
-        return self._append(
+        values = rows.decision_values(record)
+        decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, user, marks = values
+        before = (decision_id, time, payload, self._number_of(parts), num_learned, num_items := self._progress.number("items"))
+        after = (pack(slots, transposing=True), action, pack(probs), dim, pack(features, transposing=True), user, marks)
+        number = self._append(
             "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, "
             "slots, action, probs, dim, features, user, marks, packed, crc32, number, chain) "
-            "VALUES (?, ?, ?, ?, ?, (SELECT COALESCE(MAX(number), 0) FROM items), ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
-            *(*before, *parts, record.num_learned, *after, record.user, record.marks, checksum(values)),
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
+            *(*before, *after, checksum(values)),
         )
+        self._recent.add(number, values, num_items)
+
+    def _number_of(self, parts: str) -> int:
+        """Returns the number of a text of parts, which is written when it is new."""
+        if parts not in self._parts:
+            row = self._first("SELECT number FROM parts WHERE text = ?", parts)
+            if row is None:
+                self._write("INSERT INTO parts (text) VALUES (?)", parts)
+                return self._number_of(parts)
+            self._parts[parts] = int(row[0])
+        return self._parts[parts]
 
     def decision(self, decision_id: str) -> DecisionRecord | None:
+        self._progress.check()
+        recent = self._recent.decision(decision_id)
+        if recent is not None:
+            return recent
         row = self._first(f"SELECT {self._decision} FROM {DECISIONS} WHERE d.id = ?", decision_id)  # noqa: S608 -- constants
         return None if row is None else self._whole(row)
 
@@ -109,7 +124,7 @@ class SqliteLedger:
         values = rows.signal_values(record)
         self._append(
             "INSERT INTO signals (id, decision, position, name, value, time, happened, about, crc32, number, chain) "
-            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            f"VALUES (?, {OF_ID}, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(*values, checksum(values)),
         )
 
@@ -122,6 +137,8 @@ class SqliteLedger:
         return map(rows.signal, self._rows(query, start) if self._has_signals else ())
 
     def signals_of(self, decision_id: str) -> list[SignalRecord]:
+        if self._is_chained and not self._progress.number("signals"):
+            return []
         query = f"SELECT {self._signal} FROM {SIGNALS_OF} WHERE d.id = ? ORDER BY s.number"  # noqa: S608 -- constants
         return [rows.signal(row) for row in self._rows(query, decision_id)]
 
@@ -129,11 +146,13 @@ class SqliteLedger:
         values = rows.reward_values(record)
         if record.replaces is not None:
             refuse_elsewhere(record, self.reward(record.replaces))
+        number = self._recent.number(record.decision_id)
         self._append(
             "INSERT INTO rewards (id, decision, position, value, time, replaces, void, crc32, number, chain) "
-            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(*values, checksum(values)),
+            f"VALUES (?, {OF_ID if number is None else '?'}, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(values[0], values[1] if number is None else number, *values[2:], checksum(values)),
         )
+        self._recent.reward(rows.reward_of(values))
 
     def reward(self, reward_id: str) -> RewardRecord | None:
         row = self._first(f"SELECT {self._reward} FROM {REWARDS} WHERE r.id = ?", reward_id)  # noqa: S608 -- constants
@@ -144,6 +163,10 @@ class SqliteLedger:
         return map(rows.reward, self._rows(query, start))
 
     def rewards_of(self, decision_id: str) -> list[RewardRecord]:
+        self._progress.check()
+        recent = self._recent.rewards(decision_id)
+        if recent is not None:
+            return recent
         query = f"SELECT {self._reward} FROM {REWARDS} WHERE d.id = ? ORDER BY r.number"  # noqa: S608 -- constants
         return [rows.reward(row) for row in self._rows(query, decision_id)]
 
@@ -160,6 +183,7 @@ class SqliteLedger:
     def put_item(self, record: ItemRecord) -> None:
         values = rows.item_values(record)
         statement = "INSERT INTO items (slot, row, vector, active, crc32, number, chain) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        self._recent.put_item(record.slot)
         self._append(statement, *values, checksum(values))
 
     def items(self) -> Iterator[ItemRecord]:
@@ -167,19 +191,20 @@ class SqliteLedger:
         return map(rows.item, self._rows(f"SELECT {ITEM} FROM items i WHERE i.number IN ({latest}) ORDER BY i.slot"))  # noqa: S608
 
     def shown(self, decision_id: str, slot: int) -> ItemRecord:
-        query = f"SELECT {ITEM} FROM decisions d, items i WHERE d.id = ? AND i.slot = ? AND i.number <= d.num_items ORDER BY i.number DESC"  # noqa: S608
-        row = self._first(query, decision_id, slot)
-        if row is None:
+        self._progress.check()
+        with translated("The ledger could not be read"):
+            item = self._recent.shown(self._db, decision_id, slot)
+        if item is None:
             raise LedgerCorrupt(f"The ledger has no item in slot {slot}, which decision {decision_id!r} has shown.")
-        return rows.item(row)
+        return item
 
     def names(self) -> list[str]:
         return [name for (name,) in self._rows("SELECT name FROM blobs ORDER BY name")]
 
     def events(self) -> Iterator[ItemRecord | DecisionRecord]:
         items = map(rows.item, self._rows(f"SELECT {ITEM} FROM items i ORDER BY i.number"))  # noqa: S608 -- constants
-        query = f"SELECT d.num_items, {self._decision} FROM {DECISIONS} ORDER BY d.number"  # noqa: S608 -- constants
-        yield from in_order(items, ((before, self._whole(tuple(row))) for before, *row in self._rows(query)))
+        query = f"SELECT {self._decision} FROM {DECISIONS} ORDER BY d.number"  # noqa: S608 -- constants
+        yield from in_order(items, ((row[NUM_ITEMS], self._whole(row)) for row in self._rows(query)))
 
     @property
     def durability(self) -> str:
@@ -187,6 +212,7 @@ class SqliteLedger:
 
     def redact(self, decision_ids: Iterable[str], *, drop: tuple[str, ...], named: Named | None = None) -> Redacted:
         done = Redacted()
+        self._recent.forget()
         self._write("PRAGMA defer_foreign_keys=ON")
         for found in emptying(self, decision_ids, named):
             self._write(*empty_decision(*found.decision))
@@ -250,7 +276,8 @@ class SqliteLedger:
 
     def _whole(self, row: Row) -> DecisionRecord:
         """Returns the decision of a row, from its segment where it was moved."""
-        *fields, number, packed, crc32 = row
+        *fields, num_items, number, packed, crc32 = row
+        self._recent.note(fields[0], num_items)
         if fields[2] != "":
             return rows.decision((*fields, packed, crc32))
         record = self._segments.record(number)
@@ -258,9 +285,11 @@ class SqliteLedger:
             raise LedgerCorrupt(f"Decision {fields[0]!r} is in no segment as it was written.")
         return record
 
-    def _append(self, statement: str, *values: Any) -> None:
-        """Inserts a record of values that end with its checksum; its number and its chained hash are added."""
-        self._write(statement, *values, *self._progress.chain(statement.split()[2], values[-1]))
+    def _append(self, statement: str, *values: Any) -> int:
+        """Inserts a record of values that end with its checksum; its number and its chained hash are added. Returns the number."""
+        number, chain = self._progress.chain(statement.split(None, 3)[2], values[-1])
+        self._write(statement, *values, number, chain)
+        return number
 
     def _write(self, statement: str, *values: Any) -> None:
         self._progress.check()
@@ -270,13 +299,19 @@ class SqliteLedger:
             self._check_files()
             self._progress.acknowledge()
 
+    def _forget(self) -> None:
+        """Lets what is there be looked up, after a failure or a change that is no record."""
+        self._progress.forget()
+        self._recent.forget()
+        self._parts.clear()
+
     @contextlib.contextmanager
     def _noticing(self) -> Iterator[None]:
         """Stops after a failure of the disk, and lets what is there be looked up after any."""
         try:
             yield
         except BaseException as error:
-            self._progress.forget()
+            self._forget()
             if is_disk_failure(error.__cause__):
                 self._progress.stop(f"The disk failed, and what was written may be lost whatever it says from now on: {error}")
             raise

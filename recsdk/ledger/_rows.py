@@ -52,7 +52,12 @@ def item_values(record: ItemRecord) -> Row:
 def reward(row: Row) -> RewardRecord:
     """Reads a reward."""
     records.verify("Reward", row)
-    reward_id, decision_id, position, value, time, replaces, void, _ = row
+    return reward_of(row[:-1])
+
+
+def reward_of(values: Row) -> RewardRecord:
+    """Returns the reward of its values."""
+    reward_id, decision_id, position, value, time, replaces, void = values
     return RewardRecord(reward_id, decision_id, position, value, time, replaces, bool(void))
 
 

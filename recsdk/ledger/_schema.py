@@ -73,14 +73,17 @@ CREATE TABLE rewards (
 ITEM = "i.slot, i.row, i.vector, i.active, i.crc32"
 DECISION = (
     "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.marks, "
-    "d.number, d.packed, COALESCE(d.forgotten, d.crc32)"
+    "d.num_items, d.number, d.packed, COALESCE(d.forgotten, d.crc32)"
 )
+NUM_ITEMS = 12
+"""The place of `d.num_items` in a row of these."""
 SIGNAL = "s.id, d.id, s.position, s.name, s.value, s.time, s.happened, s.about, COALESCE(s.forgotten, s.crc32)"
 REWARD = "r.id, d.id, r.position, r.value, r.time, r.replaces, r.void, COALESCE(r.forgotten, r.crc32)"
 REWARD_FIELDS = 8
 # Left joins: a row whose reference is damaged must be noticed by its checksum, not left out.
 DECISIONS = "decisions d LEFT JOIN parts p ON p.number = d.parts"
 REWARDS = "rewards r LEFT JOIN decisions d ON d.number = r.decision"
+OF_ID = "(SELECT number FROM decisions WHERE id = ?)"
 SIGNALS_OF = "signals s LEFT JOIN decisions d ON d.number = s.decision"
 
 
