@@ -235,6 +235,22 @@ class Whole(Protocol):
         """Yields every version of every item, and every decision, in the order in which they were appended."""
 
 
+@runtime_checkable
+class Corrects(Protocol):
+    """A `Ledger` that can tell which rewards were corrected without a look at all of them, so that recovery reads them once.
+
+    Example:
+        >>> from recsdk.ledger.sqlite import Sqlite
+        >>> ledger = Sqlite().open("shop")
+        >>> ledger.replaced()
+        frozenset()
+        >>> ledger.close()
+    """
+
+    def replaced(self, start: int = 0) -> frozenset[str]:
+        """Returns the ids of the rewards that are replaced by rewards from number `start` on."""
+
+
 class Store(Protocol):
     """A kind of ledger: it knows its folders and opens them. The config class that an entry point of `recsdk.ledgers` names is one.
 

@@ -21,7 +21,7 @@ from recsdk.ledger._packing import pack
 from recsdk.ledger._recent import Recent
 from recsdk.ledger._redact import empty_decision, empty_other, scrub
 from recsdk.ledger._rows import Row
-from recsdk.ledger._schema import DECISIONS, ITEM, NUM_ITEMS, OF_ID, REWARD, REWARD_FIELDS, REWARDS, SIGNAL, SIGNALS_OF, columns, version
+from recsdk.ledger._schema import DECISIONS, ITEM, NUM_ITEMS, REWARD, REWARD_FIELDS, REWARDS, SIGNAL, SIGNALS_OF, columns, version
 from recsdk.ledger._segments import NUM_ROWS, Segments
 from recsdk.ledger._verify import verify
 from recsdk.ledger.progress import Progress
@@ -56,7 +56,7 @@ class SqliteLedger:
         self._recent = Recent()
         self._parts: dict[str, int] = {}
         found = version(db)
-        self._has_signals, self._is_chained = found >= 3, found >= 4
+        self._has_signals, self._is_chained, self._has_corrections = found >= 3, found >= 4, found >= 5
         self._decision, self._signal, self._reward = columns(found)
 
     @contextlib.contextmanager
@@ -124,7 +124,7 @@ class SqliteLedger:
         values = rows.signal_values(record)
         self._append(
             "INSERT INTO signals (id, decision, position, name, value, time, happened, about, crc32, number, chain) "
-            f"VALUES (?, {OF_ID}, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(*values, checksum(values)),
         )
 
@@ -146,11 +146,10 @@ class SqliteLedger:
         values = rows.reward_values(record)
         if record.replaces is not None:
             refuse_elsewhere(record, self.reward(record.replaces))
-        number = self._recent.number(record.decision_id)
         self._append(
             "INSERT INTO rewards (id, decision, position, value, time, replaces, void, crc32, number, chain) "
-            f"VALUES (?, {OF_ID if number is None else '?'}, ?, ?, ?, ?, ?, ?, ?, ?)",
-            *(values[0], values[1] if number is None else number, *values[2:], checksum(values)),
+            "VALUES (?, COALESCE(?, (SELECT number FROM decisions WHERE id = ?)), ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(values[0], self._recent.number(record.decision_id), *values[1:], checksum(values)),
         )
         self._recent.reward(rows.reward_of(values))
 
@@ -161,6 +160,10 @@ class SqliteLedger:
     def rewards(self, start: int = 0) -> Iterator[RewardRecord]:
         query = f"SELECT {self._reward} FROM {REWARDS} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
         return map(rows.reward, self._rows(query, start))
+
+    def replaced(self, start: int = 0) -> frozenset[str]:
+        corrections = self._rows("SELECT replaces FROM rewards WHERE number > ? AND replaces IS NOT NULL", start)
+        return frozenset(name for (name,) in corrections) if self._has_corrections else frozenset()
 
     def rewards_of(self, decision_id: str) -> list[RewardRecord]:
         self._progress.check()
@@ -192,8 +195,10 @@ class SqliteLedger:
 
     def shown(self, decision_id: str, slot: int) -> ItemRecord:
         self._progress.check()
-        with translated("The ledger could not be read"):
-            item = self._recent.shown(self._db, decision_id, slot)
+        item = self._recent.shown(decision_id, slot)
+        if item is None:
+            with translated("The ledger could not be read"):
+                item = self._recent.looked_up(self._db, decision_id, slot)
         if item is None:
             raise LedgerCorrupt(f"The ledger has no item in slot {slot}, which decision {decision_id!r} has shown.")
         return item
@@ -279,7 +284,7 @@ class SqliteLedger:
         *fields, num_items, number, packed, crc32 = row
         self._recent.note(fields[0], num_items)
         if fields[2] != "":
-            return rows.decision((*fields, packed, crc32))
+            return rows.decision(fields, packed, crc32)
         record = self._segments.record(number)
         if record is None or record[0] != fields[0] or checksum(rows.decision_values(record)) != crc32:
             raise LedgerCorrupt(f"Decision {fields[0]!r} is in no segment as it was written.")
@@ -293,8 +298,11 @@ class SqliteLedger:
 
     def _write(self, statement: str, *values: Any) -> None:
         self._progress.check()
-        with self._noticing(), translated("The ledger could not be written"):
+        try:
             self._db.execute(statement, values)
+        except BaseException:
+            with self._noticing(), translated("The ledger could not be written"):
+                raise
         if not self._db.in_transaction:
             self._check_files()
             self._progress.acknowledge()
@@ -323,7 +331,10 @@ class SqliteLedger:
                 yield row
 
     def _first(self, query: str, *values: Any) -> Row | None:
-        return next(self._rows(f"{query} LIMIT 1", *values), None)
+        self._progress.check()
+        with translated("The ledger could not be read"):
+            row: Row | None = self._db.execute(query, values).fetchone()
+            return row
 
     def _check_files(self) -> None:
         """Stops after a commit that did not reach the files in the folder."""

@@ -37,11 +37,11 @@ def unpack(packed: bytes) -> bytes:
     Raises:
         LedgerCorrupt: bytes that `pack` has not made.
     """
-    kind, body = packed[:1], packed[1:]
+    kind = packed[:1]
     if kind == PLAIN:
-        return body
+        return packed[1:]
     try:
-        data = zlib.decompress(body)
+        data = zlib.decompress(packed[1:])
     except zlib.error as error:
         raise LedgerCorrupt(f"The ledger has an array that is not as it was written: {error}.") from error
     if kind == DEFLATED:

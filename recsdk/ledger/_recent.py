@@ -86,17 +86,22 @@ class Recent:
         """Lets go of the items of a slot, which gets another one."""
         self._versions.pop(slot, None)
 
-    def shown(self, db: sqlite3.Connection, decision_id: str, slot: int) -> ItemRecord | None:
-        """Returns the item of a slot as it was when a decision was made; None where there was none."""
-        last = self._num_items.get(decision_id)
-        if last is None:
-            row = db.execute("SELECT num_items FROM decisions WHERE id = ?", (decision_id,)).fetchone()
-            last = 0 if row is None else int(row[0])
-        versions = self._versions.get(slot)
-        if versions is None:
-            if len(self._versions) >= NUM_READ:
-                self._versions.clear()
-            query = f"SELECT i.number, {ITEM} FROM items i WHERE i.slot = ? ORDER BY i.number DESC"  # noqa: S608 -- constants
-            versions = [(number, rows.item(tuple(row))) for number, *row in db.execute(query, (slot,))]
-            self._versions[slot] = versions
-        return next((item for number, item in versions if number <= last), None)
+    def shown(self, decision_id: str, slot: int) -> ItemRecord | None:
+        """Returns the item of a slot as it was when a decision was made, if that is kept."""
+        last, versions = self._num_items.get(decision_id, 0), self._versions.get(slot, ())
+        for number, item in versions:
+            if number <= last:
+                return item
+        return None
+
+    def looked_up(self, db: sqlite3.Connection, decision_id: str, slot: int) -> ItemRecord | None:
+        """Reads what `shown` returns; None where there was none."""
+        row = db.execute("SELECT num_items FROM decisions WHERE id = ?", (decision_id,)).fetchone()
+        if row is None:
+            return None
+        self.note(decision_id, row[0])
+        if len(self._versions) >= NUM_READ:
+            self._versions.clear()
+        query = f"SELECT i.number, {ITEM} FROM items i WHERE i.slot = ? ORDER BY i.number DESC"  # noqa: S608 -- constants
+        self._versions[slot] = [(number, rows.item(tuple(item))) for number, *item in db.execute(query, (slot,))]
+        return self.shown(decision_id, slot)

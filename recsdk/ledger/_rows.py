@@ -21,13 +21,13 @@ def decision_values(record: DecisionRecord) -> Row:
     return (*before, *arrays_of(record), record.user, record.marks)
 
 
-def decision(row: Row) -> DecisionRecord:
-    """Reads a decision."""
-    *fields, packed, crc32 = row
+def decision(fields: list[Any], packed: int, crc32: int) -> DecisionRecord:
+    """Reads a decision of its fields, which are unpacked in place."""
     if packed:
         for place in PACKED_PLACES:
             fields[place] = unpack(fields[place])
-    records.verify("Decision", (*fields, crc32))
+    if records.checksum(fields) != crc32:
+        records.verify("Decision", (*fields, crc32))
     return records.decision(fields)
 
 

@@ -83,7 +83,6 @@ REWARD_FIELDS = 8
 # Left joins: a row whose reference is damaged must be noticed by its checksum, not left out.
 DECISIONS = "decisions d LEFT JOIN parts p ON p.number = d.parts"
 REWARDS = "rewards r LEFT JOIN decisions d ON d.number = r.decision"
-OF_ID = "(SELECT number FROM decisions WHERE id = ?)"
 SIGNALS_OF = "signals s LEFT JOIN decisions d ON d.number = s.decision"
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from recsdk.errors import LedgerCorrupt, LedgerError
 from recsdk.ledger import DecisionRecord, ItemRecord, RewardRecord
 
+INT32, FLOAT32, FLOAT64 = np.dtype("<i4"), np.dtype("<f4"), np.dtype("<f8")
+
 
 def checksum(values: Sequence[Any]) -> int:
     """Returns the CRC-32 of values: of bytes as they are, of all else as its text. None counts as nothing, so columns can be added later.
@@ -21,11 +23,9 @@ def checksum(values: Sequence[Any]) -> int:
         >>> checksum(["d1", 0.5, None, b"ab"]) == checksum(["d1", 0.5, b"ab"])
         True
     """
-    found = 0
-    for value in values:
-        if value is not None:
-            found = zlib.crc32(value if isinstance(value, bytes) else str(value).encode(), found)
-    return found
+    if bytes in map(type, values):
+        return zlib.crc32(b"".join([value if isinstance(value, bytes) else str(value).encode() for value in values if value is not None]))
+    return zlib.crc32("".join([str(value) for value in values if value is not None]).encode())
 
 
 def verify(what: str, row: Sequence[Any]) -> None:
@@ -70,7 +70,7 @@ def arrays_of(record: DecisionRecord) -> tuple[bytes, bytes, bytes, int, bytes]:
     """
     slots, action, probs, features = (
         np.ascontiguousarray(array, kind).tobytes()
-        for array, kind in ((record.slots, "<i4"), (record.action, "<i4"), (record.probs, "<f8"), (record.features, "<f4"))
+        for array, kind in ((record.slots, INT32), (record.action, INT32), (record.probs, FLOAT64), (record.features, FLOAT32))
     )
     return slots, action, probs, record.features.shape[1], features
 
@@ -85,17 +85,17 @@ def decision(fields: Sequence[Any]) -> DecisionRecord:
         array([7], dtype=int32)
     """
     decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, user, marks = fields
-    shown = np.frombuffer(action, "<i4")
+    shown = np.frombuffer(action, INT32)
     return DecisionRecord(
         decision_id,
         time,
         payload,
         parts,
         num_learned,
-        np.frombuffer(slots, "<i4"),
+        np.frombuffer(slots, INT32),
         shown,
-        np.frombuffer(probs, "<f8").reshape(len(shown), len(slots) // 4),
-        np.frombuffer(features, "<f4").reshape(-1, dim),
+        np.frombuffer(probs, FLOAT64).reshape(len(shown), len(slots) // 4),
+        np.frombuffer(features, FLOAT32).reshape(-1, dim),
         user,
         marks,
     )

@@ -28,7 +28,11 @@ LARGEST_COORDINATE = 1e15
 
 
 class Evidence:
-    """An encoder, or none, and scorers with their states."""
+    """An encoder, or none, and scorers with their states.
+
+    Attributes:
+        is_shared: whether several threads may ask at once: not where a scorer learns online, in place perhaps, nor where a part is native.
+    """
 
     def __init__(self, encoder: Encoder[Any] | None, scorers: Sequence[Scorer[Any]]) -> None:
         self.encoder = encoder
@@ -50,6 +54,7 @@ class Evidence:
         self.known: dict[int, tuple[str, ...]] = {}  # columns of every scorer that was ever fitted in the folder
         self._fitted: tuple[int, ...] = ()  # the scorers' numbers among these
         self._online = [(index, scorer) for index, scorer in enumerate(self.scorers) if isinstance(scorer, Online)]
+        self.is_shared = not self._online and not any(map(states.is_native, (encoder, *self.scorers)))
         self._encoder_state: Any = None
         self.states: list[Any] = []  # of the scorers
 
@@ -221,11 +226,6 @@ class Evidence:
     def learns(self) -> bool:
         """Whether any scorer learns online."""
         return bool(self._online)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether several threads may ask at once: not where a scorer learns online, in place perhaps, nor where a part is native."""
-        return not self._online and not any(map(states.is_native, (self.encoder, *self.scorers)))
 
     def learn(self, request: Request, item: Items, reward: float) -> None:
         """Shows a reward to the scorers that learn online."""

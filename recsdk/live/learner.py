@@ -12,15 +12,15 @@ import numpy as np
 
 from recsdk import arrays, states
 from recsdk.base import Forgettable, Items, Mergeable, Policy, Request
-from recsdk.data import items_from_stored
 from recsdk.errors import ChangedSetting, InvalidValue, LedgerCorrupt, LedgerMismatch, RecsdkError, warn
-from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
+from recsdk.ledger import Corrects, DecisionRecord, Ledger, RewardRecord
 from recsdk.live import base, features, layout
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.base import BASE, Beginning
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.contest import Change, Contest
 from recsdk.live.evidence import Evidence
+from recsdk.live.folding import BLOCK, AsShown, Lesson, states_after
 from recsdk.live.identity import differences, identity
 from recsdk.live.interactions import after
 
@@ -29,6 +29,8 @@ TOLERANCE = 1e-6
 MIXED = "mixed"
 QUICK = 5_000
 """Rewards that are folded again in less than a second, which is exact to the last bit."""
+
+_decode = json.JSONDecoder().raw_decode  # what a ledger has was written without spaces around it
 
 
 class Mark(NamedTuple):
@@ -73,6 +75,7 @@ class Learner:
         self._num_tried = self._num_changes = 0
         self._ledger = ledger
         self._is_mixed = False
+        self._shown = AsShown(catalogue)
         self._layouts: dict[tuple[str, int], layout.Layout] = {}  # by the text of the parts, which rarely changes, and phi's width
 
     @property
@@ -95,7 +98,7 @@ class Learner:
         if not len(record.action):  # its user is forgotten
             self.num_learned += 1
             return
-        earlier = self._ledger.reward(reward.replaces) if reward.replaces is not None and self.forgets else None
+        earlier = self._corrected(reward) if reward.replaces is not None and self.forgets else None
         placed = self._in_present_layout(record)
         with self.lock:
             number = self.num_learned + 1
@@ -107,9 +110,7 @@ class Learner:
             if self.contest is not None:
                 self._judge(self.contest, placed, reward)
                 self.contest.learn(placed, reward, earlier)
-        if self.evidence.learns and not reward.void:
-            slot = int(record.slots[record.action[max(reward.position, 0)]])
-            self.evidence.learn(self.as_asked(record), self.as_shown(record, [slot]), reward.value)
+        self._teach_scorers(record, reward)
 
     def learn_all(self, outcomes: Sequence[tuple[DecisionRecord, RewardRecord]]) -> None:
         """Learns what was just put into the ledger, inside that transaction.
@@ -117,7 +118,7 @@ class Learner:
         Where there are corrections and the state cannot forget, it is made again from the snapshot before them, or from the start. Then
         it is written at once, so that no other reader of the ledger has to do so.
         """
-        if self.forgets or all(reward.replaces is None for _, reward in outcomes):
+        if all(reward.replaces is None for _, reward in outcomes) or self.forgets:
             for record, reward in outcomes:
                 self.learn(record, reward)
             return
@@ -137,6 +138,12 @@ class Learner:
             if self.contest is not None and challengers is not None:
                 self.contest.drop(challengers)
         self.keep()
+
+    def _teach_scorers(self, record: DecisionRecord, reward: RewardRecord) -> None:
+        """Shows a reward to the scorers that learn online."""
+        if self.evidence.learns and not reward.void:
+            slot = int(record.slots[record.action[max(reward.position, 0)]])
+            self.evidence.learn(self.as_asked(record), self._shown.one(self._ledger, record.decision_id, slot), reward.value)
 
     def mark(self) -> Mark:
         """Returns where it stands."""
@@ -215,18 +222,13 @@ class Learner:
         return self._layouts[key]
 
     def as_shown(self, record: DecisionRecord, slots: Sequence[int]) -> Items:
-        """Returns items as they were when a decision was made: by now the catalogue may hold them with other features."""
-        items = items_from_stored(json.loads(self._ledger.shown(record.decision_id, slot).row) for slot in slots)
-        missing = {
-            name: np.full(len(slots), np.nan if column.dtype == np.float64 else None, column.dtype)
-            for name, column in self.catalogue.items.features.items()
-        }
-        return items._replace(slot=np.array(slots, np.int64), features={**missing, **items.features})
+        """Returns items as they were when a decision was made."""
+        return self._shown.all(self._ledger, record.decision_id, slots)
 
     @staticmethod
     def as_asked(record: DecisionRecord) -> Request:
         """Returns the request of a decision."""
-        return Request(json.loads(record.payload)["request"], record.time)
+        return Request(_decode(record.payload)[0]["request"], record.time)
 
     def recover(self) -> None:
         """Makes the state from the ledger: the last good snapshot of this policy, or the start, and the rewards after it."""
@@ -263,17 +265,43 @@ class Learner:
             for reward, record in outcomes:
                 self.learn(record, reward)
 
-    def _refold(self, state: Any, num_learned: int) -> None:
-        """Folds the rewards from number `num_learned` on into a state; what was corrected is left out where the state cannot forget it."""
+    def _refold(self, state: Any, num_learned: int, end: int | None = None) -> None:
+        """Folds the rewards after number `num_learned`, up to number `end`, into a state.
+
+        What was corrected is left out where the state cannot forget it.
+        """
         self.state, self.num_learned = state, num_learned
-        replaced = frozenset[str]() if self.forgets else self._replaced(num_learned)
-        for reward, record in self._ledger.outcomes(num_learned):
-            if reward.reward_id not in replaced or not len(record.action):
-                self.learn(record, reward)
-                continue
+        forgets, outcomes = self.forgets, itertools.islice(self._ledger.outcomes(num_learned), end and end - num_learned)
+        replaced = frozenset[str]() if forgets else self._replaced(num_learned)
+        while block := list(itertools.islice(outcomes, BLOCK)):
+            lessons = [
+                Lesson(
+                    self._in_present_layout(record),
+                    reward,
+                    self._corrected(reward) if forgets and reward.replaces is not None else None,
+                    reward.reward_id not in replaced,
+                )
+                for reward, record in block
+                if len(record.action)
+            ]
+            self._fold(lessons)
+            self.num_learned += len(block) - len(lessons)  # users who are forgotten
+
+    def _fold(self, lessons: Sequence[Lesson]) -> None:
+        for (record, reward, earlier, counts), state in zip(lessons, states_after(self.policy, self.state, lessons), strict=True):
+            self.state = state
             self.num_learned += 1
+            self._num_tried += 1
             if self.contest is not None:
-                self._judge(self.contest, self._in_present_layout(record), reward)
+                self._judge(self.contest, record, reward)
+                if counts:
+                    self.contest.learn(record, reward, earlier)
+            if counts:
+                self._teach_scorers(record, reward)
+
+    def _corrected(self, reward: RewardRecord) -> RewardRecord | None:
+        """Returns the reward that this one takes the place of."""
+        return None if reward.replaces is None else self._ledger.reward(reward.replaces)
 
     def _judge(self, contest: Contest, record: DecisionRecord, reward: RewardRecord) -> None:
         """Lets the policies be judged by a reward, unless the decision has judged them: a page and its top item are one outcome."""
@@ -284,6 +312,8 @@ class Learner:
 
     def _replaced(self, start: int) -> frozenset[str]:
         """Returns the ids of all rewards that are corrected by rewards from number `start` on."""
+        if isinstance(self._ledger, Corrects):
+            return self._ledger.replaced(start)
         return frozenset(reward.replaces for reward in self._ledger.rewards(start) if reward.replaces is not None)
 
     def audit(self) -> bool:
@@ -406,7 +436,7 @@ class Learner:
 
     def _is_before_corrections(self, num_learned: int) -> bool:
         """Tells whether a snapshot can be gone on from: no later correction is of a reward that it cannot forget."""
-        if self.forgets:
+        if self.forgets or not self._replaced(num_learned):
             return True
         later = set[str | None]()
         for reward in self._ledger.rewards(num_learned):
@@ -456,9 +486,7 @@ class Learner:
         if found.state is None or found.header.get("dropped"):  # what it had learned is not there any more
             return True
         kept = self._read(self._ledger.get(found.state) or b"")
-        self.state, self.num_learned = self._fresh(), 0
-        for reward, record in itertools.islice(self._ledger.outcomes(), found.num_learned):
-            self.learn(record, reward)
+        self._refold(self._fresh(), 0, found.num_learned)
         pairs = zip(*(arrays.leaves(self._settled(state)) for state in (self.state, kept)), strict=True)
         return all(np.abs(one - other).max(initial=0) <= TOLERANCE * max(1, np.abs(one).max(initial=0)) for one, other in pairs)
 

@@ -147,6 +147,9 @@ class _Until:
     def rewards(self, start: int = 0) -> Iterator[RewardRecord]:
         return self._ledger.rewards(start) if self._knows_later else itertools.islice(self._ledger.rewards(start), max(self._to - start, 0))
 
+    def replaced(self, start: int = 0) -> frozenset[str]:
+        return frozenset(reward.replaces for reward in self.rewards(start) if reward.replaces is not None)
+
     def outcomes(self, start: int = 0) -> Iterator[tuple[RewardRecord, DecisionRecord]]:
         return itertools.islice(self._ledger.outcomes(start), max(self._to - start, 0))
 

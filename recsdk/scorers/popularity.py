@@ -86,5 +86,5 @@ class Popularity:
             reference = request.time  # a clock was wrong then: if its time stayed the reference, no reward would count again
         sums[slot] += reward * 2.0 ** ((request.time - reference) / self.half_life)
         # The total is summed anew: kept by differences it would drift, and divides.
-        total = np.asarray(np.abs(sums).sum())
+        total = np.asarray(np.add.reduce(np.abs(sums)))  # as `sum` does, which takes twice as long to call
         return Earned(sums, total, np.array(max(int(state.num_slots), slot + 1)), np.array(reference, np.float64))

@@ -9,6 +9,7 @@ import pytest
 import recsdk
 from recsdk import arrays
 from recsdk.errors import InvalidReward, InvalidValue
+from recsdk.live.folding import states_after
 from recsdk.live.observe import CountObserver
 from recsdk.live.rewards import Feedback, Receipt
 from tests.live.shop import Centred, TopicTally, Weights, crash, forget_snapshots, small_recommender, state
@@ -148,15 +149,15 @@ def test_the_log_has_rewards_as_they_were_corrected_last(tmp_path):
     assert recsdk.read_ledger(tmp_path, default_reward=-1.0, window=0).reward.tolist() == [0.25, -1.0, 0.5]
 
 
-def failing_once(error):
-    """Returns what stands in for `learn`: it fails when it is first called."""
+def failing_once(error, function=recsdk.learn):
+    """Returns what stands in for a function: it fails when it is first called."""
     calls = []
 
     def failing(*arguments):
         calls.append(arguments)
         if len(calls) == 1:
             raise error
-        return recsdk.learn(*arguments)
+        return function(*arguments)
 
     return failing
 
@@ -165,7 +166,9 @@ def failing_once(error):
 def test_a_correction_that_fails_leaves_all_as_it_was(tmp_path, policy, monkeypatch):
     with lived(reward_shop(tmp_path, policy=policy), [1.0, 0.0, 0.5]) as shop:
         before = state(shop), list(shop._loop.ledger.rewards())
-        monkeypatch.setattr("recsdk.live.interactions.learn", failing_once(KeyboardInterrupt))
+        forgets = shop._loop.learner.forgets  # otherwise all is folded again
+        place, function = ("interactions.learn", recsdk.learn) if forgets else ("learner.states_after", states_after)
+        monkeypatch.setattr(f"recsdk.live.{place}", failing_once(KeyboardInterrupt, function))
         with pytest.raises(KeyboardInterrupt):
             shop.correct("r1", 0.75)
         assert (state(shop), list(shop._loop.ledger.rewards())) == before
