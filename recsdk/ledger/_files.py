@@ -24,11 +24,12 @@ class Files:
 
     def __init__(self, folder: Path, names: tuple[str, ...]) -> None:
         self.folder = folder
-        self._opened = [(name, os.fspath((folder / name).absolute()), os.stat(folder / name)) for name in names]
+        paths = [os.fspath((folder / name).absolute()) for name in names]
+        self._opened = [(name, path, _place(os.stat(path))) for name, path in zip(names, paths, strict=True)]
 
     def changed(self) -> tuple[str, ...]:
         """Returns the names of those that were deleted or replaced; it takes some microseconds, and opens nothing."""
-        return tuple(name for name, path, opened in self._opened if not _is(path, opened))
+        return tuple([name for name, path, opened in self._opened if not _is(path, opened)])
 
     def rescue(self, copy: Callable[[Path], None]) -> str:
         """Copies what the open ledger holds into a folder in the folder, and returns a sentence that says where, or why not."""
@@ -45,9 +46,12 @@ class Files:
         )
 
 
-def _is(path: str, opened: os.stat_result) -> bool:
+def _is(path: str, opened: tuple[int, int]) -> bool:
     try:
-        now = os.stat(path)
+        return _place(os.stat(path)) == opened
     except OSError:
         return False
-    return now.st_ino == opened.st_ino and now.st_dev == opened.st_dev
+
+
+def _place(found: os.stat_result) -> tuple[int, int]:
+    return found.st_ino, found.st_dev

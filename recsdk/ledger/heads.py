@@ -8,6 +8,7 @@ write that was cut off leaves the one before. For who writes a ledger of their o
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 import weakref
@@ -77,7 +78,7 @@ class Head(NamedTuple):
 
     def dumps(self) -> bytes:
         """Returns the bytes for one place."""
-        data = FIELDS.pack(self.sequence, self.safe, self.boot, *(field for last in self.tables for field in last))
+        data = FIELDS.pack(self.sequence, self.safe, self.boot, *itertools.chain.from_iterable(self.tables))
         return data + blake2b(data, digest_size=CHECKSUM).digest()
 
 
@@ -209,7 +210,8 @@ class HeadFile:
 
     def write(self, tables: tuple[Last, ...]) -> None:
         """Writes how far is acknowledged now. It needs no sync: a head that is behind the ledger only notices less."""
-        self.head = self.head._replace(sequence=self.head.sequence + 1, tables=tables)
+        sequence, safe, start, _ = self.head
+        self.head = Head(sequence + 1, safe, start, tables)
         self._put()
 
     def finish(self, *, safe: bool) -> None:

@@ -51,8 +51,10 @@ def asked(
 ) -> Asked:
     """Checks the arguments of `Recommender.recommend`, and raises what it says of them."""
     require_integer("size", size, at_least=1)
-    one_of("at_most", at_most, (False, True))
-    one_of("deferred", deferred, (False, True))
+    flags: dict[str, object] = {"at_most": at_most, "deferred": deferred}
+    for field, given in flags.items():
+        if not isinstance(given, bool):
+            one_of(field, given, (False, True))
     named, hidden = None if candidates is None else intake.candidates(candidates), sorted(set(intake.ids("seen", seen)))
     if named is not None and hidden:
         raise InvalidValue(f"seen goes with candidates=None only: leave seen items out of candidates, got seen = {hidden}.")

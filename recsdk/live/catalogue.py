@@ -232,15 +232,20 @@ class Catalogue:
             Moved: when the catalogue does not hold `shelf` any more.
         """
         shelf = shelf or self.shelf
-        allowed = self._allowed(shelf, request, seen, rules)
+        allowed = self._eligible(shelf, request, seen, rules)
         num_allowed = int(np.count_nonzero(allowed))
+        if not num_allowed:
+            raise EmptyCandidates(f"No item of the {shelf.num_active} in the catalogue is unseen and allowed by the rules.")
         size = num_candidates - num_new if num_allowed > num_candidates else num_allowed
-        retrieved = functools.partial(self._retrieved, shelf, rng, user, allowed.copy(), spare=spare or (lambda: rng), asking=asking)
+        retrieved = functools.partial(self._retrieved, shelf, rng, user, allowed, spare=spare or (lambda: rng), asking=asking)
         if score is None or num_allowed <= num_candidates:
             best = retrieved(size)
         else:
             drawn = retrieved(min(max(num_scored, num_candidates), num_allowed))
             best = drawn[largest(score(drawn), size)]
+        if not num_new:
+            return best
+        allowed = allowed.copy()  # a late search may still read the other
         allowed[best] = False
         return np.concatenate([best, shelf.newest(allowed, num_new)])
 
@@ -270,20 +275,15 @@ class Catalogue:
             slots = np.flatnonzero(allowed)
             return slots[np.argsort(spare().random(len(slots)), kind="stable")[:size]]
 
-        with self._searching.going_on():
+        with self._searching:
             if shelf is not self.shelf:
                 raise Moved
             return asking(RETRIEVER, retriever, found, drawn)
 
-    def _allowed(self, shelf: Shelf, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
-        allowed = self._eligible(shelf, request, seen, rules)
-        if not allowed.any():
-            raise EmptyCandidates(f"No item of the {shelf.num_active} in the catalogue is unseen and allowed by the rules.")
-        return allowed
-
     def _eligible(self, shelf: Shelf, request: Request, seen: Iterable[str], rules: Sequence[Rule]) -> np.ndarray:
         allowed = shelf.active.copy()
-        allowed[[slot for slot in map(shelf.slot, seen) if slot >= 0]] = False
+        if seen:
+            allowed[[slot for slot in map(shelf.slot, seen) if slot >= 0]] = False
         for rule in rules:
             with only_reading(rule):
                 answer = rule(request, shelf.items)
@@ -299,18 +299,19 @@ class _Searching:
         self._num_searches = 0
         self._is_stopped = False
 
-    @contextlib.contextmanager
-    def going_on(self) -> Iterator[None]:
+    def __enter__(self) -> None:
+        """Begins a search."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_stopped)
+            if self._is_stopped:
+                self._changed.wait_for(lambda: not self._is_stopped)
             self._num_searches += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._num_searches -= 1
-                if self._is_stopped:
-                    self._changed.notify_all()
+
+    def __exit__(self, *_: object) -> None:
+        """Ends a search."""
+        with self._changed:
+            self._num_searches -= 1
+            if self._is_stopped:
+                self._changed.notify_all()
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
@@ -329,6 +330,10 @@ def _slots(retriever: Any, answer: Any, allowed: np.ndarray, size: int) -> np.nd
         return InvalidAnswer(f"{retriever!r} must answer at most {size} different slots of allowed items, i64[<= {size}], got {got}.")
 
     slots = np.asarray(answer)
+    if slots.dtype == np.int64 and slots.ndim == 1 and 0 < len(slots) <= size:
+        ordered = np.sort(slots)
+        if ordered[0] >= 0 and ordered[-1] < len(allowed) and (ordered[1:] > ordered[:-1]).all() and allowed[slots].all():
+            return slots.copy()
     if slots.ndim != 1 or slots.dtype.kind not in "iu" or len(slots) > size:
         raise refused(f"{slots.dtype}{list(slots.shape)}")
     inside = (slots >= 0) & (slots < len(allowed))

@@ -17,7 +17,7 @@ from recsdk.errors import EmptyCandidates, IgnoredInput, InvalidProbs, InvalidSc
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import intake
 from recsdk.live.catalogue import Rule
-from recsdk.live.drawing import Arm, draw, stream, taken
+from recsdk.live.drawing import Arm, Places, draw, stream, taken
 from recsdk.live.faults import STRICT, Asking
 from recsdk.live.guard import Features, frozen, only_reading
 from recsdk.live.learner import Learner
@@ -28,6 +28,7 @@ from recsdk.live.shelf import Shelf
 from recsdk.live.traffic import Arms, is_draw
 
 DRAW_SCHEME = "blake2b-philox-1"
+NONE = np.zeros(0, np.int64)
 SPARE = b"spare"
 """The purpose of the random numbers that are drawn where a part failed."""
 
@@ -188,7 +189,7 @@ class Decider:
             Moved: when the catalogue changes meanwhile.
         """
         user, shelf = self._evidence.user(request, asking), self._catalogue.shelf
-        required = shelf.named(placing.required)
+        required = shelf.named(placing.required) if placing is not ANY else NONE
         try:
             found = functools.partial(self._found, shelf, decision_id, user, request, seen, asking)
             slots = found() if named is None else self._catalogue.chosen(named, shelf)
@@ -197,7 +198,7 @@ class Decider:
                 raise
             slots = required[:0]
         slots = _joined(slots, required)
-        if placing.welcome:
+        if placing is not ANY and placing.welcome:
             welcome = shelf.named(placing.welcome)
             slots = _joined(slots, welcome[self._catalogue.may_show(welcome, request, seen, self._rules(named), shelf)])
         items, vectors = take(shelf.items, slots), shelf.vectors[slots]
@@ -239,10 +240,12 @@ class Decider:
                 marks = Marks(arm=APPLICATION, agreement=agreement)
             else:
                 arms, marks = self.arms.of(policy, user, self.rng, num_before)
-                wanted, spare = placing.places(slots, shelf.named), self._spare(decision_id)
+                wanted = placing.places(slots, shelf.named) if placing is not ANY else Places()
+                spare = self._spare(decision_id)
                 decision, arm, promoted = draw(arms, rng, context, size, wanted, spare, asking)
-                share, pinned = arm.share if marks.by else None, tuple(position for position, _ in placing.pinned)
-                marks = marks._replace(arm=arm.name, share=share, pinned=pinned, promoted=promoted)
+                if marks.by or placing is not ANY or arm.name != marks.arm:
+                    share, pinned = arm.share if marks.by else None, tuple(position for position, _ in placing.pinned)
+                    marks = marks._replace(arm=arm.name, share=share, pinned=pinned, promoted=promoted)
         logs_all = self._choice.logs_all or size == len(slots)  # as many rows as candidates are the candidates, in their order
         logged = (phi if logs_all else phi[decision.action]).astype(np.float32)  # lossless: phi is float32 by construction
         record = DecisionRecord(
@@ -256,7 +259,7 @@ class Decider:
             decision.probs,
             logged,
             user,
-            marks._replace(failed=tuple(asking.failed)).dumps(),
+            (marks._replace(failed=tuple(asking.failed)) if asking.failed else marks).dumps(),
         )
         return Ready(record, shelf, num_recoveries)
 
@@ -280,8 +283,8 @@ class Decider:
 
     def slate(self, record: DecisionRecord) -> Slate:
         """Returns what a decision shows."""
-        propensities = record.probs[np.arange(len(record.action)), record.action]
-        return Slate(record.decision_id, self.ids(record), tuple(propensities.tolist()), read(record).repeats)
+        propensities = tuple(float(probs[index]) for probs, index in zip(record.probs, record.action, strict=True))
+        return Slate(record.decision_id, self.ids(record), propensities, read(record).repeats)
 
     def ids(self, record: DecisionRecord) -> tuple[str, ...]:
         """Returns the ids of the items that a decision shows, from the top."""
@@ -294,23 +297,24 @@ class Decider:
 
     def _spare(self, decision_id: str, purpose: bytes = b"") -> Callable[[], np.random.Generator]:
         """Returns what makes the stream that is drawn from where a part fails, when it is first wanted; it is always the same one."""
-        return functools.cache(functools.partial(self.rng, decision_id, SPARE + purpose))
+        return _Later(functools.partial(self.rng, decision_id, SPARE + purpose)).made
 
     def _found(self, shelf: Shelf, decision_id: str, user: np.ndarray, request: Request, seen: Sequence[str], asking: Asking) -> np.ndarray:
         """Returns the slots of the candidates: the nearest to the user or, of sampled items, those the policy finds most promising."""
-        choice, rng, spare = self._choice, self.rng(decision_id, b"candidates"), self._spare(decision_id, b" candidates")
+        choice, spare = self._choice, self._spare(decision_id, b" candidates")
+        later = _Later(functools.partial(self.rng, decision_id, b"candidates"))
 
         def score(slots: np.ndarray) -> np.ndarray:
             try:
                 phi = self._evidence.phi(user, request, take(shelf.items, slots), shelf.vectors[slots], asking, (InvalidScores,))
             except InvalidScores:  # of some item; what is drawn then is looked at one by one
-                return rng.random(len(slots))
+                return later.made().random(len(slots))
             with self._learner.lock:
                 policy, state = self._learner.deciding()
 
                 def probs() -> np.ndarray:
                     with only_reading(policy):
-                        answer = np.asarray(policy.probs(state, rng, Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
+                        answer = np.asarray(policy.probs(state, later.made(), Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
                     if answer.shape != slots.shape or not np.isfinite(answer).all():
                         raise InvalidProbs(f"probs must be finite float64{list(slots.shape)}, got {answer.dtype}{list(answer.shape)}.")
                     return answer
@@ -320,9 +324,10 @@ class Decider:
         sizes = (choice.num_candidates, choice.num_new)
         limits: dict[str, Any] = {"seen": seen, "rules": choice.rules, "shelf": shelf, "spare": spare, "asking": asking}
         if self._catalogue.retriever.uses_vectors:
+            rng: Any = later  # such a retriever seldom draws
             return self._catalogue.found(rng, user, request, *sizes, **limits)
         self.notices.outgrown(shelf.num_active, choice.num_scored)
-        return self._catalogue.found(rng, user, request, *sizes, **limits, num_scored=choice.num_scored, score=score)
+        return self._catalogue.found(later.made(), user, request, *sizes, **limits, num_scored=choice.num_scored, score=score)
 
     def _rules(self, named: Sequence[str] | None) -> tuple[Rule, ...]:
         return self._choice.rules if named is None else ()
@@ -335,6 +340,23 @@ class Decider:
         if fresh:
             text = f"The candidates {fresh} are left out of requests as long as their scores are unusable"
             warn(f"{text}: {error}", IgnoredInput)
+
+
+class _Later:
+    """A stream of random numbers that is made when one is first drawn: that takes some microseconds."""
+
+    def __init__(self, make: Callable[[], np.random.Generator]) -> None:
+        self._make = make
+        self._stream: np.random.Generator | None = None
+
+    def made(self) -> np.random.Generator:
+        """Returns the stream itself, always the same."""
+        if self._stream is None:
+            self._stream = self._make()
+        return self._stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.made(), name)
 
 
 def _joined(slots: np.ndarray, more: np.ndarray) -> np.ndarray:

@@ -95,6 +95,8 @@ class Source(NamedTuple):
     @property
     def present(self) -> np.random.Generator:
         """The one to draw from now."""
+        if not self.asking.failed:
+            return self.rng
         return self.spare() if self.names & self.asking.failed.keys() else self.rng
 
 
@@ -125,6 +127,8 @@ def draw(
         asking: asks the arms.
     """
     source = Source(rng, spare or (lambda: rng), asking, frozenset(arm.name for arm in arms))
+    if len(arms) == 1 and not places.pinned and not places.promoted:
+        return Drawn(_plain(arms, source, context, size), arms[0], ())
     weights, decisions, promoted = np.array([arm.share for arm in arms]), list[Decision](), list[tuple[int, tuple[int, ...]]]()
     action = np.full(size, -1)
     action[list(places.pinned)] = list(places.pinned.values())
@@ -145,6 +149,18 @@ def draw(
         decisions.append(decision)
     chosen = arms[0] if len(arms) == 1 else arms[int(decide(_Given(), weights, source.present, _among(len(arms))).action)]
     return Drawn(_stacked(decisions), chosen, tuple(promoted))
+
+
+def _plain(arms: Sequence[Arm], source: Source, context: Context, size: int) -> Decision:
+    """Is `draw` for one arm, and an application that wants nothing at any position."""
+    decisions, mask = list[Decision](), context.mask
+    for _ in range(size):
+        _, decision = _drawn(arms, np.ones(1), source, context._replace(mask=mask))
+        decisions.append(decision)
+        mask = mask.copy()
+        mask[decision.action] = False
+        mask.flags.writeable = False
+    return _stacked(decisions)
 
 
 def taken(
@@ -196,7 +212,8 @@ def _among(number: int) -> Context:
 
 
 def _stacked(decisions: Sequence[Decision]) -> Decision:
-    return Decision(*(np.stack([np.asarray(field) for field in fields]) for fields in zip(*decisions, strict=True)))
+    action, propensity, probs = zip(*decisions, strict=True)
+    return Decision(np.array(action), np.array(propensity), np.array(probs))
 
 
 def stream(key: bytes) -> np.random.Generator:

@@ -24,9 +24,16 @@ class Worth(NamedTuple):
     reward_id: str | None = None
 
 
-def reward(loop: Loop, decision_id: str, given: Callable[[DecisionRecord], list[Worth]]) -> bool:
-    """Takes rewards of a decision, all or none; tells whether any of them was new."""
-    now = loop.now()
+def reward(loop: Loop, decision_id: str, given: Callable[[DecisionRecord], list[Worth]], *, is_one: bool = False) -> bool:
+    """Takes rewards of a decision, all or none; tells whether any of them was new.
+
+    Args:
+        loop: what serves.
+        decision_id: of the decision.
+        given: returns the rewards.
+        is_one: whether that is one: by itself it needs no transaction.
+    """
+    now, keep = loop.now(), loop.turns.learn if is_one and loop.learner.contest is None else loop.turns.write
 
     def taken() -> tuple[list[RewardRecord], int, list[Published]]:
         learned = loop.learner.num_learned
@@ -43,7 +50,7 @@ def reward(loop: Loop, decision_id: str, given: Callable[[DecisionRecord], list[
         return fresh, learned, loop.publish_when_due()
 
     try:
-        fresh, learned, changes = loop.turns.write(taken)
+        fresh, learned, changes = keep(taken)
     except UnknownDecision as error:
         loop.tally.count(Receipt.EXPIRED if isinstance(error, ExpiredDecision) else Receipt.UNKNOWN)
         raise

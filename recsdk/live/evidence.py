@@ -10,7 +10,8 @@ import numpy as np
 from recsdk import states
 from recsdk.base import Encoder, Events, Items, Online, Request, Scorer
 from recsdk.checks import plain_array, require_integer
-from recsdk.data import requests_table, take
+from recsdk.columns import request_table
+from recsdk.data import take
 from recsdk.errors import InvalidAnswer, InvalidScores, InvalidValue, LedgerMismatch
 from recsdk.ledger import Ledger
 from recsdk.live import features
@@ -151,7 +152,7 @@ class Evidence:
             return np.zeros(0, np.float32)
         encoder, state = self.encoder, self._encoder_state
         given, _ = guarded(request)
-        table = Features(requests_table([given.plain()]), given.read)
+        table = Features(request_table(given.plain()), given.read)
 
         def vector() -> np.ndarray:
             with only_reading(encoder):
@@ -191,7 +192,9 @@ class Evidence:
             InvalidScores: a scorer's answer that is not f32[K, C], finite and within ±1e30.
             InvalidAnswer: a scorer that writes to its input.
         """
-        columns = [self._scores(index, request, candidates, asking, passing) for index in range(len(self.scorers))]
+        _, request = guarded(request)
+        frozen = frozen_items(candidates)
+        columns = [self._scores(index, request, frozen, asking, passing) for index in range(len(self.scorers))]
         joined = np.concatenate(columns, axis=1) if columns else np.zeros((len(candidates.ids), 0), np.float32)
         return features.phi(user, vectors, joined)
 
@@ -200,11 +203,11 @@ class Evidence:
 
         One item without a feature that a scorer divides by must not stop every request.
         """
-        found = np.ones(len(candidates.ids), bool)
+        found, (_, request) = np.ones(len(candidates.ids), bool), guarded(request)
         for place in range(len(found)):
             try:
                 for index in range(len(self.scorers)):
-                    self._scores(index, request, take(candidates, [place]), asking, (InvalidScores,))
+                    self._scores(index, request, frozen_items(take(candidates, [place])), asking, (InvalidScores,))
             except InvalidScores:
                 found[place] = False
         return found
@@ -212,12 +215,13 @@ class Evidence:
     def _scores(
         self, index: int, request: Request, candidates: Items, asking: Asking, passing: tuple[type[Exception], ...] = ()
     ) -> np.ndarray:
+        """Asks a scorer, with a request and candidates that it cannot write to."""
         scorer, state = self.scorers[index], self.states[index]
         shape = len(candidates.ids), len(scorer.columns)
 
         def scores() -> np.ndarray:
             with only_reading(scorer):
-                answer = scorer.score(state, guarded(request)[1], frozen_items(candidates))
+                answer = scorer.score(state, request, candidates)
             return _checked(scorer, answer, shape, LARGEST_SCORE)
 
         return asking(self._names[index], scorer, scores, lambda: np.zeros(shape, np.float32), passing)
@@ -251,6 +255,11 @@ class Evidence:
             states.close(scorer, state)
 
 
+def _is_within(array: np.ndarray, largest: float) -> bool:
+    """Tells whether all numbers are finite, and none is larger: NaN fails the comparison too."""
+    return not array.size or bool(np.maximum.reduce(np.abs(array), axis=None) <= largest)
+
+
 def _stored(ledger: Ledger, name: str) -> bytes:
     data = ledger.get(name)
     if data is None:
@@ -259,6 +268,9 @@ def _stored(ledger: Ledger, name: str) -> bytes:
 
 
 def _checked(component: Any, answer: Any, shape: tuple[int, ...], largest: float) -> np.ndarray:
+    if type(answer) is np.ndarray and answer.dtype == np.float32 and answer.shape == shape and _is_within(answer, largest):
+        return answer
+
     def wanted() -> str:
         return f"{component!r} must answer finite float32{list(shape)} within ±{largest:g}"
 
@@ -266,6 +278,6 @@ def _checked(component: Any, answer: Any, shape: tuple[int, ...], largest: float
         array = plain_array("answer", answer, error=InvalidScores)
     except (TypeError, ValueError) as error:
         raise InvalidScores(f"{wanted()}, got {answer!r:.200}.") from error
-    if array.shape != shape or array.dtype != np.float32 or not abs(array).max(initial=0) <= largest:  # NaN fails the comparison too
+    if array.shape != shape or array.dtype != np.float32 or not _is_within(array, largest):
         raise InvalidScores(f"{wanted()}, got {array.dtype}{list(array.shape)}: {array}.")
     return array

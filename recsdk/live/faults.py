@@ -117,6 +117,11 @@ class _Breaker:
         self.is_trying = False  # one request, after a rest
         self.is_told = False
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it has not failed since it last answered."""
+        return not self.num_failures and not self.num_late
+
     def admits(self, now: float, terms: Fallback) -> bool:
         if self.is_trying or self.num_late >= terms.failures:
             return False
@@ -171,6 +176,15 @@ class Faults:
             _Unanswered: it has failed, or rests.
         """
         assert self._terms is not None  # noqa: S101 -- nothing asks through it then
+        found = self._breakers.get(name)
+        if found is not None and found.is_well and self._terms.deadline is None:
+            try:
+                return call()
+            except passing:
+                raise
+            except Exception as error:
+                self._count(name, found, error, is_trial=False, now=now)
+                raise _Unanswered from error
         with self._lock:
             breaker = self._breakers.setdefault(name, _Breaker())
             if not breaker.admits(now, self._terms):
@@ -181,7 +195,7 @@ class Faults:
         except passing:
             raise
         except Exception as error:
-            self._count(name, breaker, error, is_trial, now)
+            self._count(name, breaker, error, is_trial=is_trial, now=now)
             raise _Unanswered from error
         else:
             if breaker.num_failures:
@@ -202,7 +216,7 @@ class Faults:
             return answer
         return self._workers.ask(call, deadline, breaker)
 
-    def _count(self, name: str, breaker: _Breaker, error: Exception, is_trial: bool, now: float) -> None:
+    def _count(self, name: str, breaker: _Breaker, error: Exception, *, is_trial: bool, now: float) -> None:
         terms = self._terms or Fallback()
         with self._lock:
             breaker.num_failures += 1

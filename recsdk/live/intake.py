@@ -22,7 +22,9 @@ from recsdk.live.identity import identity
 from recsdk.rows import plain_rows
 from recsdk.scorers.function import FunctionScorer
 
+PLAIN = (str, float, int, bool, type(None))
 LONGEST_ID = 128
+_encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False).encode  # `json.dumps` makes one at each call
 LARGEST_REWARD = 1e15
 """Sums of squares of larger rewards would overflow in float32, and a policy would not recover."""
 
@@ -201,8 +203,12 @@ def request(given: Any) -> dict[str, Any]:
     if not isinstance(given, Mapping):
         raise InvalidRequest(f"request must be a mapping of features by name, got {given!r}.")
     check_features(given)
-    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in given.items()}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
+    return {name: value if type(value) in PLAIN else _plain(value) for name, value in given.items()}
+
+
+def _plain(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    return list(value) if isinstance(value, tuple) else value
 
 
 def user(given: Any, request: Mapping[str, Any]) -> str | None:
@@ -323,8 +329,9 @@ def canonical(value: Any) -> str:
         InvalidRequest: a number that is not finite, or text that UTF-8 cannot hold.
     """
     try:
-        text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        text.encode()
+        text = _encode(value)
+        if not text.isascii():
+            text.encode()
     except ValueError as error:
         raise InvalidRequest(f"What is stored must be finite numbers and text that UTF-8 can hold, got {value!r:.200}: {error}.") from error
     return text

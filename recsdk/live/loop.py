@@ -170,6 +170,8 @@ class Loop:
 
     def catch_up(self, now: float) -> None:
         """Is `settle` for a caller who wants something else: where a part fails to learn, the outcomes wait, and that goes on."""
+        if self.settlement is None:
+            return
         self.options.faults.asking(now)("learning", None, lambda: self.settle(now), int, (LedgerError,))
 
     def learned(self, before: int, num_more: int, changes: Sequence[Published]) -> None:

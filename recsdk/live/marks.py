@@ -52,6 +52,8 @@ class Marks(NamedTuple):
 
     def dumps(self) -> str | None:
         """Returns what differs from a plain draw, as JSON; None for nothing."""
+        if self == PLAIN:
+            return None
         told = {name: value for name, value in self._asdict().items() if value != self._field_defaults[name]}
         return json.dumps(told, sort_keys=True) if told else None
 

@@ -37,7 +37,7 @@ class Placing(NamedTuple):
 
     def asked(self) -> dict[str, Any]:
         """Returns what is wanted in plain JSON, by name; nothing for nothing."""
-        return {name: _plain(value) for name, value in self._asdict().items() if value}
+        return {} if self is ANY else {name: _plain(value) for name, value in self._asdict().items() if value}
 
     def places(self, slots: np.ndarray, find: Callable[[Sequence[str]], np.ndarray]) -> Places:
         """Returns what is wanted as indices of the candidates in `slots`; `find` gives the slots of items.
@@ -60,6 +60,8 @@ def checked(pinned: Any, promoted: Any, chosen: Any, size: int) -> Placing:
     Raises:
         InvalidRequest: a position out of the slate, or wanted twice; an item pinned twice; a choice of another length.
     """
+    if pinned is None and promoted is None and chosen is None:
+        return ANY
     fixed = {position: _item("pinned", position, given) for position, given in _by_position("pinned", pinned, size).items()}
     drawn = {position: intake.candidates(given) for position, given in _by_position("promoted", promoted, size).items()}
     if len(set(fixed.values())) < len(fixed):

@@ -341,7 +341,7 @@ class Recommender:
         def given(record: DecisionRecord) -> list[Worth]:
             return [Worth(places.place(decision_id, self._loop.ids(record), item, place), value, reward_id)]
 
-        return events.reward(self._loop, decision_id, given)
+        return events.reward(self._loop, decision_id, given, is_one=True)
 
     @_going
     def reward_slate(self, decision_id: str, values: Mapping[str, float], *, others: float = 0.0) -> bool:

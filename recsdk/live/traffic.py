@@ -17,7 +17,7 @@ from recsdk.ledger import Ledger
 from recsdk.live import intake, marks
 from recsdk.live.drawing import Arm
 from recsdk.live.identity import identity
-from recsdk.live.marks import APPLICATION, BURN_IN, HOLDOUT, Marks
+from recsdk.live.marks import APPLICATION, BURN_IN, HOLDOUT, PLAIN, Marks
 from recsdk.live.rewards import Feedback
 from recsdk.validators import choice
 
@@ -113,7 +113,7 @@ class Arms:
             return [self._burn_in], Marks(arm=BURN_IN)
         share = self.traffic.holdout
         if not share:
-            return [policy], Marks(arm=policy.name)
+            return [policy], PLAIN
         arms = [policy._replace(share=1 - share), Arm(HOLDOUT, share, self._holdout, self._state)]
         if self.traffic.holdout_by == "user" and user is not None:
             return [arms[rng(user, b"holdout").random() < share]], Marks(by="user")

@@ -18,7 +18,7 @@ from recsdk.live.learner import Learner
 
 R = TypeVar("R")
 CLOSED = "This recommender is closed: open the folder again."
-Kind = Literal["reads", "appends", "writes", "alone"]
+Kind = Literal["reads", "appends", "learns", "writes", "alone"]
 
 
 class _Job:
@@ -72,6 +72,10 @@ class Turns:
         """Is `write` for a work that writes one record at most and learns nothing: by itself it needs no transaction."""
         return self._done(_Job(work, "appends"))  # type: ignore[no-any-return]
 
+    def learn(self, work: Callable[[], R]) -> R:
+        """Is `append` for a work that also learns what it writes, and writes it last: after an error, the state is mended."""
+        return self._done(_Job(work, "learns"))  # type: ignore[no-any-return]
+
     def write(self, work: Callable[[], R]) -> R:
         """Returns what `work` returns, once what it wrote is durable.
 
@@ -103,10 +107,14 @@ class Turns:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Is a transaction of the ledger, for the thread that has the turn; after an error, the state is mended."""
+        with self._mending(), self._ledger.transaction():
+            yield
+
+    @contextlib.contextmanager
+    def _mending(self) -> Iterator[None]:
         before = self._learner.mark()
         try:
-            with self._ledger.transaction():
-                yield
+            yield
         except BaseException as error:
             self._mend(self._learner.is_ahead(before, error))
             raise
@@ -194,7 +202,11 @@ class Turns:
 
     def _attempt(self, job: _Job) -> None:
         try:
-            job.end(job.work())
+            if job.kind == "learns":
+                with self._mending():
+                    job.end(job.work())
+            else:
+                job.end(job.work())
         except Exception as error:
             job.end(None, error)
         finally:
