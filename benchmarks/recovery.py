@@ -40,16 +40,17 @@ def open_shop(folder: Path, **options: Any) -> recsdk.Recommender:
 
 def make(folder: Path, num_rewards: int) -> None:
     """Makes a folder with so many rewards and no snapshot. After the first thousand, decisions are those again under other names."""
+    num_drawn = min(NUM_DRAWN, num_rewards)
     now, visits = time.time(), loop_contestants.requests(7)
     history = [{"item": "0", "user_id": "0", "age": 0.5, "time": now - 3600}]
     with open_shop(folder, items=loop_contestants.rows(NUM_ITEMS, now), history=history) as shop:
-        for number, request in enumerate(itertools.islice(visits, NUM_DRAWN)):
+        for number, request in enumerate(itertools.islice(visits, num_drawn)):
             shop.reward(shop.recommend(request).decision_id, float(number % 10 == 0))
     ledger = Sqlite().open(folder)
     outcomes = list(ledger.outcomes())
     with ledger.transaction():
-        for number in range(NUM_DRAWN, num_rewards):
-            reward, record = outcomes[number % NUM_DRAWN]
+        for number in range(num_drawn, num_rewards):
+            reward, record = outcomes[number % num_drawn]
             name = f"{record.decision_id}/{number}"
             ledger.add_decision(record._replace(decision_id=name))
             ledger.add_reward(reward._replace(decision_id=name, reward_id=f"{name}/0"))

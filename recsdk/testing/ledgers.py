@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from recsdk.errors import LedgerCorrupt, LedgerError, LedgerLocked
-from recsdk.ledger import LEVELS, PAGE, DecisionRecord, Durable, ItemRecord, Ledger, RewardRecord, SignalRecord, Store
+from recsdk.ledger import LEVELS, PAGE, Corrects, DecisionRecord, Durable, ItemRecord, Ledger, RewardRecord, SignalRecord, Store
 
 
 def check_folder(store: Store) -> None:
@@ -150,6 +150,9 @@ def check_corrections(store: Store) -> None:
         wanted = [first, other, second, third]
         got = [ledger.rewards_of("d"), list(ledger.rewards()), [reward for reward, _ in ledger.outcomes()], ledger.reward("e")]
         _that(store, "corrections", _same(got, [wanted, wanted, wanted, third]), f"must be {wanted}, got {got}")
+        if isinstance(ledger, Corrects):
+            replaced = [ledger.replaced(start) for start in (0, 3, 4)]
+            _that(store, "corrections", replaced == [{"a", "c"}, {"c"}, set()], f"replaced from 0, 3 and 4 on: 'a' and 'c', got {replaced}")
 
 
 def check_users(store: Store) -> None:

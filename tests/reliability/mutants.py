@@ -46,9 +46,13 @@ def _under_another_name(self: sqlite.SqliteLedger, record: SignalRecord, adding:
 def _snapshot_first(self: Learner, *args: Any, learning: Any = Learner.learn) -> None:
     learning(self, *args)
     last = json.loads(self._ledger.get("snapshot/header") or '{"num_learned": 0}')["num_learned"]
-    if self.num_learned == SNAPSHOT_EVERY > last and self._ledger._db.in_transaction:
+    if self.num_learned != SNAPSHOT_EVERY or last >= SNAPSHOT_EVERY:
+        return
+    within = self._ledger._db.in_transaction  # a reward by itself needs none
+    if within:
         self._ledger._db.execute("COMMIT")
-        self.snapshot()
+    self.snapshot()
+    if within:
         self._ledger._db.execute("BEGIN IMMEDIATE")
 
 
