@@ -38,7 +38,7 @@ def test_after_a_failed_sync_nothing_is_acknowledged_until_the_folder_is_opened_
     serve(shop, range(3))
     learned = state(shop)
     shop.recommend(request(0), decision_id="d")
-    shop._loop.ledger._db = FailingOnce(shop._loop.ledger._db, "COMMIT", code)
+    shop._loop.ledger._db = FailingOnce(shop._loop.ledger._db, "INSERT INTO rewards", code)  # which commits by itself
     with pytest.raises(LedgerStopped, match=r"The disk failed.*disk I/O error.*open the folder again"):
         shop.reward("d", 1.0)
     for call in (lambda: shop.reward("d0", 0.0), lambda: shop.recommend(request(0), decision_id="d"), lambda: shop.recommend({})):

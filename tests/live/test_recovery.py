@@ -312,6 +312,23 @@ def test_when_the_ledger_fails_the_state_is_still_the_fold_over_it(tmp_path, sta
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
+def test_when_a_reward_by_itself_cannot_be_written_the_state_is_still_the_fold_over_the_ledger(tmp_path, when):
+    with open_recommender(tmp_path, **ONLINE) as shop:
+        serve(shop, range(5))
+        shop.recommend(request(0), decision_id="d")
+        before, real = state(shop), shop._loop.ledger._db
+        shop._loop.ledger._db = Failing(real, "INSERT INTO rewards", when)
+        with pytest.raises(errors.LedgerError, match="disk I/O error"):
+            shop.reward("d", 1.0)
+        shop._loop.ledger._db = real
+        assert (state(shop) == before) == (when == "before")
+        assert shop.audit()
+        assert shop.reward("d", 1.0) == (when == "before")
+        assert shop.num_learned == len(tables(tmp_path)["rewards"]) == 6
+        assert shop.audit()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("statement", ["INSERT INTO parts", "INSERT INTO decisions"])
 def test_a_decision_that_could_not_be_written_is_the_same_when_it_is_repeated(tmp_path, statement, when):
     with open_recommender(tmp_path) as shop:
