@@ -17,7 +17,7 @@ from recsdk.errors import EmptyCandidates, IgnoredInput, InvalidProbs, InvalidSc
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import intake
 from recsdk.live.catalogue import Rule
-from recsdk.live.drawing import Arm, Places, draw, stream, taken
+from recsdk.live.drawing import Arm, Later, Places, draw, stream, taken
 from recsdk.live.faults import STRICT, Asking
 from recsdk.live.guard import Features, frozen, only_reading
 from recsdk.live.learner import Learner
@@ -297,12 +297,12 @@ class Decider:
 
     def _spare(self, decision_id: str, purpose: bytes = b"") -> Callable[[], np.random.Generator]:
         """Returns what makes the stream that is drawn from where a part fails, when it is first wanted; it is always the same one."""
-        return _Later(functools.partial(self.rng, decision_id, SPARE + purpose)).made
+        return Later(functools.partial(self.rng, decision_id, SPARE + purpose)).made
 
     def _found(self, shelf: Shelf, decision_id: str, user: np.ndarray, request: Request, seen: Sequence[str], asking: Asking) -> np.ndarray:
         """Returns the slots of the candidates: the nearest to the user or, of sampled items, those the policy finds most promising."""
         choice, spare = self._choice, self._spare(decision_id, b" candidates")
-        later = _Later(functools.partial(self.rng, decision_id, b"candidates"))
+        later = Later(functools.partial(self.rng, decision_id, b"candidates"))
 
         def score(slots: np.ndarray) -> np.ndarray:
             try:
@@ -340,23 +340,6 @@ class Decider:
         if fresh:
             text = f"The candidates {fresh} are left out of requests as long as their scores are unusable"
             warn(f"{text}: {error}", IgnoredInput)
-
-
-class _Later:
-    """A stream of random numbers that is made when one is first drawn: that takes some microseconds."""
-
-    def __init__(self, make: Callable[[], np.random.Generator]) -> None:
-        self._make = make
-        self._stream: np.random.Generator | None = None
-
-    def made(self) -> np.random.Generator:
-        """Returns the stream itself, always the same."""
-        if self._stream is None:
-            self._stream = self._make()
-        return self._stream
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.made(), name)
 
 
 def _joined(slots: np.ndarray, more: np.ndarray) -> np.ndarray:

@@ -221,6 +221,23 @@ def stream(key: bytes) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(_Key(key)))  # type: ignore[arg-type]  # its stub forgets `ISeedSequence`
 
 
+class Later:
+    """A stream of random numbers that is made when one is first drawn: that takes some microseconds."""
+
+    def __init__(self, make: Callable[[], np.random.Generator]) -> None:
+        self._make = make
+        self._stream: np.random.Generator | None = None
+
+    def made(self) -> np.random.Generator:
+        """Returns the stream itself, always the same."""
+        if self._stream is None:
+            self._stream = self._make()
+        return self._stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.made(), name)
+
+
 class _Key(np.random.bit_generator.ISeedSequence):
     """A key of Philox; given by name, NumPy would ask the system for randomness first, which takes four times as long."""
 
