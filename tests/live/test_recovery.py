@@ -106,8 +106,8 @@ def test_recovery_folds_only_what_came_after_the_snapshot(tmp_path, monkeypatch)
     serve(shop, range(25))
     crash(shop)
     folded = []
-    learn = recsdk.live.learner.Learner.learn
-    monkeypatch.setattr("recsdk.live.learner.Learner.learn", lambda self, *outcome: (folded.append(1), learn(self, *outcome)))
+    fold = recsdk.live.learner.Learner._fold
+    monkeypatch.setattr("recsdk.live.learner.Learner._fold", lambda self, lessons: (folded.extend(lessons), fold(self, lessons)))
     with open_recommender(tmp_path) as shop:
         assert len(folded) == 5
         assert shop.num_learned == 25
