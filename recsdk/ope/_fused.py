@@ -40,6 +40,7 @@ SPREAD, LEAST, CHANCE, UNLIKELY = range(4)
 TAKEN, SHARE = 3, 4
 """Rows of the sums by item, after those of `recsdk.ope.tally`."""
 SHARES = np.concatenate([STAKES, -STAKES])
+REST = 1 - SHARES
 LANES = LENGTH // GROUP
 MANTISSA, ONE, BIAS = 2**52 - 1, 1023 << 52, 1023
 LN2 = float(np.log(2.0))
@@ -132,21 +133,16 @@ def _normalise(mantissa: np.ndarray, exponent: np.ndarray) -> None:
 
 
 @jit
-def _bet(ratio: np.ndarray, mantissa: np.ndarray, exponent: np.ndarray, factors: np.ndarray) -> None:
+def _bet(ratio: np.ndarray, mantissa: np.ndarray, exponent: np.ndarray) -> None:
     """Multiplies each bet's fortune by what it wins on `LENGTH` ratios, in lanes of `GROUP` of them."""
     for bet in range(NUM_BETS):
-        share = SHARES[bet]
-        for index in range(LENGTH):
-            factors[index] = max(1 - share + share * ratio[index], 0.0)
-        half = LENGTH
-        while half > LANES:
-            half //= 2
-            for index in range(half):
-                factors[index] *= factors[half + index]
-        lanes = mantissa[bet]
-        for index in range(LANES):
-            lanes[index] *= factors[index]
-        _normalise(lanes, exponent[bet])
+        share, rest = SHARES[bet], REST[bet]
+        for lane in range(LANES):
+            product = 1.0
+            for step in range(GROUP):
+                product *= max(rest + share * ratio[step * LANES + lane], 0.0)
+            mantissa[bet, lane] *= product
+        _normalise(mantissa[bet], exponent[bet])
 
 
 @jit
@@ -251,7 +247,7 @@ def _rows(
                 owner[-1] += 1
             own = owner[slot]
             for bet in range(NUM_BETS):
-                wealth[own, bet] *= max(1 - SHARES[bet] + SHARES[bet] * inverse, 0.0)
+                wealth[own, bet] *= max(REST[bet] + SHARES[bet] * inverse, 0.0)
             share_of[slot] += inverse
             taken[slot] += 1
             visits[own] += 1
@@ -294,7 +290,7 @@ def run(
     above, default, length = limits
     counts, numbers, tail, sums, products, bets, by_item, item_bets = found
     size, num_slots = log[0].size, by_item.shape[1]
-    ratios, factors = np.ones((2, LENGTH)), np.empty(LENGTH)
+    ratios = np.ones((2, LENGTH))
     mantissa, exponent = np.ones((2, NUM_BETS, LANES)), np.zeros((2, NUM_BETS, LANES), np.int64)
     most = min(size, num_slots)
     wealth, exponents, owner = np.ones((most, NUM_BETS)), np.zeros((most, NUM_BETS), np.int64), np.full(num_slots + 1, -1)
@@ -321,7 +317,7 @@ def run(
         piece = (row + start) // length - row // length
         _gram(columns, chosen, at, at + stop - start, sums[piece], products[piece])
         for kind in range(2):
-            _bet(ratios[kind], mantissa[kind], exponent[kind], factors)
+            _bet(ratios[kind], mantissa[kind], exponent[kind])
         start = stop
     for kind in range(2):
         for bet in range(NUM_BETS):
