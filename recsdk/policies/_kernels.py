@@ -4,7 +4,8 @@ The policies' own code is the definition, and what a trace reads; a test holds e
 state where it stands. It uses one thread and no BLAS, so its bits depend on the processor alone. `reassoc` lets the compiler sum in the
 order of the processor's lanes, fixed when it is compiled.
 
-All of them stand in one file: Numba's cache looks at the file of a kernel only, and would not notice a change in another.
+All of them stand in one file: Numba's cache looks at the file of a kernel only, and does not notice a change in another. So touch this file
+after a change of the constants that it imports; the test of the steps fails until then.
 """
 
 from __future__ import annotations
