@@ -30,7 +30,7 @@ RecsdkError
 |  |- LedgerLocked                   another process has the folder open
 |  |- LedgerMismatch                 the folder was made with other parts than those given
 |  |- LedgerCorrupt                  stored bytes that are not what was written
-|  |- LedgerChanged                  a user was forgotten while the ledger was read: read again
+|  |- LedgerChanged                  records were forgotten or dropped while the ledger was read: read again
 |  `- LedgerStopped                  an open ledger that can promise nothing any more: open the folder again
 |- ForkedProcess (RuntimeError)      JAX in a process forked after its parent had used JAX: the call would never return
 |- CheckpointError (OSError)         the file of a model cannot be used
@@ -189,7 +189,7 @@ class LedgerCorrupt(LedgerError):
 
 
 class LedgerChanged(LedgerError):
-    """A user was forgotten while the ledger was read: what is read now is of before, and parts of it are gone. Read again."""
+    """Records were forgotten or dropped while the ledger was read: what is read now is of before, and parts of it are gone. Read again."""
 
 
 class LedgerStopped(LedgerError):

@@ -146,7 +146,7 @@ class Segments:
         with contextlib.closing(sqlite3.connect(f"file:{pathname2url(file)}?mode=ro", uri=True)) as now:
             names = {held for (held,) in now.execute("SELECT name FROM segments")}
         if name not in names:
-            raise LedgerChanged(f"A user was forgotten while the ledger was read, and {name} is there no more: read again.")
+            raise LedgerChanged(f"Records were forgotten or dropped while the ledger was read, and {name} is there no more: read again.")
 
     def _frame(self, name: str) -> tuple[Any, np.ndarray]:
         polars, path = _polars(), self._folder / name

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recsdk.errors import LedgerCorrupt, LedgerMismatch
-from recsdk.ledger import PAGE, DecisionRecord, Ledger, Verifies
+from recsdk.ledger import PAGE, DecisionRecord, Ledger, Verifies, Whole
 from recsdk.ledger.stores import store
-from recsdk.live import marks
+from recsdk.live import base, marks
 from recsdk.live.health import stored_floor
 from recsdk.live.honesty import Honesty
 from recsdk.live.rewards import num_settled
@@ -226,7 +226,10 @@ def _settled(stored: Ledger, problems: _Problems) -> int:
 
 def _snapshot(stored: Ledger, problems: _Problems) -> int:
     names = ["salt", "made", "snapshot/header", "snapshot/policy"]
-    found = {name: stored.get(name) for name in names}  # a wrong checksum raises
+    states = [name for name in stored.names() if name.startswith(f"{base.BASE}/")] if isinstance(stored, Whole) else []
+    found = {name: stored.get(name) for name in (*names, *states)}  # a wrong checksum raises
+    if base.header_of(stored) and found.get(f"{base.BASE}/policy") is None:
+        problems.add("what was learned of the rewards that were dropped is lost")
     try:
         header = json.loads(found["snapshot/header"] or '{"num_learned": 0}')
     except ValueError as error:

@@ -23,7 +23,7 @@ from recsdk.live.models import Staged
 from recsdk.live.reproduce import recovered
 from recsdk.live.rewards import num_settled
 
-NUM_ROWS = 1_000
+NUM_ROWS = 250
 """Decisions that are emptied in one transaction."""
 
 

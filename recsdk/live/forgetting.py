@@ -70,13 +70,13 @@ def forget(ledger: Ledger, learner: Learner, user: str, transaction: AbstractCon
     standing = [(record, reward) for record, found in rewards for reward in standing_rewards(found).values() if not reward.void]
     horizon, fixed = base.horizon(ledger), _fixed(ledger, learner, rewards)
     learned_from = ("snapshot/", f"{BASE}/") if any(found for _, found in rewards) and not horizon.num_learned else ("snapshot/",)
-    if learner.beginning().state is None:  # it has not learned these
-        standing, fixed = [(record, reward) for record, reward in standing if reward.reward_id not in fixed], frozenset()
+    has_all = learner.beginning().state is not None
+    learned = [(record, reward) for record, reward in standing if has_all or reward.reward_id not in fixed]
     num_drawn = sum(traffic.is_draw(marks.read(record)) for record in records)
     with transaction:
         if num_drawn:
             ledger.put(traffic.FORGOTTEN, str(traffic.num_forgotten(ledger) + num_drawn).encode())
-        part = learner.share(standing)
+        part = learner.share(learned)
         redacted = ledger.redact(ids, drop=learned_from)
         num_waiting = _drop_waiting(ledger, user, ids)
         state: Means = "nothing" if not redacted.rewards else "subtracted" if learner.subtract(part) else "folded"

@@ -227,7 +227,7 @@ def test_who_reads_while_a_user_is_forgotten_has_the_old_state_or_is_told_to_rea
             shop.forget("u1")
         assert early.decision("d1").decision_id == held.decision_id
         for read in (lambda: late.decision("d1"), late.verify, lambda: late.copy(tmp_path / "copy")):
-            with pytest.raises(LedgerChanged, match=r"A user was forgotten while the ledger was read, .*: read again"):
+            with pytest.raises(LedgerChanged, match=r"Records were forgotten or dropped while the ledger was read, .*: read again"):
                 read()
         early.close()
         late.close()

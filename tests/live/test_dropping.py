@@ -18,7 +18,7 @@ from recsdk.live.reproduce import reproduce
 from recsdk.live.skew import recompute
 from recsdk.live.transfer import export_ledger, import_ledger
 from tests.ledger.memory import Memory
-from tests.live.shop import CATALOGUE, Centred, NativeTally, TopicTally, alter, crash, forget_snapshots, open_recommender, state
+from tests.live.shop import CATALOGUE, Centred, Hashing, NativeTally, TopicTally, alter, crash, forget_snapshots, open_recommender, state
 
 START = 1_700_000_000.0
 LINEAR = {"policy": "lin-ts"}
@@ -27,6 +27,7 @@ PARTS = {
     "wide-deep": {"policy": "wide-deep"},
     "online": {"policy": "lin-ucb", "scorers": ["popularity", TopicTally()]},
     "all": {"policy": Centred()},
+    "encoder": {"policy": "lin-ts", "encoder": Hashing()},
     "trial": {"policy": "lin-ucb", "reward_range": (0, 1), "trials": recsdk.Trials(challengers={"bold": "lin-ts", "all": Centred()})},
 }
 
@@ -453,10 +454,13 @@ def test_without_its_base_a_folder_is_refused_and_not_learned_anew(tmp_path):
     with lived(tmp_path, days, range(20), **LINEAR) as shop:
         shop.drop(days=9.5)
     forget_snapshots(tmp_path)
+    assert wrong(tmp_path) == []
     alter(tmp_path, "DELETE FROM blobs WHERE name = 'base/policy'")
+    assert [finding.check for finding in wrong(tmp_path)] == ["snapshot"]
     with pytest.raises(LedgerCorrupt, match="cannot be read"):
         opened(tmp_path, days, **LINEAR)
     alter(tmp_path, "DELETE FROM blobs WHERE name LIKE 'base/%'")
+    assert [finding.check for finding in wrong(tmp_path)] == ["snapshot"]
     with pytest.raises(LedgerCorrupt, match="lacks what was learned of the rewards that were dropped"):
         opened(tmp_path, days, **LINEAR)
 

@@ -9,7 +9,7 @@ import recsdk
 from recsdk import errors
 from recsdk.ledger.sqlite import Sqlite
 from recsdk.live import learner
-from recsdk.live.keeping import compact
+from recsdk.live.keeping import DAY, compact
 from recsdk.live.transfer import export_ledger, import_ledger
 from tests.live.shop import Hashing, TopicTally, crash, forget_snapshots, open_recommender, state
 
@@ -113,6 +113,9 @@ class Shop:
     def forget(self):
         self.shop.forget(self.random.choice(USERS[:2]))
 
+    def drop(self):
+        self.shop.drop(days=self.random.choice([0, 30, 90]) / DAY)
+
     def held(self):
         ledger = self.shop._loop.ledger
         records = [*map(str, ledger.signals()), *map(str, ledger.rewards()), *map(repr, (record[:7] for record in ledger.decisions()))]
@@ -136,9 +139,9 @@ class Shop:
         assert self.held() == before
         assert self.shop.audit()
 
-    def happen(self, num_steps):
+    def happen(self, num_steps, *more):
         verbs = {self.recommend: 8, self.tell: 7, self.correct: 3, self.wait: 2}
-        verbs |= dict.fromkeys((self.say, self.stock, self.ramp, self.swap, self.forget, self.reopen), 1)
+        verbs |= dict.fromkeys((self.say, self.stock, self.ramp, self.swap, self.forget, self.reopen, *more), 1)
         for verb in self.random.choices(list(verbs), list(verbs.values()), k=num_steps):
             try:
                 verb()
@@ -152,10 +155,21 @@ SEEDS = (5, 12, 15, 18)
 SLOW = [pytest.param(seed, marks=pytest.mark.slow) for seed in range(200) if seed not in SEEDS]
 
 
-@pytest.mark.parametrize("seed", [*SEEDS, *SLOW])
-def test_whatever_happens_the_state_is_the_fold_of_the_ledger(tmp_path, monkeypatch, seed):
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
     monkeypatch.setattr("secrets.token_bytes", lambda size: bytes(range(size)))
     monkeypatch.setattr(learner, "QUICK", 3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        Shop(tmp_path, seed).happen(60)
+        yield
+
+
+@pytest.mark.parametrize("seed", [*SEEDS, *SLOW])
+def test_whatever_happens_the_state_is_the_fold_of_the_ledger(tmp_path, seed):
+    Shop(tmp_path, seed).happen(60)
+
+
+@pytest.mark.parametrize("seed", [*SEEDS, *SLOW])
+def test_where_the_oldest_is_dropped_now_and_then_it_is_the_fold_of_what_is_left(tmp_path, seed):
+    shop = Shop(tmp_path, seed)
+    shop.happen(60, shop.drop)
