@@ -1,4 +1,4 @@
-"""LinUCB as plain loops, compiled by numba: a limit for walking a log, without checks, draws and probabilities."""
+"""LinUCB as plain loops, compiled by numba: what one writes by hand to walk a log, without checks, draws and probabilities."""
 
 from __future__ import annotations
 

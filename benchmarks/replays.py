@@ -15,7 +15,7 @@ from contestants import ALPHA, BARE, VW_OPTIONS, vw_lines
 from recsdk import Context, EpsilonGreedy, Interaction, LinTS, LinUCB, Policy, replay, sweep
 
 POLICIES: dict[str, Policy[Any]] = {"lin-ucb": LinUCB(alpha=ALPHA), "lin-ts": LinTS(), "epsilon-greedy": EpsilonGreedy()}
-ENGINES = ("jax", "numpy") if importlib.util.find_spec("jax") else ("numpy",)
+ENGINES = tuple(name for name in ("numba", "jax", "numpy") if name == "numpy" or importlib.util.find_spec(name))
 SWEEPS = {
     "alpha": [LinUCB(alpha=round(0.1 * step, 1)) for step in range(1, 17)],
     "alpha and ridge": [LinUCB(alpha=alpha, ridge=ridge) for alpha, ridge in itertools.product((0.1, 0.3, 0.6, 1.2), (0.3, 1.0, 3.0, 9.0))],
@@ -73,7 +73,7 @@ def entries(log: Interaction, folder: Path) -> dict[str, Entry]:
         found |= _vw(log, folder)
     for (name, policy), engine in itertools.product(POLICIES.items(), ENGINES):
         run = functools.partial(replay, policy, log, engine=engine)
-        found[f"recsdk replay of {name}, {engine}"] = Entry("recsdk", run, compiles=engine == "jax")
+        found[f"recsdk replay of {name}, {engine}"] = Entry("recsdk", run, compiles=engine != "numpy")
     if "jax" in ENGINES:
         import jax
 
@@ -127,8 +127,8 @@ def _drive_vw(options: str) -> None:
 def disagreements(log: Interaction) -> Iterator[float]:
     """Yields by how much, relative to the largest number of each array, the engines' final states differ, for each policy."""
     for policy in POLICIES.values():
-        states = [replay(policy, log, engine=engine).state for engine in ENGINES]
-        yield from (_relative(one, other) for one, other in zip(states[0], states[-1], strict=True))
+        *others, wanted = (replay(policy, log, engine=engine).state for engine in ENGINES)
+        yield from (_relative(one, other) for state in others for one, other in zip(wanted, state, strict=True))
 
 
 def _relative(one: np.ndarray, other: np.ndarray) -> float:

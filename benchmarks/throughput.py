@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 LIMIT_AND_PEER = ("numba", "vowpalwabbit")
-SHORT = (BARE, "VW squarecb, its driver on its cache", "recsdk replay of lin-ucb, jax", "recsdk sweep of 16 lin-ucb, alpha and ridge")
+SHORT = (BARE, "VW squarecb, its driver on its cache", "recsdk replay of lin-ucb, numba", "recsdk sweep of 16 lin-ucb, alpha and ridge")
 PAGES = (
     command.Page(command.DOCS, "throughput", report.full),
     command.Page(command.README, "throughput", lambda found: report.brief(found, SHORT)),
@@ -111,7 +111,7 @@ def _compiling(rows: Sequence[report.Row]) -> list[str]:
 def _agreement(disagreement: float) -> list[str]:
     if len(replays.ENGINES) == 1:
         return []
-    return [f"The two engines' last states differ by at most {disagreement:.0e}, relative to the largest number of an array."]
+    return [f"The engines' last states differ by at most {disagreement:.0e}, relative to the largest number of an array."]
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a test holds the two equal
+    from recsdk.base import Compiled as Compiled
     from recsdk.base import Composite as Composite
     from recsdk.base import Context as Context
     from recsdk.base import Decision as Decision
@@ -87,7 +88,7 @@ if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a tes
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "base": "Composite Context Decision Encoder Events Explained Forgettable Interaction Items Mergeable Native Online Policy "
+    "base": "Compiled Composite Context Decision Encoder Events Explained Forgettable Interaction Items Mergeable Native Online Policy "
     "Request Retriever Rng Scorer Scores decide decide_slate learn",
     "drivers.executors": "Executor InProcess Processes",
     "drivers.jitted": "Jitted",

@@ -340,6 +340,18 @@ class Online(Protocol[S]):
     def update(self, state: S, request: Request, item: Items, reward: float) -> S: ...
 
 
+@runtime_checkable
+class Compiled(Protocol[S]):
+    """A policy that has loops compiled by Numba, which walk a whole log: `replay` and `sweep` use them as the engine "numba".
+
+    `walk` must give what `decide` and `update` give round by round from the same `rng`, up to rounding, and neither consumes `state` nor
+    checks the log, which has been done. It learns as `learn_from` of `replay` says. It returns the last state, and the decisions with a
+    leading T; or None where numbers overflow, and then the rounds are walked one by one, and refused as live.
+    """
+
+    def walk(self, state: S, rng: np.random.Generator, log: Interaction, learn_from: str) -> tuple[S, Decision] | None: ...
+
+
 def decide(policy: Policy[S], state: S, rng: Rng, context: Context) -> Decision:
     """Chooses one candidate. Nothing else in recsdk draws an action, so the propensity is true by construction.
 

@@ -58,7 +58,16 @@ def public_names(module):
     return set(listed) if listed is not None else {name for name in made_here if not name.startswith("_")}
 
 
-SMALL_PROTOCOLS = (recsdk.Mergeable, recsdk.Forgettable, recsdk.Explained, recsdk.Native, recsdk.Composite, recsdk.Online, recsdk.Rng)
+SMALL_PROTOCOLS = (
+    recsdk.Mergeable,
+    recsdk.Forgettable,
+    recsdk.Explained,
+    recsdk.Native,
+    recsdk.Composite,
+    recsdk.Compiled,
+    recsdk.Online,
+    recsdk.Rng,
+)
 """The docstring of each says all that there is to say of its methods."""
 
 OF_PROTOCOLS = {

@@ -79,8 +79,7 @@ def choose_engine(policy: Policy[Any], engine: Engine) -> Literal["numpy", "jax"
         InvalidValue: when `policy` is not a policy, or does not run on the engine asked for.
         MissingExtra: when JAX is asked for and not installed.
     """
-    if isinstance(policy, type) or not all(callable(getattr(policy, name, None)) for name in ("init", "probs", "update")):
-        raise InvalidValue(f"policy must be a policy, such as recsdk.LinUCB(), got {policy!r}.")
+    require_policy(policy)
     one_of("engine", engine, ("auto", "numpy", "jax"))
     has_jax = importlib.util.find_spec("jax") is not None
     if engine == "auto":
@@ -90,6 +89,16 @@ def choose_engine(policy: Policy[Any], engine: Engine) -> Literal["numpy", "jax"
     if engine == "jax" and not has_jax:
         raise MissingExtra(f"engine 'jax' needs JAX: {install('deep')}.")
     return engine
+
+
+def require_policy(policy: Any) -> None:
+    """Refuses what is not a policy.
+
+    Raises:
+        InvalidValue: naming what was given.
+    """
+    if isinstance(policy, type) or not all(callable(getattr(policy, name, None)) for name in ("init", "probs", "update")):
+        raise InvalidValue(f"policy must be a policy, such as recsdk.LinUCB(), got {policy!r}.")
 
 
 def belief(prior: Array | None, dim: int) -> np.ndarray:
@@ -128,11 +137,17 @@ def run(step: Step, carry: Any, rounds: Any, *, engine: Literal["numpy", "jax"],
     Returns:
         The last carry, and the outputs stacked along a leading T; arrays are NumPy's on both engines.
     """
-    require_integer("seed", seed, at_least=0)
     if engine == "numpy":
-        return _run_numpy(step, carry, rounds, np.random.default_rng([seed, stream]))
+        return _run_numpy(step, carry, rounds, generator(seed, stream))
+    require_integer("seed", seed, at_least=0)
     with arrays.on_jax():
         return _run_jax(step, carry, rounds, _key(seed, stream))
+
+
+def generator(seed: int, stream: int) -> np.random.Generator:
+    """Returns the random numbers of a walk, but for those on JAX."""
+    require_integer("seed", seed, at_least=0)
+    return np.random.default_rng([seed, stream])
 
 
 def _key(seed: int, stream: int) -> Array:

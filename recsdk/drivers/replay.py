@@ -8,13 +8,17 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from recsdk import arrays
-from recsdk.base import Array, Context, Decision, Interaction, Policy, Rng, decide
+from recsdk import arrays, fast
+from recsdk.base import Array, Compiled, Context, Decision, Interaction, Policy, Rng, decide
 from recsdk.checks import check_log
 from recsdk.drivers import loop
-from recsdk.errors import InvalidLog, one_of
+from recsdk.errors import InvalidLog, InvalidValue, MissingExtra, install, one_of
 
 LearnFrom = Literal["all", "matched", "none"]
+Engine = Literal["auto", "numpy", "numba", "jax"]
+
+FEW_ROUNDS = 20_000
+"""So many rounds NumPy walks before Numba is loaded, or a program for JAX is compiled."""
 
 
 class Replay(NamedTuple):
@@ -25,6 +29,7 @@ class Replay(NamedTuple):
         decision: the policy's decisions, with a leading T, each made before it learned from that round; `probs` f64[T, K] is the target
             that `recsdk.ope` evaluates.
         matched: bool[T], true where the policy chose the logged action.
+        engine: "numpy", "numba" or "jax", which walked the log.
 
     Example:
         >>> from recsdk import LinUCB, Uniform, replay, simulate
@@ -38,6 +43,7 @@ class Replay(NamedTuple):
     state: Any
     decision: Decision
     matched: np.ndarray
+    engine: str = "numpy"
 
 
 def replay(
@@ -48,7 +54,7 @@ def replay(
     state: Any = None,
     seed: int = 0,
     prior: Array | None = None,
-    engine: loop.Engine = "auto",
+    engine: Engine = "auto",
 ) -> Replay:
     """Runs a policy over a log, round by round.
 
@@ -61,7 +67,10 @@ def replay(
         state: state to start from, consumed; None for `policy.init(prior)`.
         seed: seed of the policy's choices, >= 0.
         prior: f64[D], belief about the weights; None for zeros.
-        engine: "numpy", "jax", or "auto", which compiles where the policy runs on JAX and JAX is installed.
+        engine: "numpy"; "numba", for policies with compiled loops (`recsdk.base.Compiled`), with the extra `fast`; "jax", for policies that
+            run on JAX, with the extra `deep`; or "auto". NumPy and Numba give the same up to rounding; JAX has other random numbers.
+            "auto" takes NumPy for up to 20,000 rounds, since it is done before the others have begun; for more it takes Numba, where that
+            cannot be had JAX, and where neither can NumPy.
 
     Returns:
         The last state, and the decisions of every round.
@@ -83,13 +92,44 @@ def replay(
     """
     one_of("learn_from", learn_from, ("all", "matched", "none"))
     require_log("log", log)
-    engine = loop.choose_engine(policy, engine)
+    taken = choose_engine(policy, engine, len(log.reward))
     prior = loop.belief(prior, log.context.features.shape[-1])
     if state is None:
         state = loop.init(policy, prior)
+    if taken == "numba":
+        walked = policy.walk(state, loop.generator(seed, loop.REPLAY), log, learn_from)  # type: ignore[attr-defined]  # it is Compiled
+        if walked is not None:
+            state, decision = walked
+            return Replay(state, decision, decision.action == log.action, taken)
+        taken = "numpy"
     step = _step(policy, learn_from)  # type: ignore[arg-type]  # a frozen config is hashable
-    state, (decision, matched) = loop.run(step, state, log, engine=engine, seed=seed, stream=loop.REPLAY)
-    return Replay(state, decision, matched)
+    state, (decision, matched) = loop.run(step, state, log, engine=taken, seed=seed, stream=loop.REPLAY)
+    return Replay(state, decision, matched, taken)
+
+
+def choose_engine(policy: Policy[Any], engine: Engine, num_rounds: int) -> Literal["numpy", "numba", "jax"]:
+    """Returns what walks a log of `num_rounds` with `policy`; for the rule of "auto" see `replay`.
+
+    Raises:
+        InvalidValue: when `policy` is not a policy, or does not run on the engine asked for.
+        MissingExtra: when what the engine needs is not installed.
+    """
+    loop.require_policy(policy)
+    one_of("engine", engine, ("auto", "numpy", "numba", "jax"))
+    if engine == "auto" and "numpy" in policy.runs_on:
+        engine = "numpy" if num_rounds <= FEW_ROUNDS else "numba" if fast.enabled() and has_loops(policy) else "auto"
+    if engine != "numba":
+        return loop.choose_engine(policy, engine)
+    if not has_loops(policy):
+        raise InvalidValue(f"engine must be one of {policy.runs_on} for {policy}, got 'numba'.")
+    if not fast.enabled():
+        raise MissingExtra(f"engine 'numba' needs Numba, and RECSDK_FAST other than 0: {install('fast')}.")
+    return "numba"
+
+
+def has_loops(policy: Policy[Any]) -> bool:
+    """Tells whether Numba can take the place of NumPy."""
+    return isinstance(policy, Compiled) and "numpy" in policy.runs_on
 
 
 def require_log(name: str, log: Any) -> None:

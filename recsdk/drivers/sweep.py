@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,9 +14,9 @@ import numpy as np
 from recsdk import arrays
 from recsdk.base import Array, Interaction, Policy
 from recsdk.checks import require_integer
-from recsdk.drivers import loop, walks
+from recsdk.drivers import walks
 from recsdk.drivers.executors import Executor, Processes
-from recsdk.drivers.replay import LearnFrom
+from recsdk.drivers.replay import Engine, LearnFrom
 from recsdk.drivers.simulate import Delay, Environment
 from recsdk.drivers.walks import Sums, Task
 from recsdk.errors import InvalidValue
@@ -33,6 +34,7 @@ class Sweep(NamedTuple):
         stderr: f64[N], of `reward`, over rounds.
         regret: f64[N], sum over rounds of the expected reward of the best candidate less that of the chosen one; NaN on a log.
         effective_size: f64[N], Kish's effective sample size of the rounds' weights in `reward`; T in a world.
+        engine: what walked, "numpy", "numba" or "jax".
 
     Example:
         >>> from recsdk import LinUCB, Uniform, sweep
@@ -50,10 +52,11 @@ class Sweep(NamedTuple):
     stderr: np.ndarray
     regret: np.ndarray
     effective_size: np.ndarray
+    engine: tuple[str, ...] = ()
 
     def rows(self) -> list[dict[str, Any]]:
         """Returns the table as rows of plain values, for JSON or a data frame; None stands for NaN and infinity."""
-        columns = zip(self.policy, *(column.tolist() for column in self[1:]), strict=True)
+        columns = zip(self.policy, *(column.tolist() for column in self[1:-1]), self.engine, strict=True)
         return [
             {"policy": repr(policy), "hyperparameters": walks.named(policy)}
             | {name: _finite(value) for name, value in zip(self._fields[1:], values, strict=True)}
@@ -83,7 +86,7 @@ def sweep(
     learn_from: LearnFrom = "all",
     prior: Array | None = None,
     delay: Delay | None = None,
-    engine: loop.Engine = "auto",
+    engine: Engine = "auto",
     num_processes: int | None = None,
     executor: Executor | None = None,
 ) -> Sweep:
@@ -102,8 +105,11 @@ def sweep(
         learn_from: on a log, as for `replay`; in a world it can only be "all".
         prior: f64[D], belief about the weights; None for zeros.
         delay: model of when rewards arrive in a world, as for `simulate`.
-        engine: as for `replay`, for each policy by itself.
-        num_processes: largest number of processes for policies on NumPy; 1 runs them in this process, None uses every processor.
+        engine: as for `replay`, for each policy by itself. "auto" compiles by JAX where the policy runs on it and JAX is installed. But
+            where the walks of a log are more than 20,000 rounds together, Numba takes a policy that has loops, unless more than four
+            walks learn the same, which a program of JAX learns once for all of them.
+        num_processes: largest number of processes for policies on NumPy, and of threads on Numba; 1 runs NumPy in this process, None uses
+            every processor.
         executor: where policies on NumPy run; None for `Processes(num_processes=num_processes)`.
 
     Returns:
@@ -127,16 +133,22 @@ def sweep(
     for seed in seeds:
         require_integer("seed", seed, at_least=0)
     executor = _executor(num_processes, executor)
-    engines = [loop.choose_engine(policy, engine) for policy in policies]
-    compiled = [policy for policy, engine in zip(policies, engines, strict=True) if engine == "jax"]
-    native = [policy for policy, engine in zip(policies, engines, strict=True) if engine == "numpy"]
+    engines = walks.engines(task, policies, len(seeds), engine)
+    on: dict[str, list[Policy[Any]]] = {
+        name: [policy for policy in policies if engines[policy] == name] for name in ("numpy", "numba", "jax")
+    }
+    walked = (
+        walks.compiled(task, on["jax"], seeds),
+        walks.in_loops(task, on["numba"], seeds, num_processes),
+        walks.native(task, on["numpy"], seeds, executor),
+    )
     found: dict[tuple[Policy[Any], int], Sums] = {}
     with _progress(len(policies) * len(seeds)) as advance:
-        for results in (walks.compiled(task, compiled, seeds), walks.native(task, native, seeds, executor)):
-            for policy, seed, sums in results:
-                found[policy, seed] = sums
-                advance()
-    return _table(task, [(policy, seed, found[policy, seed]) for policy in policies for seed in seeds])
+        for policy, seed, sums in itertools.chain(*walked):
+            found[policy, seed] = sums
+            advance()
+    table = _table(task, [(policy, seed, found[policy, seed]) for policy in policies for seed in seeds])
+    return table._replace(engine=tuple(engines[policy] for policy in table.policy))
 
 
 def _table(task: Task, found: list[tuple[Policy[Any], int, Sums]]) -> Sweep:

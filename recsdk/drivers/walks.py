@@ -6,14 +6,17 @@ others in, which may be tracers.
 
 from __future__ import annotations
 
+import collections
 import functools
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
 
-from recsdk import arrays, states
+from recsdk import arrays, fast, states
 from recsdk.base import Array, Interaction, Policy, Rng
 from recsdk.checks import require_integer
 from recsdk.drivers import loop, replay, simulate
@@ -24,6 +27,10 @@ from recsdk.errors import InvalidValue, one_of
 
 AT_ONCE = 256
 """Largest number of walks in one compiled program, so that their states fit into memory."""
+
+
+SHARED = 4
+"""Where more walks learn the same of a log, JAX, which learns it once for all of them, is quicker than Numba."""
 
 
 class Sums(NamedTuple):
@@ -114,6 +121,27 @@ def task_of(source: Any, num_rounds: int | None, learn_from: LearnFrom, prior: A
             raise InvalidValue(f"learn_from must be 'all' in a world, where a policy learns what it did, got {learn_from!r}.")
         dim, rounds, environment, centre = source.dim, np.arange(num_rounds), source, np.float64(0)
     return Task(rounds, environment, learn_from, loop.belief(prior, dim), delay, np.asarray(centre))
+
+
+def engines(task: Task, policies: list[Policy[Any]], num_seeds: int, engine: replay.Engine) -> dict[Policy[Any], str]:
+    """Returns where each policy walks; see `recsdk.sweep` for the rule of "auto"."""
+    if task.environment is not None:
+        return {policy: loop.choose_engine(policy, engine) for policy in policies}  # type: ignore[arg-type]  # it refuses Numba
+    if engine != "auto":
+        return {policy: replay.choose_engine(policy, engine, task.num_rounds) for policy in policies}
+    chosen: dict[Policy[Any], str] = {policy: loop.choose_engine(policy, "auto") for policy in policies}
+    if fast.enabled() and task.num_rounds * len(policies) * num_seeds > replay.FEW_ROUNDS:
+        learned = {policy: _learned(task, policy) for policy in policies if replay.has_loops(policy)}
+        num_alike = collections.Counter(learned.values()) if task.learn_from != "matched" else collections.Counter()
+        chosen |= {
+            policy: "numba" for policy, what in learned.items() if num_alike[what] * num_seeds <= SHARED or chosen[policy] == "numpy"
+        }
+    return chosen
+
+
+def _learned(task: Task, policy: Policy[Any]) -> Any:
+    """Returns a key that is the same for policies of one compiled program that begin alike, and so learn the same of a log."""
+    return replaced(policy, [0.0] * len(values(policy))), states.digest(policy, policy.init(task.prior))
 
 
 @functools.lru_cache(maxsize=128)  # one function object per question, so that it is compiled once
@@ -217,6 +245,22 @@ def _walk(task: Task, rounds: Any, run: tuple[Policy[Any], int]) -> Sums:
     ((state, _), sums), _ = loop.run(step, carry, rounds, engine="numpy", seed=seed, stream=task.stream)
     states.close(policy, state)
     return Sums(*map(np.asarray, sums))
+
+
+def in_loops(task: Task, policies: list[Policy[Any]], seeds: list[int], num_threads: int | None) -> Found:
+    """Walks a log in loops compiled by Numba, which let other threads run."""
+    runs = [(policy, seed) for policy in policies for seed in seeds]
+    with ThreadPoolExecutor(num_threads or os.cpu_count()) as pool:
+        for (policy, seed), sums in zip(runs, pool.map(functools.partial(_in_loops, task), runs), strict=True):
+            yield policy, seed, sums
+
+
+def _in_loops(task: Task, run: tuple[Policy[Any], int]) -> Sums:
+    (policy, seed), log = run, task.rounds
+    probs = replay.replay(policy, log, learn_from=task.learn_from, seed=seed, prior=task.prior, engine="numba").decision.probs
+    weight, reward = log.weight * probs[np.arange(len(probs)), log.action] / log.propensity, log.reward - task.centre
+    nothing = np.float64(0)
+    return arrays.tree_map(np.sum, _added(Sums(*[nothing] * len(Sums._fields)), weight, reward, nothing))  # type: ignore[no-any-return]
 
 
 def _parts(values: list[Any], size: int) -> list[list[Any]]:

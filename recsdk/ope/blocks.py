@@ -18,8 +18,7 @@ from recsdk.ope.checked import Rounds, checked_rounds, take
 from recsdk.ope.intervals.resampling import ROWS
 
 if TYPE_CHECKING:
-    from recsdk.drivers.loop import Engine
-    from recsdk.drivers.replay import LearnFrom
+    from recsdk.drivers.replay import Engine, LearnFrom
 
 BLOCK = ROWS
 """Rounds that are summed up at once. The bootstrap draws the random bytes of such a block from one stream."""

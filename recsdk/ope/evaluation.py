@@ -29,11 +29,8 @@ from recsdk.ope.verdict import CONDITIONAL, Judgement, Verdict, doubted, judge
 from recsdk.ope.weighting import ips
 
 if TYPE_CHECKING:
-    from recsdk.drivers.loop import Engine
-    from recsdk.drivers.replay import LearnFrom
+    from recsdk.drivers.replay import Engine, LearnFrom
 
-FEW_ROUNDS = 20_000
-"""A log of at most this many rounds is replayed on NumPy, since compiling with JAX would take longer."""
 ONE_ROUND = "dr is left out: a reward model needs at least 2 rounds; give q_hat"
 NOT_WHOLE = "dr is left out: it needs the target's probabilities of all candidates, not of the logged action alone"
 NO_FEATURES = "dr is left out: the log has no features to fit a reward model to; give q_hat"
@@ -101,7 +98,7 @@ def evaluate(
             by page, and the verdict is at best "caution".
         learn_from: what a `Policy` learns from while it is replayed: "none", "matched" or "all".
         state: what a `Policy` has learned before, consumed; by default nothing. `read_policy` reads both from a recommender's folder.
-        engine: what replays a `Policy`, as in `replay`; "auto" takes NumPy for up to 20,000 rounds where the policy runs on it.
+        engine: what replays a `Policy`, as in `replay`.
         options: see `Options`; by default its defaults.
         changes: fields of `Options`, as keywords: `level=0.9`.
 
@@ -286,8 +283,7 @@ def _target(log: Interaction, target: Any, q_hat: Any, walk: Walk) -> Target:
     if target is None:
         raise InvalidProbs("target must be probabilities, a function from a Context to them, or a Policy, got None.")
     if is_policy(target):
-        few = "numpy" in target.runs_on and len(log.action) <= FEW_ROUNDS
-        _, target, matched = replayed(target, log, walk._replace(engine="numpy") if few and walk.engine == "auto" else walk)
+        _, target, matched = replayed(target, log, walk)
     else:
         walk.require_policy()
     target, q_hat = (value(log.context) if callable(value) else value for value in (target, q_hat))

@@ -24,8 +24,7 @@ from recsdk.ope.weighting import Clip, Optimistic, SubGaussian, Switch, importan
 from recsdk.rounding import apart
 
 if TYPE_CHECKING:
-    from recsdk.drivers.loop import Engine
-    from recsdk.drivers.replay import LearnFrom
+    from recsdk.drivers.replay import Engine, LearnFrom
     from recsdk.drivers.sweep import Sweep
 
 

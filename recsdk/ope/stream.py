@@ -29,8 +29,7 @@ from recsdk.ope.tally import NUM_COLUMNS, TAIL, WEIGHT, Tally, add, length_of, t
 from recsdk.ope.terms import Terms
 
 if TYPE_CHECKING:
-    from recsdk.drivers.loop import Engine
-    from recsdk.drivers.replay import LearnFrom
+    from recsdk.drivers.replay import Engine, LearnFrom
 
 
 class Layout(NamedTuple):

@@ -6,14 +6,14 @@ Their states add up and can be taken apart (`recsdk.base.Mergeable`, `recsdk.bas
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 
 from recsdk import explore
-from recsdk.base import Array, Context, Rng, Scores
+from recsdk.base import Array, Context, Decision, Interaction, Rng, Scores
 from recsdk.checks import integer, number
-from recsdk.policies import _ridge
+from recsdk.policies import _ridge, _walks
 from recsdk.policies._ridge import Ridge
 
 
@@ -54,6 +54,9 @@ class LinUCB:
 
     def scores(self, state: Ridge, context: Context) -> Scores:
         return Scores(context.features.dot(state.mean), self.alpha * _ridge.widths(state, context.features))
+
+    def walk(self, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
+        return _walks.walk(_walks.Rule(_walks.OPTIMISTIC, scale=self.alpha), state, rng, log, learn_from)
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +107,9 @@ class LinTS:
         weights = state.mean[None, :] + xp.concat([spread, -spread])[: self.num_draws]
         return explore.votes(weights.dot(context.features.T), context.mask)
 
+    def walk(self, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
+        return _walks.walk(_walks.Rule(_walks.VOTES, scale=self.scale, num_draws=self.num_draws), state, rng, log, learn_from)
+
 
 @attrs.frozen(kw_only=True)
 class EpsilonGreedy:
@@ -142,6 +148,9 @@ class EpsilonGreedy:
         del rng
         best = explore.greedy(context.features.dot(state.mean), context.mask)
         return explore.mix(best, context.mask, self.epsilon)
+
+    def walk(self, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
+        return _walks.walk(_walks.Rule(_walks.GREEDY, floor=self.epsilon), state, rng, log, learn_from)
 
 
 @attrs.frozen(kw_only=True)
@@ -190,6 +199,9 @@ class EpsilonDecay:
         best = explore.greedy(context.features.dot(state.mean), context.mask)
         return explore.mix(best, context.mask, epsilon)
 
+    def walk(self, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
+        return _walks.walk(_walks.Rule(_walks.GREEDY, tries=self.tries, floor=self.floor), state, rng, log, learn_from)
+
 
 @attrs.frozen(kw_only=True)
 class Boltzmann:
@@ -232,6 +244,9 @@ class Boltzmann:
     def probs(self, state: Ridge, rng: Rng, context: Context) -> Array:
         del rng
         return explore.softmax(context.features.dot(state.mean), context.mask, self.temperature)
+
+    def walk(self, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
+        return _walks.walk(_walks.Rule(_walks.SOFTMAX, scale=self.temperature), state, rng, log, learn_from)
 
 
 @attrs.frozen(kw_only=True)
@@ -276,3 +291,6 @@ class SquareCB:
         num = context.mask.astype(float).sum()
         gamma = self.scale * (num * state.total) ** 0.5
         return explore.inverse_gap(context.features.dot(state.mean), context.mask, gamma)
+
+    def walk(self, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
+        return _walks.walk(_walks.Rule(_walks.INVERSE_GAP, scale=self.scale), state, rng, log, learn_from)

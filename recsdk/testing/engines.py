@@ -1,4 +1,4 @@
-"""Laws of policies that run on JAX: the same numbers as on NumPy, strict types, and hands off the application's settings."""
+"""Laws of policies that are compiled: the same numbers as on NumPy, and on JAX strict types, and hands off the application's settings."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from recsdk import arrays
-from recsdk.base import Policy
+from recsdk import arrays, fast
+from recsdk.base import Interaction, Policy
 from recsdk.drivers.loop import JaxRandom
-from recsdk.drivers.replay import replay
+from recsdk.drivers.replay import has_loops, replay
 from recsdk.testing import answers, inputs, states
 from recsdk.testing.inputs import DIM
 from recsdk.testing.states import TOLERANCE, brief, distance, name, needs_jax
@@ -18,13 +18,26 @@ NUM_ROUNDS = 40
 
 
 def check_engines(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:
-    """The compiled replay of a log gives the state that the live loop gives."""
-    needs_jax(policy)
+    """The compiled replay of a log gives the state that the live loop gives, and where Numba compiled it the same decisions too."""
     log = inputs.log(NUM_ROUNDS, 5, DIM)
+    if has_loops(policy) and fast.enabled():
+        _check_loops(policy, log, tolerance)
+    needs_jax(policy)
     on_numpy = replay(states.on_numpy(policy), log, engine="numpy").state
     on_jax = replay(policy, log, engine="jax").state
     difference = states.difference(policy, on_jax, on_numpy, DIM, tolerance=tolerance)
     assert not difference, f"engines: {name(policy)}: JAX must learn what NumPy learns, but {difference}"
+
+
+def _check_loops(policy: Policy[Any], log: Interaction, tolerance: float) -> None:
+    for learn_from in ("all", "matched", "none"):
+        one, other = (replay(policy, log, learn_from=learn_from, engine=engine) for engine in ("numpy", "numba"))
+        difference = states.difference(policy, other.state, one.state, DIM, tolerance=tolerance)
+        assert not difference, f"engines: {name(policy)}: Numba must learn what NumPy learns, but {difference}"
+        for field, wanted, got in zip(one.decision._fields, one.decision, other.decision, strict=True):
+            assert distance(got, wanted) <= tolerance, (
+                f"engines: {name(policy)}: Numba must decide what NumPy decides, {field} {brief(wanted)}, got {brief(got)}"
+            )
 
 
 def check_batch(policy: Policy[Any], *, tolerance: float = TOLERANCE) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from recsdk import Context, EpsilonGreedy, Interaction, LinTS, LinUCB, Uniform, WithFloor, explore, learn, replay, simulate
+from recsdk.drivers.replay import choose_engine
 from recsdk.environments import ClassificationWorld, LinearWorld
 from recsdk.errors import EmptyLog, InvalidLog, InvalidValue, MissingExtra
 
@@ -152,7 +153,7 @@ def test_a_log_without_rows_is_refused(played):
     ("options", "message"),
     [
         ({"learn_from": "al"}, r"learn_from must be one of \('all', 'matched', 'none'\), got 'al'"),
-        ({"engine": "torch"}, r"engine must be one of \('auto', 'numpy', 'jax'\), got 'torch'"),
+        ({"engine": "torch"}, r"engine must be one of \('auto', 'numpy', 'numba', 'jax'\), got 'torch'"),
         ({"seed": -1}, r"seed must be a whole number >= 0, got -1"),
         ({"seed": 0.5}, r"seed must be a whole number >= 0, got 0.5"),
     ],
@@ -188,6 +189,41 @@ def test_without_jax_a_policy_for_both_runs_on_numpy(played, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setattr("jax.jit", lambda *arguments: pytest.fail("it used JAX"))
     replay(LinUCB(), played.log)
+
+
+def test_only_loops_run_on_numba(played, monkeypatch):
+    with pytest.raises(InvalidValue, match=r"engine must be one of \('numpy', 'jax'\) for Uniform.*, got 'numba'"):
+        replay(Uniform(), played.log, engine="numba")
+    with pytest.raises(InvalidValue, match=r"engine must be one of \('auto', 'numpy', 'jax'\), got 'numba'"):
+        simulate(LinUCB(), WORLD, 3, engine="numba")
+    monkeypatch.setattr("recsdk.fast.enabled", lambda: False)
+    with pytest.raises(MissingExtra, match=r"pip install '\.\[fast\]'"):
+        replay(LinUCB(), played.log, engine="numba")
+
+
+@pytest.mark.parametrize(
+    ("policy", "num_rounds", "has_numba", "has_jax", "taken"),
+    [
+        (LinUCB(), 20_000, True, True, "numpy"),
+        (LinUCB(), 20_001, True, True, "numba"),
+        (LinUCB(), 20_001, False, True, "jax"),
+        (LinUCB(), 20_001, False, False, "numpy"),
+        (Uniform(), 20_001, True, True, "jax"),
+        (Uniform(), 20_000, True, True, "numpy"),
+        (NativeOnly(), 20_001, False, True, "numpy"),
+        (JaxOnly(), 1, True, True, "jax"),
+    ],
+)
+def test_the_engine_is_chosen_by_the_policy_and_the_length_of_the_log(policy, num_rounds, has_numba, has_jax, taken, monkeypatch):
+    monkeypatch.setattr("recsdk.fast.enabled", lambda: has_numba)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: has_jax or None)
+    assert choose_engine(policy, "auto", num_rounds) == taken
+
+
+@pytest.mark.parametrize("engine", ["numpy", "jax"])
+def test_the_answer_says_which_engine_walked(played, engine):
+    assert replay(LinUCB(), played.log, engine=engine).engine == engine
+    assert replay(LinUCB(), played.log).engine == "numpy"
 
 
 def test_a_replay_is_compiled_once_for_equal_policies(played):

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 
-from recsdk import EpsilonGreedy, LinTS, LinUCB, Uniform, WithFloor, replay, simulate, sweep
+from recsdk import EpsilonGreedy, LinTS, LinUCB, Uniform, WithFloor, fast, replay, simulate, sweep
 from recsdk.checks import number
 from recsdk.drivers import loop, walks
 from recsdk.environments import GeometricDelay, LinearWorld
@@ -46,11 +46,14 @@ LINEAR, FLOORED = POLICIES[:2], POLICIES[5:7]
     ("policies", "learn_from", "engine"),
     [
         *((POLICIES, learn_from, "numpy") for learn_from in ("all", "matched", "none")),
+        *((POLICIES[:5], learn_from, "numba") for learn_from in ("all", "matched", "none")),
         (LINEAR, "all", "jax"),
         (FLOORED[:1], "matched", "jax"),
     ],
 )
 def test_a_sweep_of_a_log_is_its_replays_one_by_one(log, policies, learn_from, engine):
+    if engine == "numba" and not fast.enabled():
+        pytest.skip("Numba is not installed, or turned off")
     log = log._replace(weight=np.resize([1.0, 0.5, 0.0, 2.0], 200))
     table = sweep(policies, log, seeds=SEEDS, learn_from=learn_from, engine=engine, num_processes=1)
     expected = [(policy, seed) for policy in policies for seed in SEEDS]
@@ -61,6 +64,25 @@ def test_a_sweep_of_a_log_is_its_replays_one_by_one(log, policies, learn_from, e
         np.testing.assert_allclose(got, (estimate.value, estimate.stderr, effective_size), rtol=1e-9, err_msg=str(policy))
     assert np.isnan(table.regret).all()
     assert (table.num_rounds == 200).all()
+    assert set(table.engine) == {engine}
+
+
+def test_a_sweep_takes_numba_where_few_walks_learn_the_same(log, monkeypatch):
+    monkeypatch.setattr("recsdk.fast.enabled", lambda: True)
+    alphas, ridges = [LinUCB(alpha=0.1 * step) for step in range(1, 6)], [LinUCB(ridge=1.0 + step) for step in range(1, 6)]
+    policies = [*alphas, *ridges, LinTS(), Uniform()]
+
+    def engines(num_seeds, learn_from="all", engine="auto"):
+        found = walks.engines(walks.task_of(log, None, learn_from, None, None), policies, num_seeds, engine)
+        return found[alphas[0]], found[ridges[0]], found[LinTS()], found[Uniform()]
+
+    assert engines(1) == engines(5) == ("jax",) * 4  # few rounds
+    monkeypatch.setattr("recsdk.drivers.replay.FEW_ROUNDS", 10)
+    assert engines(1) == engines(4) == ("jax", "numba", "numba", "jax")
+    assert engines(5) == ("jax",) * 4
+    assert engines(5, "matched") == ("numba", "numba", "numba", "jax")
+    monkeypatch.setattr("recsdk.fast.enabled", lambda: False)
+    assert engines(1) == ("jax",) * 4
 
 
 @pytest.mark.parametrize(("policies", "engine"), [(POLICIES, "numpy"), (LINEAR, "jax")])

@@ -127,7 +127,7 @@ def test_a_short_log_is_replayed_on_numpy(monkeypatch):
     monkeypatch.setattr("recsdk.drivers.loop.run", lambda *args, engine, **more: engines.append(engine))
     for log in (LOG, random_log(0, size=20_001)[0]):
         with pytest.raises(TypeError):
-            ope.evaluate(log, recsdk.LinUCB())
+            ope.evaluate(log, recsdk.WithFloor(policy=recsdk.LinUCB()))
     assert engines == ["numpy", "jax"]
 
 

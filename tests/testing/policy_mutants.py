@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
-from recsdk import LinUCB, Scores, Uniform, WithFloor, explore
+from recsdk import LinTS, LinUCB, Scores, Uniform, WithFloor, explore
 
 FLOORED = WithFloor(policy=LinUCB(), floor=0.2)
+VOTING = LinTS(num_draws=4)
 
 
 @attrs.frozen(kw_only=True)
@@ -466,6 +467,29 @@ class LearnsOtherwiseOnJax(OnBoth):
 
 
 @attrs.frozen(kw_only=True)
+class WithLoops(Sound):
+    """As sound as `Sound`, with loops compiled by Numba."""
+
+    policy: Any = VOTING
+
+    def walk(self, state, rng, log, learn_from):
+        return self.policy.walk(state, rng, log, learn_from)
+
+
+@attrs.frozen(kw_only=True)
+class LearnsOtherwiseInLoops(WithLoops):
+    def walk(self, state, rng, log, learn_from):
+        return self.policy.walk(state, rng, log._replace(reward=(1 + 1e-7) * log.reward), learn_from)
+
+
+@attrs.frozen(kw_only=True)
+class DrawsOtherwiseInLoops(WithLoops):
+    def walk(self, state, rng, log, learn_from):
+        rng.random()
+        return self.policy.walk(state, rng, log, learn_from)
+
+
+@attrs.frozen(kw_only=True)
 class AnswersOtherwiseOnJax(OnBoth):
     def probs(self, state, rng, context):
         share = 0.2 if isinstance(context.features, np.ndarray) else 0.2 + 1e-7
@@ -604,7 +628,7 @@ class ComparesWithTheFirst(Explains):
         return Scores(mean - mean[0], bonus)
 
 
-SOUND = (Sound(), Sums(), Differences(), OnBoth())
+SOUND = (Sound(), Sums(), Differences(), OnBoth(), WithLoops())
 
 ALONE = {
     "declaration": (ForgetsTheComma(), EqualsOnlyItself()),
@@ -625,7 +649,7 @@ ALONE = {
     "merge": (AddsThePriorTwice(), TakesTheLarger(), WeighsHalf()),
     "forget": (SubtractsTheMomentsOnly(), ForgetsWithoutWeight()),
     "scores": (PromisesLess(), ComparesWithTheFirst()),
-    "engines": (LearnsOtherwiseOnJax(),),
+    "engines": (LearnsOtherwiseOnJax(), LearnsOtherwiseInLoops(), DrawsOtherwiseInLoops()),
     "batch": (AnswersOtherwiseOnJax(),),
     "strictness": (ReliesOnPromotion(), ReliesOnRankPromotion()),
     "settings": (TurnsOn64Bits(),),

@@ -1,0 +1,71 @@
+"""Walks of a whole log by the policies on ridge regression, in the compiled loops of `_ridge_loops`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recsdk import arrays
+from recsdk.base import Decision, Interaction
+from recsdk.policies._ridge import Ridge
+
+OPTIMISTIC, GREEDY, VOTES, SOFTMAX, INVERSE_GAP = range(5)
+"""Kinds of rules: `_ridge.optimistic`, and the functions of `recsdk.explore` that have these names."""
+
+LEARNS = ("none", "matched", "all")
+"""What is learned, in the order of its numbers in the loops."""
+
+SLACK = 1 + 1e-9
+"""What rounding may add to the largest width."""
+
+
+class Rule(NamedTuple):
+    """The way from a belief to probabilities.
+
+    Attributes:
+        kind: one of the constants above.
+        scale: alpha of upper confidence bounds, the standard deviation of votes, the temperature, or the scale of gaps.
+        tries: for greedy rules, c of a share c K / t of uniform exploration, t being 1 + the weight learned.
+        floor: the least such share.
+        num_draws: of votes.
+    """
+
+    kind: int
+    scale: float = 0.0
+    tries: float = 0.0
+    floor: float = 0.0
+    num_draws: int = 0
+
+
+def walk(rule: Rule, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
+    """Is the `walk` of each policy that learns by `_ridge.update`; see `recsdk.base.Compiled`."""
+    from recsdk.policies import _ridge_loops
+
+    num_rounds, num_candidates, dim = log.context.features.shape
+    given, learns = arrays.tree_map(_as_input, log), LEARNS.index(learn_from)
+    mean, root, total = np.array(state.mean), np.array(state.root, order="C"), float(state.total)
+    made = Decision(np.empty(num_rounds, np.int64), np.empty(num_rounds), np.empty((num_rounds, num_candidates)))
+    start, bounds = 0, rule.kind == OPTIMISTIC
+    while start < num_rounds:
+        # A belief only becomes surer, so the largest width that it began a piece with holds for all of the piece.
+        piece = slice(start, start + max(1, 4 * dim, start) if bounds else num_rounds)
+        reach = _largest_width(root) if bounds else 0.0
+        walked, total = _ridge_loops.walk(rule, reach, learns, mean, root, total, arrays.at(given, piece), rng, arrays.at(made, piece))
+        start += walked
+        if start < min(piece.stop, num_rounds):
+            return None
+    return (state if learn_from == "none" else Ridge(mean, root, state.prior, state.ridge, np.float64(total))), made
+
+
+def _largest_width(root: np.ndarray) -> float:
+    """Returns what no width of a candidate of length 1 exceeds; NaN where numbers overflowed."""
+    covariance = root.dot(root.T)
+    return float(np.linalg.eigvalsh(covariance).max(initial=0.0)) ** 0.5 * SLACK if np.isfinite(covariance).all() else np.nan
+
+
+def _as_input(array: Any) -> np.ndarray:
+    """Returns the array as one kind, so that the loops are compiled once: in C's order, aligned, and read-only."""
+    view: np.ndarray = np.require(array, requirements=("C", "A")).view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,121 @@
+"""Loops compiled by Numba decide and learn as the policies' own code, from the same random numbers."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsdk import Boltzmann, Context, EpsilonDecay, EpsilonGreedy, Interaction, LinTS, LinUCB, SquareCB, arrays, fast, replay
+from recsdk.errors import InvalidProbs
+from recsdk.testing import inputs
+from tests.policies.test_ridge import collapsed
+
+pytestmark = pytest.mark.skipif(not fast.enabled(), reason="Numba is not installed, or turned off")
+
+POLICIES = [
+    LinUCB(),
+    LinUCB(alpha=0.0),
+    LinUCB(alpha=3.0, ridge=0.1),
+    LinTS(num_draws=1),
+    LinTS(scale=0.7, num_draws=7),
+    LinTS(),
+    EpsilonGreedy(),
+    EpsilonGreedy(epsilon=1.0),
+    EpsilonDecay(),
+    EpsilonDecay(tries=0.3, floor=0.0),
+    Boltzmann(),
+    Boltzmann(temperature=1e-3),
+    SquareCB(),
+    SquareCB(scale=1e4, ridge=5.0),
+]
+
+
+def require_alike(policy, log, **options):
+    one, other = (replay(policy, log, engine=engine, **options) for engine in ("numpy", "numba"))
+    assert (one.engine, other.engine) == ("numpy", "numba")
+    for wanted, got in zip(arrays.leaves(one.state), arrays.leaves(other.state), strict=True):
+        assert np.abs(got - wanted).max(initial=0.0) <= 1e-12 * max(1.0, np.abs(wanted).max(initial=0.0))
+    np.testing.assert_allclose(other.decision.probs, one.decision.probs, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(other.decision.action, one.decision.action)
+    np.testing.assert_array_equal(other.decision.propensity, other.decision.probs[np.arange(len(log.action)), other.decision.action])
+    np.testing.assert_array_equal(other.matched, one.matched)
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=str)
+@settings(max_examples=12, derandomize=True, deadline=None)  # the first walk may compile
+@given(
+    kind=st.sampled_from(["normal", "tiny", "tied", "half tied"]),
+    num=st.integers(1, 9),
+    dim=st.integers(1, 9),
+    scale=st.sampled_from([1e-6, 1.0, 1e3]),
+    learn_from=st.sampled_from(["all", "matched", "none"]),
+    seed=st.integers(0, 3),
+)
+def test_the_loops_give_what_the_policy_gives(policy, kind, num, dim, scale, learn_from, seed):
+    log = inputs.log(40, num, dim, kind, seed=seed)
+    log = log._replace(context=log.context._replace(features=scale * log.context.features), weight=np.resize([1.0, 0.0, 2.5], 40))
+    prior = np.linspace(-1, 1, dim) / scale
+    require_alike(policy, log, learn_from=learn_from, seed=seed, prior=prior)
+
+
+def long_log(features, seed=0):
+    num_rounds, num, _ = features.shape
+    rng = np.random.default_rng(seed)
+    shape = num_rounds, num
+    context = Context(features, np.ones(shape, bool), np.tile(np.arange(num), (num_rounds, 1)))
+    action, reward = rng.integers(num, size=num_rounds), rng.random(num_rounds)
+    return Interaction(context, action, reward, np.full(num_rounds, 1 / num), np.ones(num_rounds))
+
+
+@pytest.mark.parametrize("alpha", [0.03, 0.3, 3.0])
+def test_no_candidate_is_left_out_that_could_be_the_best(alpha):
+    rng = np.random.default_rng(1)
+    even = rng.standard_normal((1500, 10, 16))
+    uneven = collapsed(1500 * 10, dim=16)[0].reshape(1500, 10, 16)
+    for features in (even, uneven, even * np.geomspace(1e-3, 1e3, 10)[:, None]):
+        require_alike(LinUCB(alpha=alpha), long_log(features / 4))
+
+
+def test_a_walk_goes_on_from_a_state_which_is_not_written_to():
+    log = inputs.log(60, 5, 3)
+    before = arrays.tree_map(np.copy, replay(LinTS(), log, engine="numpy").state)
+    for array in before:
+        array.flags.writeable = False
+    one, other = (replay(LinTS(), log, state=before, seed=1, engine=engine).state for engine in ("numba", "numpy"))
+    for got, wanted in zip(one, other, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-14)
+
+
+def test_numbers_that_overflow_are_refused_as_one_by_one():
+    log = inputs.log(10, 4, 2)
+    log.context.features[5] = 1e200
+    for policy in POLICIES:
+        found = []
+        for engine in ("numpy", "numba"):
+            try:
+                with np.errstate(all="ignore"):
+                    found.append(replay(policy, log, engine=engine).engine)
+            except InvalidProbs as error:
+                found.append(str(error))
+        assert found[0] == found[1] or found == ["numpy", "numba"], policy
+
+
+def test_any_log_is_walked_by_one_compiled_function():
+    from recsdk.policies import _ridge_loops
+
+    log = inputs.log(30, 4, 3)
+    read_only = arrays.tree_map(np.copy, log)
+    for array in arrays.leaves(read_only):
+        array.flags.writeable = False
+    strided = arrays.tree_map(lambda array: np.repeat(array, 2, axis=0)[::2], log)
+    fortran = log._replace(context=log.context._replace(features=np.asfortranarray(log.context.features)))
+    for same in (log, read_only, strided, fortran):
+        require_alike(LinUCB(), same)
+    assert len(_ridge_loops.walk.signatures) == 1
+
+
+def test_a_log_without_features_is_walked():
+    log = inputs.log(30, 4, 3)
+    bare = log._replace(context=log.context._replace(features=np.zeros((30, 4, 0))))
+    for policy in POLICIES:
+        require_alike(policy, bare)
