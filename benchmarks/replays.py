@@ -73,7 +73,7 @@ def entries(log: Interaction, folder: Path) -> dict[str, Entry]:
         found |= _vw(log, folder)
     for (name, policy), engine in itertools.product(POLICIES.items(), ENGINES):
         run = functools.partial(replay, policy, log, engine=engine)
-        found[f"recsdk replay of {name}, {engine}"] = Entry("recsdk", run, compiles=engine != "numpy")
+        found[f"recsdk replay of {name}, {engine}"] = Entry("recsdk", run, compiles=engine == "jax")
     if "jax" in ENGINES:
         import jax
 

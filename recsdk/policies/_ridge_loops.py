@@ -17,7 +17,7 @@ import numpy as np
 
 from recsdk.base import Decision, Interaction
 from recsdk.explore import TIE
-from recsdk.policies._walks import GREEDY, INVERSE_GAP, LEARNS, OPTIMISTIC, VOTES, Rule
+from recsdk.policies._rules import GREEDY, INVERSE_GAP, LEARNS, OPTIMISTIC, VOTES, Rule
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 compiled_sums = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})

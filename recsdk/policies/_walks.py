@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from recsdk import arrays
 from recsdk.base import Decision, Interaction
 from recsdk.policies._ridge import Ridge
-
-OPTIMISTIC, GREEDY, VOTES, SOFTMAX, INVERSE_GAP = range(5)
-"""Kinds of rules: `_ridge.optimistic`, and the functions of `recsdk.explore` that have these names."""
-
-LEARNS = ("none", "matched", "all")
-"""What is learned, in the order of its numbers in the loops."""
+from recsdk.policies._rules import LEARNS, OPTIMISTIC, Rule
 
 SLACK = 1 + 1e-9
 """What rounding may add to the largest width."""
-
-
-class Rule(NamedTuple):
-    """The way from a belief to probabilities.
-
-    Attributes:
-        kind: one of the constants above.
-        scale: alpha of upper confidence bounds, the standard deviation of votes, the temperature, or the scale of gaps.
-        tries: for greedy rules, c of a share c K / t of uniform exploration, t being 1 + the weight learned.
-        floor: the least such share.
-        num_draws: of votes.
-    """
-
-    kind: int
-    scale: float = 0.0
-    tries: float = 0.0
-    floor: float = 0.0
-    num_draws: int = 0
 
 
 def walk(rule: Rule, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:

@@ -13,7 +13,7 @@ import attrs
 from recsdk import explore
 from recsdk.base import Array, Context, Decision, Interaction, Rng, Scores
 from recsdk.checks import integer, number
-from recsdk.policies import _ridge, _walks
+from recsdk.policies import _ridge, _rules, _walks
 from recsdk.policies._ridge import Ridge
 
 
@@ -56,7 +56,7 @@ class LinUCB:
         return Scores(context.features.dot(state.mean), self.alpha * _ridge.widths(state, context.features))
 
     def walk(self, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
-        return _walks.walk(_walks.Rule(_walks.OPTIMISTIC, scale=self.alpha), state, rng, log, learn_from)
+        return _walks.walk(_rules.Rule(_rules.OPTIMISTIC, scale=self.alpha), state, rng, log, learn_from)
 
 
 @attrs.frozen(kw_only=True)
@@ -108,7 +108,7 @@ class LinTS:
         return explore.votes(weights.dot(context.features.T), context.mask)
 
     def walk(self, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
-        return _walks.walk(_walks.Rule(_walks.VOTES, scale=self.scale, num_draws=self.num_draws), state, rng, log, learn_from)
+        return _walks.walk(_rules.Rule(_rules.VOTES, scale=self.scale, num_draws=self.num_draws), state, rng, log, learn_from)
 
 
 @attrs.frozen(kw_only=True)
@@ -150,7 +150,7 @@ class EpsilonGreedy:
         return explore.mix(best, context.mask, self.epsilon)
 
     def walk(self, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
-        return _walks.walk(_walks.Rule(_walks.GREEDY, floor=self.epsilon), state, rng, log, learn_from)
+        return _walks.walk(_rules.Rule(_rules.GREEDY, floor=self.epsilon), state, rng, log, learn_from)
 
 
 @attrs.frozen(kw_only=True)
@@ -200,7 +200,7 @@ class EpsilonDecay:
         return explore.mix(best, context.mask, epsilon)
 
     def walk(self, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
-        return _walks.walk(_walks.Rule(_walks.GREEDY, tries=self.tries, floor=self.floor), state, rng, log, learn_from)
+        return _walks.walk(_rules.Rule(_rules.GREEDY, tries=self.tries, floor=self.floor), state, rng, log, learn_from)
 
 
 @attrs.frozen(kw_only=True)
@@ -246,7 +246,7 @@ class Boltzmann:
         return explore.softmax(context.features.dot(state.mean), context.mask, self.temperature)
 
     def walk(self, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
-        return _walks.walk(_walks.Rule(_walks.SOFTMAX, scale=self.temperature), state, rng, log, learn_from)
+        return _walks.walk(_rules.Rule(_rules.SOFTMAX, scale=self.temperature), state, rng, log, learn_from)
 
 
 @attrs.frozen(kw_only=True)
@@ -293,4 +293,4 @@ class SquareCB:
         return explore.inverse_gap(context.features.dot(state.mean), context.mask, gamma)
 
     def walk(self, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
-        return _walks.walk(_walks.Rule(_walks.INVERSE_GAP, scale=self.scale), state, rng, log, learn_from)
+        return _walks.walk(_rules.Rule(_rules.INVERSE_GAP, scale=self.scale), state, rng, log, learn_from)
