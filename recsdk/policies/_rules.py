@@ -1,4 +1,7 @@
-"""Rules from beliefs to probabilities, as `_walks` gives them to the loops. Numba's cache does not notice a change here: touch the loops too."""
+"""Rules from beliefs to probabilities, as `_walks` gives them to the loops.
+
+Numba's cache does not notice a change here: touch the loops too.
+"""
 
 from __future__ import annotations
 
