@@ -61,11 +61,12 @@ def world(name):
         mask = rng.random((size, places)) < 0.7
         mask[np.arange(size), log.action] = True
         item = rng.integers(40, size=(size, places)) if name == "masked" else np.tile([30, 10, 20, 40], (size, 1))
-        if name == "pages":  # every second row is the lower position of the page above
-            mask[1::2] = mask[::2]
-            mask[1::2][np.arange(size // 2), log.action[::2]] = False
-            mask[1::2, 0] |= ~mask[1::2].any(1)
-            log.action[1::2] = mask[1::2].argmax(1)
+        if name == "pages":  # every second row is the lower position of the page above, also the first of a block
+            above, below = slice(1, -1, 2), slice(2, None, 2)
+            mask[below] = mask[above]
+            mask[below][np.arange(size // 2 - 1), log.action[above]] = False
+            mask[below, 0] |= ~mask[below].any(1)
+            log.action[below] = mask[below].argmax(1)
         target = target * mask
         target[~target.any(1)] = mask[~target.any(1)]
         target /= target.sum(1, keepdims=True)
