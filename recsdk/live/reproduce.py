@@ -17,7 +17,7 @@ from recsdk.base import Encoder, Policy, Scorer
 from recsdk.checks import require_integer
 from recsdk.data import items_from_stored
 from recsdk.errors import InvalidValue, LedgerMismatch
-from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
+from recsdk.ledger import Corrects, DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import store
 from recsdk.live import base, intake
 from recsdk.live.catalogue import Catalogue
@@ -148,6 +148,8 @@ class _Until:
         return self._ledger.rewards(start) if self._knows_later else itertools.islice(self._ledger.rewards(start), max(self._to - start, 0))
 
     def replaced(self, start: int = 0) -> frozenset[str]:
+        if isinstance(self._ledger, Corrects) and (self._knows_later or self._to >= self._ledger.num_rewards()):
+            return self._ledger.replaced(start)
         return frozenset(reward.replaces for reward in self.rewards(start) if reward.replaces is not None)
 
     def outcomes(self, start: int = 0) -> Iterator[tuple[RewardRecord, DecisionRecord]]:
