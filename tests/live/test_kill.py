@@ -152,12 +152,12 @@ import os, signal
 from pathlib import Path
 from tests.live.process import open_shop
 from recsdk.live.learner import Learner
-learn = Learner.learn
+teach = Learner._teach_scorers
 def dying(self, *outcome):
     if self.num_learned == 3:
         os.kill(os.getpid(), signal.SIGKILL)
-    learn(self, *outcome)
-Learner.learn = dying
+    teach(self, *outcome)
+Learner._teach_scorers = dying
 open_shop(Path({str(tmp_path)!r}))
 """
     for _ in range(2):
