@@ -6,26 +6,49 @@ so callers ask `enabled` before they import one. `RECSDK_FAST=0` in the environm
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
 import os
-from typing import Any, Protocol, runtime_checkable
+import re
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 
 from recsdk.base import Array, Composite
 
+OLDEST = (0, 61)
+"""Numba's version that the extra asks for."""
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 
 @functools.cache
 def enabled() -> bool:
-    """Tells whether Numba is installed and `RECSDK_FAST` is not 0. Asked once in a process.
+    """Tells whether Numba is installed, not older than the extra asks for, and `RECSDK_FAST` is not 0. Asked once in a process.
 
     Example:
         >>> enabled() in (True, False)
         True
     """
-    return os.environ.get("RECSDK_FAST") != "0" and importlib.util.find_spec("numba") is not None
+    if os.environ.get("RECSDK_FAST") == "0" or importlib.util.find_spec("numba") is None:
+        return False
+    return tuple(map(int, re.findall(r"\d+", metadata.version("numba"))[:2])) >= OLDEST
+
+
+def jit(**options: Any) -> Callable[[Function], Function]:
+    """Returns Numba's decorator for functions whose machine code is kept on the disk, where there is a folder that can be written."""
+    import numba
+
+    def compiled(function: Function) -> Function:
+        kernel = numba.njit(**options)(function)
+        with contextlib.suppress(RuntimeError):  # there is none
+            kernel.enable_caching()
+        return cast(Function, kernel)
+
+    return compiled
 
 
 @runtime_checkable

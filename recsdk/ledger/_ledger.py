@@ -86,13 +86,13 @@ class SqliteLedger:
         decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, user, marks = values
         before = (decision_id, time, payload, self._number_of(parts), num_learned, num_items := self._progress.number("items"))
         after = (pack(slots, transposing=True), action, pack(probs), dim, pack(features, transposing=True), user, marks)
-        number = self._append(
+        self._append(
             "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, "
             "slots, action, probs, dim, features, user, marks, packed, crc32, number, chain) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
             *(*before, *after, checksum(values)),
+            keep=lambda number: self._recent.add(number, values, num_items),
         )
-        self._recent.add(number, values, num_items)
 
     def _number_of(self, parts: str) -> int:
         """Returns the number of a text of parts, which is written when it is new."""
@@ -150,8 +150,8 @@ class SqliteLedger:
             "INSERT INTO rewards (id, decision, position, value, time, replaces, void, crc32, number, chain) "
             "VALUES (?, COALESCE(?, (SELECT number FROM decisions WHERE id = ?)), ?, ?, ?, ?, ?, ?, ?, ?)",
             *(values[0], self._recent.number(record.decision_id), *values[1:], checksum(values)),
+            keep=lambda _: self._recent.reward(rows.reward_of(values)),
         )
-        self._recent.reward(rows.reward_of(values))
 
     def reward(self, reward_id: str) -> RewardRecord | None:
         row = self._first(f"SELECT {self._reward} FROM {REWARDS} WHERE r.id = ?", reward_id)  # noqa: S608 -- constants
@@ -290,11 +290,16 @@ class SqliteLedger:
             raise LedgerCorrupt(f"Decision {fields[0]!r} is in no segment as it was written.")
         return record
 
-    def _append(self, statement: str, *values: Any) -> int:
-        """Inserts a record of values that end with its checksum; its number and its chained hash are added. Returns the number."""
-        number, chain = self._progress.chain(statement.split(None, 3)[2], values[-1])
-        self._write(statement, *values, number, chain)
-        return number
+    def _append(self, statement: str, *values: Any, keep: Callable[[int], None] | None = None) -> None:
+        """Inserts a record of values that end with its checksum; its number and its chained hash are added. Then calls `keep(number)`."""
+        try:
+            number, chain = self._progress.chain(statement.split(None, 3)[2], values[-1])
+            self._write(statement, *values, number, chain)
+            if keep is not None:
+                keep(number)
+        except BaseException:  # also an interrupt between two of these: what is written is looked up then
+            self._forget()
+            raise
 
     def _write(self, statement: str, *values: Any) -> None:
         self._progress.check()

@@ -109,4 +109,7 @@ def was_dropped(ledger: Ledger, lookup: Callable[[str], Any], name: Any) -> bool
 def is_fixed(ledger: Ledger, decision_id: str) -> bool:
     """Tells whether rewards of a decision came before the last that was dropped, so that nobody can correct what was learned of them."""
     found = horizon(ledger)
-    return bool(found.num_learned) and any(reward.time <= found.learned_until for reward in ledger.rewards_of(decision_id))
+    early = {reward.reward_id for reward in ledger.rewards_of(decision_id) if reward.time <= found.learned_until}
+    if not (found.num_learned and early):
+        return False
+    return not early <= {reward.reward_id for reward in ledger.rewards(found.num_learned)}  # a clock may have gone back

@@ -228,7 +228,7 @@ def _snapshot(stored: Ledger, problems: _Problems) -> int:
     names = ["salt", "made", "snapshot/header", "snapshot/policy"]
     states = [name for name in stored.names() if name.startswith(f"{base.BASE}/")] if isinstance(stored, Whole) else []
     found = {name: stored.get(name) for name in (*names, *states)}  # a wrong checksum raises
-    if base.header_of(stored) and found.get(f"{base.BASE}/policy") is None:
+    if base.header_of(stored) and stored.get(f"{base.BASE}/policy") is None:
         problems.add("what was learned of the rewards that were dropped is lost")
     try:
         header = json.loads(found["snapshot/header"] or '{"num_learned": 0}')

@@ -21,7 +21,7 @@ from recsdk.live.marks import read
 BLOCK = 200
 """Outcomes that are read and prepared together."""
 ALIGNED = 8
-"""Numbers that a cache line holds: rows begin at one, as an array of their own would, so that products of them have the same bits."""
+"""Numbers that a row takes a multiple of: each lies in memory as an array of its own may, not at an odd number of them from one."""
 NUM_KEPT = 10_000
 """Items that are kept as they were shown."""
 

@@ -155,12 +155,12 @@ def corrected(ledger: Ledger, reward_id: Any, value: float | None, now: float) -
     decision = None if first is None else decided(ledger, first.decision_id)
     if first is None or decision is None:
         return Receipt.EXPIRED if base.was_dropped(ledger, ledger.reward, reward_id) else Receipt.UNKNOWN, []
-    if base.is_fixed(ledger, decision.decision_id):
-        return Receipt.EXPIRED, []
     present = standing_rewards(ledger.rewards_of(first.decision_id))[first.position]
     reward = revision(ledger, decision, first.position, present, value, now)
     if reward is None:
         return Receipt.DUPLICATE, []
+    if base.is_fixed(ledger, decision.decision_id):
+        return Receipt.EXPIRED, []
     ledger.add_reward(reward)
     return Receipt.TAKEN, [(decision, reward)]
 

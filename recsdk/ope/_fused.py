@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 
+from recsdk import fast
 from recsdk.ope.calibration import GROUP, LARGEST, NUM_BETS, STAKES
 from recsdk.ope.intervals.resampling import ROWS
 from recsdk.ope.tally import (
@@ -31,7 +31,7 @@ from recsdk.ope.tally import (
 )
 from recsdk.rounding import EXACT
 
-jit = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+jit = fast.jit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 
 WEIGHTED, MATCHED, DEFAULT, BELOW, TAIL, IMPORTANT, MATCHING = range(7)
 """Counts: rows of weight, of a target, of the default reward, that look like lower positions; in the tail; that are not 0 in a column."""

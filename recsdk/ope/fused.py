@@ -155,7 +155,8 @@ class Kernel:
         self.num_columns, self.default_reward = len(by_place), float(default_reward)
         self.names, self.centres, self.num_draws = names, list(centres), num_draws
         self.plan = _plan(names if num_draws else (), self.centres if num_draws else ())
-        self.key = (np.uint64(seed & (2**64 - 1)), np.uint64(seed >> 64 & (2**64 - 1)))
+        self.key = tuple(np.uint64(int(seed) >> shift & (2**64 - 1)) for shift in (0, 64))
+        self.is_modelled = bool({MODEL, RESIDUAL, DOUBLY} & set(self.chosen.tolist()))
 
     def __call__(self, rounds: Rounds, row: int, *, above: float = -np.inf, length: int) -> Sums | None:
         """Adds up a run of rows, which must not begin in the log before row `row`; None where NumPy has to look at them.
@@ -168,6 +169,8 @@ class Kernel:
         """
         from recsdk.ope import _drawn, _fused
 
+        if self.is_modelled and (rounds.probs is None or rounds.q_hat is None):
+            return None
         size = len(rounds.action)
         mask, item = _frozen(rounds.mask), _frozen(rounds.item[:1] if size > 1 and rounds.item.strides[0] == 0 else rounds.item)
         listed = bool(_fused.one_list(mask, item))

@@ -10,7 +10,6 @@ after a change of the constants that it imports; the test of the steps fails unt
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -20,6 +19,7 @@ import numba
 import numpy as np
 from numba import types
 
+from recsdk import fast
 from recsdk.base import Array
 from recsdk.explore import TIE
 from recsdk.policies._memory import GOLDEN
@@ -461,9 +461,7 @@ def neural() -> Kernels:
 
 def _compiled(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
     """Returns a function compiled for these types of arguments; it refuses others, so that no request waits for a compilation."""
-    kernel = numba.njit(**OPTIONS)(function)
-    with contextlib.suppress(RuntimeError):  # there is no folder that can be written
-        kernel.enable_caching()
+    kernel: Any = fast.jit(**OPTIONS)(function)
     kernel.compile(arguments)
     kernel.disable_compile()
-    return kernel  # type: ignore[no-any-return]
+    return cast(Callable[..., Any], kernel)

@@ -12,15 +12,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 
+from recsdk import fast
 from recsdk.base import Decision, Interaction
 from recsdk.explore import TIE
 from recsdk.policies._rules import GREEDY, INVERSE_GAP, LEARNS, OPTIMISTIC, VOTES, Rule
 
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
-compiled_sums = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
+compiled = fast.jit(nogil=True, error_model="numpy")
+compiled_sums = fast.jit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})
 ALL, MATCHED = map(LEARNS.index, ("all", "matched"))
 
 

@@ -172,7 +172,7 @@ class WideDeep:
     def _probs(self, kernel: Callable[..., Array], state: Models, context: Context) -> Array:
         """Is `probs` by a kernel, after the two products of matrices."""
         x = np.ascontiguousarray(context.features, np.float64)
-        mask, slots = np.ascontiguousarray(context.mask), np.ascontiguousarray(context.item)
+        mask, slots = np.ascontiguousarray(context.mask), np.ascontiguousarray(context.item, np.int64)
         linear, network, squares, trust, span = state
         shared, dim = fast.own(network.shared), x.shape[1]
         products = x.dot(linear.root), x.dot(shared[0, : dim * self.width].reshape(dim, self.width))

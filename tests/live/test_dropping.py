@@ -8,7 +8,8 @@ import pytest
 
 import recsdk
 from recsdk import Feedback, Receipt, read_ledger
-from recsdk.errors import ChangedSetting, ExpiredDecision, InvalidValue, LedgerCorrupt, UnfitDecisions
+from recsdk.errors import ChangedSetting, ExpiredDecision, InvalidValue, LedgerCorrupt, LedgerError, UnfitDecisions
+from recsdk.ledger.redaction import SCRUB
 from recsdk.ledger.sqlite import Sqlite
 from recsdk.live import dropping
 from recsdk.live import learner as learning
@@ -148,6 +149,41 @@ def test_a_decision_of_which_something_came_lately_stays(tmp_path):
         days.now += 100 * DAY
         assert shop.drop(days=50).num_decisions == 12
         assert shop.audit()
+
+
+def test_a_reward_of_a_clock_that_was_ahead_fixes_nothing_that_came_later(tmp_path):
+    days = Days()
+    with opened(tmp_path, days) as shop:
+        for number in range(3):
+            days.now = START + number * DAY
+            visit(shop, number)
+        days.now = START + 4_000 * DAY
+        shop.reward("d2", 1.0, position=1)
+        days.now = START + 8 * DAY
+        shop.reward("d0", 1.0, position=1)  # the last that is dropped
+        days.now = START + 30 * DAY
+        assert shop.drop(days=15).num_decisions == 2
+        visit(shop, 31)
+        assert shop.correct("d31/0", 0.5) == Receipt.TAKEN
+        assert shop.correct("d31/0", 0.5) == Receipt.DUPLICATE
+        assert shop.correct("d2/0", 0.25) == Receipt.EXPIRED
+
+
+def test_files_that_a_reader_kept_are_scrubbed_by_the_next_drop(tmp_path, monkeypatch):
+    days = Days()
+    with lived(tmp_path, days, range(8)) as shop:
+        ledger = shop._loop.ledger
+        with monkeypatch.context() as patch:
+            patch.setattr(type(ledger), "scrub", refused)
+            with pytest.raises(LedgerError):
+                shop.drop(days=4)
+        assert ledger.get(SCRUB) is not None
+        assert shop.drop(days=4).num_decisions == 0
+        assert ledger.get(SCRUB) is None
+
+
+def refused(ledger):
+    raise LedgerError("a reader still has the old files open")
 
 
 @pytest.mark.parametrize("parts", [LINEAR, {"policy": "wide-deep"}], ids=["forgets", "cannot"])

@@ -12,8 +12,13 @@ import pytest
 
 import recsdk
 from recsdk import errors
+from recsdk.ledger._ledger import SqliteLedger
+from recsdk.ledger._recent import Recent
 from recsdk.ledger._schema import SCHEMA_VERSION
+from recsdk.ledger.progress import Progress
 from recsdk.ledger.sqlite import Sqlite
+from recsdk.live.checking import check_ledger
+from recsdk.live.rewards import Receipt
 from tests.live.shop import (
     CATALOGUE,
     Centred,
@@ -326,6 +331,38 @@ def test_when_a_reward_by_itself_cannot_be_written_the_state_is_still_the_fold_o
         assert shop.reward("d", 1.0) == (when == "before")
         assert shop.num_learned == len(tables(tmp_path)["rewards"]) == 6
         assert shop.audit()
+
+
+STEPS = {"chained": (Progress, "chain"), "written": (SqliteLedger, "_write"), "kept": (Recent, "reward")}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_reward_that_is_interrupted_after_any_step_is_there_or_not_and_is_learned_once(tmp_path, monkeypatch, step):
+    owner, name = STEPS[step]
+    call = getattr(owner, name)
+
+    def interrupted(self, *arguments):
+        call(self, *arguments)
+        raise KeyboardInterrupt
+
+    with open_recommender(tmp_path, **ONLINE) as shop:
+        serve(shop, range(5))
+        ids = shop.recommend(request(0), size=2, decision_id="d").ids
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                shop.reward("d", 1.0, item=ids[0])
+        assert shop.num_learned == len(tables(tmp_path)["rewards"]) == 5 + (step != "chained")
+        assert shop.reward("d", 1.0, item=ids[0]) == (step == "chained")
+        with pytest.raises(errors.RewardConflict):
+            shop.reward("d", 1.0, position="page")
+        assert shop.correct("d/0", 0.0) == Receipt.TAKEN
+        assert shop.audit()
+        learned = state(shop)
+    with open_recommender(tmp_path, **ONLINE) as again:
+        assert state(again) == learned
+        assert again.audit()
+    assert not any(finding.num_problems for finding in check_ledger(tmp_path))
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -231,6 +231,25 @@ def test_refusals_are_those_of_numpy(name, by_kernel):
         assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("missing", [{"q_hat": None}, {"probs": None}, {"q_hat": None, "probs": None}], ids=str)
+def test_a_chunk_that_lacks_what_others_have_is_refused_as_by_numpy(missing, by_kernel):
+    log, target, q_hat = world("plain")
+    rounds = recsdk.ope.rounds(log, target, q_hat=q_hat)
+    chunks = [take(rounds, slice(0, BLOCK)), take(rounds, slice(BLOCK, SIZE))._replace(**missing)]
+    found = []
+    for on in (True, False):
+        with pytest.raises(RecsdkError) as error:
+            by_kernel(lambda: ope.accumulate(chunks, estimators=("ips", "dr")), on)
+        found.append((type(error.value), str(error.value)))
+    assert found[0] == found[1]
+
+
+def test_a_seed_may_be_a_number_of_numpy(by_kernel):
+    log, target, _ = world("plain")
+    results = [by_kernel(lambda seed=seed: ope.evaluate(log, target, num_draws=20, seed=seed), True)[0] for seed in (3, np.int64(3))]
+    assert results[0].estimates == results[1].estimates
+
+
 def test_a_log_that_is_not_uniform_is_refused_the_matched_mean(by_kernel):
     log, target, _ = world("tied")
     log.propensity[ROW] = 0.3

@@ -223,7 +223,11 @@ class PostgresLedger:
 
     def _append(self, table: str, statement: str, *values: Any) -> None:
         """Inserts a record of values that end with its checksum; its number and its chained hash are added."""
-        self._write(statement, *values, *self._progress.chain(table, values[-1]))
+        try:
+            self._write(statement, *values, *self._progress.chain(table, values[-1]))
+        except BaseException:  # also an interrupt between the two
+            self._forget()
+            raise
 
     def _forget(self) -> None:
         """Forgets, after a failure, what was written: what is there has to be looked up."""
