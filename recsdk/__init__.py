@@ -9,7 +9,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a test holds the two equal
-    from recsdk.base import Compiled as Compiled
     from recsdk.base import Composite as Composite
     from recsdk.base import Context as Context
     from recsdk.base import Decision as Decision
@@ -28,6 +27,7 @@ if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a tes
     from recsdk.base import Rng as Rng
     from recsdk.base import Scorer as Scorer
     from recsdk.base import Scores as Scores
+    from recsdk.base import Walks as Walks
     from recsdk.base import decide as decide
     from recsdk.base import decide_slate as decide_slate
     from recsdk.base import learn as learn
@@ -88,8 +88,8 @@ if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a tes
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "base": "Compiled Composite Context Decision Encoder Events Explained Forgettable Interaction Items Mergeable Native Online Policy "
-    "Request Retriever Rng Scorer Scores decide decide_slate learn",
+    "base": "Composite Context Decision Encoder Events Explained Forgettable Interaction Items Mergeable Native Online Policy "
+    "Request Retriever Rng Scorer Scores Walks decide decide_slate learn",
     "drivers.executors": "Executor InProcess Processes",
     "drivers.jitted": "Jitted",
     "drivers.loop": "JaxRandom",

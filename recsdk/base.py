@@ -341,12 +341,13 @@ class Online(Protocol[S]):
 
 
 @runtime_checkable
-class Compiled(Protocol[S]):
+class Walks(Protocol[S]):
     """A policy that has loops compiled by Numba, which walk a whole log: `replay` and `sweep` use them as the engine "numba".
 
     `walk` must give what `decide` and `update` give round by round from the same `rng`, up to rounding, and neither consumes `state` nor
     checks the log, which has been done. It learns as `learn_from` of `replay` says. It returns the last state, and the decisions with a
-    leading T; or None where numbers overflow, and then the rounds are walked one by one, and refused as live.
+    leading T; or None where numbers overflow or `state` is of another length, and then the rounds are walked one by one, and refused as
+    live. A subclass that has its own `init`, `probs`, `scores` or `update`, but no `walk` of its own, is not walked in loops.
     """
 
     def walk(self, state: S, rng: np.random.Generator, log: Interaction, learn_from: str) -> tuple[S, Decision] | None: ...

@@ -64,7 +64,7 @@ SMALL_PROTOCOLS = (
     recsdk.Explained,
     recsdk.Native,
     recsdk.Composite,
-    recsdk.Compiled,
+    recsdk.Walks,
     recsdk.Online,
     recsdk.Rng,
 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from recsdk import arrays, fast
-from recsdk.base import Array, Compiled, Context, Decision, Interaction, Policy, Rng, decide
+from recsdk.base import Array, Context, Decision, Interaction, Policy, Rng, Walks, decide
 from recsdk.checks import check_log
 from recsdk.drivers import loop
 from recsdk.errors import InvalidLog, InvalidValue, MissingExtra, install, one_of
@@ -67,7 +68,7 @@ def replay(
         state: state to start from, consumed; None for `policy.init(prior)`.
         seed: seed of the policy's choices, >= 0.
         prior: f64[D], belief about the weights; None for zeros.
-        engine: "numpy"; "numba", for policies with compiled loops (`recsdk.base.Compiled`), with the extra `fast`; "jax", for policies that
+        engine: "numpy"; "numba", for policies with compiled loops (`recsdk.base.Walks`), with the extra `fast`; "jax", for policies that
             run on JAX, with the extra `deep`; or "auto". NumPy and Numba give the same up to rounding; JAX has other random numbers.
             "auto" takes NumPy for up to 20,000 rounds, since it is done before the others have begun; for more it takes Numba, where that
             cannot be had JAX, and where neither can NumPy.
@@ -97,7 +98,7 @@ def replay(
     if state is None:
         state = loop.init(policy, prior)
     if taken == "numba":
-        walked = policy.walk(state, loop.generator(seed, loop.REPLAY), log, learn_from)  # type: ignore[attr-defined]  # it is Compiled
+        walked = policy.walk(state, loop.generator(seed, loop.REPLAY), log, learn_from)  # type: ignore[attr-defined]  # it is one of Walks
         if walked is not None:
             state, decision = walked
             return Replay(state, decision, decision.action == log.action, taken)
@@ -128,8 +129,11 @@ def choose_engine(policy: Policy[Any], engine: Engine, num_rounds: int) -> Liter
 
 
 def has_loops(policy: Policy[Any]) -> bool:
-    """Tells whether Numba can take the place of NumPy."""
-    return isinstance(policy, Compiled) and "numpy" in policy.runs_on
+    """Tells whether Numba can take the place of NumPy: not where a subclass has code of its own, for which the loops do not stand."""
+    if not isinstance(policy, Walks) or "numpy" not in policy.runs_on:
+        return False
+    above = itertools.takewhile(lambda cls: "walk" not in vars(cls), type(policy).__mro__)
+    return not any(name in vars(cls) for cls in above for name in ("init", "probs", "scores", "update"))
 
 
 def require_log(name: str, log: Any) -> None:

@@ -142,17 +142,16 @@ def sweep(
         walks.in_loops(task, on["numba"], seeds, num_processes),
         walks.native(task, on["numpy"], seeds, executor),
     )
-    found: dict[tuple[Policy[Any], int], Sums] = {}
+    found: dict[tuple[Policy[Any], int], tuple[Sums, str]] = {}
     with _progress(len(policies) * len(seeds)) as advance:
-        for policy, seed, sums in itertools.chain(*walked):
-            found[policy, seed] = sums
+        for policy, seed, sums, taken in itertools.chain(*walked):
+            found[policy, seed] = sums, taken
             advance()
-    table = _table(task, [(policy, seed, found[policy, seed]) for policy in policies for seed in seeds])
-    return table._replace(engine=tuple(engines[policy] for policy in table.policy))
+    return _table(task, [(policy, seed, *found[policy, seed]) for policy in policies for seed in seeds])
 
 
-def _table(task: Task, found: list[tuple[Policy[Any], int, Sums]]) -> Sweep:
-    policies, seeds, rows = zip(*found, strict=True)
+def _table(task: Task, found: list[walks.Found]) -> Sweep:
+    policies, seeds, rows, engines = zip(*found, strict=True)
     num, w, wr, ww, wwr, wwrr, regret = arrays.stack(list(rows))
     with np.errstate(divide="ignore", invalid="ignore"):
         shifted = wr / w  # NaN where the log cannot tell
@@ -169,6 +168,7 @@ def _table(task: Task, found: list[tuple[Policy[Any], int, Sums]]) -> Sweep:
         stderr=stderr,
         regret=none if task.environment is None else regret,
         effective_size=effective,
+        engine=engines,
     )
 
 

@@ -193,10 +193,11 @@ def _added(sums: Sums, w: Array, r: Array, regret: Array) -> Sums:
     return Sums(*(total + term for total, term in zip(sums, terms, strict=True)))
 
 
-Found = Iterator[tuple[Policy[Any], int, Sums]]
+Found = tuple[Policy[Any], int, Sums, str]
+"""Policy, seed, what its walk found, and which engine walked."""
 
 
-def compiled(task: Task, policies: list[Policy[Any]], seeds: list[int]) -> Found:
+def compiled(task: Task, policies: list[Policy[Any]], seeds: list[int]) -> Iterator[Found]:
     """Walks on JAX: a program for each group of policies that differ in floats only."""
     groups: dict[Policy[Any], list[Policy[Any]]] = {}
     for policy in policies:
@@ -207,7 +208,7 @@ def compiled(task: Task, policies: list[Policy[Any]], seeds: list[int]) -> Found
                 yield from _together(task, template, some, some_seeds)
 
 
-def _together(task: Task, template: Policy[Any], policies: list[Policy[Any]], seeds: list[int]) -> Found:
+def _together(task: Task, template: Policy[Any], policies: list[Policy[Any]], seeds: list[int]) -> Iterator[Found]:
     try:
         settings = [values(policy) for policy in policies]
         sums = _run_many(task, template, settings, seeds)
@@ -217,7 +218,7 @@ def _together(task: Task, template: Policy[Any], policies: list[Policy[Any]], se
         )
     for row, seed in enumerate(seeds):
         for column, policy in enumerate(policies):
-            yield policy, seed, arrays.at(sums, (row, column))
+            yield policy, seed, arrays.at(sums, (row, column)), "jax"
 
 
 def _run_many(task: Task, template: Policy[Any], settings: list[tuple[float, ...]], seeds: list[int]) -> Sums:
@@ -228,13 +229,13 @@ def _run_many(task: Task, template: Policy[Any], settings: list[tuple[float, ...
     return sums
 
 
-def native(task: Task, policies: list[Policy[Any]], seeds: list[int], executor: Executor) -> Found:
+def native(task: Task, policies: list[Policy[Any]], seeds: list[int], executor: Executor) -> Iterator[Found]:
     """Walks on NumPy, each by itself, where the executor runs them."""
     runs = [(policy, seed) for policy in policies for seed in seeds]
     if runs:
         function = functools.partial(_walk, task._replace(rounds=None))
         for (policy, seed), sums in zip(runs, executor.map(function, task.rounds, runs), strict=True):
-            yield policy, seed, sums
+            yield policy, seed, sums, "numpy"
 
 
 def _walk(task: Task, rounds: Any, run: tuple[Policy[Any], int]) -> Sums:
@@ -247,20 +248,21 @@ def _walk(task: Task, rounds: Any, run: tuple[Policy[Any], int]) -> Sums:
     return Sums(*map(np.asarray, sums))
 
 
-def in_loops(task: Task, policies: list[Policy[Any]], seeds: list[int], num_threads: int | None) -> Found:
+def in_loops(task: Task, policies: list[Policy[Any]], seeds: list[int], num_threads: int | None) -> Iterator[Found]:
     """Walks a log in loops compiled by Numba, which let other threads run."""
     runs = [(policy, seed) for policy in policies for seed in seeds]
     with ThreadPoolExecutor(num_threads or os.cpu_count()) as pool:
-        for (policy, seed), sums in zip(runs, pool.map(functools.partial(_in_loops, task), runs), strict=True):
-            yield policy, seed, sums
+        yield from pool.map(functools.partial(_in_loops, task), runs)
 
 
-def _in_loops(task: Task, run: tuple[Policy[Any], int]) -> Sums:
+def _in_loops(task: Task, run: tuple[Policy[Any], int]) -> Found:
     (policy, seed), log = run, task.rounds
-    probs = replay.replay(policy, log, learn_from=task.learn_from, seed=seed, prior=task.prior, engine="numba").decision.probs
+    replayed = replay.replay(policy, log, learn_from=task.learn_from, seed=seed, prior=task.prior, engine="numba")
+    probs = replayed.decision.probs
     weight, reward = log.weight * probs[np.arange(len(probs)), log.action] / log.propensity, log.reward - task.centre
     nothing = np.float64(0)
-    return arrays.tree_map(np.sum, _added(Sums(*[nothing] * len(Sums._fields)), weight, reward, nothing))  # type: ignore[no-any-return]
+    sums = arrays.tree_map(np.sum, _added(Sums(*[nothing] * len(Sums._fields)), weight, reward, nothing))
+    return policy, seed, sums, replayed.engine
 
 
 def _parts(values: list[Any], size: int) -> list[list[Any]]:

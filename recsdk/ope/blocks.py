@@ -136,7 +136,8 @@ def beside(
             played = []
             for part in Block(row, block).parts():  # each with its own seed, however many are summed up at once
                 seed = int(np.random.SeedSequence([walk.seed, part.row // BLOCK]).generate_state(1)[0])
-                state, *found = replayed(target, part.given, walk._replace(state=state, seed=seed))
+                engine = _engine(target, walk.engine, part.row - first_row + part.num_rounds)
+                state, *found = replayed(target, part.given, walk._replace(state=state, seed=seed, engine=engine))
                 played.append(found)
             probs, drawn = map(np.concatenate, zip(*played, strict=True))
         else:
@@ -156,6 +157,12 @@ def replayed(policy: Any, block: Interaction, walk: Walk) -> tuple[Any, np.ndarr
 
     played = replay(policy, block, **walk._asdict())
     return played.state, np.asarray(played.decision.probs), np.asarray(played.matched)
+
+
+def _engine(policy: Any, engine: Engine, num_rounds: int) -> Engine:
+    from recsdk.drivers.replay import choose_engine  # as above
+
+    return choose_engine(policy, engine, num_rounds)
 
 
 def _part_of(value: Any, start: int, block: Interaction) -> Any:

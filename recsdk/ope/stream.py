@@ -89,7 +89,7 @@ def accumulate(
             the shards in time.
         learn_from: as in `evaluate`. A policy that learns sees this shard only.
         state: as in `evaluate`.
-        engine: as in `replay`.
+        engine: as in `replay`. "auto" goes by the rows read so far: a long log begins on NumPy, and goes on where `replay` would walk it.
         options: see `Options`. `estimators`, by default "ips" and "snips", `interval`, `num_draws`, `default_reward` and `seed` count here;
             the others in `finish`.
         changes: fields of `Options`, as keywords: `num_draws=200`.

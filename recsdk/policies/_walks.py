@@ -16,10 +16,14 @@ SLACK = 1 + 1e-9
 
 
 def walk(rule: Rule, state: Ridge, rng: Any, log: Interaction, learn_from: str) -> tuple[Ridge, Decision] | None:
-    """Is the `walk` of each policy that learns by `_ridge.update`; see `recsdk.base.Compiled`."""
+    """Is the `walk` of each policy that learns by `_ridge.update`; see `recsdk.base.Walks`."""
     from recsdk.policies import _ridge_loops
 
     num_rounds, num_candidates, dim = log.context.features.shape
+    if tuple(map(np.shape, state[:3])) != ((dim,), (dim, dim), (dim,)):
+        return None  # the loops would write past the arrays' ends; NumPy refuses it
+    kind, scale, tries, floor, num_draws = rule
+    rule = Rule(kind, float(scale), float(tries), float(floor), int(num_draws))  # of one type each, so that the loops are compiled once
     given, learns = arrays.tree_map(_as_input, log), LEARNS.index(learn_from)
     mean, root, total = np.array(state.mean), np.array(state.root, order="C"), float(state.total)
     made = Decision(np.empty(num_rounds, np.int64), np.empty(num_rounds), np.empty((num_rounds, num_candidates)))

@@ -85,6 +85,18 @@ def test_a_sweep_takes_numba_where_few_walks_learn_the_same(log, monkeypatch):
     assert engines(1) == ("jax",) * 4
 
 
+class Overflows(LinUCB):
+    def walk(self, state, rng, log, learn_from):
+        return None
+
+
+def test_a_sweep_says_that_numpy_took_over_where_numbers_overflow_in_loops(log, monkeypatch):
+    monkeypatch.setattr("recsdk.fast.enabled", lambda: True)
+    table = sweep([Overflows()], log, seeds=SEEDS, engine="numba")
+    assert table.engine == ("numpy", "numpy")
+    assert table.rows()[0]["engine"] == "numpy"
+
+
 @pytest.mark.parametrize(("policies", "engine"), [(POLICIES, "numpy"), (LINEAR, "jax")])
 def test_a_sweep_of_a_world_is_its_simulations_one_by_one(policies, engine):
     table = sweep(policies, WORLD, num_rounds=150, seeds=SEEDS, engine=engine, num_processes=1)

@@ -116,13 +116,32 @@ def test_a_table_may_lie_on_disk(tmp_path):
     assert ope.finish(ope.accumulate(chunks_of(log, [5000]), table)) == ope.finish(ope.accumulate([log], target))
 
 
-def test_a_policy_learns_on_from_block_to_block():
+@pytest.mark.parametrize("engine", ["numpy", "auto"])
+def test_a_policy_learns_on_from_block_to_block(engine, monkeypatch):
+    monkeypatch.setattr("recsdk.drivers.replay.FEW_ROUNDS", 8500)  # so that "auto" walks the second block by another engine
     log, _, _ = random_log(2, size=9000, floor=0.5)
     policy = recsdk.LinUCB()
     played = recsdk.replay(policy, log, learn_from="all", engine="numpy")
-    options = {"learn_from": "all", "engine": "numpy"}
+    options = {"learn_from": "all", "engine": engine}
     found = ope.finish(ope.accumulate(chunks_of(log, [1000]), policy, **options))
     assert found.estimates["ips"] == pytest.approx(ope.delta(ope.ips(ope.rounds(log, played.decision.probs))), rel=1e-9)
+
+
+@pytest.mark.parametrize(("has_numba", "later"), [(True, "numba"), (False, "jax")])
+def test_a_long_stream_is_walked_by_the_engine_of_a_long_log(has_numba, later, monkeypatch):
+    walked, replay = [], recsdk.replay
+
+    def spied(policy, log, *, engine, **options):
+        walked.append(engine)
+        return replay(policy, log, engine="numpy", **options)
+
+    monkeypatch.setattr("recsdk.drivers.replay.replay", spied)
+    monkeypatch.setattr("recsdk.drivers.replay.FEW_ROUNDS", 16_384)
+    monkeypatch.setattr("recsdk.fast.enabled", lambda: has_numba)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    log, _, _ = random_log(2, size=18_000, floor=0.5)
+    ope.accumulate(chunks_of(log, [5000]), recsdk.LinUCB(), learn_from="all", first_row=8192)
+    assert walked == ["numpy", "numpy", later]
 
 
 def test_chunks_may_differ_in_their_number_of_candidates():

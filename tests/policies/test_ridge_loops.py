@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsdk import Boltzmann, Context, EpsilonDecay, EpsilonGreedy, Interaction, LinTS, LinUCB, SquareCB, arrays, fast, replay
-from recsdk.errors import InvalidProbs
+from recsdk.drivers.replay import has_loops
+from recsdk.errors import InvalidProbs, InvalidValue
 from recsdk.testing import inputs
 from tests.policies.test_ridge import collapsed
 
@@ -100,6 +101,52 @@ def test_numbers_that_overflow_are_refused_as_one_by_one():
         assert found[0] == found[1] or found == ["numpy", "numba"], policy
 
 
+@pytest.mark.parametrize("dim", [1, 4, 6, 40])
+def test_a_state_of_another_length_is_refused_as_one_by_one(dim):
+    log, state = inputs.log(40, 4, 5), replay(LinUCB(), inputs.log(9, 4, dim), engine="numpy").state
+    for policy in POLICIES:
+        found = []
+        for engine in ("numpy", "numba"):
+            with pytest.raises(ValueError, match="not aligned") as refusal:
+                replay(policy, log, state=state, engine=engine)
+            found.append(str(refusal.value))
+        assert found[0] == found[1], policy
+
+
+def test_loops_count_only_for_the_code_that_they_stand_for():
+    class Named(LinUCB):
+        """Is `LinUCB`."""
+
+    class Cold(LinTS):
+        def init(self, prior):
+            return super().init(0 * prior)
+
+    class Even:
+        def probs(self, state, rng, context):
+            return context.mask / context.mask.sum()
+
+    class Mixed(Even, SquareCB):
+        pass
+
+    class Forgets(Named):
+        @staticmethod
+        def update(state, interaction):
+            return state
+
+    class Sure(LinUCB):
+        def scores(self, state, context):
+            return super().scores(state, context)._replace(bonus=0.0)
+
+    class OwnLoops(Sure):
+        def walk(self, state, rng, log, learn_from):
+            return None
+
+    assert all(map(has_loops, (LinUCB(), Named(), OwnLoops())))
+    assert not any(map(has_loops, (Cold(), Mixed(), Forgets(), Sure())))
+    with pytest.raises(InvalidValue, match="engine must be one of"):
+        replay(Mixed(), inputs.log(9, 4, 3), engine="numba")
+
+
 def test_any_log_is_walked_by_one_compiled_function():
     from recsdk.policies import _ridge_loops
 
@@ -111,6 +158,8 @@ def test_any_log_is_walked_by_one_compiled_function():
     fortran = log._replace(context=log.context._replace(features=np.asfortranarray(log.context.features)))
     for same in (log, read_only, strided, fortran):
         require_alike(LinUCB(), same)
+    for whole in (LinUCB(alpha=1), LinTS(scale=1, num_draws=np.int32(4)), EpsilonGreedy(epsilon=1), EpsilonDecay(tries=2, floor=0)):
+        require_alike(whole, log)
     assert len(_ridge_loops.walk.signatures) == 1
 
 
