@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from recsdk.errors import InvalidValue
 from recsdk.ledger import Ledger, Redacted, Redacts, RewardRecord, SignalRecord
 from recsdk.ledger.redaction import SCRUB
-from recsdk.live import base, marks, swapping, traffic
+from recsdk.live import base, swapping, traffic
 from recsdk.live.base import Beginning, Horizon
 from recsdk.live.contest import ROLES
 from recsdk.live.loop import Loop
@@ -182,14 +182,12 @@ def _emptied(loop: Loop, plan: _Plan, ids: list[str]) -> Redacted:
     ledger: Any = loop.ledger
     told = {reward.decision_id for reward in ledger.rewards(plan.num_rewards)}
     records = [record for record in map(ledger.decision, ids) if record is not None and record.decision_id not in told]
-    num_drawn = sum(traffic.is_draw(marks.read(record)) for record in records)
     found = base.horizon(ledger)
     with loop.turns.transaction():
         done: Redacted = ledger.redact([record.decision_id for record in records], drop=(), named=base.named(ledger))
         until = max((record.time for record in records), default=0.0)
         found._replace(num_decisions=found.num_decisions + done.decisions, until=max(found.until, until)).keep(ledger)
-        if num_drawn:
-            ledger.put(traffic.FORGOTTEN, str(traffic.num_forgotten(ledger) + num_drawn).encode())
+        traffic.forget(ledger, records)
     return done
 
 

@@ -51,14 +51,14 @@ def states_after(policy: Policy[Any], state: Any, lessons: Sequence[Lesson]) -> 
         if place not in rounds:
             state = after(policy, state, record, reward, earlier) if counts else state
         elif is_checked:
-            state = _given(policy, policy.update(state, rounds[place]))
+            state = _given(policy, state, policy.update(state, rounds[place]))
         else:
             state = learn(policy, state, rounds[place])
         yield state
 
 
-def _given(policy: Policy[Any], state: Any) -> Any:
-    if state is None:
+def _given(policy: Policy[Any], before: Any, state: Any) -> Any:
+    if state is None and before is not None:
         raise InvalidAnswer(f"update of {policy!r} must return the state after the interaction, got None.")
     return state
 

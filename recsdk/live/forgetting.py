@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from recsdk.errors import InvalidValue
 from recsdk.ledger import DecisionRecord, Ledger, Redacts, RewardRecord
-from recsdk.live import base, marks, traffic
+from recsdk.live import base, traffic
 from recsdk.live.base import BASE
 from recsdk.live.learner import Learner
 from recsdk.live.rewards import standing_rewards
@@ -72,10 +72,8 @@ def forget(ledger: Ledger, learner: Learner, user: str, transaction: AbstractCon
     learned_from = ("snapshot/", f"{BASE}/") if any(found for _, found in rewards) and not horizon.num_learned else ("snapshot/",)
     has_all = learner.beginning().state is not None
     learned = [(record, reward) for record, reward in standing if has_all or reward.reward_id not in fixed]
-    num_drawn = sum(traffic.is_draw(marks.read(record)) for record in records)
     with transaction:
-        if num_drawn:
-            ledger.put(traffic.FORGOTTEN, str(traffic.num_forgotten(ledger) + num_drawn).encode())
+        traffic.forget(ledger, records)
         part = learner.share(learned)
         redacted = ledger.redact(ids, drop=learned_from)
         num_waiting = _drop_waiting(ledger, user, ids)

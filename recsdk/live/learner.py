@@ -278,7 +278,7 @@ class Learner:
                 Lesson(
                     self._in_present_layout(record),
                     reward,
-                    self._corrected(reward) if forgets and reward.replaces is not None else None,
+                    self._corrected(reward) if forgets else None,
                     reward.reward_id not in replaced,
                 )
                 for reward, record in block
@@ -300,7 +300,7 @@ class Learner:
                 self._teach_scorers(record, reward)
 
     def _corrected(self, reward: RewardRecord) -> RewardRecord | None:
-        """Returns the reward that this one takes the place of."""
+        """Returns the reward that this one takes the place of, if any."""
         return None if reward.replaces is None else self._ledger.reward(reward.replaces)
 
     def _judge(self, contest: Contest, record: DecisionRecord, reward: RewardRecord) -> None:

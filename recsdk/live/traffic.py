@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import attrs
@@ -13,7 +13,7 @@ from recsdk import states
 from recsdk.base import Policy
 from recsdk.checks import integer, number
 from recsdk.errors import InvalidValue
-from recsdk.ledger import Ledger
+from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import intake, marks
 from recsdk.live.drawing import Arm
 from recsdk.live.identity import identity
@@ -123,6 +123,13 @@ class Arms:
 def num_forgotten(ledger: Ledger) -> int:
     """Returns how many slates were drawn for users who are forgotten."""
     return int(ledger.get(FORGOTTEN) or b"0")
+
+
+def forget(ledger: Ledger, records: Iterable[DecisionRecord]) -> None:
+    """Counts the draws among decisions that are being emptied, inside that transaction."""
+    num = sum(is_draw(marks.read(record)) for record in records)
+    if num:
+        ledger.put(FORGOTTEN, str(num_forgotten(ledger) + num).encode())
 
 
 def is_draw(found: Marks) -> bool:

@@ -172,16 +172,17 @@ class Kernel:
         if self.is_modelled and (rounds.probs is None or rounds.q_hat is None):
             return None
         size = len(rounds.action)
-        mask, item = _frozen(rounds.mask), _frozen(rounds.item[:1] if size > 1 and rounds.item.strides[0] == 0 else rounds.item)
+        mask, item = fast.given(rounds.mask), fast.given(rounds.item[:1] if size > 1 and rounds.item.strides[0] == 0 else rounds.item)
         listed = bool(_fused.one_list(mask, item))
-        item = item if listed else _frozen(rounds.item)
+        item = item if listed else fast.given(rounds.item)
         slots, index, low = (item[0], np.empty(0, np.int64), 0) if listed else _fused.places(mask, item, FAR)
         if not len(slots):
             return None
-        probs = _frozen(np.empty((0, 0)) if rounds.probs is None else rounds.probs)
-        q_hat = probs if rounds.q_hat is None else _frozen(rounds.q_hat)
-        columns = (*map(_frozen, rounds[:4]), mask, item, _frozen(rounds.target if rounds.target.ndim == 1 else np.empty(0)), probs, q_hat)
-        log = (*columns, _frozen(np.empty(0, np.bool_) if rounds.matched is None else rounds.matched))
+        probs = fast.given(np.empty((0, 0)) if rounds.probs is None else rounds.probs)
+        q_hat = probs if rounds.q_hat is None else fast.given(rounds.q_hat)
+        target = fast.given(rounds.target if rounds.target.ndim == 1 else np.empty(0))
+        columns = (*map(fast.given, rounds[:4]), mask, item, target, probs, q_hat)
+        log = (*columns, fast.given(np.empty(0, np.bool_) if rounds.matched is None else rounds.matched))
         while (row + size - 1) // length - row // length >= MAX_PIECES:
             length *= 2
         num_pieces, num = (row + size - 1) // length - row // length + 1, len(self.chosen)
@@ -224,13 +225,6 @@ class Kernel:
         parts = zip(self.names, self.centres, np.split(total, splits), np.split(draws, splits, axis=1), strict=True)
         drawn = (Resampled(centre, np.array([not_zero[kind] for kind in KINDS[name][1]]), *sums) for name, centre, *sums in parts)
         return Sums(tally, tuple(drawn))
-
-
-def _frozen(array: np.ndarray) -> np.ndarray:
-    """Returns an array for reading alone, so that kernels are compiled for one kind of array only."""
-    found = np.require(array, requirements=["C", "A"]).view()
-    found.flags.writeable = False
-    return found
 
 
 def unchecked(block: Block) -> Rounds | None:

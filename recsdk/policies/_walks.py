@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from recsdk import arrays
+from recsdk import arrays, fast
 from recsdk.base import Decision, Interaction
 from recsdk.policies._ridge import Ridge
 from recsdk.policies._rules import LEARNS, OPTIMISTIC, Rule
@@ -24,7 +24,7 @@ def walk(rule: Rule, state: Ridge, rng: Any, log: Interaction, learn_from: str) 
         return None  # the loops would write past the arrays' ends; NumPy refuses it
     kind, scale, tries, floor, num_draws = rule
     rule = Rule(kind, float(scale), float(tries), float(floor), int(num_draws))  # of one type each, so that the loops are compiled once
-    given, learns = arrays.tree_map(_as_input, log), LEARNS.index(learn_from)
+    given, learns = arrays.tree_map(fast.given, log), LEARNS.index(learn_from)
     mean, root, total = np.array(state.mean), np.array(state.root, order="C"), float(state.total)
     made = Decision(np.empty(num_rounds, np.int64), np.empty(num_rounds), np.empty((num_rounds, num_candidates)))
     start, bounds = 0, rule.kind == OPTIMISTIC
@@ -43,10 +43,3 @@ def _largest_width(root: np.ndarray) -> float:
     """Returns what no width of a candidate of length 1 exceeds; NaN where numbers overflowed."""
     covariance = root.dot(root.T)
     return float(np.linalg.eigvalsh(covariance).max(initial=0.0)) ** 0.5 * SLACK if np.isfinite(covariance).all() else np.nan
-
-
-def _as_input(array: Any) -> np.ndarray:
-    """Returns the array as one kind, so that the loops are compiled once: in C's order, aligned, and read-only."""
-    view: np.ndarray = np.require(array, requirements=("C", "A")).view()
-    view.flags.writeable = False
-    return view

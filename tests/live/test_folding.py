@@ -46,6 +46,18 @@ def one_by_one(policy, begin, lessons):
         yield found
 
 
+class Nothing(recsdk.Uniform):
+    """A policy whose state is None."""
+
+    def init(self, prior):
+        return None
+
+
+def test_a_policy_without_a_state_learns_in_blocks_too():
+    lessons = [lesson(np.random.default_rng(number), 3, number, 0) for number in range(5)]
+    assert list(states_after(Nothing(), None, lessons)) == list(one_by_one(Nothing(), None, lessons)) == [None] * 5
+
+
 @pytest.mark.parametrize("policy", POLICIES, ids=str)
 @pytest.mark.parametrize("dim", [3, 13])
 def test_a_block_teaches_what_its_outcomes_teach_one_by_one(policy, dim):
