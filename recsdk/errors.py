@@ -13,6 +13,7 @@ RecsdkError
 |  |- EmptyLog                       a log without rows
 |  |- EmptyCandidates                nothing to choose from
 |  |- TooFewCandidates               fewer candidates than positions
+|  |- TooManyCandidates              more candidates named than one request may
 |  `- DuplicateCandidates            one item twice among the candidates, or twice in the catalogue
 |- Unknown (LookupError)             a name that is not there; the message has the nearest
 |  |- UnknownItem
@@ -108,6 +109,10 @@ class EmptyCandidates(InvalidValue):
 
 class TooFewCandidates(InvalidValue):
     """Fewer candidates than positions to fill."""
+
+
+class TooManyCandidates(InvalidValue):
+    """More candidates named than a request may score."""
 
 
 class DuplicateCandidates(InvalidValue):

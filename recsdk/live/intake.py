@@ -16,7 +16,7 @@ from recsdk.checks import check_reward, is_number, require_integer, require_numb
 from recsdk.columns import check_features
 from recsdk.data import events_from_rows, items_from_rows, warn_of_skipped
 from recsdk.drivers.jitted import Jitted
-from recsdk.errors import InvalidLog, InvalidRequest, InvalidReward, InvalidValue, UnknownItem, nearest, one_of
+from recsdk.errors import InvalidLog, InvalidRequest, InvalidReward, InvalidValue, TooManyCandidates, UnknownItem, nearest, one_of
 from recsdk.ledger import PAGE
 from recsdk.live.identity import identity
 from recsdk.rows import plain_rows
@@ -24,6 +24,7 @@ from recsdk.scorers.function import FunctionScorer
 
 PLAIN = (str, float, int, bool, type(None))
 LONGEST_ID = 128
+MOST_CANDIDATES = 10_000
 _encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False).encode  # `json.dumps` makes one at each call
 LARGEST_REWARD = 1e15
 """Sums of squares of larger rewards would overflow in float32, and a policy would not recover."""
@@ -249,10 +250,15 @@ def candidates(given: Any) -> list[str]:
 
     Raises:
         InvalidRequest: a set, since a repeated call could have another order. Otherwise see `ids`.
+        TooManyCandidates: more than `MOST_CANDIDATES`.
     """
     if isinstance(given, Set):
         raise InvalidRequest(f"candidates must be in an order that lasts, such as a list has, got the set {given!r}.")
-    return ids("candidates", given)
+    found = ids("candidates", given)
+    if len(found) > MOST_CANDIDATES:
+        remedy = "Leave candidates out, and the catalogue finds num_candidates items in all of it"
+        raise TooManyCandidates(f"candidates must name at most {MOST_CANDIDATES} items, got {len(found)}. {remedy}.")
+    return found
 
 
 def is_name(value: Any) -> bool:

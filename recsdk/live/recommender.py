@@ -223,7 +223,8 @@ class Recommender:
             size: L, how many items to show.
             at_most: shows fewer where fewer candidates are left, for users who have seen nearly everything. Where none is left, the slate
                 is empty, and no decision is in the ledger.
-            candidates: the item ids to choose from, to which the rules do not apply; None lets the catalogue find them, under the rules.
+            candidates: at most 10,000 item ids to choose from, to which the rules do not apply; None lets the catalogue find them, under
+                the rules.
             seen: item ids not to show; goes with `candidates=None` only.
             pinned: the item to show at a position, counted from 0 at the top, whatever the rules and `seen` say. It has the probability 1,
                 is learned from, and is left out of evaluations.
@@ -241,7 +242,7 @@ class Recommender:
             InvalidRequest: a feature that is not a str, a finite number, a bool, a list of str or None; what is no id; positions out of
                 the slate.
             InvalidValue: a size that is no whole number >= 1; candidates and seen at once.
-            EmptyCandidates, TooFewCandidates, DuplicateCandidates, UnknownItem: candidates that cannot fill the slate.
+            EmptyCandidates, TooFewCandidates, TooManyCandidates, DuplicateCandidates, UnknownItem: candidates that cannot fill the slate.
             DecisionConflict: a `decision_id` used before with another request.
             InvalidAnswer: a plugin that breaks its contract; InvalidScores and InvalidProbs are of this kind.
 

@@ -117,6 +117,7 @@ def test_names_that_are_empty_too_long_or_no_text(shop, name):
         ({"candidates": [0, 1]}, errors.InvalidRequest, "candidates must be item ids of type str, got 0"),
         ({"candidates": [["news-0"]]}, errors.InvalidRequest, "candidates must be"),
         ({"candidates": 3}, errors.InvalidRequest, "candidates must be"),
+        ({"candidates": ["news-0"] * 10_001}, errors.TooManyCandidates, "candidates must name at most 10000 items, got 10001"),
         ({"candidates": ["news-0"], "seen": ["sport-0"]}, errors.InvalidValue, "seen goes with candidates=None only"),
         ({"seen": "news-0"}, errors.InvalidRequest, "seen must be"),
         ({"seen": None}, errors.InvalidRequest, "seen must be"),
