@@ -87,7 +87,7 @@ def test_commands_and_files_that_a_page_names_exist(page):
     shown = "\n".join(re.findall(r"```console\n(.*?)```", text, re.DOTALL))
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"^\$ make ([\w-]+)", shown, re.MULTILINE)) <= targets
-    assert set(re.findall(r"^\$ recsdk (\w+)", shown, re.MULTILINE)) <= set(COMMANDS)
+    assert set(re.findall(r"^\$ recsdk (\w[\w-]*)", shown, re.MULTILINE)) <= set(COMMANDS)
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", prose) if "://" not in link]
     assert [link for link in links if link and not (page.parent / link).exists()] == []

@@ -99,7 +99,7 @@ MAY_IMPORT = {
     "live": (*CORE, "plugins", "ledger", "ledger.stores", "drivers.jitted", "scorers.function", "ope"),
     "testing": (*CORE, "plugins", "drivers", "drivers.jitted", "environments", "ledger", "live", "policies"),
     "demo": (*CORE, "plugins", "drivers", "environments", "ledger", "live", "policies", "scorers", "encoders", "datasets", "ope"),
-    "cli": (*CORE, "plugins", "drivers", "environments", "ledger", "ledger.stores", "live", "datasets", "ope", "demo"),
+    "cli": (*CORE, "plugins", "drivers", "environments", "ledger", "ledger.stores", "live", "datasets", "ope", "demo", "ranking"),
 }
 """What each folder, or module beside the folders, may import; what stands in its own folder it always may.
 
@@ -108,6 +108,12 @@ of what a user gives, a policy for JAX or a plain function. `recsdk` itself re-e
 """
 
 ALLOWED = {
+    ("recsdk.cli.rank_eval", "recsdk.encoders.checkpoint"): "models as files",
+    ("recsdk.cli.rank_eval", "recsdk.encoders.saved"): "models as files",
+    ("recsdk.cli.train", "recsdk.encoders.checkpoint"): "models as files",
+    ("recsdk.encoders.checkpoint", "recsdk.live.identity"): "a file says of which part it is as a folder does",
+    ("recsdk.encoders.saved", "recsdk.live.parts"): "a file says of which part it is as a folder does",
+    ("recsdk.encoders.saved", "recsdk.plugins"): "the part of a file is found as a folder finds it",
     ("recsdk.live.catalogue", "recsdk.retrievers.exact"): "the default with an encoder",
     ("recsdk.live.catalogue", "recsdk.retrievers.sampled"): "the default without an encoder",
     ("recsdk.live.log", "recsdk.policies.wrappers"): "a folder's policy is read with its floor",

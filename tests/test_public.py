@@ -167,7 +167,8 @@ def test_every_error_says_what_it_is():
 
 def commands_of(name):
     """Yields the words and the function of a command, or of each one in a group."""
-    found = getattr(importlib.import_module(f"recsdk.cli.{name}"), name)
+    function = name.replace("-", "_")
+    found = getattr(importlib.import_module(f"recsdk.cli.{function}"), function)
     if inspect.isfunction(found):
         yield name, found
     else:

@@ -24,9 +24,11 @@ COMMANDS = {
     "evaluate": "Estimate from a log what other policies would have earned.",
     "ledger": "Look into a folder; check it, back it up, forget a user, and more.",
     "plugins": "List the installed policies, scorers, encoders and other parts.",
+    "rank-eval": "Measure how well models rank what users took next.",
     "reproduce": "Make a recommender's state again from its folder; print its hash.",
     "status": "Show how a recommender does, once or all the time, with alarms.",
     "sweep": "Try policies and settings on a log, or in a simulated world.",
+    "train": "Fit an encoder or a scorer to a log, and compare it with counting.",
 }
 
 
@@ -82,7 +84,8 @@ def _app() -> App:
     # "plaintext": the help has no markup, and reading it as such would import a parser that takes 0.1 s.
     app = App(name="recsdk", help="Recommendation that learns from every reward.", help_format="plaintext", version=_version)
     for name, summary in COMMANDS.items():
-        app.command(f"recsdk.cli.{name}:{name}", name=name, help=summary)
+        function = name.replace("-", "_")
+        app.command(f"recsdk.cli.{function}:{function}", name=name, help=summary)
     return app
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -33,7 +34,7 @@ def save(path: str | Path, component: Any, state: Any, *, notes: Mapping[str, An
 
     Args:
         path: of the file; one that is there is replaced.
-        component: the config, whose `repr` goes into the header.
+        component: the config, whose `repr` and settings go into the header.
         state: a record of arrays, from `component.fit`.
         notes: plain values for the header, such as metrics.
 
@@ -48,7 +49,12 @@ def save(path: str | Path, component: Any, state: Any, *, notes: Mapping[str, An
         >>> read_header("model.safetensors")["notes"]
         {'ndcg': 0.12}
     """
-    write(path, state, {"component": repr(component), "notes": dict(notes or {})})
+    from recsdk.live.identity import identity
+
+    part = None
+    with contextlib.suppress(InvalidValue):  # an object that another process cannot make: whoever loads the file gives it
+        part = identity(component)
+    write(path, state, {"component": repr(component), "part": part, "notes": dict(notes or {})})
 
 
 def load(path: str | Path, component: Any) -> Any:
