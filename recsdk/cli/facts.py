@@ -15,6 +15,7 @@ from rich.text import Text
 from recsdk.cli.tail import OWN
 from recsdk.errors import UnknownDecision
 from recsdk.ledger import Ledger
+from recsdk.live import histories
 from recsdk.live.base import horizon
 from recsdk.live.identity import told
 from recsdk.live.marks import read as marks_of
@@ -102,7 +103,7 @@ def told_of(reading: Ledger, decision_id: str) -> dict[str, Any]:
         "decision": decision.decision_id,
         "time": decision.time,
         "user": decision.user,
-        "request": loads(decision.payload)["request"],
+        "request": histories.features(loads(decision.payload)),
         "candidates": len(decision.slots),
         "shown": [{"item": rows.get(slot, f"slot {slot}"), "propensity": p} for slot, p in zip(slots, chosen, strict=True)],
         "learned_before": decision.num_learned,

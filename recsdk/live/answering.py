@@ -16,6 +16,7 @@ from recsdk.live.asking import Asked, naming
 from recsdk.live.catalogue import Moved
 from recsdk.live.deciding import Decider, Found, Ready, Slate
 from recsdk.live.faults import Asking
+from recsdk.live.histories import KEPT
 from recsdk.live.loop import Loop
 from recsdk.live.observe import Decided, Signalled
 from recsdk.live.rewards import Receipt
@@ -83,6 +84,7 @@ def answered(loop: Loop, asked: Asked) -> Slate:
         known, num_works = loop.turns.read(lambda: (loop.ledger.decision(name), loop.turns.num_works))
         if known is not None:
             return _repeated(loop, known, asked)
+    asked = _remembering(loop, [asked])[0]
     timed = _Timed(asked, num_works, intake.canonical(asked.fields), loop.now())
     try:
         loop.catch_up(timed.time)
@@ -91,6 +93,18 @@ def answered(loop: Loop, asked: Asked) -> Slate:
         _tell_failures(loop)
     _tell(loop, asked, answer, time.perf_counter() - began)
     return answer.slate
+
+
+def _remembering(loop: Loop, asked: Sequence[Asked]) -> Sequence[Asked]:
+    """Returns what was asked, with histories for the users who have none with them."""
+    if not any(loop.histories.wanted(one) for one in asked):
+        return asked
+
+    def remembering() -> list[Asked]:
+        feedback = None if loop.settlement is None else loop.settlement.feedback
+        return [loop.histories.given(one, loop.ledger, feedback) if loop.histories.wanted(one) else one for one in asked]
+
+    return loop.turns.read(remembering)
 
 
 def _tell_failures(loop: Loop) -> None:
@@ -116,6 +130,7 @@ def all_answered(loop: Loop, asked: Sequence[Asked]) -> list[Slate]:
     began, now = time.perf_counter(), loop.now()
     try:
         loop.catch_up(now)
+        asked = _remembering(loop, asked)
         answers = _all_decided(loop, [_Timed(one, None, intake.canonical(one.fields), now) for one in asked])
     finally:
         _tell_failures(loop)
@@ -276,6 +291,8 @@ def _kept(loop: Loop, timed: _Timed, ready: Ready | None) -> _Answer | None:
         loop.ledger.add_decision(ready.record)
     else:
         joined = loop.settlement.open(ready.record)
+        if joined:
+            loop.histories.clear()
     return _Answer(loop.decider.slate(ready.record), ready if ready.is_new else None, joined)
 
 
@@ -292,7 +309,7 @@ def _standing(loop: Loop, timed: _Timed) -> DecisionRecord | None:
 
 def _repeated(loop: Loop, known: DecisionRecord, asked: Asked) -> Slate:
     before, now = json.loads(known.payload), asked.fields
-    different = [field for field in dict.fromkeys((*now, *before)) if before.get(field) != now.get(field)]  # not of the text: 1 is 1.0
+    different = [field for field in dict.fromkeys((*now, *before)) if field != KEPT and before.get(field) != now.get(field)]
     if different:
         raise DecisionConflict(
             f"decision_id {known.decision_id!r} was used before with another {' and '.join(different)}: give each decision its own."

@@ -14,6 +14,7 @@ import numpy as np
 
 from recsdk.checks import is_number
 from recsdk.ledger import DecisionRecord, ItemRecord
+from recsdk.live import histories
 
 SIZE = 1_000
 """How many of the first decisions, and of the last, are compared."""
@@ -64,7 +65,7 @@ class Drift:
     def add(self, record: DecisionRecord | ItemRecord) -> None:
         """Takes the next record."""
         if isinstance(record, DecisionRecord):
-            self._add_request(json.loads(record.payload)["request"])
+            self._add_request(histories.features(json.loads(record.payload)))
         elif record.active:
             self._items[record.slot] = record.row
         else:

@@ -12,7 +12,7 @@ from recsdk.live.loop import Loop
 from recsdk.live.observe import Corrected, Rewarded, Signalled
 from recsdk.live.places import Outcome
 from recsdk.live.published import Published
-from recsdk.live.rewards import NOT_SHOWN, SHOWN, Receipt, was_shown
+from recsdk.live.rewards import NOT_SHOWN, SHOWN, Receipt, happened, was_shown
 from recsdk.live.settlement import Told
 
 
@@ -47,6 +47,8 @@ def reward(loop: Loop, decision_id: str, given: Callable[[DecisionRecord], list[
         for reward in fresh[1:]:
             loop.learner.learn(record, reward)
             loop.ledger.add_reward(reward)
+        for reward in fresh:
+            loop.histories.add(record, reward.position, reward.value, reward.time)
         return fresh, learned, loop.publish_when_due()
 
     try:
@@ -87,6 +89,10 @@ def signal(loop: Loop, told: Told) -> Receipt:
         with loop.turns.refusing():
             receipt, outcomes = loop.settlement.take(checked)
         loop.learner.learn_all(outcomes)
+        if loop.histories.length and receipt in (Receipt.TAKEN, Receipt.LATE):
+            decision, kept = loop.settlement.placed(checked)
+            if was_shown(decision, loop.ledger.signals_of(decision.decision_id)):
+                loop.histories.add(decision, kept.position, settlement.feedback.worth(kept.name, kept.value), happened(kept))
         return receipt, outcomes, learned, loop.publish_when_due()
 
     receipt, outcomes, learned, changes = loop.turns.write(taken)
@@ -103,6 +109,7 @@ def correct(loop: Loop, event_id: Any, value: float | None) -> Receipt:
         intake.reward(value, loop.reward_range)
 
     def corrected() -> tuple[Receipt, list[Outcome]]:
+        loop.histories.clear()
         if loop.settlement is None:
             return places.corrected(loop.ledger, event_id, value, now)
         return loop.settlement.correct(event_id, value, now)
@@ -128,6 +135,7 @@ def _said(loop: Loop, name: str, decision_id: Any, now: float) -> tuple[Receipt,
         return places.missing(loop.ledger, decision_id), []
     if was_shown(decision, loop.ledger.signals_of(decision_id)) == (name == SHOWN):
         return Receipt.DUPLICATE, []
+    loop.histories.clear()
     if name == SHOWN and loop.settlement is not None and loop.settlement.is_settled(decision):
         return Receipt.LATE, []
     if base.is_fixed(loop.ledger, decision.decision_id):

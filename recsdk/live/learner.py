@@ -14,7 +14,7 @@ from recsdk import arrays, states
 from recsdk.base import Forgettable, Items, Mergeable, Policy, Request
 from recsdk.errors import ChangedSetting, InvalidValue, LedgerCorrupt, LedgerMismatch, RecsdkError, warn
 from recsdk.ledger import Corrects, DecisionRecord, Ledger, RewardRecord
-from recsdk.live import base, features, layout
+from recsdk.live import base, features, histories, layout
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.base import BASE, Beginning
 from recsdk.live.catalogue import Catalogue
@@ -228,7 +228,7 @@ class Learner:
     @staticmethod
     def as_asked(record: DecisionRecord) -> Request:
         """Returns the request of a decision."""
-        return Request(_decode(record.payload)[0]["request"], record.time)
+        return Request(histories.features(_decode(record.payload)[0]), record.time)
 
     def recover(self) -> None:
         """Makes the state from the ledger: the last good snapshot of this policy, or the start, and the rewards after it."""

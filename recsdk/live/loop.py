@@ -19,6 +19,7 @@ from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider
 from recsdk.live.evidence import Evidence
 from recsdk.live.faults import Faults
+from recsdk.live.histories import Histories
 from recsdk.live.learner import Learner
 from recsdk.live.models import Model
 from recsdk.live.observe import LOGGER, Notice, Observer, Recovered, Rewarded, Snapshotted
@@ -43,6 +44,7 @@ class Options(NamedTuple):
         clock: seconds since the epoch.
         observer: is told of everything; None for nobody.
         faults: of the parts that decide.
+        remember: items in the history that a request is given; 0 for none.
     """
 
     store: Any
@@ -52,6 +54,7 @@ class Options(NamedTuple):
     clock: Callable[[], float]
     observer: Observer | None
     faults: Faults
+    remember: int = 0
 
 
 class Loop:
@@ -70,6 +73,7 @@ class Loop:
         retired: the model that was rolled back.
         num_observer_errors: how often the observer has failed.
         tally: what became of the last events.
+        histories: what users took lately.
     """
 
     def __init__(self, ledger: Ledger, learner: Learner, decider: Decider, options: Options) -> None:
@@ -85,6 +89,7 @@ class Loop:
         self.retired: Model | None = None
         self.num_observer_errors = 0
         self.tally = Tally()
+        self.histories = Histories(options.remember, self.ids)
         self.changing_items = threading.Lock()
         self._telling = threading.RLock()
         self._ticking = threading.Lock()
@@ -270,7 +275,8 @@ class Loop:
                 self.leave()
 
     def restart(self) -> None:
-        """Makes the settlement again from the ledger; time does not go back."""
+        """Makes the settlement and the histories again from the ledger; time does not go back."""
+        self.histories.clear()
         if self.settlement is not None and self.is_open:
             latest = self.settlement.now(0.0)
             self.settlement = Settlement(self.settlement.feedback, self.ledger, self.ids)

@@ -18,7 +18,7 @@ from recsdk.base import Events, Items, Request
 from recsdk.data import items_from_stored
 from recsdk.errors import EmptyCandidates, InvalidValue, LedgerMismatch, ModelRefused, UnknownItem
 from recsdk.ledger import ItemRecord, Ledger
-from recsdk.live import intake, made
+from recsdk.live import histories, intake, made
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.deciding import Decider
 from recsdk.live.evidence import Evidence
@@ -201,7 +201,7 @@ def _try(decider: Decider, reading: Ledger) -> None:
         if not len(record.action):
             continue  # of a user who is forgotten
         asked = json.loads(record.payload)
-        request = Request(Features(asked["request"]), record.time)
+        request = Request(Features(histories.features(asked)), record.time)
         try:
             found = decider.candidates(record.decision_id, request, asked["candidates"], asked["seen"])
         except (EmptyCandidates, UnknownItem):

@@ -105,6 +105,7 @@ class Recommender:
         floor: float = 0.05,
         traffic: Traffic | None = None,
         log_features: Literal["shown", "all"] = "shown",
+        remember: int = 0,
         snapshot_every: int = 10_000,
         trials: Trials | None = None,
         ledger: Any = "sqlite",
@@ -147,6 +148,9 @@ class Recommender:
             traffic: sticky slates, burn-in and holdout, see `Traffic`; None for none of them.
             log_features: "all" keeps the features of every candidate, which evaluating other policies needs; "shown" those of
                 the shown ones, which learning needs. Policies that learn from "all" always keep all.
+            remember: how many items a history has that a request is given: the latest ones with a reward, or a signal, above 0, in the last
+                100 decisions for its user, oldest first. It stands in the request's "history", where the application gives none, and in
+                the decision's record. 0 for no histories.
             snapshot_every: rewards between snapshots; recovery folds at most so many.
             trials: challengers of the policy, see `Trials`; they need a declared range of rewards, and keep the features of all candidates.
                 A challenger that was promoted goes on deciding, also after an opening, as long as it is among them.
@@ -176,6 +180,7 @@ class Recommender:
         """
         path, terms = folder_path(folder), Terms(intake.reward_range(reward_range), feedback)
         require_integer("snapshot_every", snapshot_every, at_least=1)
+        require_integer("remember", remember, at_least=0)
         require_number("floor", floor, at_least=0, at_most=1)
         chosen = intake.policy(policy)
         evidence = Evidence(None if encoder is None else intake.part("encoders", encoder), intake.scorers(scorers))
@@ -184,7 +189,7 @@ class Recommender:
         needs_all = trials is not None or chosen.learns_from == "all"
         choice = Choice.checked(rules, num_candidates, num_new, num_scored, log_features, needs_all)
         faults, kind = Faults(fallback), intake.part("ledgers", ledger)
-        options = Options(kind, path, choice, snapshot_every, intake.clock(clock), intake.observer(observer), faults)
+        options = Options(kind, path, choice, snapshot_every, intake.clock(clock), intake.observer(observer), faults, int(remember))
         store = kind.open(path)
         contest = None if trials is None else Contest(trials, wrapped)
         learner = Learner(wrapped[0], evidence, Catalogue(evidence.dim, finding), store, contest)

@@ -153,6 +153,12 @@ class Settlement:
         self._ledger.add_signal(signal)
         return Receipt.LATE if late else Receipt.TAKEN, self._revised(decision, told.time) if counts else []
 
+    def placed(self, told: Told) -> tuple[DecisionRecord, SignalRecord]:
+        """Returns the decision that a signal was taken for, and the signal as it was kept; in the same turn."""
+        decision = self._decision_of(told)
+        assert decision is not None  # noqa: S101 -- it was taken
+        return decision, self._signal(told, decision)
+
     def settle(self, now: float) -> Iterator[Outcome]:
         """Yields the outcomes of every window that has closed, and puts them into the ledger; use it up inside a transaction."""
         for decision, values in join(self.feedback, self._ledger.decisions(self.num_settled), self._ledger.signals_of, now):
