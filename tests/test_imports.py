@@ -96,7 +96,9 @@ MAY_IMPORT = {
     "drivers.jitted": (*CORE, "drivers"),
     "environments": (*CORE, "drivers"),
     "ope": (*CORE, "drivers"),
-    "live": (*CORE, "plugins", "ledger", "ledger.stores", "drivers.jitted", "scorers.function", "ope"),
+    "live": (*CORE, "plugins", "ledger", "ledger.stores", "drivers.jitted", "scorers.function", "ope", "live.features"),
+    "live.features": CORE,
+    "semantic": (*CORE, "live.features", "ope"),
     "testing": (*CORE, "plugins", "drivers", "drivers.jitted", "environments", "ledger", "live", "policies"),
     "demo": (*CORE, "plugins", "drivers", "environments", "ledger", "live", "policies", "scorers", "encoders", "datasets", "ope"),
     "cli": (*CORE, "plugins", "drivers", "environments", "ledger", "ledger.stores", "live", "datasets", "ope", "demo", "ranking"),
@@ -104,7 +106,8 @@ MAY_IMPORT = {
 """What each folder, or module beside the folders, may import; what stands in its own folder it always may.
 
 `live` knows the ledger's protocol, not SQLite. `drivers.jitted` and `scorers.function` stand lower than their folders: they make a part
-of what a user gives, a policy for JAX or a plain function. `recsdk` itself re-exports everything, so it has no row.
+of what a user gives, a policy for JAX or a plain function; `live.features`, which makes phi, stands lower too. `recsdk`
+itself re-exports everything, so it has no row.
 """
 
 ALLOWED = {

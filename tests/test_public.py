@@ -29,6 +29,7 @@ WHOLE = (
     "recsdk.ope.slates",
     "recsdk.plugins",
     "recsdk.ranking",
+    "recsdk.semantic",
     "recsdk.testing",
 )
 """Modules that are public as a whole: of others the reference lists single names."""
