@@ -27,7 +27,7 @@ from recsdk.errors import (
     one_of,
     warn,
 )
-from recsdk.rows import plain_rows, value_of
+from recsdk.rows import naming_lines, plain_rows, value_of
 
 __all__ = [
     "column_kind",
@@ -66,7 +66,12 @@ def items_from_rows(rows: Iterable[Mapping[str, Any]], *, time: float = 0.0, tim
         (['a', 'b'], [3.0, nan], [None, ['new', 'red']])
     """
     require_number("time", time)
-    plain = plain_rows("rows", rows)
+    with naming_lines(rows):
+        return _items(plain_rows("rows", rows), time, time_unit, now)
+
+
+def _items(plain: list[dict[str, Any]], time: float, time_unit: Unit, now: float | None) -> Items:
+    """Returns the items of rows, which are consumed."""
     added = [_time(row.pop("added", None), number, "added", InvalidRequest) for number, row in enumerate(plain)]
     given = [number for number, value in enumerate(added) if value is not None]
     found = np.full(len(plain), float(time))
@@ -126,7 +131,12 @@ def events_from_rows(
         ([1], [1.0], [1700000000.0], ['ann'])
     """
     one_of("unknown_items", unknown_items, ("refuse", "skip"))
-    plain = plain_rows("rows", rows, error=InvalidLog)
+    with naming_lines(rows):
+        return _log(items, plain_rows("rows", rows, error=InvalidLog), time_unit, now, unknown_items)
+
+
+def _log(items: Items, plain: list[dict[str, Any]], time_unit: Unit, now: float | None, unknown_items: Literal["refuse", "skip"]) -> Events:
+    """Returns the events of rows, which are consumed."""
     place = {name: index for index, name in enumerate(items.ids.tolist())}
     item = [_place(row, number, place, skip=unknown_items == "skip") for number, row in enumerate(plain)]
     reward = [_reward(row.pop("reward", 1.0), number) for number, row in enumerate(plain)]

@@ -2,10 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from recsdk.errors import InvalidRequest, InvalidValue, MissingExtra, install, nearest
+import numpy as np
+
+from recsdk.base import Table
+from recsdk.errors import InvalidRequest, InvalidValue, MissingExtra, RecsdkError, install, nearest
+
+
+class SetAside(NamedTuple):
+    """A row that could not be used.
+
+    Attributes:
+        line: where it stood: its line in the file, or its number in a table in memory.
+        reason: what is wrong with it.
+
+    Example:
+        >>> SetAside(4, "'reward' must be a finite number, got 'good'.").line
+        4
+    """
+
+    line: int
+    reason: str
+
+
+class Rows(NamedTuple):
+    """T rows of plain values by column. `items_from_rows`, `events_from_rows` and `Recommender.open` take them as rows.
+
+    Attributes:
+        columns: each f64[T] with NaN where a value is missing, or object[T] of str or of list of str with None where missing.
+        line: i64[T], where each row came from: its line in the file, or its number in a table in memory.
+        source: the file, or "" for a table in memory.
+        set_aside: the rows that were left out since they could not be used.
+
+    Example:
+        >>> from recsdk.datasets import read_rows
+        >>> rows = read_rows([{"item": "tea", "time": 5, "device": "phone"}])
+        >>> rows.columns["item"], rows.to_dicts()
+        (array(['tea'], dtype=object), [{'item': 'tea', 'time': 5.0, 'device': 'phone'}])
+    """
+
+    columns: Table
+    line: np.ndarray
+    source: str = ""
+    set_aside: tuple[SetAside, ...] = ()
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Returns each row as a dict, with None for what is missing."""
+        lists = [_plain(column) for column in self.columns.values()]
+        return [dict(zip(self.columns, values, strict=True)) for values in zip(*lists, strict=True)]
+
+    def take(self, index: Any) -> Rows:
+        """Selects rows: i64[K], a bool[T] mask, or a slice."""
+        return self._replace(columns={name: column[index] for name, column in self.columns.items()}, line=self.line[index])
+
+    def where(self, row: int) -> str:
+        """Says where a row came from, for messages."""
+        line = self.line[row] if row < len(self.line) else row
+        return f"line {line} of {self.source}" if self.source else f"row {line}"
+
+
+def _plain(column: np.ndarray) -> list[Any]:
+    values: list[Any] = column.tolist()
+    return values if column.dtype == object else [None if value != value else value for value in values]
+
+
+@contextlib.contextmanager
+def naming_lines(rows: Any) -> Iterator[None]:
+    """Says in errors where a row of `Rows` came from, instead of its number; of other rows the number is right."""
+    try:
+        yield
+    except RecsdkError as error:
+        if not isinstance(rows, Rows):
+            raise
+        numbers = re.sub(r"\bin rows (\d+) and (\d+)", r"in row \1 and in row \2", str(error))
+        raise type(error)(re.sub(r"\bin row (\d+)", lambda found: f"in {rows.where(int(found[1]))}", numbers)) from error
 
 
 def plain_rows(field: str, given: Any, *, error: type[InvalidValue] = InvalidRequest) -> list[dict[str, Any]]:
@@ -65,7 +139,7 @@ def _of_stream(stream: Any) -> Any:
 
 
 READERS: dict[str, Callable[[Any], Any]] = {
-    "to_dicts": lambda frame: frame.to_dicts(),  # polars
+    "to_dicts": lambda frame: frame.to_dicts(),  # polars, and `Rows`
     "collect": lambda frame: frame.collect().to_dicts(),  # a lazy frame of polars
     "to_pylist": lambda table: table.to_pylist(),  # Arrow
     "to_dict": _of_pandas,

@@ -56,17 +56,27 @@ def seconds(
     if now is not None:
         require_number("now", now)
     found, numbers = np.asarray(values, np.float64) / UNITS[unit], range(len(values)) if rows is None else rows
-    latest = min(LAST, (time.time() if now is None else now) + DAY)
-    late = found > latest
+    last = latest(now)
+    late = found > last
     if late.any():
         row = int(late.argmax())
-        hint = _hint(values[row], unit, latest, alone=bool(late.all()))
+        hint = _hint(values[row], unit, last, alone=bool(late.all()))
         raise error(f"{field!r} in row {numbers[row]} must not be in the future, got {values[row]} {unit}{_dated(found[row])}.{hint}")
-    odd = _in_coarser_unit(values, found, unit, latest)
+    odd = _in_coarser_unit(values, found, unit, last)
     if odd is not None:
         row, other, date = odd
         raise error(f"{field!r} in row {numbers[row]} must be in {unit} as other rows are, got {values[row]}: in {other} it is {date}.")
     return found
+
+
+def latest(now: float | None = None) -> float:
+    """Returns the last time, in seconds since the epoch, that is not in the future.
+
+    Example:
+        >>> latest(now=1e9)
+        1000086400.0
+    """
+    return min(LAST, (time.time() if now is None else now) + DAY)
 
 
 def _hint(value: float, unit: str, latest: float, *, alone: bool) -> str:

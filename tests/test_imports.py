@@ -65,7 +65,7 @@ FILES = {
 OUTSIDE = [path for folder in ("plugins", "examples", "benchmarks") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 CORE = ("errors", "checks", "base", "explore", "arrays", "states", "data", "columns", "rounding", "rows", "times")
-CORE += ("vocabulary", "validators", "fast")
+CORE += ("vocabulary", "validators", "fast", "printing")
 MAY_IMPORT = {
     "errors": (),
     "checks": ("errors",),
@@ -75,7 +75,8 @@ MAY_IMPORT = {
     "states": ("errors", "checks", "base", "arrays"),
     "columns": ("errors", "checks"),
     "rounding": ("errors", "checks"),
-    "rows": ("errors",),
+    "printing": (),
+    "rows": ("errors", "checks", "base"),
     "times": ("errors", "checks"),
     "vocabulary": ("errors",),
     "fast": ("errors", "checks", "base"),

@@ -42,7 +42,7 @@ def log_from_frame(frame: Any, *, num_candidates: int | None = None) -> Interact
         >>> log.context.mask.shape, log.weight
         ((2, 2), array([1., 1.]))
     """
-    names, column = _columns(frame)
+    names, column = columns_of(frame)
     missing = [name for name in REQUIRED if name not in names]
     if missing:
         raise InvalidLog(f"a log must have the columns {REQUIRED}, but {missing} are missing.{nearest(missing[0], names)}")
@@ -56,7 +56,7 @@ def log_from_frame(frame: Any, *, num_candidates: int | None = None) -> Interact
     if "features" in names:
         if num_candidates is not None:
             raise InvalidValue(f"num_candidates must be None where features tell it, got {num_candidates!r}.")
-        context = _context(_rows(column("features")), _rows(column("item")) if "item" in names else None)
+        context = _context(values_of(column("features")), values_of(column("item")) if "item" in names else None)
     else:
         context = _bare_context(action, num_candidates)
     log = Interaction(context, action, reward, propensity, weight)
@@ -64,17 +64,23 @@ def log_from_frame(frame: Any, *, num_candidates: int | None = None) -> Interact
     return log
 
 
-def _columns(frame: Any) -> tuple[list[str], Any]:
+def columns_of(frame: Any) -> tuple[list[str], Any]:
+    """Returns the names of a table's columns, and what gives a column by its name.
+
+    Raises:
+        InvalidValue: what is no table.
+        MissingExtra: an Arrow stream without polars.
+    """
     if isinstance(frame, Mapping):
         return [str(name) for name in frame], frame.__getitem__
     if hasattr(frame, "collect_schema") and hasattr(frame, "collect"):  # a plan, as polars' LazyFrame, and no rows yet
-        return _columns(frame.collect())
+        return columns_of(frame.collect())
     names = getattr(frame, "column_names", getattr(frame, "columns", None))  # an Arrow table's columns are not their names
     # Of a relation, as DuckDB's, a column is a relation again.
     if names is not None and hasattr(frame, "__getitem__") and not any(isinstance(frame[name], type(frame)) for name in list(names)[:1]):
         return [str(name) for name in names], frame.__getitem__
     if hasattr(frame, "__arrow_c_stream__"):
-        return _columns(_read_stream(frame))
+        return columns_of(_read_stream(frame))
     raise InvalidValue(
         f"frame must be a data frame, an Arrow table, what gives an Arrow stream, or a mapping of columns, got {type(frame).__name__}."
     )
@@ -97,7 +103,12 @@ def _numbers(name: str, column: Any, dtype: type) -> np.ndarray:
     return array.astype(dtype)
 
 
-def _rows(column: Any) -> Sequence[Any]:
+def values_of(column: Any) -> Sequence[Any]:
+    """Returns a column's values as plain ones of Python, with None where one is missing."""
+    if hasattr(column, "notna"):  # pandas, whose marks for what is missing are values
+        column = column.astype(object).where(column.notna(), None)
+    if isinstance(column, np.ndarray) and column.dtype.kind == "M":  # nanoseconds would become whole numbers
+        column = column.astype("datetime64[us]")
     for method in ("to_pylist", "to_list", "tolist"):  # Arrow, polars and pandas, others
         if hasattr(column, method):
             rows: Sequence[Any] = getattr(column, method)()
