@@ -197,10 +197,13 @@ def largest(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:
-    places = np.arange(len(values))[:count]
     if 0 < count < len(values):
         least = np.partition(values, len(values) - count)[len(values) - count]
-        above = np.flatnonzero(values > least)
-        places = np.concatenate([above, np.flatnonzero(values == least)[: count - len(above)]])
-    largest: np.ndarray = places[np.argsort(-values[places], kind="stable")]  # equal values stand in rising order of their places
+        places = (values >= least).nonzero()[0]
+        if len(places) > count:  # too many are equal to the least: the first of them count
+            equal = (values[places] == least).nonzero()[0]
+            places = np.delete(places, equal[count - len(places) :])
+    else:
+        places = np.arange(len(values))[:count]
+    largest: np.ndarray = places[(-values[places]).argsort(kind="stable")]  # equal values stand in rising order of their places
     return largest

@@ -109,6 +109,9 @@ def given(array: Any) -> np.ndarray:
         >>> given(np.zeros((2, 2)).T).flags.c_contiguous
         True
     """
-    found: np.ndarray = np.require(array, requirements=("C", "A")).view()
-    found.flags.writeable = False
-    return found
+    if type(array) is not np.ndarray or not (array.flags.c_contiguous and array.flags.aligned):
+        array = np.require(array, requirements=("C", "A"))
+    if array.flags.writeable:
+        array = array.view()
+        array.setflags(write=False)
+    return cast(np.ndarray, array)

@@ -269,7 +269,7 @@ def _ready(loop: Loop, timed: _Timed, standing: DecisionRecord | None, search: _
     if placing.pinned and placing.pinned[-1][0] >= shown:
         raise TooFewCandidates(f"pinned must have positions below {shown}, the number of items to show, got {dict(placing.pinned)}.")
     ready = decider.decide(decision_id, time, shown, found, payload, user, placing, search.asking, num_before)
-    return ready._replace(standing=standing)
+    return ready if standing is None else ready._replace(standing=standing)
 
 
 def _kept(loop: Loop, timed: _Timed, ready: Ready | None) -> _Answer | None:

@@ -19,7 +19,7 @@ from recsdk.live import intake
 from recsdk.live.catalogue import Rule
 from recsdk.live.drawing import Arm, Later, Places, draw, stream, taken
 from recsdk.live.faults import STRICT, Asking
-from recsdk.live.guard import Features, frozen, only_reading
+from recsdk.live.guard import Features, everything, frozen
 from recsdk.live.learner import Learner
 from recsdk.live.marks import APPLICATION, POLICY, Marks, read
 from recsdk.live.notices import Notices
@@ -201,7 +201,7 @@ class Decider:
         if placing is not ANY and placing.welcome:
             welcome = shelf.named(placing.welcome)
             slots = _joined(slots, welcome[self._catalogue.may_show(welcome, request, seen, self._rules(named), shelf)])
-        items, vectors = take(shelf.items, slots), shelf.vectors[slots]
+        items, vectors = take(shelf.items, slots), shelf.vectors.take(slots, axis=0)  # in a third of the time of `[slots]`
         try:
             phi = self._evidence.phi(user, request, items, vectors, asking, (InvalidScores,))
         except InvalidScores as error:
@@ -230,7 +230,7 @@ class Decider:
         `num_before` slates are drawn before this one, and not observed yet.
         """
         slots, phi, shelf = found
-        context, rng = Context(frozen(phi), frozen(np.ones(len(slots), bool)), frozen(slots)), self.rng(decision_id)
+        context, rng = Context(frozen(phi), everything(len(slots)), frozen(slots)), self.rng(decision_id)
         with self._learner.lock:
             policy = Arm(POLICY, 1.0, *self._learner.deciding())
             parts, num_learned, num_recoveries = self._parts, self._learner.num_learned, self._learner.num_recoveries
@@ -313,8 +313,7 @@ class Decider:
                 policy, state = self._learner.deciding()
 
                 def probs() -> np.ndarray:
-                    with only_reading(policy):
-                        answer = np.asarray(policy.probs(state, later.made(), Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
+                    answer = np.asarray(policy.probs(state, later.made(), Context(frozen(phi), frozen(slots >= 0), frozen(slots))))
                     if answer.shape != slots.shape or not np.isfinite(answer).all():
                         raise InvalidProbs(f"probs must be finite float64{list(slots.shape)}, got {answer.dtype}{list(answer.shape)}.")
                     return answer

@@ -11,8 +11,11 @@ import numpy as np
 from recsdk.base import Context, Decision, Policy, decide
 from recsdk.errors import InvalidProbs
 from recsdk.live.faults import STRICT, Asking
-from recsdk.live.guard import frozen, only_reading
+from recsdk.live.guard import frozen
 from recsdk.live.marks import Marks, free
+
+ALL_OF_IT = np.ones(1)
+"""The weight of one arm."""
 
 
 class Arm(NamedTuple):
@@ -126,7 +129,8 @@ def draw(
         spare: see `Source`.
         asking: asks the arms.
     """
-    source = Source(rng, spare or (lambda: rng), asking, frozenset(arm.name for arm in arms))
+    names = frozenset((arms[0].name,)) if len(arms) == 1 else frozenset(arm.name for arm in arms)
+    source = Source(rng, spare or (lambda: rng), asking, names)
     if len(arms) == 1 and not places.pinned and not places.promoted:
         return Drawn(_plain(arms, source, context, size), arms[0], ())
     weights, decisions, promoted = np.array([arm.share for arm in arms]), list[Decision](), list[tuple[int, tuple[int, ...]]]()
@@ -153,14 +157,15 @@ def draw(
 
 def _plain(arms: Sequence[Arm], source: Source, context: Context, size: int) -> Decision:
     """Is `draw` for one arm, and an application that wants nothing at any position."""
-    decisions, mask = list[Decision](), context.mask
-    for _ in range(size):
-        _, decision = _drawn(arms, np.ones(1), source, context._replace(mask=mask))
+    decisions = list[Decision]()
+    while True:
+        _, decision = _drawn(arms, ALL_OF_IT, source, context)
         decisions.append(decision)
-        mask = mask.copy()
+        if len(decisions) == size:
+            return _stacked(decisions)
+        mask = context.mask.copy()
         mask[decision.action] = False
-        mask.flags.writeable = False
-    return _stacked(decisions)
+        context = context._replace(mask=frozen(mask))
 
 
 def taken(
@@ -192,9 +197,8 @@ def _answer(arm: Arm, rng: np.random.Generator, context: Context, asking: Asking
     """Returns what an arm would choose, and how probably; None where it fails."""
 
     def answer() -> Decision:
-        with only_reading(arm.policy):
-            decision = decide(arm.policy, arm.state, rng, context)
-        if decision.probs[~context.mask].any():
+        decision = decide(arm.policy, arm.state, rng, context)
+        if np.count_nonzero(context.mask) < len(context.mask) and decision.probs[~context.mask].any():
             raise InvalidProbs(f"probs must be zero on padding and on what stands above, got {decision.probs!r}.")
         return decision
 

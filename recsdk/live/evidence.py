@@ -9,7 +9,7 @@ import numpy as np
 
 from recsdk import states
 from recsdk.base import Encoder, Events, Items, Online, Request, Scorer
-from recsdk.checks import plain_array, require_integer
+from recsdk.checks import is_within, plain_array, require_integer
 from recsdk.columns import request_table
 from recsdk.data import take
 from recsdk.errors import InvalidAnswer, InvalidScores, InvalidValue, LedgerMismatch
@@ -155,8 +155,7 @@ class Evidence:
         table = Features(request_table(given.plain()), given.read)
 
         def vector() -> np.ndarray:
-            with only_reading(encoder):
-                answer = encoder.encode_requests(state, table)
+            answer = encoder.encode_requests(state, table)
             return _checked(encoder, answer, (1, self.dim), LARGEST_COORDINATE).reshape(self.dim)
 
         return asking(ENCODER, encoder, vector, lambda: np.zeros(self.dim, np.float32))
@@ -220,9 +219,7 @@ class Evidence:
         shape = len(candidates.ids), len(scorer.columns)
 
         def scores() -> np.ndarray:
-            with only_reading(scorer):
-                answer = scorer.score(state, request, candidates)
-            return _checked(scorer, answer, shape, LARGEST_SCORE)
+            return _checked(scorer, scorer.score(state, request, candidates), shape, LARGEST_SCORE)
 
         return asking(self._names[index], scorer, scores, lambda: np.zeros(shape, np.float32), passing)
 
@@ -255,11 +252,6 @@ class Evidence:
             states.close(scorer, state)
 
 
-def _is_within(array: np.ndarray, largest: float) -> bool:
-    """Tells whether all numbers are finite, and none is larger: NaN fails the comparison too."""
-    return not array.size or bool(np.maximum.reduce(np.abs(array), axis=None) <= largest)
-
-
 def _stored(ledger: Ledger, name: str) -> bytes:
     data = ledger.get(name)
     if data is None:
@@ -268,7 +260,7 @@ def _stored(ledger: Ledger, name: str) -> bytes:
 
 
 def _checked(component: Any, answer: Any, shape: tuple[int, ...], largest: float) -> np.ndarray:
-    if type(answer) is np.ndarray and answer.dtype == np.float32 and answer.shape == shape and _is_within(answer, largest):
+    if type(answer) is np.ndarray and answer.dtype == np.float32 and answer.shape == shape and is_within(answer, largest):
         return answer
 
     def wanted() -> str:
@@ -278,6 +270,6 @@ def _checked(component: Any, answer: Any, shape: tuple[int, ...], largest: float
         array = plain_array("answer", answer, error=InvalidScores)
     except (TypeError, ValueError) as error:
         raise InvalidScores(f"{wanted()}, got {answer!r:.200}.") from error
-    if array.shape != shape or array.dtype != np.float32 or not _is_within(array, largest):
+    if array.shape != shape or array.dtype != np.float32 or not is_within(array, largest):
         raise InvalidScores(f"{wanted()}, got {array.dtype}{list(array.shape)}: {array}.")
     return array

@@ -15,6 +15,7 @@ import attrs
 from recsdk import states
 from recsdk.checks import integer, number
 from recsdk.errors import InvalidRequest, InvalidValue
+from recsdk.live.guard import named
 from recsdk.live.observe import LOGGER, Failed
 
 R = TypeVar("R")
@@ -84,13 +85,19 @@ class Asking:
 
         Args:
             name: of the part, as marks have it.
-            part: itself; None for what is no part: it is asked in the caller's thread, for as long as it takes.
+            part: itself, whose input cannot be written to; None for what is no part: it is asked in the caller's thread, for as long as it
+                takes.
             call: asks it, and checks the answer. It may go on after it was given up.
             instead: gives what is used where the part fails.
             passing: errors that are no failure, but the caller's to deal with.
         """
         if self._faults is None:
-            return call()
+            try:
+                return call()
+            except (TypeError, ValueError) as error:
+                if (told := named(part, error)) is error:
+                    raise
+                raise told from error
         if name not in self.failed:
             try:
                 return self._faults.answer(name, part, call, self._now, (InvalidRequest, *passing))
@@ -116,11 +123,6 @@ class _Breaker:
         self.rests_from: float | None = None
         self.is_trying = False  # one request, after a rest
         self.is_told = False
-
-    @property
-    def is_well(self) -> bool:
-        """Whether it has not failed since it last answered."""
-        return not self.num_failures and not self.num_late
 
     def admits(self, now: float, terms: Fallback) -> bool:
         if self.is_trying or self.num_late >= terms.failures:
@@ -177,13 +179,13 @@ class Faults:
         """
         assert self._terms is not None  # noqa: S101 -- nothing asks through it then
         found = self._breakers.get(name)
-        if found is not None and found.is_well and self._terms.deadline is None:
+        if found is not None and not found.num_failures and not found.num_late and self._terms.deadline is None:
             try:
                 return call()
             except passing:
                 raise
             except Exception as error:
-                self._count(name, found, error, is_trial=False, now=now)
+                self._count(name, found, named(part, error), is_trial=False, now=now)
                 raise _Unanswered from error
         with self._lock:
             breaker = self._breakers.setdefault(name, _Breaker())
@@ -195,7 +197,7 @@ class Faults:
         except passing:
             raise
         except Exception as error:
-            self._count(name, breaker, error, is_trial=is_trial, now=now)
+            self._count(name, breaker, named(part, error), is_trial=is_trial, now=now)
             raise _Unanswered from error
         else:
             if breaker.num_failures:

@@ -47,7 +47,7 @@ def walk(
     num_rounds, num_candidates, dim = log.context.features.shape
     scores, numbers, direction, gain = np.empty(num_candidates), np.empty(num_candidates), np.empty(dim), np.empty(dim)
     num_pairs = (rule.num_draws + 1) // 2
-    spread, votes = np.empty((num_pairs, dim)), np.empty((num_pairs, num_candidates))
+    noise, spread, draws = np.empty((num_pairs, dim)), np.empty((num_pairs, dim)), np.empty((num_candidates, 2 * num_pairs))
     for t in range(num_rounds):
         x, mask, probs, action = log.context.features[t], log.context.mask[t], made.probs[t], log.action[t]
         is_sound = _set_means(scores, x, mask, mean)
@@ -56,8 +56,11 @@ def walk(
         if not is_sound:
             return t, total
         if rule.kind == VOTES:
-            _set_noise(spread, rng, root, rule.scale, direction)
-            _set_votes(probs, votes, scores, x, mask, spread, rule.num_draws)
+            for m in range(num_pairs):
+                for i in range(dim):
+                    noise[m, i] = rng.standard_normal()
+            _set_spread(spread, noise, root, rule.scale)
+            _set_votes(probs, draws, scores, x, mask, spread, rule.num_draws)
         elif rule.kind in (OPTIMISTIC, GREEDY):
             _set_greedy(probs, scores, mask, rule.tries / (1 + total), rule.floor)
         elif rule.kind == INVERSE_GAP:
@@ -189,36 +192,65 @@ def _set_greedy(probs: np.ndarray, scores: np.ndarray, mask: np.ndarray, tries: 
 
 
 @compiled
-def _set_noise(spread: np.ndarray, rng: Any, root: np.ndarray, scale: float, normal: np.ndarray) -> None:
+def thompson(
+    mean: np.ndarray, root: np.ndarray, noise: np.ndarray, x: np.ndarray, mask: np.ndarray, scale: float, num_draws: int
+) -> np.ndarray:
+    """Is the `probs` of Thompson sampling, after its draw of `noise`, f64[ceil(M / 2), D]; NaN where a number is none.
+
+    Raises:
+        ValueError: arrays that do not fit together.
+    """
+    (num_candidates, dim), num_pairs = x.shape, noise.shape[0]
+    if not (mean.shape[0] == dim and root.shape == (dim, dim) and noise.shape[1] == dim and mask.shape[0] == num_candidates):
+        raise ValueError("features, mask, mean and root must be of sizes that fit together")
+    means, spread, probs = np.empty(num_candidates), np.empty((num_pairs, dim)), np.empty(num_candidates)
+    _set_products(means, x, mean)
+    _set_spread(spread, noise, root, scale)
+    _set_votes(probs, np.empty((num_candidates, 2 * num_pairs)), means, x, mask, spread, num_draws)
+    return probs
+
+
+@compiled
+def _set_spread(spread: np.ndarray, noise: np.ndarray, root: np.ndarray, scale: float) -> None:
     """Sets each row of `spread` to a draw of the weights, less their mean."""
-    for m in range(spread.shape[0]):
-        for i in range(root.shape[0]):
-            normal[i] = rng.standard_normal()
-        for i in range(root.shape[0]):
-            spread[m, i] = scale * _dot(normal, root[i])
+    column = np.empty(noise.shape[0])
+    for i in range(root.shape[0]):
+        _set_products(column, noise, root[i])
+        for m in range(noise.shape[0]):
+            spread[m, i] = scale * column[m]
 
 
 @compiled
 def _set_votes(
-    probs: np.ndarray, votes: np.ndarray, means: np.ndarray, x: np.ndarray, mask: np.ndarray, spread: np.ndarray, num_draws: int
+    probs: np.ndarray, draws: np.ndarray, means: np.ndarray, x: np.ndarray, mask: np.ndarray, spread: np.ndarray, num_draws: int
 ) -> None:
-    """Is `explore.votes` of draws in pairs, means + x spread and means - x spread."""
-    num_pairs, num_candidates = votes.shape
+    """Is `explore.votes` of draws in pairs, means + x spread and means - x spread; NaN where a number is none."""
+    num_candidates, num_pairs = mask.shape[0], spread.shape[0]
+    column, tops, num_best, is_none = np.empty(num_pairs), np.full(num_draws, -np.inf), np.zeros(num_draws), 0.0
     for k in range(num_candidates):
-        for m in range(num_pairs):
-            votes[m, k] = _dot(spread[m], x[k])
-    probs[:] = 0.0
+        if mask[k]:
+            _set_products(column, spread, x[k])
+            for m in range(num_pairs):
+                draws[k, m], draws[k, num_pairs + m] = means[k] + column[m], means[k] - column[m]
+                is_none += 0.0 if column[m] == column[m] else np.nan
+            is_none += 0.0 if means[k] == means[k] else np.nan
+            for m in range(num_draws):
+                tops[m] = max(tops[m], draws[k, m])
     for m in range(num_draws):
-        draw, sign = votes[m % num_pairs], 1.0 if m < num_pairs else -1.0
-        top, num_best = -np.inf, 0
-        for k in range(num_candidates):
-            top = max(top, means[k] + sign * draw[k])
-        least = top - TIE * (1 + abs(top))
-        for k in range(num_candidates):
-            num_best += means[k] + sign * draw[k] >= least
-        for k in range(num_candidates):
-            if means[k] + sign * draw[k] >= least:
-                probs[k] += 1 / num_best / num_draws
+        tops[m] -= TIE * (1 + abs(tops[m]))
+        is_none += 0.0 * tops[m]
+    for k in range(num_candidates):
+        if mask[k]:
+            for m in range(num_draws):
+                num_best[m] += draws[k, m] >= tops[m]
+    for m in range(num_draws):
+        num_best[m] = 1 / num_best[m] / num_draws
+    for k in range(num_candidates):
+        votes = is_none
+        if mask[k]:
+            for m in range(num_draws):
+                votes += num_best[m] if draws[k, m] >= tops[m] else 0.0
+        probs[k] = votes
 
 
 @compiled

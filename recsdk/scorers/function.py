@@ -9,7 +9,10 @@ import attrs
 import numpy as np
 
 from recsdk.base import Array, Events, Items, Request
+from recsdk.checks import is_within
 from recsdk.errors import InvalidScores, InvalidValue
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 def _has_a_name(instance: Any, field: Any, value: Any) -> None:
@@ -63,9 +66,10 @@ class FunctionScorer:
         wanted = f"{self.columns[0]} must return {len(candidates.ids)} finite numbers, one per candidate"
         if scores.shape != candidates.ids.shape or scores.dtype.kind not in "bifu":
             raise InvalidScores(f"{wanted}, got {scores.dtype}{list(scores.shape)}.")
-        with np.errstate(over="ignore"):  # what float32 cannot hold is refused below
-            column = scores.astype(np.float32)
-        if not np.isfinite(column).all():
-            place = int(np.isfinite(column).argmin())
-            raise InvalidScores(f"{wanted} within float32, got {scores[place]} for {candidates.ids[place]!r}.")
-        return column[:, None]
+        if not is_within(scores, LARGEST):
+            with np.errstate(over="ignore"):
+                is_finite = np.isfinite(scores.astype(np.float32))
+            if not is_finite.all():
+                place = int(is_finite.argmin())
+                raise InvalidScores(f"{wanted} within float32, got {scores[place]} for {candidates.ids[place]!r}.")
+        return scores.astype(np.float32)[:, None]

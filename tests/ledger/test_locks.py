@@ -57,17 +57,21 @@ def test_every_reward_acknowledged_is_kept_whatever_process_reads_and_closes_the
 
 
 @pytest.mark.parametrize("name", ["ledger.sqlite", "ledger.sqlite-wal", "ledger.lock"])
-@pytest.mark.parametrize("how", ["deleted", "replaced"])
-def test_nothing_is_acknowledged_once_a_file_of_the_folder_is_another(tmp_path, name, how):
+@pytest.mark.parametrize("how", ["deleted", "replaced", "replaced long after"])
+def test_nothing_is_acknowledged_once_a_file_of_the_folder_is_another(tmp_path, monkeypatch, name, how):
     folder = tmp_path / "shop"
     shop = small_recommender(folder)
+    if how == "replaced long after":
+        monkeypatch.setattr("recsdk.ledger._files.SETTLED", 0.05)
+        time.sleep(0.1)
     serve(shop, range(5))
     learned = state(shop)
-    data = (folder / name).read_bytes()
+    data, before = (folder / name).read_bytes(), folder.stat()
     (folder / name).unlink()
-    if how == "replaced":
+    if how != "deleted":
         (tmp_path / "other").write_bytes(data)
         (tmp_path / "other").rename(folder / name)
+        os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))  # as who restores a backup leaves it
     with pytest.raises(
         LedgerStopped, match=rf"'.*shop', {name} was deleted or replaced .* copied to '.*rescued-1'.* open the folder again"
     ):
