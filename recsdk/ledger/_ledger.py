@@ -87,6 +87,7 @@ class SqliteLedger:
         before = (decision_id, time, payload, self._number_of(parts), num_learned, num_items := self._progress.number("items"))
         after = (pack(slots, transposing=True), action, pack(probs), dim, pack(features, transposing=True), user, marks)
         self._append(
+            "decisions",
             "INSERT INTO decisions (id, time, payload, parts, num_learned, num_items, "
             "slots, action, probs, dim, features, user, marks, packed, crc32, number, chain) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?)",
@@ -123,6 +124,7 @@ class SqliteLedger:
     def add_signal(self, record: SignalRecord) -> None:
         values = rows.signal_values(record)
         self._append(
+            "signals",
             "INSERT INTO signals (id, decision, position, name, value, time, happened, about, crc32, number, chain) "
             "VALUES (?, (SELECT number FROM decisions WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             *(*values, checksum(values)),
@@ -147,6 +149,7 @@ class SqliteLedger:
         if record.replaces is not None:
             refuse_elsewhere(record, self.reward(record.replaces))
         self._append(
+            "rewards",
             "INSERT INTO rewards (id, decision, position, value, time, replaces, void, crc32, number, chain) "
             "VALUES (?, COALESCE(?, (SELECT number FROM decisions WHERE id = ?)), ?, ?, ?, ?, ?, ?, ?, ?)",
             *(values[0], self._recent.number(record.decision_id), *values[1:], checksum(values)),
@@ -154,6 +157,8 @@ class SqliteLedger:
         )
 
     def reward(self, reward_id: str) -> RewardRecord | None:
+        if self._first("SELECT 1 FROM rewards WHERE id = ?", reward_id) is None:  # mostly so, and sooner known than by a join
+            return None
         row = self._first(f"SELECT {self._reward} FROM {REWARDS} WHERE r.id = ?", reward_id)  # noqa: S608 -- constants
         return None if row is None else rows.reward(row)
 
@@ -187,7 +192,7 @@ class SqliteLedger:
         values = rows.item_values(record)
         statement = "INSERT INTO items (slot, row, vector, active, crc32, number, chain) VALUES (?, ?, ?, ?, ?, ?, ?)"
         self._recent.put_item(record.slot)
-        self._append(statement, *values, checksum(values))
+        self._append("items", statement, *values, checksum(values))
 
     def items(self) -> Iterator[ItemRecord]:
         latest = "SELECT MAX(number) FROM items GROUP BY slot"
@@ -290,10 +295,10 @@ class SqliteLedger:
             raise LedgerCorrupt(f"Decision {fields[0]!r} is in no segment as it was written.")
         return record
 
-    def _append(self, statement: str, *values: Any, keep: Callable[[int], None] | None = None) -> None:
+    def _append(self, table: str, statement: str, *values: Any, keep: Callable[[int], None] | None = None) -> None:
         """Inserts a record of values that end with its checksum; its number and its chained hash are added. Then calls `keep(number)`."""
         try:
-            number, chain = self._progress.chain(statement.split(None, 3)[2], values[-1])
+            number, chain = self._progress.chain(table, values[-1])
             self._write(statement, *values, number, chain)
             if keep is not None:
                 keep(number)

@@ -13,8 +13,10 @@ ROOM = 8_000_000
 """Bytes of the decisions that are kept, about."""
 NUM_READ = 10_000
 """Decisions that were read of which is kept how many items were before them; and slots of which the items are kept."""
+LONG = (2, 5, 7, 9)
+"""Where the values of a decision have its payload, slots, probabilities and features."""
 BESIDE = 400
-"""Bytes that a decision takes beside those of its arrays and texts, about."""
+"""Bytes that a decision takes beside those, about; all share the text of their parts."""
 
 
 class _Written:
@@ -24,7 +26,7 @@ class _Written:
         self.number = number
         self.values = values
         self.rewards: list[RewardRecord] = []
-        self.num_bytes = BESIDE + sum(len(value) for value in values if isinstance(value, str | bytes))
+        self.num_bytes = BESIDE + sum(len(values[place]) for place in LONG)
 
 
 class Recent:

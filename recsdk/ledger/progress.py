@@ -54,17 +54,17 @@ class Progress:
 
     def chain(self, table: str, crc32: int) -> Last:
         """Returns the number and the chained hash of one more record of a table, given its checksum."""
-        self.check()
         last = self._known()
         last[table] = chained(last[table], crc32)
         return last[table]
 
     def number(self, table: str) -> int:
         """Returns how many records a table has."""
-        self.check()
         return self._known()[table].number
 
     def _known(self) -> dict[str, Last]:
+        if self._stopped:
+            self.check()
         if not self._last:
             self._last = dict(zip(TABLES, self._look(), strict=True))
         return self._last

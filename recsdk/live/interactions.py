@@ -9,6 +9,7 @@ import numpy as np
 from recsdk.base import Context, Interaction, Policy, learn
 from recsdk.errors import LedgerMismatch
 from recsdk.ledger import DecisionRecord, RewardRecord
+from recsdk.live.guard import everything
 from recsdk.live.marks import left, read
 
 
@@ -37,8 +38,9 @@ def interaction(policy: Policy[Any], record: DecisionRecord, reward: RewardRecor
     propensity = float(record.probs[position, action])
     keeps_all = len(record.features) == len(record.slots)
     if policy.learns_from == "chosen":
-        row = record.features[action if keeps_all else position].astype(np.float64)
-        context = Context(row[None, :], np.ones(1, bool), record.slots[[action]].astype(np.int64))
+        place = action if keeps_all else position
+        row = record.features[place : place + 1].astype(np.float64)
+        context = Context(row, everything(1), record.slots[action : action + 1].astype(np.int64))
         return Interaction(context, 0, reward.value, propensity, 1.0)
     if not keeps_all:
         raise LedgerMismatch(f"{policy!r} learns from all candidates, the ledger has kept the shown ones: log_features must be 'all'.")
