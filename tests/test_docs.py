@@ -24,7 +24,11 @@ README, VIOLATIONS = ROOT / "README.md", ROOT / "docs" / "design" / "violations.
 PAGES = [README, *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "plugins").glob("*/README.md"))]
 MODULES = [path for path in sorted([*ROOT.glob("recsdk/**/*.py"), *ROOT.glob("plugins/*/recsdk_*/**/*.py")]) if ">>>" in path.read_text()]
 NEEDS = {"docs/how-to/use-vowpal-wabbit.md": "recsdk_vw", "plugins/recsdk-vw/README.md": "recsdk_vw"}
-NEEDS |= {"plugins/recsdk-example/README.md": "recsdk_example", "plugins/recsdk-postgres/README.md": "recsdk_postgres"}
+NEEDS |= {
+    "plugins/recsdk-faiss/README.md": "recsdk_faiss",
+    "plugins/recsdk-example/README.md": "recsdk_example",
+    "plugins/recsdk-postgres/README.md": "recsdk_postgres",
+}
 MOST_LINES = 275  # "about 250", docstrings not counted
 
 MARKDOWN = Sybil(parsers=[PythonCodeBlockParser(doctest_optionflags=doctest.ELLIPSIS), SkipParser()])

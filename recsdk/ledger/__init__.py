@@ -26,7 +26,7 @@ class DecisionRecord(NamedTuple):
         decision_id: unique in the ledger.
         time: seconds since the epoch.
         payload: canonical JSON of the request, the size and the candidates asked for: the same id with another payload is a conflict.
-        parts: JSON of what decided: policy, encoder, scorers with their columns, draw scheme. It rarely changes: store a text once.
+        parts: JSON of what decided: policy, encoder, scorers with their columns, retriever, draw scheme. It rarely changes: store it once.
         num_learned: rewards that the policy's state had been folded over.
         slots: i32[K], catalogue slots of the candidates, in the order of `probs`.
         action: i32[L], indices of the shown candidates, from the top.

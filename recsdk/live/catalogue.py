@@ -19,6 +19,7 @@ from recsdk.ledger import ItemRecord, Ledger
 from recsdk.live import intake
 from recsdk.live.faults import STRICT, Asking
 from recsdk.live.guard import frozen, only_reading
+from recsdk.live.identity import identity
 from recsdk.live.marks import RETRIEVER
 from recsdk.live.shelf import Shelf, Table, with_values
 from recsdk.retrievers.exact import Exact
@@ -103,6 +104,11 @@ class Catalogue:
         shelf = self.shelf
         slot = shelf.slot(item_id)
         return slot >= 0 and bool(shelf.active[slot])
+
+    def described(self) -> dict[str, Any]:
+        """Returns the retriever as a decision records it, in plain JSON; the record's number of item records says what it had to search."""
+        told = identity(self.retriever)
+        return {"name": told["name"] or told["class"], "settings": told["settings"]}
 
     def knows(self, item_id: str) -> bool:
         """Tells whether an item is, or ever was, in the catalogue."""

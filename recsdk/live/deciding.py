@@ -172,7 +172,8 @@ class Decider:
         """Notes the parts that decisions are made with from now on; with the learner's lock, where these have just changed."""
         policy = self._learner.described()
         models = {"model": self._evidence.model, "encoder": self._evidence.version, "scorers": self._evidence.described()}
-        self._parts = intake.canonical({**policy, **models, **self.arms.described(), "draw": DRAW_SCHEME})
+        finding = {"retriever": self._catalogue.described(), "draw": DRAW_SCHEME}
+        self._parts = intake.canonical({**policy, **models, **self.arms.described(), **finding})
 
     def candidates(
         self,

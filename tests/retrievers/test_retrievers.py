@@ -1,5 +1,6 @@
 """Retrievers find the candidates of a request in the catalogue."""
 
+import json
 from typing import ClassVar
 
 import attrs
@@ -87,6 +88,8 @@ def test_a_recommender_takes_the_candidates_of_its_retriever(tmp_path):
     with open_recommender(tmp_path, retriever=Fewest(), num_candidates=4, num_new=0) as shop:
         shop.recommend(request(0), decision_id="d")
         assert shop._loop.ledger.decision("d").slots.tolist() == [11, 10, 9, 8]
+        made = json.loads(shop._loop.ledger.decision("d").parts)
+        assert made["retriever"] == {"name": "tests.retrievers.test_retrievers:Fewest", "settings": {"answer": None}}
         shop.remove_items(["sport-3"])
         shop.add_items([{"id": "fresh"}])
         shop.recommend(request(0), decision_id="e")

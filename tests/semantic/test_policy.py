@@ -187,6 +187,28 @@ class _Wrong(_LearnsFromAll):
         return np.full(len(context.mask), 0.9)
 
 
+class _Counts(_Wrong):
+    def init(self, prior):
+        return []
+
+    def probs(self, state, rng, context):
+        return np.full(len(context.mask), 1 / len(context.mask))
+
+    def update(self, state, interaction):
+        state.append(interaction.reward)
+        return state
+
+
+def test_a_walk_is_looked_at_as_a_whole_before_anything_is_learned_of_it():
+    policy = TreePolicy(policy=_Counts())
+    state = policy.init(TREE)
+    walk = policy.decide(state, np.random.default_rng(0), TREE, user_of(0))
+    with pytest.raises(InvalidPropensity):
+        policy.update(state, walk._replace(steps=np.array([0.5, 0.5, 0.0])), 1.0)
+    assert state == ([], [], [])
+    assert policy.update(state, walk, 1.0) == ([1.0], [1.0], [1.0])
+
+
 def test_an_answer_that_is_no_distribution_is_refused():
     policy = TreePolicy(policy=_Wrong())
     with pytest.raises(InvalidProbs, match="sum to 1"):
