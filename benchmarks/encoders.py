@@ -20,13 +20,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 import report
 
 from recsdk.base import Events
 from recsdk.data import events_from_rows, items_from_rows
+from recsdk.encoders.bert4rec import BERT4Rec
+from recsdk.encoders.cnn import CNN
+from recsdk.encoders.gru import GRU
+from recsdk.encoders.lstm import LSTM
+from recsdk.encoders.mf import MF
 from recsdk.encoders.on_device import OnDevice
 from recsdk.encoders.sasrec import SASRec
+from recsdk.encoders.settings import SequenceSettings
 from recsdk.ranking import RankEvaluation, Split, by_encoder, by_scorer, compare_rankings, leave_one_out, rank_evaluate
 from recsdk.scorers.ease import EASE
 from recsdk.scorers.item_knn import ItemKNN
@@ -86,6 +93,8 @@ def deep(name: str) -> dict[str, Any]:
             "sasrec-untied": _with(wide, output="untied"),
             "sasrec-128": _with(wide, dim=128, num_heads=2),
             "sasrec-64": _with(wide, dim=64, num_heads=2, dropout=0.2),
+            "sasrec-gbce": _with(wide, loss="gbce", num_negatives=1024),
+            **_others(wide, "bert4rec", "gru", "lstm", "cnn", "mf"),
         }
     if name == "beauty":
         wide = SASRec(dim=128, num_heads=2, max_length=50, dropout=0.5, epochs=60, patience=8, batch_size=256, progress=False)
@@ -97,6 +106,7 @@ def deep(name: str) -> dict[str, Any]:
             "sasrec-64": _with(wide, dim=64),
             "sasrec-sampled": _with(wide, loss="sampled", num_negatives=2048),
             "sasrec-one-layer": _with(wide, num_layers=1),
+            **_others(wide, "bert4rec", "gru", "lstm", "cnn", "mf"),
         }
     narrow = SASRec(dim=64, num_heads=2, max_length=100, dropout=0.4, epochs=150, patience=15, max_windows=4, progress=False)
     return {
@@ -105,12 +115,19 @@ def deep(name: str) -> dict[str, Any]:
         "sasrec-cosine": _with(narrow, similarity="cosine", temperature=0.06),
         "sasrec-128-cosine": _with(narrow, dim=128, dropout=0.5, similarity="cosine", temperature=0.06),
         "sasrec-slow": _with(narrow, learning_rate=3e-4, epochs=300),
+        **_others(narrow, "bert4rec", "gru", "lstm", "cnn", "mf"),
     }
 
 
-def _with(encoder: Any, **changes: Any) -> Any:
-    import attrs
+def _others(like: SASRec, *names: str) -> dict[str, Any]:
+    """Returns encoders of other kinds, with the settings that all share."""
+    kinds = {"bert4rec": BERT4Rec, "gru": GRU, "lstm": LSTM, "cnn": CNN, "mf": MF}
+    shared = {field.name: getattr(like, field.name) for field in attrs.fields(SequenceSettings)}
+    made = {name: kinds[name](**shared) for name in names}
+    return made | ({"mf": _with(made["mf"], output="untied")} if "mf" in made else {})
 
+
+def _with(encoder: Any, **changes: Any) -> Any:
     return attrs.evolve(encoder, **changes)
 
 
@@ -129,7 +146,7 @@ def run(name: str, model: str, part: Any, split: Split, seed: int) -> tuple[Rank
     """Fits and ranks one model; returns what was found, and its row."""
     begun = time.perf_counter()
     row: dict[str, Any] = {"set": name, "model": model, "seed": seed, "config": repr(part), "machine": machine()}
-    if isinstance(part, SASRec):
+    if isinstance(part, SequenceSettings):
         state = part.fit(split.refit, seed=seed)
         seconds = state.history[:, 2]
         row |= {"epochs": len(seconds), "best_epoch": int(state.best_epoch), "first_epoch_s": seconds[0], "epoch_s": np.median(seconds[1:])}
@@ -212,7 +229,7 @@ def play(arguments: argparse.Namespace) -> Iterable[dict[str, Any]]:
         for model, part, seed in runs:
             if (arguments.models and model not in arguments.models) or time.perf_counter() > end:
                 continue
-            is_deep = isinstance(part, SASRec)
+            is_deep = isinstance(part, SequenceSettings)
             if is_deep and arguments.epochs:
                 part = _with(part, epochs=arguments.epochs)
             found, row = run(name, model, part, split, seed)

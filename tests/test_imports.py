@@ -116,6 +116,7 @@ ALLOWED = {
     ("recsdk.cli.rank_eval", "recsdk.encoders.saved"): "models as files",
     ("recsdk.cli.train", "recsdk.encoders.checkpoint"): "models as files",
     ("recsdk.encoders.checkpoint", "recsdk.live.identity"): "a file says of which part it is as a folder does",
+    ("recsdk.encoders.frozen", "recsdk.datasets.interactions"): "files from outside are read in one place",
     ("recsdk.encoders.saved", "recsdk.live.parts"): "a file says of which part it is as a folder does",
     ("recsdk.encoders.saved", "recsdk.plugins"): "the part of a file is found as a folder finds it",
     ("recsdk.live.catalogue", "recsdk.retrievers.exact"): "the default with an encoder",

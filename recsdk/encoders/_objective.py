@@ -12,8 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # its wheel has no type information
 
+from recsdk.encoders._bidirectional import BidirectionalShape
 from recsdk.encoders._sequences import BEGIN
 
+CALIBRATION = 0.75
+"""How far gBCE takes back that drawn negatives make scores too high, from 0, not at all, to 1; as its authors set it."""
+MASKING = 2**20
+"""Number by which the draw of what is left out differs from those of dropout."""
 CASES_AT_ONCE = 256
 SMALLEST_SQUARE = 1e-12
 NEVER = -1e9
@@ -39,12 +44,12 @@ class Validation(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class NextItem:
-    """Predicts each item of a sequence from those before it.
+    """Predicts each item of a sequence from those before it; or where the shape looks both ways, those that are left out.
 
     Attributes:
         shape: the architecture: `forward(params, tokens, dropout, dtype)`.
-        loss_name: "softmax" over all items, or "sampled".
-        num_negatives: of the sampled softmax, shared by a batch.
+        loss_name: "softmax" over all items; or "sampled", "bce", "gbce" or "bpr" against drawn ones.
+        num_negatives: drawn items, shared by a batch.
         is_cosine: whether vectors are brought to length 1.
         temperature: divides the scores.
         dropout: share of a branch that is left out in training.
@@ -60,15 +65,17 @@ class NextItem:
     dtype: str
 
     def loss(self, params: Any, tokens: jax.Array, key: jax.Array) -> jax.Array:
-        """Returns the mean cross-entropy over the places to be predicted."""
-        targets = tokens[:, 1:]
-        hidden = self._users(params, tokens[:, :-1], key)
+        """Returns the mean loss over the places to be predicted."""
         table = self._items(params)
+        if isinstance(self.shape, BidirectionalShape):
+            hidden, targets, there = self._left_out(params, tokens[:, 1:], key)
+        else:
+            targets = tokens[:, 1:]
+            hidden, there = self._users(params, tokens[:, :-1], key), targets != BEGIN
         if self.loss_name == "softmax":
             losses = self._softmax(hidden, table, targets)
         else:
-            losses = self._sampled(hidden, table, targets, jax.random.fold_in(key, 0))
-        there = targets != BEGIN
+            losses = self._against_drawn(hidden, table, targets, jax.random.fold_in(key, 0))
         return jnp.where(there, losses, 0).sum() / jnp.maximum(there.sum(), 1)
 
     def metric(self, params: Any, cases: Validation) -> jax.Array:
@@ -89,7 +96,19 @@ class NextItem:
         mean: jax.Array = total / cases.weight.sum()
         return mean
 
+    def _left_out(self, params: Any, items: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Leaves out a share of the items and always the last; returns the vectors to guess by, the items, and which to guess."""
+        there = items != BEGIN
+        is_last = jnp.arange(items.shape[1])[None] == there.sum(axis=1)[:, None] - 1
+        drawn = jax.random.uniform(jax.random.fold_in(key, MASKING), items.shape) < self.shape.mask_share
+        asked = there & (drawn | is_last)
+        hidden = self.shape.fill(params, jnp.where(asked, BEGIN, items), there, self._dropout(key), self._dtype())
+        return self._scaled(hidden), items, asked
+
     def _users(self, params: Any, tokens: jax.Array, key: jax.Array) -> jax.Array:
+        return self._scaled(self.shape.forward(params, tokens, self._dropout(key), self._dtype()))
+
+    def _dropout(self, key: jax.Array) -> Any:
         calls = itertools.count(1)
         least = round(256 * self.dropout)  # a byte per unit: random bits are a good part of a step's time
 
@@ -97,7 +116,7 @@ class NextItem:
             kept = jax.random.bits(jax.random.fold_in(key, next(calls)), branch.shape, jnp.uint8) >= least
             return jnp.where(kept, branch * np.float32(256 / (256 - least)), 0)
 
-        return self._scaled(self.shape.forward(params, tokens, dropout if least else None, self._dtype()))
+        return dropout if least else None
 
     def _items(self, params: Any) -> jax.Array:
         table = params.output if len(params.output) else params.table
@@ -119,16 +138,23 @@ class NextItem:
         losses: jax.Array = optax.softmax_cross_entropy_with_integer_labels(self._scores(hidden, table), targets)
         return losses
 
-    def _sampled(self, hidden: jax.Array, table: jax.Array, targets: jax.Array, key: jax.Array) -> jax.Array:
-        """Estimates the cross-entropy from the target and items drawn alike from all: each stands for many (the logQ correction)."""
-        num_items = len(table) - 1
-        drawn = jax.random.randint(key, (self.num_negatives,), 1, num_items + 1, dtype=jnp.int32)
+    def _against_drawn(self, hidden: jax.Array, table: jax.Array, targets: jax.Array, key: jax.Array) -> jax.Array:
+        """Returns f32[B, T], the loss against items drawn alike from all, where the target counts for none of them."""
+        num_items, num = len(table) - 1, self.num_negatives
+        drawn = jax.random.randint(key, (num,), 1, num_items + 1, dtype=jnp.int32)
         dtype = self._dtype()
         own = (hidden * table[targets]).sum(axis=2, keepdims=True)
         others = jnp.matmul(hidden.astype(dtype), table[drawn].astype(dtype).T, preferred_element_type=jnp.float32)
-        others = others + np.float32(np.log(num_items / self.num_negatives))
+        if self.loss_name == "sampled":
+            others = others + np.float32(np.log(num_items / num))  # each stands for many: the logQ correction
         others = jnp.where(targets[:, :, None] == drawn, -jnp.inf, others)
-        return jax.nn.logsumexp(jnp.concatenate([own, others], axis=2), axis=2) - own[:, :, 0]
+        if self.loss_name == "sampled":  # an estimate of the cross-entropy
+            return jax.nn.logsumexp(jnp.concatenate([own, others], axis=2), axis=2) - own[:, :, 0]
+        if self.loss_name == "bpr":
+            return jax.nn.softplus(others - own).sum(axis=2) / num
+        rate = min(num / max(num_items - 1, 1), 1.0)
+        power = 1 - CALIBRATION * (1 - rate) if self.loss_name == "gbce" else 1.0
+        return (np.float32(power) * jax.nn.softplus(-own[:, :, 0]) + jax.nn.softplus(others).sum(axis=2)) / (num + 1)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -1,8 +1,8 @@
-"""A gated recurrent network over items, written once: on NumPy it serves, in a JAX trace it trains.
+"""Recurrent networks over items, written once: on NumPy they serve, in a JAX trace they train.
 
 References:
-    Cho et al., Learning Phrase Representations using RNN Encoder-Decoder, EMNLP 2014; Hidasi et al., Session-based Recommendations with
-    Recurrent Neural Networks, ICLR 2016.
+    Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 1997; Cho et al., Learning Phrase Representations using RNN
+    Encoder-Decoder, EMNLP 2014; Hidasi et al., Session-based Recommendations with Recurrent Neural Networks, ICLR 2016.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ import numpy as np
 from recsdk.base import Array
 
 Dropout = Callable[[Array], Array]
-INITIAL = 0.02
+PARTS = {"gru": 3, "lstm": 4}
+"""Of each array of a layer: update, reset and candidate; or input, forget and output gates and candidate."""
 
 
 class Layer(NamedTuple):
-    """One recurrent layer; the three parts of each array are for update, reset and candidate.
+    """One recurrent layer; P is the number of parts.
 
     Attributes:
-        inward: f32[D, 3 D], of the input.
-        inward_bias: f32[3 D].
-        onward: f32[D, 3 D], of the state before.
-        onward_bias: f32[3 D].
+        inward: f32[D, P D], of the input.
+        inward_bias: f32[P D].
+        onward: f32[D, P D], of the state before.
+        onward_bias: f32[P D].
     """
 
     inward: Array
@@ -61,6 +62,7 @@ class RecurrentShape:
     num_layers: int
     max_length: int
     is_tied: bool
+    cell: str = "gru"
 
     def init(self, rng: np.random.Generator, num_rows: int) -> Recurrent:
         """Returns parameters before training."""
@@ -69,8 +71,12 @@ class RecurrentShape:
             return rng.standard_normal(shape, dtype=np.float32) * np.float32(1 / np.sqrt(self.dim))
 
         def layer() -> Layer:
-            zeros = np.zeros(3 * self.dim, np.float32)
-            return Layer(normal(self.dim, 3 * self.dim), zeros, normal(self.dim, 3 * self.dim), zeros.copy())
+            width = PARTS[self.cell] * self.dim
+            zeros = np.zeros(width, np.float32)
+            bias = zeros.copy()
+            if self.cell == "lstm":
+                bias[self.dim : 2 * self.dim] = 1  # a new memory forgets little, or nothing long would be learnt
+            return Layer(normal(self.dim, width), bias, normal(self.dim, width), zeros)
 
         table, output = self.new_rows(rng, num_rows), self.new_rows(rng, 0 if self.is_tied else num_rows)
         layers = tuple(layer() for _ in range(self.num_layers))
@@ -92,27 +98,45 @@ class RecurrentShape:
         keep = dropout or (lambda branch: branch)
         hidden = params.table[tokens]
         for layer in params.layers:
-            hidden = _states(layer, keep(hidden), dtype)
+            hidden = _states(self.cell, layer, keep(hidden), dtype)
         users: Array = _product(keep(hidden), params.last, dtype) + params.last_bias[None, None]
         return users
 
 
-def _states(layer: Layer, inputs: Array, dtype: Any) -> Array:
+def _states(cell: str, layer: Layer, inputs: Array, dtype: Any) -> Array:
     """Returns f32[B, T, D], the state after each place."""
     xp = inputs.__array_namespace__()
     given = _product(inputs, layer.inward, dtype) + layer.inward_bias[None, None]  # of all places at once
+    zeros = xp.zeros((inputs.shape[0], inputs.shape[2]), dtype=np.float32)
+    first, step = (zeros, _gru) if cell == "gru" else ((zeros, zeros), _lstm)
+    return xp.moveaxis(_scan(lambda state, now: step(layer, state, now, dtype), first, xp.moveaxis(given, 1, 0)), 0, 1)
 
-    def step(state: Array, now: Array) -> tuple[Array, Array]:
-        before = _product(state, layer.onward, dtype) + layer.onward_bias[None]
-        dim = state.shape[1]
-        gates = (1 + xp.tanh((now[:, : 2 * dim] + before[:, : 2 * dim]) / 2)) / 2  # the logistic function, without overflow
-        update, reset = gates[:, :dim], gates[:, dim:]
-        candidate = xp.tanh(now[:, 2 * dim :] + reset * before[:, 2 * dim :])
-        state = update * state + (1 - update) * candidate
-        return state, state
 
-    first = xp.zeros((inputs.shape[0], inputs.shape[2]), dtype=np.float32)
-    return xp.moveaxis(_scan(step, first, xp.moveaxis(given, 1, 0)), 0, 1)
+def _gru(layer: Layer, state: Array, now: Array, dtype: Any) -> tuple[Array, Array]:
+    xp = now.__array_namespace__()
+    before = _product(state, layer.onward, dtype) + layer.onward_bias[None]
+    dim = state.shape[1]
+    gates = _logistic(now[:, : 2 * dim] + before[:, : 2 * dim])
+    update, reset = gates[:, :dim], gates[:, dim:]
+    candidate = xp.tanh(now[:, 2 * dim :] + reset * before[:, 2 * dim :])
+    state = update * state + (1 - update) * candidate
+    return state, state
+
+
+def _lstm(layer: Layer, state: tuple[Array, Array], now: Array, dtype: Any) -> tuple[tuple[Array, Array], Array]:
+    xp = now.__array_namespace__()
+    hidden, memory = state
+    total = now + _product(hidden, layer.onward, dtype) + layer.onward_bias[None]
+    dim = hidden.shape[1]
+    gates = _logistic(total[:, : 3 * dim])
+    memory = gates[:, dim : 2 * dim] * memory + gates[:, :dim] * xp.tanh(total[:, 3 * dim :])
+    hidden = gates[:, 2 * dim :] * xp.tanh(memory)
+    return (hidden, memory), hidden
+
+
+def _logistic(value: Array) -> Array:
+    """Returns 1 / (1 + exp(-value)), without overflow."""
+    return (1 + value.__array_namespace__().tanh(value / 2)) / 2
 
 
 def _scan(step: Any, state: Array, inputs: Array) -> Array:

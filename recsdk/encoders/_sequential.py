@@ -149,6 +149,7 @@ def _trained(config: Any, state: SequenceState, histories: Histories, seed: int)
         seed=seed,
         progress=config.progress,
         label=f"training {type(config).__name__}",
+        accumulate=config.accumulate,
     )
     begun = start(state.params, settings)
     if config.checkpoint is None:

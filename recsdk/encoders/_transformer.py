@@ -1,4 +1,4 @@
-"""A causal transformer over items, written once: on NumPy it serves, in a JAX trace it trains.
+"""A transformer over items, written once: on NumPy it serves, in a JAX trace it trains.
 
 References:
     Kang and McAuley, Self-Attentive Sequential Recommendation, ICDM 2018; Xiong et al., On Layer Normalization in the Transformer
@@ -119,22 +119,26 @@ class TransformerShape:
             dtype: of the matrix products; sums and norms are float32.
         """
         xp = tokens.__array_namespace__()
-        keep = dropout or (lambda branch: branch)
         length = tokens.shape[1]
-        # Gathered in float32: the gradient of a gather in bf16 is a scatter-add in bf16, which is many times slower.
-        hidden = keep(params.table[tokens] + params.position[None, :length])
         ahead = xp.triu(xp.full((length, length), NEVER, dtype=np.float32), k=1)
+        return self.through(params, tokens, ahead[None, None], dropout, dtype)
+
+    def through(self, params: Transformer, tokens: Array, hidden_from: Array, dropout: Dropout | None, dtype: Any) -> Array:
+        """Returns f32[B, T, D], where each place looks at those from which `hidden_from`, f32[B or 1, 1, T or 1, T], does not hide it."""
+        keep = dropout or (lambda branch: branch)
+        # Gathered in float32: the gradient of a gather in bf16 is a scatter-add in bf16, which is many times slower.
+        hidden = keep(params.table[tokens] + params.position[None, : tokens.shape[1]])
         for block in params.blocks:
-            hidden = hidden + keep(self._attention(block, _normed(block.attention_norm, hidden), ahead, dtype))
+            hidden = hidden + keep(self._attention(block, _normed(block.attention_norm, hidden), hidden_from, dtype))
             hidden = hidden + keep(self._dense(block, _normed(block.dense_norm, hidden), dtype))
         return _normed(params.last_norm, hidden)
 
-    def _attention(self, block: Block, hidden: Array, ahead: Array, dtype: Any) -> Array:
+    def _attention(self, block: Block, hidden: Array, hidden_from: Array, dtype: Any) -> Array:
         xp = hidden.__array_namespace__()
         size, length, dim = hidden.shape
         heads = _product(hidden, block.inward, dtype).reshape(size, length, 3, self.num_heads, dim // self.num_heads)
         query, key, value = (xp.moveaxis(heads[:, :, part], 1, 2) for part in range(3))
-        scores = (query @ xp.moveaxis(key, 2, 3)).astype(np.float32) / np.float32(np.sqrt(dim // self.num_heads)) + ahead[None, None]
+        scores = (query @ xp.moveaxis(key, 2, 3)).astype(np.float32) / np.float32(np.sqrt(dim // self.num_heads)) + hidden_from
         weights = xp.exp(scores - scores.max(axis=3, keepdims=True))
         weights = (weights / weights.sum(axis=3, keepdims=True)).astype(dtype)
         mixed = xp.moveaxis(weights @ value, 1, 2).reshape(size, length, dim)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import numpy as np
 
 from recsdk.base import Array, Events, Items, Table
 from recsdk.encoders import _sequences, _sequential
 from recsdk.encoders._sequential import SequenceState
-from recsdk.encoders.gru import GRU
-from recsdk.encoders.sasrec import SASRec
 
 AT_ONCE = 256
 
@@ -22,31 +22,32 @@ class OnDevice:
     long histories a device is many times quicker. The vectors are the same up to rounding.
 
     Attributes:
-        encoder: a sequence encoder.
+        encoder: a sequence encoder, such as `SASRec`.
 
     Example:
+        >>> from recsdk.encoders.sasrec import SASRec
         >>> OnDevice(encoder=SASRec(dim=8)).dim
         8
     """
 
-    encoder: SASRec | GRU
+    encoder: Any
 
     @property
     def dim(self) -> int:
         """Width of the vectors."""
-        return self.encoder.dim
+        return int(self.encoder.dim)
 
     def init(self) -> SequenceState:
         """Returns the encoder's untrained state."""
-        return self.encoder.init()
+        return _sequential.init(self.encoder)
 
     def fit(self, log: Events, *, state: SequenceState | None = None, seed: int = 0) -> SequenceState:
         """Fits the encoder."""
-        return self.encoder.fit(log, state=state, seed=seed)
+        return _sequential.fit(self.encoder, log, state=state, seed=seed)
 
     def encode_items(self, state: SequenceState, items: Items) -> Array:
         """Returns f32[N, dim], as the encoder."""
-        return self.encoder.encode_items(state, items)
+        return _sequential.encode_items(self.encoder, state, items)
 
     def encode_requests(self, state: SequenceState, requests: Table) -> Array:
         """Returns f32[B, dim].

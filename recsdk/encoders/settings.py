@@ -10,7 +10,7 @@ from recsdk.validators import choice, feature_name, file_name, share
 
 @attrs.frozen(kw_only=True)
 class SequenceSettings:
-    """Settings that `SASRec` and `GRU` share: the vectors, the training, and where the history is.
+    """Settings that all sequence encoders share: the vectors, the training, and where the history is.
 
     Attributes:
         dim: width of the vectors.
@@ -18,11 +18,13 @@ class SequenceSettings:
         output: "tied" where items have one table of vectors, or "untied" where being taken and being offered have one each.
         similarity: "dot", or "cosine" for vectors of length 1.
         temperature: divides the scores in training; about 0.05 to 0.1 with "cosine".
-        loss: "softmax" over the whole catalogue, or "sampled" against `num_negatives` drawn items, for large catalogues.
-        num_negatives: of the sampled loss.
-        dropout: share that is left out in training, of each branch of `SASRec` and of each input of a layer of `GRU`.
+        loss: "softmax" over the whole catalogue; or against `num_negatives` drawn items, for large catalogues: "sampled", a softmax with
+            the logQ correction, "gbce", "bce" or "bpr".
+        num_negatives: drawn items, the same for all sequences of a step.
+        dropout: share that is left out in training: of each branch that is added, or of each input of a recurrent layer.
         epochs: at most.
         batch_size: sequences per step.
+        accumulate: parts in which a step's sequences go through the network, one after another: a large batch then fits into memory.
         learning_rate: of AdamW after the warm-up.
         warmup_steps: over which the learning rate rises from 0.
         weight_decay: of AdamW.
@@ -37,6 +39,10 @@ class SequenceSettings:
             would have reached; None for no file.
         progress: whether to show a bar on stderr; None where that is a terminal.
 
+    References:
+        Petrov and Macdonald, gSASRec: Reducing Overconfidence in Sequential Recommendation Trained with Negative Sampling, RecSys 2023
+        (gbce); Rendle, Freudenthaler, Gantner, Schmidt-Thieme, BPR: Bayesian Personalized Ranking from Implicit Feedback, UAI 2009.
+
     Example:
         >>> SequenceSettings(epochs=5).batch_size
         128
@@ -47,11 +53,12 @@ class SequenceSettings:
     output: str = attrs.field(default="tied", validator=choice("tied", "untied"))
     similarity: str = attrs.field(default="dot", validator=choice("dot", "cosine"))
     temperature: float = attrs.field(default=1.0, validator=number(above=0))
-    loss: str = attrs.field(default="softmax", validator=choice("softmax", "sampled"))
+    loss: str = attrs.field(default="softmax", validator=choice("softmax", "sampled", "bce", "gbce", "bpr"))
     num_negatives: int = attrs.field(default=1024, validator=integer(at_least=1))
     dropout: float = attrs.field(default=0.2, validator=share)
     epochs: int = attrs.field(default=100, validator=integer(at_least=1))
     batch_size: int = attrs.field(default=128, validator=integer(at_least=1))
+    accumulate: int = attrs.field(default=1, validator=integer(at_least=1))
     learning_rate: float = attrs.field(default=1e-3, validator=number(above=0))
     warmup_steps: int = attrs.field(default=100, validator=integer(at_least=0))
     weight_decay: float = attrs.field(default=0.01, validator=number(at_least=0))

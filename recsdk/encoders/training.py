@@ -45,6 +45,7 @@ class Settings(NamedTuple):
         seed: of the order of rows and of dropout.
         progress: whether to show a bar on stderr; None where that is a terminal.
         label: what the bar says.
+        accumulate: parts of equal size in which a step's rows go through the network, one after another. The loss is the mean over them.
     """
 
     epochs: int
@@ -57,6 +58,7 @@ class Settings(NamedTuple):
     seed: int
     progress: bool | None = None
     label: str = "training"
+    accumulate: int = 1
 
 
 class TrainerState(NamedTuple):
@@ -112,7 +114,7 @@ def train(
         InvalidValue: no step of an epoch was finite.
     """
     num_rows = len(jax.tree.leaves(rows)[0])
-    size = min(settings.batch_size, num_rows)
+    size = -(-min(settings.batch_size, num_rows) // settings.accumulate) * settings.accumulate
     calls = -(-num_rows // (size * STEPS_PER_DISPATCH))
     steps = -(-num_rows // (size * calls))
     # Optax and array-API code add numbers of different types and ranks: an application that forbids this must still be able to train.
@@ -177,11 +179,20 @@ def _compiled_steps(
 ) -> Any:
     optimiser, key = _optimiser(settings), jax.random.key(seed)
 
+    def slope(params: Any, places: Any, key: Any) -> Any:
+        return jax.value_and_grad(objective.loss)(params, jax.tree.map(lambda array: array[places], rows), key)
+
+    def slopes(params: Any, places: Any, key: Any) -> Any:
+        """Returns the mean over the parts, one after another."""
+        parts = places.reshape(settings.accumulate, -1), jax.random.split(key, settings.accumulate)
+        nothing = jax.tree.map(jnp.zeros_like, (jnp.zeros(()), params))
+        total, _ = jax.lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, slope(params, *part)), None), nothing, parts)
+        return jax.tree.map(lambda leaf: leaf / settings.accumulate, total)
+
     def step(carry: Any, now: Any) -> Any:
         params, moments = carry
         places, number = now
-        batch = jax.tree.map(lambda array: array[places], rows)
-        loss, gradient = jax.value_and_grad(objective.loss)(params, batch, jax.random.fold_in(key, number))
+        loss, gradient = (slope if settings.accumulate == 1 else slopes)(params, places, jax.random.fold_in(key, number))
         updates, new_moments = optimiser.update(gradient, moments, params)
         # Clipping makes an update of 0 from a norm that overflows, so the norm is looked at as well.
         finite = jnp.isfinite(loss) & jnp.isfinite(sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(gradient)))

@@ -120,6 +120,30 @@ def test_the_sampled_loss_estimates_that_of_the_whole_catalogue():
     np.testing.assert_allclose(jax.jit(many.loss)(params, tokens[:, :6], jax.random.key(0)), exact, rtol=0.02)
 
 
+def by_hand(own, others, counts, loss):
+    """The losses of the papers, of one place: BCE with all negatives, gBCE with t = .75, BPR."""
+    kept = others[counts]
+    if loss == "bpr":
+        return np.log1p(np.exp(-(own - kept))).sum() / len(others)
+    rate = len(others) / (19 - 1)
+    power = rate * (0.75 * (1 - 1 / rate) + 1 / rate) if loss == "gbce" else 1.0
+    return -(power * np.log(1 / (1 + np.exp(-own))) + np.log(1 - 1 / (1 + np.exp(-kept))).sum()) / (len(others) + 1)
+
+
+@pytest.mark.parametrize("loss", ["bce", "gbce", "bpr"])
+def test_losses_against_drawn_items_are_those_of_the_papers(loss):
+    objective, key = attrs.evolve(OBJECTIVE, loss_name=loss, num_negatives=6), jax.random.key(3)
+    rng = np.random.default_rng(0)
+    hidden, table, targets = rng.standard_normal((2, 3, 8)), rng.standard_normal((20, 8)), rng.integers(1, 20, (2, 3))
+    found = objective._against_drawn(*(jnp.asarray(array, jnp.float32) for array in (hidden, table)), jnp.asarray(targets), key)
+    drawn = np.asarray(jax.random.randint(key, (6,), 1, 20, dtype=jnp.int32))
+    assert set(drawn) & set(targets.ravel())  # a target that is drawn counts as no negative
+    for place in np.ndindex(2, 3):
+        own, others = hidden[place] @ table[targets[place]], table[drawn] @ hidden[place]
+        wanted = by_hand(own, others, drawn != targets[place], loss)
+        np.testing.assert_allclose(found[place], wanted, rtol=1e-5)
+
+
 def test_padding_is_not_learnt():
     params, key = jax.tree.map(jnp.asarray, PARAMS), jax.random.key(0)
     tokens = jnp.asarray([[0, 4, 5, 6]])
@@ -231,7 +255,8 @@ def test_a_history_that_is_no_list_is_refused(state):
         ({"max_length": 1}, "SASRec.max_length must be a whole number >= 2, got 1"),
         ({"activation": "gelu"}, "SASRec.activation must be one of"),
         ({"dropout": 1.0}, "SASRec.dropout must be below 1, got 1.0"),
-        ({"loss": "bce"}, "SASRec.loss must be one of"),
+        ({"loss": "hinge"}, "SASRec.loss must be one of"),
+        ({"accumulate": 0}, "SASRec.accumulate must be a whole number >= 1, got 0"),
         ({"checkpoint": 3}, "SASRec.checkpoint must be the name of a file, a str, got 3"),
         ({"user": 3}, "SASRec.user must be the name of"),
     ],

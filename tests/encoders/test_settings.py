@@ -21,6 +21,8 @@ FORMER = {
     GRU: "GRU(" + SHARED.format(own="num_layers=1, ", activation="") + ")",
 }
 """What each printed, and what folders may have stored, before the settings were one record."""
+LATER = {"accumulate"}
+"""Settings that have come since."""
 
 
 @pytest.mark.parametrize("encoder", FORMER)
@@ -28,7 +30,7 @@ def test_a_folder_made_before_knows_it(encoder):
     assert differences(FORMER[encoder], encoder()) == []
     assert differences(FORMER[encoder], encoder(epochs=5)) == ["epochs was 100, is 5"]
     written = FORMER[encoder].partition("(")[2]
-    assert set(identity(encoder())["settings"]) == {part.partition("=")[0] for part in written.split(", ")}
+    assert set(identity(encoder())["settings"]) - LATER == {part.partition("=")[0] for part in written.split(", ")}
     assert differences(json.loads(json.dumps(identity(encoder()))), encoder()) == []
 
 

@@ -99,6 +99,26 @@ def test_what_is_kept_after_an_epoch_is_not_overwritten_by_the_next():
     assert not layer(PARAMS).any()
 
 
+@attrs.frozen
+class Exact(Regression):
+    """Least squares without noise: then a step's parts, one after another, teach what they teach at once."""
+
+    def loss(self, params, batch, key):
+        return jnp.square(batch["x"] @ params["layer"] - batch["y"]).mean()
+
+
+def test_a_step_in_parts_is_the_step_at_once():
+    whole = fitted(Exact(), SETTINGS._replace(batch_size=10))
+    parts = fitted(Exact(), SETTINGS._replace(batch_size=10, accumulate=5))
+    np.testing.assert_allclose(layer(parts.params), layer(whole.params), rtol=1e-5)
+    np.testing.assert_allclose(parts.history[:, 0], whole.history[:, 0], rtol=1e-5)
+
+
+def test_parts_of_few_rows_are_filled_up():
+    state = fitted(Exact(), SETTINGS._replace(batch_size=64, accumulate=8, epochs=80))  # 50 rows in 8 parts of 7
+    np.testing.assert_allclose(layer(state.best), TRUTH, atol=0.05)
+
+
 def test_one_seed_gives_one_model_and_another_another():
     assert np.array_equal(layer(fitted().best), layer(fitted().best))
     assert not np.array_equal(layer(fitted().best), layer(fitted(settings=SETTINGS._replace(seed=1)).best))
