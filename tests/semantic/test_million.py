@@ -9,8 +9,8 @@ from recsdk.ope.slates import slate_snips
 from recsdk.semantic import TreePolicy, add, as_slates, build, fit, remove
 from tests.semantic.worlds import DIM, FLOOR, TEMPERATURE, softmax_walk, user_of, vectors_of
 
-pytestmark = pytest.mark.slow
-NUM_ITEMS, ROUNDS = 1_000_000, 30_000
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+NUM_ITEMS, ROUNDS = 1_000_000, 8_000
 
 
 @pytest.fixture(scope="module")
