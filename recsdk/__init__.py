@@ -15,6 +15,8 @@ if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a tes
     from recsdk.base import Encoder as Encoder
     from recsdk.base import Events as Events
     from recsdk.base import Explained as Explained
+    from recsdk.base import Folds as Folds
+    from recsdk.base import FoldsOnline as FoldsOnline
     from recsdk.base import Forgettable as Forgettable
     from recsdk.base import Interaction as Interaction
     from recsdk.base import Items as Items
@@ -88,8 +90,8 @@ if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a tes
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "base": "Composite Context Decision Encoder Events Explained Forgettable Interaction Items Mergeable Native Online Policy "
-    "Request Retriever Rng Scorer Scores Walks decide decide_slate learn",
+    "base": "Composite Context Decision Encoder Events Explained Folds FoldsOnline Forgettable Interaction Items Mergeable Native "
+    "Online Policy Request Retriever Rng Scorer Scores Walks decide decide_slate learn",
     "drivers.executors": "Executor InProcess Processes",
     "drivers.jitted": "Jitted",
     "drivers.loop": "JaxRandom",

@@ -85,7 +85,7 @@ def used(policy: Any) -> bool:
 
     Example:
         >>> import recsdk
-        >>> used(recsdk.LinTS()), used(recsdk.WithFloor(policy=recsdk.WideDeep())) == enabled()
+        >>> used(recsdk.Uniform()), used(recsdk.WithFloor(policy=recsdk.LinTS())) == enabled()
         (False, True)
     """
     return enabled() and (isinstance(policy, Compiled) or any(map(used, policy.parts if isinstance(policy, Composite) else ())))

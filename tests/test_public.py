@@ -66,7 +66,9 @@ SMALL_PROTOCOLS = (
     recsdk.Native,
     recsdk.Composite,
     recsdk.Walks,
+    recsdk.Folds,
     recsdk.Online,
+    recsdk.FoldsOnline,
     recsdk.Rng,
 )
 """The docstring of each says all that there is to say of its methods."""

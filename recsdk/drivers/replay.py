@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from recsdk import arrays, fast
-from recsdk.base import Array, Context, Decision, Interaction, Policy, Rng, Walks, decide
+from recsdk.base import Array, Context, Decision, Interaction, Policy, Rng, Walks, decide, stands_for
 from recsdk.checks import check_log
 from recsdk.drivers import loop
 from recsdk.errors import InvalidLog, InvalidValue, MissingExtra, install, one_of
@@ -132,8 +131,7 @@ def has_loops(policy: Policy[Any]) -> bool:
     """Tells whether Numba can take the place of NumPy: not where a subclass has code of its own, for which the loops do not stand."""
     if not isinstance(policy, Walks) or "numpy" not in policy.runs_on:
         return False
-    above = itertools.takewhile(lambda cls: "walk" not in vars(cls), type(policy).__mro__)
-    return not any(name in vars(cls) for cls in above for name in ("init", "probs", "scores", "update"))
+    return stands_for(policy, "walk", ("init", "probs", "scores", "update"))
 
 
 def require_log(name: str, log: Any) -> None:

@@ -21,11 +21,11 @@ from recsdk.ledger._packing import pack
 from recsdk.ledger._recent import Recent
 from recsdk.ledger._redact import empty_decision, empty_other, scrub
 from recsdk.ledger._rows import Row
-from recsdk.ledger._schema import DECISIONS, ITEM, NUM_ITEMS, REWARD, REWARD_FIELDS, REWARDS, SIGNAL, SIGNALS_OF, columns, version
+from recsdk.ledger._schema import DECISIONS, ITEM, NUM_ITEMS, PARTS, REWARD, REWARD_FIELDS, REWARDS, SIGNAL, SIGNALS_OF, columns, version
 from recsdk.ledger._segments import NUM_ROWS, Segments
 from recsdk.ledger._verify import verify
 from recsdk.ledger.progress import Progress
-from recsdk.ledger.records import checksum, in_order, refuse_elsewhere, verified_bytes
+from recsdk.ledger.records import checksum, decision, in_order, refuse_elsewhere, verified_bytes
 from recsdk.ledger.redaction import SCRUB, Named, emptying
 
 
@@ -179,10 +179,20 @@ class SqliteLedger:
         return [rows.reward(row) for row in self._rows(query, decision_id)]
 
     def outcomes(self, start: int = 0) -> Iterator[tuple[RewardRecord, DecisionRecord]]:
-        tables = f"{REWARDS} LEFT JOIN parts p ON p.number = d.parts"
-        query = f"SELECT {self._reward}, {self._decision} FROM {tables} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
+        for reward, fields in self.outcome_fields(start):
+            yield reward, decision(fields)
+
+    def outcome_fields(self, start: int = 0) -> Iterator[tuple[RewardRecord, Row]]:
+        """See `recsdk.ledger.YieldsFields`."""
+        texts, number = dict[int, str](), REWARD_FIELDS + PARTS
+        fields = self._decision.replace("p.text", "d.parts")  # hardly any two decisions have different ones
+        query = f"SELECT {self._reward}, {fields} FROM {REWARDS} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
         for row in self._rows(query, start):
-            yield rows.reward(row[:REWARD_FIELDS]), self._whole(row[REWARD_FIELDS:])
+            text = texts.get(row[number])
+            if text is None:
+                (text,) = self._first("SELECT text FROM parts WHERE number = ?", row[number]) or (None,)
+                texts[row[number]] = text
+            yield rows.reward(row[:REWARD_FIELDS]), self._fields((*row[REWARD_FIELDS:number], text, *row[number + 1 :]))
 
     def num_rewards(self) -> int:
         (number,) = next(self._rows("SELECT COALESCE(MAX(number), 0) FROM rewards"))
@@ -285,15 +295,19 @@ class SqliteLedger:
         self._write("VACUUM")
 
     def _whole(self, row: Row) -> DecisionRecord:
-        """Returns the decision of a row, from its segment where it was moved."""
-        *fields, num_items, number, packed, crc32 = row
-        self._recent.note(fields[0], num_items)
-        if fields[2] != "":
-            return rows.decision(fields, packed, crc32)
+        """Returns the decision of a row."""
+        return decision(self._fields(row))
+
+    def _fields(self, row: Row) -> Row:
+        """Returns the fields of the decision of a row, from its segment where it was moved."""
+        num_items, number, packed, crc32 = row[NUM_ITEMS:]
+        self._recent.note(row[0], num_items)
+        if row[2] != "":
+            return rows.decision_fields(row[:NUM_ITEMS], packed, crc32)
         record = self._segments.record(number)
-        if record is None or record[0] != fields[0] or checksum(rows.decision_values(record)) != crc32:
-            raise LedgerCorrupt(f"Decision {fields[0]!r} is in no segment as it was written.")
-        return record
+        if record is None or record[0] != row[0] or checksum(values := rows.decision_values(record)) != crc32:
+            raise LedgerCorrupt(f"Decision {row[0]!r} is in no segment as it was written.")
+        return values
 
     def _append(self, table: str, statement: str, *values: Any, keep: Callable[[int], None] | None = None) -> None:
         """Inserts a record of values that end with its checksum; its number and its chained hash are added. Then calls `keep(number)`."""

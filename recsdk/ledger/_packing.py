@@ -1,7 +1,7 @@
 """Arrays in few bytes, and back to the bit.
 
 Probabilities take most of a ledger. Those of a policy with a floor, or with a number of draws, are of few different values, which deflate
-finds. Integers and float32 are alike in their high bytes, so these are put side by side first.
+finds. Small integers lack their high bytes. Integers and float32 are alike in these, so they are put side by side before they are deflated.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import zlib
 
 from recsdk.errors import LedgerCorrupt
 
-PLAIN, DEFLATED, TRANSPOSED = b"\0", b"\1", b"\2"
-"""The first byte says what follows: the bytes; deflated bytes; deflated bytes of 4-byte values: all first bytes, then all second ones."""
+PLAIN, DEFLATED, TRANSPOSED, NARROW = b"\0", b"\1", b"\2", b"\3"
+"""The first byte says what follows: the bytes; deflated bytes; deflated bytes of 4-byte values, all first bytes, then all second ones; or a
+number of bytes, and so many of each 4-byte value, in this order, the others being zero."""
 LITTLE = 4_096
 """Bytes that a window of their size holds whole. With less memory to make ready, deflate takes two thirds of the time for them."""
 SHORT = 1_024
@@ -30,6 +31,9 @@ def pack(data: bytes, *, transposing: bool = False) -> bytes:
         >>> len(packed) < 40, unpack(packed) == bytes(800), pack(b"short")
         (True, True, b'\x00short')
     """
+    if transposing and data and not data[3::4].strip(b"\0"):  # small integers: a tenth of the time, and hardly longer
+        width = 3 if data[2::4].strip(b"\0") else 2 if data[1::4].strip(b"\0") else 1
+        return NARROW + bytes([width]) + b"".join([data[place::4] for place in range(width)])
     if transposing and len(data) < SHORT and data.count(0) * 8 < len(data):
         return PLAIN + data  # few numbers with many digits: looking for what is alike takes 30 microseconds, and finds nothing
     kind, body = (TRANSPOSED, b"".join(data[place::4] for place in range(4))) if transposing else (DEFLATED, data)
@@ -47,15 +51,23 @@ def unpack(packed: bytes) -> bytes:
     kind = packed[:1]
     if kind == PLAIN:
         return packed[1:]
+    if kind == NARROW:
+        return _side_by_side(packed[2:], packed[1] if len(packed) > 1 else 0)
     try:
         data = zlib.decompress(packed[1:])
     except zlib.error as error:
         raise LedgerCorrupt(f"The ledger has an array that is not as it was written: {error}.") from error
     if kind == DEFLATED:
         return data
-    if kind != TRANSPOSED or len(data) % 4:
+    return _side_by_side(data, 4 if kind == TRANSPOSED else 0)
+
+
+def _side_by_side(data: bytes, width: int) -> bytes:
+    """Returns 4-byte values, given all their first bytes, then all second ones, to byte number `width`; further ones are zero."""
+    if not 1 <= width <= 4 or len(data) % width:
         raise LedgerCorrupt("The ledger has an array that is not as it was written.")
-    columns, num_values = bytearray(len(data)), len(data) // 4
-    for place in range(4):
+    num_values = len(data) // width
+    columns = bytearray(4 * num_values)
+    for place in range(width):
         columns[place::4] = data[place * num_values : (place + 1) * num_values]
     return bytes(columns)

@@ -42,7 +42,17 @@ def verify(what: str, row: Sequence[Any]) -> None:
         >>> verify("Decision", ["d1", 0.5, checksum(["d1", 0.5])])
     """
     if checksum(row[:-1]) != row[-1]:
-        raise LedgerCorrupt(f"{what} {row[0]!r} does not have the checksum it was written with.")
+        raise damaged(what, row[0])
+
+
+def damaged(what: str, name: object) -> LedgerCorrupt:
+    """Returns the error of what ends with another checksum than its own.
+
+    Example:
+        >>> str(damaged("Decision", "d1"))
+        "Decision 'd1' does not have the checksum it was written with."
+    """
+    return LedgerCorrupt(f"{what} {name!r} does not have the checksum it was written with.")
 
 
 def verified_bytes(name: str, sha256: bytes, data: bytes) -> bytes:
@@ -75,13 +85,23 @@ def arrays_of(record: DecisionRecord) -> tuple[bytes, bytes, bytes, int, bytes]:
     return slots, action, probs, record.features.shape[1], features
 
 
-def decision(fields: Sequence[Any]) -> DecisionRecord:
-    """Returns a decision of its fields, in order, with what `arrays_of` returns in place of the arrays.
+def fields_of(record: DecisionRecord) -> tuple[Any, ...]:
+    r"""Returns the fields of a decision, in order, with what `arrays_of` returns in place of the arrays.
 
     Example:
         >>> one = np.ones((1, 1))
-        >>> record = DecisionRecord("d1", 0.0, "{}", "{}", 0, np.array([7]), np.array([0]), one, one, user="u17")
-        >>> decision((*record[:5], *arrays_of(record), *record[9:])).slots
+        >>> fields_of(DecisionRecord("d1", 0.0, "{}", "{}", 0, np.array([7]), np.array([0]), one, one, user="u17"))[8:]
+        (1, b'\x00\x00\x80?', 'u17', None)
+    """
+    return (*record[:5], *arrays_of(record), record.user, record.marks)
+
+
+def decision(fields: Sequence[Any]) -> DecisionRecord:
+    """Returns a decision of what `fields_of` gave.
+
+    Example:
+        >>> one = np.ones((1, 1))
+        >>> decision(fields_of(DecisionRecord("d1", 0.0, "{}", "{}", 0, np.array([7]), np.array([0]), one, one))).slots
         array([7], dtype=int32)
     """
     decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, user, marks = fields

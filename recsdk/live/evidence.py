@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recsdk import states
-from recsdk.base import Encoder, Events, Items, Online, Request, Scorer
+from recsdk.base import Encoder, Events, FoldsOnline, Items, Online, Request, Scorer, stands_for
 from recsdk.checks import is_within, plain_array, require_integer
 from recsdk.columns import request_table
 from recsdk.data import take
@@ -231,10 +231,23 @@ class Evidence:
     def learn(self, request: Request, item: Items, reward: float) -> None:
         """Shows a reward to the scorers that learn online."""
         for index, scorer in self._online:
-            after = scorer.update(self.states[index], request, item, reward)
-            if after is None and self.states[index] is not None:
-                raise InvalidAnswer(f"update of {scorer!r} must return the state after the reward, got None.")
-            self.states[index] = after
+            self._take(index, scorer.update(self.states[index], request, item, reward))
+
+    def fold(self, requests: Sequence[Request], slots: Sequence[int], rewards: Sequence[float], item: Callable[[int], Items]) -> None:
+        """Is `learn` of many rewards in order; `item` returns the shown item of the reward at a place."""
+        for index, scorer in self._online:
+            if isinstance(scorer, FoldsOnline) and stands_for(scorer, "fold", ("update",)):
+                self._take(index, scorer.fold(self.states[index], requests, slots, rewards))
+                continue
+            for place, request in enumerate(requests):
+                asked = Request(dict(request.features), request.time)
+                self._take(index, scorer.update(self.states[index], asked, item(place), rewards[place]))
+
+    def _take(self, index: int, after: Any) -> None:
+        """Takes a scorer's state after a reward."""
+        if after is None and self.states[index] is not None:
+            raise InvalidAnswer(f"update of {self.scorers[index]!r} must return the state after the reward, got None.")
+        self.states[index] = after
 
     def close(self) -> None:
         """Frees what native models hold."""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.base import Context, Interaction, Items, Policy, learn
+from recsdk.base import Context, Interaction, Items, Policy, fold, learn, rounds
 from recsdk.data import items_from_stored
-from recsdk.errors import InvalidAnswer
-from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
+from recsdk.ledger import Ledger, RewardRecord, YieldsFields
+from recsdk.ledger.records import FLOAT32, decision, fields_of
+from recsdk.live import histories
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.guard import frozen_items
 from recsdk.live.interactions import after
-from recsdk.live.marks import read
+from recsdk.live.marks import loads
 
+INT, DOUBLE = struct.Struct("<i"), struct.Struct("<d")
 BLOCK = 200
 """Outcomes that are read and prepared together."""
 ALIGNED = 8
@@ -25,72 +29,114 @@ ALIGNED = 8
 NUM_KEPT = 10_000
 """Items that are kept as they were shown."""
 
+_decode = json.JSONDecoder().raw_decode  # what a ledger has was written without spaces around it
+
 
 class Lesson(NamedTuple):
     """An outcome to be learned.
 
     Attributes:
-        record: its decision, with phi in the present columns.
+        fields: of its decision, see `recsdk.ledger.records.fields_of`, with phi in the present columns.
         reward: what came of it.
         earlier: the reward that this one takes back first; None for none.
         counts: whether it is learned; not so what was corrected later, where the state cannot forget it.
     """
 
-    record: DecisionRecord
+    fields: Sequence[Any]
     reward: RewardRecord
     earlier: RewardRecord | None = None
     counts: bool = True
 
-
-def states_after(policy: Policy[Any], state: Any, lessons: Sequence[Lesson]) -> Iterator[Any]:
-    """Yields the state after each lesson: to the last bit what `interactions.after` returns, one by one."""
-    plain = [place for place, lesson in enumerate(lessons) if _is_plain(lesson)] if policy.learns_from == "chosen" else []
-    interactions, is_good = _interactions([lessons[place] for place in plain])
-    rounds, is_checked = dict(zip(plain, interactions, strict=True)), is_good and "numpy" in policy.runs_on
-    for place, (record, reward, earlier, counts) in enumerate(lessons):
-        if place not in rounds:
-            state = after(policy, state, record, reward, earlier) if counts else state
-        elif is_checked:
-            state = _given(policy, state, policy.update(state, rounds[place]))
-        else:
-            state = learn(policy, state, rounds[place])
-        yield state
+    @property
+    def slot(self) -> int:
+        """Slot of the rewarded item; for a page of the one at the top."""
+        *_, slots, action, _, _, _, _, _ = self.fields
+        (place,) = INT.unpack_from(action, INT.size * max(self.reward.position, 0))
+        return int(INT.unpack_from(slots, INT.size * place)[0])
 
 
-def _given(policy: Policy[Any], before: Any, state: Any) -> Any:
-    if state is None and before is not None:
-        raise InvalidAnswer(f"update of {policy!r} must return the state after the interaction, got None.")
-    return state
+class Logged(Mapping[str, Any]):
+    """The features of a logged request, read when they are first looked at."""
+
+    __slots__ = ("_payload", "_told")
+
+    def __init__(self, payload: str) -> None:
+        self._payload = payload
+        self._told: dict[str, Any] | None = None
+
+    def told(self) -> dict[str, Any]:
+        """Returns all of them."""
+        if self._told is None:
+            self._told = requested(self._payload)
+        return self._told
+
+    def __getitem__(self, name: str) -> Any:
+        return self.told()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.told())
+
+    def __len__(self) -> int:
+        return len(self.told())
+
+
+def requested(payload: str) -> dict[str, Any]:
+    """Returns the features of the request in the payload of a decision."""
+    return histories.features(_decode(payload)[0])
+
+
+def outcome_fields(ledger: Ledger, start: int) -> Iterator[tuple[RewardRecord, Sequence[Any]]]:
+    """Yields the outcomes of any ledger, each with the fields of its decision."""
+    if isinstance(ledger, YieldsFields):
+        return ledger.outcome_fields(start)
+    return ((reward, fields_of(record)) for reward, record in ledger.outcomes(start))
+
+
+def states_after(policy: Policy[Any], state: Any, lessons: Iterable[Lesson]) -> Iterator[tuple[Any, int]]:
+    """Yields states, and how many more lessons each has learned: to the last bit as `interactions.after` learns them, one by one."""
+    is_of_chosen = policy.learns_from == "chosen"
+    for is_plain, run in itertools.groupby(lessons, lambda lesson: is_of_chosen and _is_plain(lesson)):
+        if is_plain:
+            log, is_good = _log(list(run))
+            if is_good and "numpy" in policy.runs_on:
+                state = fold(policy, state, log)
+                yield state, len(log.action)
+                continue
+            for interaction in rounds(log):
+                state = learn(policy, state, interaction)  # which refuses the bad one
+                yield state, 1
+            continue
+        for fields, reward, earlier, counts in run:
+            state = after(policy, state, decision(fields), reward, earlier) if counts else state
+            yield state, 1
 
 
 def _is_plain(lesson: Lesson) -> bool:
-    record, reward, earlier, counts = lesson
-    return counts and earlier is None and not reward.void and (record.marks is None or read(record).has_all_evidence)
+    fields, reward, earlier, counts = lesson
+    return counts and earlier is None and not reward.void and (fields[-1] is None or loads(fields[-1]).has_all_evidence)
 
 
-def _interactions(lessons: Sequence[Lesson]) -> tuple[list[Interaction], bool]:
+def _log(lessons: Sequence[Lesson]) -> tuple[Interaction, bool]:
     """Returns what `interactions.interaction` does of each, for a policy that learns from the chosen candidate.
 
-    And whether `base.learn` would refuse none of them; where it is told no, that finds the one.
+    And whether `base.learn` would refuse none of them.
     """
-    rows, slots, values, propensities = list[np.ndarray](), list[int](), list[float](), list[float]()
-    for record, reward, _, _ in lessons:
+    rows, slot, value, propensity = list[bytes](), list[int](), list[float](), list[float]()
+    for (_, _, _, _, _, slots, action, probs, dim, features, _, _), reward, _, _ in lessons:
         position = max(reward.position, 0)
-        action = record.action[position]
-        rows.append(record.features[action if len(record.features) == len(record.slots) else position])
-        slots.append(record.slots[action])
-        values.append(reward.value)
-        propensities.append(float(record.probs[position, action]))
-    if not rows:
-        return [], True
-    width = len(rows[0])
-    features = np.empty((len(rows), math.ceil(width / ALIGNED) * ALIGNED))[:, :width]
-    features[:] = np.concatenate(rows).reshape(len(rows), width)
-    is_good = all(map(math.isfinite, values)) and all(0 < propensity <= 1 for propensity in propensities) and np.isfinite(features).all()
-    masks, items = np.ones((len(rows), 1), bool), np.array(slots, np.int64)[:, None]
-    contexts = map(Context, features[:, None], masks, items)
-    numbers = zip(contexts, values, propensities, strict=True)
-    return [Interaction(context, 0, value, propensity, 1.0) for context, value, propensity in numbers], bool(is_good)
+        (place,) = INT.unpack_from(action, INT.size * position)
+        start = FLOAT32.itemsize * dim * (place if len(features) == dim * len(slots) else position)  # of all candidates, or of the shown
+        rows.append(features[start : start + FLOAT32.itemsize * dim])
+        slot += INT.unpack_from(slots, INT.size * place)
+        propensity += DOUBLE.unpack_from(probs, DOUBLE.size * (position * (len(slots) // INT.size) + place))
+        value.append(reward.value)
+    num, width = len(rows), lessons[0].fields[8]
+    features = np.empty((num, math.ceil(width / ALIGNED) * ALIGNED))[:, :width]
+    features[:] = np.frombuffer(b"".join(rows), FLOAT32).reshape(num, width)
+    numbers = np.array([value, propensity])
+    is_good = np.isfinite(numbers).all() and (numbers[1] > 0).all() and (numbers[1] <= 1).all() and np.isfinite(features).all()
+    context = Context(features[:, None], np.ones((num, 1), bool), np.array(slot, np.int64)[:, None])
+    return Interaction(context, np.zeros(num, np.int64), numbers[0], numbers[1], np.ones(num)), bool(is_good)
 
 
 class AsShown:

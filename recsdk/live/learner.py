@@ -14,13 +14,14 @@ from recsdk import arrays, states
 from recsdk.base import Forgettable, Items, Mergeable, Policy, Request
 from recsdk.errors import ChangedSetting, InvalidValue, LedgerCorrupt, LedgerMismatch, RecsdkError, warn
 from recsdk.ledger import Corrects, DecisionRecord, Ledger, RewardRecord
-from recsdk.live import base, features, histories, layout
+from recsdk.ledger.records import decision, fields_of
+from recsdk.live import base, features, layout
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.base import BASE, Beginning
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.contest import Change, Contest
 from recsdk.live.evidence import Evidence
-from recsdk.live.folding import BLOCK, AsShown, Lesson, states_after
+from recsdk.live.folding import BLOCK, AsShown, Lesson, Logged, outcome_fields, requested, states_after
 from recsdk.live.identity import differences, identity
 from recsdk.live.interactions import after
 
@@ -29,8 +30,8 @@ TOLERANCE = 1e-6
 MIXED = "mixed"
 QUICK = 5_000
 """Rewards that are folded again in less than a second, which is exact to the last bit."""
-
-_decode = json.JSONDecoder().raw_decode  # what a ledger has was written without spaces around it
+TIME, PAYLOAD, PARTS, ACTION, DIM = 1, 2, 3, 6, 8
+"""Places of some fields of a decision."""
 
 
 class Mark(NamedTuple):
@@ -204,7 +205,7 @@ class Learner:
 
     def _in_present_layout(self, record: DecisionRecord) -> DecisionRecord:
         """Returns a decision with phi in the columns of the present parts; a column that did not exist then is 0."""
-        old, new = self._layout_of(record), self.evidence.layout
+        old, new = self._layout_of(record.parts, record.features.shape[1]), self.evidence.layout
         if old == new:
             return record
         rows = layout.moved(record.features, old, new)
@@ -215,11 +216,17 @@ class Learner:
             rows = features.phi(self.evidence.user(self.as_asked(record)), np.concatenate(vectors), columns).astype(np.float32)
         return record._replace(features=rows)
 
-    def _layout_of(self, record: DecisionRecord) -> layout.Layout:
-        key = record.parts, record.features.shape[1]
-        if key not in self._layouts:
-            self._layouts[key] = layout.read(*key, self.evidence.known)
-        return self._layouts[key]
+    def _in_present_columns(self, fields: Sequence[Any]) -> Sequence[Any]:
+        """Is `_in_present_layout` of the fields of a decision."""
+        if self._layout_of(fields[PARTS], fields[DIM]) == self.evidence.layout:
+            return fields
+        return fields_of(self._in_present_layout(decision(fields)))
+
+    def _layout_of(self, parts: str, width: int) -> layout.Layout:
+        found = self._layouts.get((parts, width))
+        if found is None:
+            found = self._layouts[parts, width] = layout.read(parts, width, self.evidence.known)
+        return found
 
     def as_shown(self, record: DecisionRecord, slots: Sequence[int]) -> Items:
         """Returns items as they were when a decision was made."""
@@ -228,7 +235,7 @@ class Learner:
     @staticmethod
     def as_asked(record: DecisionRecord) -> Request:
         """Returns the request of a decision."""
-        return Request(histories.features(_decode(record.payload)[0]), record.time)
+        return Request(requested(record.payload), record.time)
 
     def recover(self) -> None:
         """Makes the state from the ledger: the last good snapshot of this policy, or the start, and the rewards after it."""
@@ -271,33 +278,41 @@ class Learner:
         What was corrected is left out where the state cannot forget it.
         """
         self.state, self.num_learned = state, num_learned
-        forgets, outcomes = self.forgets, itertools.islice(self._ledger.outcomes(num_learned), end and end - num_learned)
+        forgets, outcomes = self.forgets, itertools.islice(outcome_fields(self._ledger, num_learned), end and end - num_learned)
         replaced = frozenset[str]() if forgets else self._replaced(num_learned)
         while block := list(itertools.islice(outcomes, BLOCK)):
             lessons = [
                 Lesson(
-                    self._in_present_layout(record),
+                    self._in_present_columns(fields),
                     reward,
                     self._corrected(reward) if forgets else None,
                     reward.reward_id not in replaced,
                 )
-                for reward, record in block
-                if len(record.action)
+                for reward, fields in block
+                if fields[ACTION]
             ]
             self._fold(lessons)
             self.num_learned += len(block) - len(lessons)  # users who are forgotten
 
     def _fold(self, lessons: Sequence[Lesson]) -> None:
-        for (record, reward, earlier, counts), state in zip(lessons, states_after(self.policy, self.state, lessons), strict=True):
+        self._num_tried += len(lessons)
+        for state, num in states_after(self.policy, self.state, lessons):
             self.state = state
-            self.num_learned += 1
-            self._num_tried += 1
-            if self.contest is not None:
+            self.num_learned += num
+        if self.contest is not None:
+            for fields, reward, earlier, counts in lessons:
+                record = decision(fields)
                 self._judge(self.contest, record, reward)
                 if counts:
                     self.contest.learn(record, reward, earlier)
-            if counts:
-                self._teach_scorers(record, reward)
+        if self.evidence.learns:
+            self._fold_scorers([lesson for lesson in lessons if lesson.counts and not lesson.reward.void])
+
+    def _fold_scorers(self, lessons: Sequence[Lesson]) -> None:
+        """Shows rewards to the scorers that learn online."""
+        requests = [Request(Logged(lesson.fields[PAYLOAD]), lesson.fields[TIME]) for lesson in lessons]
+        slots, rewards = [lesson.slot for lesson in lessons], [lesson.reward.value for lesson in lessons]
+        self.evidence.fold(requests, slots, rewards, lambda place: self._shown.one(self._ledger, lessons[place].fields[0], slots[place]))
 
     def _corrected(self, reward: RewardRecord) -> RewardRecord | None:
         """Returns the reward that this one takes the place of, if any."""

@@ -63,9 +63,12 @@ PLAIN = Marks()
 
 def read(record: DecisionRecord) -> Marks:
     """Returns the marks of a decision."""
-    if record.marks is None:
-        return PLAIN
-    told: dict[str, Any] = json.loads(record.marks)
+    return PLAIN if record.marks is None else loads(record.marks)
+
+
+def loads(text: str) -> Marks:
+    """Reads what `dumps` gave."""
+    told: dict[str, Any] = json.loads(text)
     told["promoted"] = tuple((position, tuple(places)) for position, places in told.get("promoted", ()))
     return Marks(**told | {name: tuple(told.get(name, ())) for name in ("pinned", "agreement", "failed")})
 

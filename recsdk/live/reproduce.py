@@ -23,6 +23,7 @@ from recsdk.live import base, intake
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.contest import ROLES, Contest
 from recsdk.live.evidence import Evidence
+from recsdk.live.folding import outcome_fields
 from recsdk.live.identity import differences, identity, told
 from recsdk.live.learner import Learner
 from recsdk.live.parts import encoder_of, known_of, policy_of, scorers_of, trial_of
@@ -154,6 +155,9 @@ class _Until:
 
     def outcomes(self, start: int = 0) -> Iterator[tuple[RewardRecord, DecisionRecord]]:
         return itertools.islice(self._ledger.outcomes(start), max(self._to - start, 0))
+
+    def outcome_fields(self, start: int = 0) -> Iterator[tuple[RewardRecord, Sequence[Any]]]:
+        return itertools.islice(outcome_fields(self._ledger, start), max(self._to - start, 0))
 
 
 @contextlib.contextmanager

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from recsdk import base
 from recsdk.base import Array, Context, Explained, Forgettable, Interaction, Mergeable, Policy, Rng
 from recsdk.errors import InvalidValue
+from recsdk.fast import Compiled
 
 ENGINES = ("numpy", "jax")
 
@@ -31,8 +33,13 @@ def map_wrapped(wrapper: Any, function: Function, state: Any) -> Any:
     return function(wrapper.policy, state)
 
 
-OPTIONAL = {Mergeable: ("merge", "weigh"), Forgettable: ("subtract", "forget"), Explained: ("scores",)}
-"""Protocols that a wrapper offers where its policy does, with their methods."""
+def fold_wrapped(wrapper: Any, state: Any, log: Interaction) -> Any:
+    """Is the `fold` of a wrapper whose `update` is that of its policy; see `recsdk.base.Folds`."""
+    return base.fold(wrapper.policy, state, log)
+
+
+OPTIONAL = {Mergeable: ("merge", "weigh"), Forgettable: ("subtract", "forget"), Explained: ("scores",), Compiled: ("kernels",)}
+"""Protocols that a wrapper offers where its policy does, with their names."""
 
 
 def offer(whole: Any, policies: Sequence[Policy[Any]], *protocols: Any) -> None:

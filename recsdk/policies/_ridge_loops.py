@@ -1,4 +1,4 @@
-"""Loops compiled by Numba: whole rounds of the policies on ridge regression.
+"""Loops compiled by Numba: whole rounds of the policies on ridge regression, and what they learn.
 
 The policies' own code, `recsdk.explore` and `recsdk.base.decide` are the definition; a law holds these loops to them. They use one thread
 and no BLAS, so their bits depend on the processor alone: `reassoc` and `contract` let a sum run in the processor's lanes, in an order that
@@ -75,6 +75,28 @@ def walk(
             _learn(mean, root, x[action], log.reward[t], log.weight[t], direction, gain)
             total += log.weight[t]
     return num_rounds, total
+
+
+@compiled
+def learn(mean: np.ndarray, root: np.ndarray, total: float, x: np.ndarray, reward: np.ndarray, weight: np.ndarray) -> float:
+    """Learns rounds in order, each as it would alone: writes what is learned to `mean` and `root`.
+
+    Args:
+        mean: f64[D], overwritten.
+        root: f64[D, D], overwritten.
+        total: f64[], sum of the weights learned.
+        x: f64[T, D], phi of the chosen candidates.
+        reward: f64[T].
+        weight: f64[T].
+
+    Returns:
+        The new total.
+    """
+    direction, gain = np.empty(x.shape[1]), np.empty(x.shape[1])
+    for t in range(x.shape[0]):
+        _learn(mean, root, x[t], reward[t], weight[t], direction, gain)
+        total += weight[t]
+    return total
 
 
 @compiled_sums

@@ -13,7 +13,7 @@ import attrs
 from recsdk import explore
 from recsdk.base import Array, Context, Decision, Interaction, Rng, Scores
 from recsdk.checks import integer, number
-from recsdk.policies import _ridge, _rules, _walks
+from recsdk.policies import _learning, _ridge, _rules, _walks
 from recsdk.policies._ridge import Ridge
 
 
@@ -40,13 +40,15 @@ class LinUCB:
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
     learns_from: ClassVar[str] = "chosen"
+    kernels: ClassVar[str] = _learning.LOOPS
 
     alpha: float = attrs.field(default=0.5, validator=number(at_least=0))
     ridge: float = attrs.field(default=1.0, validator=number(above=0))
 
-    init = _ridge.start
+    init = _learning.start
     probs = _ridge.optimistic
-    update = staticmethod(_ridge.update)
+    update = _learning.update
+    fold = _learning.fold
     merge = staticmethod(_ridge.merge)
     weigh = staticmethod(_ridge.weigh)
     subtract = staticmethod(_ridge.subtract)
@@ -85,13 +87,15 @@ class LinTS:
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
     learns_from: ClassVar[str] = "chosen"
+    kernels: ClassVar[str] = _learning.LOOPS
 
     scale: float = attrs.field(default=0.25, validator=number(above=0))
     ridge: float = attrs.field(default=1.0, validator=number(above=0))
     num_draws: int = attrs.field(default=32, validator=integer(at_least=1))
 
-    init = _ridge.start
-    update = staticmethod(_ridge.update)
+    init = _learning.start
+    update = _learning.update
+    fold = _learning.fold
     merge = staticmethod(_ridge.merge)
     weigh = staticmethod(_ridge.weigh)
     subtract = staticmethod(_ridge.subtract)
@@ -132,12 +136,14 @@ class EpsilonGreedy:
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
     learns_from: ClassVar[str] = "chosen"
+    kernels: ClassVar[str] = _learning.LOOPS
 
     epsilon: float = attrs.field(default=0.1, validator=number(at_least=0, at_most=1))
     ridge: float = attrs.field(default=1.0, validator=number(above=0))
 
-    init = _ridge.start
-    update = staticmethod(_ridge.update)
+    init = _learning.start
+    update = _learning.update
+    fold = _learning.fold
     scores = staticmethod(_ridge.estimates)
     merge = staticmethod(_ridge.merge)
     weigh = staticmethod(_ridge.weigh)
@@ -178,13 +184,15 @@ class EpsilonDecay:
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
     learns_from: ClassVar[str] = "chosen"
+    kernels: ClassVar[str] = _learning.LOOPS
 
     tries: float = attrs.field(default=2.0, validator=number(at_least=0))
     floor: float = attrs.field(default=0.01, validator=number(at_least=0, at_most=1))
     ridge: float = attrs.field(default=1.0, validator=number(above=0))
 
-    init = _ridge.start
-    update = staticmethod(_ridge.update)
+    init = _learning.start
+    update = _learning.update
+    fold = _learning.fold
     scores = staticmethod(_ridge.estimates)
     merge = staticmethod(_ridge.merge)
     weigh = staticmethod(_ridge.weigh)
@@ -229,12 +237,14 @@ class Boltzmann:
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
     learns_from: ClassVar[str] = "chosen"
+    kernels: ClassVar[str] = _learning.LOOPS
 
     temperature: float = attrs.field(default=0.1, validator=number(above=0))
     ridge: float = attrs.field(default=1.0, validator=number(above=0))
 
-    init = _ridge.start
-    update = staticmethod(_ridge.update)
+    init = _learning.start
+    update = _learning.update
+    fold = _learning.fold
     scores = staticmethod(_ridge.estimates)
     merge = staticmethod(_ridge.merge)
     weigh = staticmethod(_ridge.weigh)
@@ -274,12 +284,14 @@ class SquareCB:
 
     runs_on: ClassVar[tuple[str, ...]] = ("numpy", "jax")
     learns_from: ClassVar[str] = "chosen"
+    kernels: ClassVar[str] = _learning.LOOPS
 
     scale: float = attrs.field(default=10.0, validator=number(above=0))
     ridge: float = attrs.field(default=1.0, validator=number(above=0))
 
-    init = _ridge.start
-    update = staticmethod(_ridge.update)
+    init = _learning.start
+    update = _learning.update
+    fold = _learning.fold
     scores = staticmethod(_ridge.estimates)
     merge = staticmethod(_ridge.merge)
     weigh = staticmethod(_ridge.weigh)

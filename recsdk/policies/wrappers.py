@@ -58,6 +58,8 @@ class WithFloor:
     def update(self, state: Any, interaction: Interaction) -> Any:
         return self.policy.update(state, interaction)
 
+    fold = _inner.fold_wrapped
+
 
 def _is_column(instance: Any, field: Any, value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.base import Events
+from recsdk.base import Events, Request
 from recsdk.errors import InvalidRequest
 from recsdk.scorers import _histories
 from recsdk.scorers._histories import Histories
@@ -96,16 +96,18 @@ def recent(memory: Memory, features: Mapping[str, Any], user: str, history: str,
     return found[:most]
 
 
-def remember(memory: Memory, features: Mapping[str, Any], user: str, slot: int) -> Memory:
-    """Puts an item at the front of a user's history. Consumes `memory`.
+def remember(memory: Memory, user: str, requests: Sequence[Request], slots: Sequence[int], rewards: Sequence[float]) -> Memory:
+    """Puts each item with a reward above 0 at the front of its user's history. Consumes `memory`.
 
     Raises:
         InvalidRequest: a user that is no str.
     """
-    value = features.get(user)
-    if value is None:
-        return memory
-    return memory._replace(histories=_histories.remember(memory.histories, _key(user, value), slot))
+    histories = memory.histories
+    for request, slot, reward in zip(requests, slots, rewards, strict=True):
+        value = request.features.get(user) if reward > 0 else None
+        if value is not None:
+            histories = _histories.remember(histories, _key(user, value), slot)
+    return memory._replace(histories=histories)
 
 
 def _key(user: str, value: object) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import attrs
@@ -108,9 +109,11 @@ class EASE:
 
     def update(self, state: Regressed, request: Request, item: Items, reward: float) -> Regressed:
         """Puts an item with a reward above 0 into the user's history. Consumes `state`."""
-        if reward <= 0:
-            return state
-        return state._replace(memory=_queries.remember(state.memory, request.features, self.user, int(item.slot[0])))
+        return self.fold(state, [request], item.slot.tolist(), [reward])
+
+    def fold(self, state: Regressed, requests: Sequence[Request], slots: Sequence[int], rewards: Sequence[float]) -> Regressed:
+        """See `recsdk.base.FoldsOnline`."""
+        return state._replace(memory=_queries.remember(state.memory, self.user, requests, slots, rewards))
 
 
 def _gram(taken: Sequences, num_slots: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import attrs
@@ -88,10 +89,16 @@ class ItemKNN:
 
     def update(self, state: Taken, request: Request, item: Items, reward: float) -> Taken:
         """See `recsdk.base.Online`: an item with a reward above 0 joins the user's history."""
-        value = request.features.get(self.user)
-        if reward <= 0 or value is None:
-            return state
-        return state._replace(histories=_histories.remember(state.histories, _histories.key_of(self._user(value)), int(item.slot[0])))
+        return self.fold(state, [request], item.slot.tolist(), [reward])
+
+    def fold(self, state: Taken, requests: Sequence[Request], slots: Sequence[int], rewards: Sequence[float]) -> Taken:
+        """See `recsdk.base.FoldsOnline`."""
+        histories = state.histories
+        for request, slot, reward in zip(requests, slots, rewards, strict=True):
+            value = request.features.get(self.user) if reward > 0 else None
+            if value is not None:
+                histories = _histories.remember(histories, _histories.key_of(self._user(value)), slot)
+        return state._replace(histories=histories)
 
     def _user(self, value: object) -> str:
         if not isinstance(value, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import attrs
@@ -77,14 +78,19 @@ class Popularity:
 
     def update(self, state: Earned, request: Request, item: Items, reward: float) -> Earned:
         """See `recsdk.base.Online`: adds the reward of one item, dated by the request; O(items)."""
-        slot, reference = int(item.slot[0]), float(state.reference)
-        sums = grown(state.sums, slot + 1)
-        if request.time - reference > RESCALE_AFTER * self.half_life:
-            sums *= 2.0 ** ((reference - request.time) / self.half_life)
-            reference = request.time
-        elif reference - request.time > RESCALE_AFTER * self.half_life:
-            reference = request.time  # a clock was wrong then: if its time stayed the reference, no reward would count again
-        sums[slot] += reward * 2.0 ** ((request.time - reference) / self.half_life)
+        return self.fold(state, [request], item.slot.tolist(), [reward])
+
+    def fold(self, state: Earned, requests: Sequence[Request], slots: Sequence[int], rewards: Sequence[float]) -> Earned:
+        """See `recsdk.base.FoldsOnline`."""
+        sums, reference, longest = state.sums, float(state.reference), RESCALE_AFTER * self.half_life
+        for (_, time), slot, reward in zip(requests, slots, rewards, strict=True):
+            sums = grown(sums, slot + 1)
+            if time - reference > longest:
+                sums *= 2.0 ** ((reference - time) / self.half_life)
+                reference = time
+            elif reference - time > longest:
+                reference = time  # a clock was wrong then: if its time stayed the reference, no reward would count again
+            sums[slot] += reward * 2.0 ** ((time - reference) / self.half_life)
         # The total is summed anew: kept by differences it would drift, and divides.
         total = np.asarray(np.add.reduce(np.abs(sums)))  # as `sum` does, which takes twice as long to call
-        return Earned(sums, total, np.array(max(int(state.num_slots), slot + 1)), np.array(reference, np.float64))
+        return Earned(sums, total, np.array(max((int(state.num_slots), *(slot + 1 for slot in slots)))), np.array(reference, np.float64))

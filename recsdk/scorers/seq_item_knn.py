@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import attrs
@@ -98,9 +99,11 @@ class SeqItemKNN:
 
     def update(self, state: Followed, request: Request, item: Items, reward: float) -> Followed:
         """Puts an item with a reward above 0 into the user's history. Consumes `state`."""
-        if reward <= 0:
-            return state
-        return state._replace(memory=_queries.remember(state.memory, request.features, self.user, int(item.slot[0])))
+        return self.fold(state, [request], item.slot.tolist(), [reward])
+
+    def fold(self, state: Followed, requests: Sequence[Request], slots: Sequence[int], rewards: Sequence[float]) -> Followed:
+        """See `recsdk.base.FoldsOnline`."""
+        return state._replace(memory=_queries.remember(state.memory, self.user, requests, slots, rewards))
 
     def _neighbours(self, taken: Sequences, num_slots: int) -> Neighbours:
         counted = np.bincount(taken.slot, minlength=num_slots)

@@ -28,12 +28,14 @@ def check_update(policy: Policy[Any]) -> None:
 
 
 def check_fold(policy: Policy[Any]) -> None:
-    """A log learned live, replayed in one go, replayed in parts, or alternately with another log, gives one and the same state."""
+    """A log learned live, at once by `fold`, replayed in one go, in parts, or alternately with another log, gives one state."""
     policy = on_numpy(policy)
     log = inputs.log(NUM_ROUNDS, 5, DIM)
     live = states.init(policy, DIM)
     for row in range(NUM_ROUNDS):
         live = base.learn(policy, live, inputs.at(log, row))
+    at_once = base.fold(policy, base.fold(policy, states.init(policy, DIM), inputs.at(log, slice(7))), inputs.at(log, slice(7, None)))
+    _assert_equal("fold: learned at once", policy, at_once, live)
     whole = replay(policy, log, engine="numpy").state
     _assert_equal("fold: replayed in one go", policy, whole, live)
     part = replay(policy, inputs.at(log, slice(13)), engine="numpy").state
@@ -44,7 +46,7 @@ def check_fold(policy: Policy[Any]) -> None:
         one = policy.update(one, inputs.at(log, row))
         other = policy.update(other, inputs.at(log, elsewhere))
     _assert_equal("fold: learned alternately with another log", policy, one, live)
-    states.close(policy, live, whole, parts, one, other)
+    states.close(policy, live, at_once, whole, parts, one, other)
 
 
 def check_weight(policy: Policy[Any]) -> None:

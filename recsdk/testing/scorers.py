@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recsdk import states
-from recsdk.base import Events, Items, Online, Request, Scorer
+from recsdk.base import Events, FoldsOnline, Items, Online, Request, Scorer
 from recsdk.data import take
 from recsdk.testing import events
 from recsdk.testing.costs import assert_in_time, assert_nothing_left
@@ -171,7 +171,7 @@ def _fitted(scorer: Scorer[Any], log: Events) -> np.ndarray:
 
 
 def check_online(scorer: Scorer[Any], *, log: Events | None = None) -> None:
-    """Where it learns live, it takes rewards of any sign, of users and items that are new, and still scores."""
+    """Where it learns live, it takes rewards of any sign, of users and items that are new, and still scores; at once as one by one."""
     if not isinstance(scorer, Online):
         raise unittest.SkipTest("it does not learn live")
     log = log or events.example_log()
@@ -184,7 +184,25 @@ def check_online(scorer: Scorer[Any], *, log: Events | None = None) -> None:
                 state = _updated_once(scorer, state, request, take(catalogue, np.array([place])), reward)
                 scores = scorer.score(state, request, catalogue)
                 _assert_scores(f"online: {scorer!r} after a reward of {reward:g}", scorer, scores, len(catalogue.ids))
+    if isinstance(scorer, FoldsOnline):
+        _assert_folds(scorer, log)
     states.close(scorer, state)
+
+
+def _assert_folds(scorer: Scorer[Any], log: Events) -> None:
+    """Compares what a scorer learns at once with what it learns reward by reward."""
+    rows = range(min(50, len(log.item)))
+    requests, rewards = [events.request(log, row) for row in rows], [float(log.reward[row]) - row % 2 for row in rows]
+    one_by_one, at_once = scorer.fit(events.empty(log)), scorer.fit(events.empty(log))
+    for row in rows:
+        one_by_one = _updated_once(scorer, one_by_one, requests[row], take(log.items, log.item[row : row + 1]), rewards[row])
+    for piece in (slice(0, 7), slice(7, 7), slice(7, None)):
+        slots = log.items.slot[log.item[rows[piece]]].tolist()
+        at_once = scorer.fold(at_once, requests[piece], slots, rewards[piece])  # type: ignore[attr-defined]  # the caller has asked for it
+    wanted, got = states.dumps(scorer, one_by_one), states.dumps(scorer, at_once)
+    assert got == wanted, f"online: {scorer!r} must learn at once, by fold, to the last bit what it learns by update"
+    states.close(scorer, one_by_one)
+    states.close(scorer, at_once)
 
 
 def _updated(scorer: Any, state: Any, log: Events, items: Items, rows: range) -> Any:

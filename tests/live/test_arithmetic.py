@@ -2,7 +2,7 @@
 
 import pytest
 
-from recsdk import Jitted, LinTS, LinUCB, NeuralSquareCB, WideDeep, WithFloor, fast
+from recsdk import Discounted, DisjointLinTS, Jitted, LinTS, LinUCB, LogisticTS, NeuralSquareCB, WideDeep, Windowed, WithFloor, fast
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.identity import differences, identity
 from recsdk.live.learner import MIXED
@@ -48,8 +48,9 @@ def test_a_folder_goes_on_with_and_without_kernels(tmp_path):
 
 @pytest.mark.skipif(not fast.enabled(), reason="Numba is not installed, or RECSDK_FAST is 0")
 def test_only_policies_with_kernels_round_otherwise_where_there_are_kernels():
-    assert arithmetic(LinTS()) == arithmetic() != arithmetic(POLICY)
-    assert arithmetic(LinTS(), WithFloor(policy=POLICY)) == arithmetic(POLICY) == arithmetic(NeuralSquareCB())
+    assert arithmetic(LogisticTS(), DisjointLinTS()) == arithmetic() != arithmetic(POLICY)
+    for policy in (LinTS(), NeuralSquareCB(), Discounted(policy=LinTS()), Windowed(policy=LinUCB())):
+        assert arithmetic(LogisticTS(), WithFloor(policy=policy)) == arithmetic(POLICY) == arithmetic(policy)
 
 
 def test_a_state_that_goes_on_from_other_arithmetic_is_mixed_until_it_is_folded_anew(tmp_path):

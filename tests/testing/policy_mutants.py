@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import attrs
 import numpy as np
 
-from recsdk import LinTS, LinUCB, Scores, Uniform, WithFloor, explore
+from recsdk import LinTS, LinUCB, Scores, Uniform, WithFloor, base, explore
 
 FLOORED = WithFloor(policy=LinUCB(), floor=0.2)
 VOTING = LinTS(num_draws=4)
@@ -571,6 +571,17 @@ class SharesScratch(Sound):
         return explore.softmax(SCRATCH["scores"], context.mask, 0.3)
 
 
+# fold
+
+
+@attrs.frozen(kw_only=True)
+class FoldsTheLastFirst(Sound):
+    def fold(self, state, log):
+        for interaction in [*base.rounds(log)][::-1]:
+            state = self.update(state, interaction)
+        return state
+
+
 # memory, speed
 
 
@@ -643,6 +654,7 @@ ALONE = {
     "spread": (IsCertainAtRandom(),),
     "draws": (LooksAheadUnlessWatched(),),
     "importance": (DrawsTheBetterOfTwoEquals(),),
+    "fold": (FoldsTheLastFirst(),),
     "weight": (IgnoresTheWeight(),),
     "chosen": (LearnsFromTheOthers(),),
     "snapshot": (CountsInAByte(),),

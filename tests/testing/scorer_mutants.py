@@ -102,6 +102,14 @@ class UpdatesInPlaceAndReturnsNothing(Sound):
 
 
 @attrs.frozen(kw_only=True)
+class CountsOnceAtOnce(Sound):
+    def fold(self, state, requests, slots, rewards):
+        for slot in set(slots):
+            state["count"][slot] += rewards[slots.index(slot)]
+        return state
+
+
+@attrs.frozen(kw_only=True)
 class TakesALogarithm(Sound):
     def score(self, state, request, candidates):
         with np.errstate(all="ignore"):
@@ -284,6 +292,7 @@ SCORERS = [
     ("scores", TrustsTheSlot()),
     ("online", TakesALogarithm()),
     ("online", UpdatesInPlaceAndReturnsNothing()),
+    ("online", CountsOnceAtOnce()),
     ("declaration", EqualsOnlyItself()),
     ("randomness", ShufflesByTheGlobalGenerator()),
     ("processes", HashesText()),
