@@ -140,3 +140,18 @@ def _name(name: Hashable) -> str:
 def objects(values: Sequence[Any]) -> np.ndarray:
     """Returns object[N], whatever the values are."""
     return np.fromiter(values, object, len(values))
+
+
+def mean_and_scale(values: np.ndarray) -> tuple[float, float]:
+    """Returns the mean and the standard deviation of numbers that are there; 1 for the latter where they do not vary, (0, 1) without any.
+
+    Example:
+        >>> mean_and_scale(np.array([1.0, 3.0])), mean_and_scale(np.array([7.0]))
+        ((2.0, 1.0), (7.0, 1.0))
+    """
+    largest = np.abs(values).max(initial=0)
+    if not largest:
+        return 0.0, 1.0
+    shrunk = values / largest  # so that the squares of huge values stay finite
+    deviation = float(shrunk.std())
+    return float(shrunk.mean() * largest), float(deviation * largest) if deviation > 1e-9 else 1.0

@@ -93,6 +93,7 @@ MAY_IMPORT = {
     "ledger.sqlite": (*CORE, "ledger"),
     "ledger.stores": (*CORE, "plugins", "ledger"),
     "datasets": CORE,
+    "steps": CORE,
     "drivers": CORE,
     "drivers.jitted": (*CORE, "drivers"),
     "environments": (*CORE, "drivers"),

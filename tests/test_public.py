@@ -29,6 +29,7 @@ WHOLE = (
     "recsdk.ope.slates",
     "recsdk.plugins",
     "recsdk.ranking",
+    "recsdk.steps",
     "recsdk.semantic",
     "recsdk.testing",
 )

@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 
 from recsdk.base import Table
-from recsdk.columns import BAG, CATEGORY, NUMBER, column_kind
+from recsdk.columns import BAG, CATEGORY, NUMBER, column_kind, mean_and_scale
 from recsdk.errors import InvalidRequest
 
 TEXT = "text"
@@ -104,7 +104,7 @@ def learn_columns(table: Table, known: Columns, text: tuple[str, ...]) -> Column
         if name in columns:
             _check_kind(columns[name], kind)
         elif kind == NUMBER:
-            columns[name] = Column(name, kind, *_statistics(values[~np.isnan(values)]))
+            columns[name] = Column(name, kind, *mean_and_scale(values[~np.isnan(values)]))
         elif kind is not None:
             columns[name] = Column(name, TEXT if kind == CATEGORY and name in text else kind)
     return columns_of(columns.values())
@@ -173,15 +173,6 @@ def _bucket(text: str, num_buckets: int) -> int:
 def _standardised(value: float, column: Column) -> float:
     distance = value / column.scale - column.mean / column.scale
     return math.asinh(min(max(distance, -FARTHEST), FARTHEST))
-
-
-def _statistics(values: np.ndarray) -> tuple[float, float]:
-    largest = np.abs(values).max(initial=0)
-    if not largest:
-        return 0.0, 1.0
-    shrunk = values / largest  # so that the squares of huge values stay finite
-    deviation = float(shrunk.std())
-    return float(shrunk.mean() * largest), float(deviation * largest) if deviation > 1e-9 else 1.0
 
 
 def _check_kind(column: Column, kind: str | None) -> None:

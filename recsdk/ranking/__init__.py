@@ -1,6 +1,6 @@
 """Ranking evaluation: how well a model orders the whole catalogue for what users took next."""
 
-from recsdk.ranking.cases import Cases, Ragged, Split, leave_one_out, split_at_time
+from recsdk.ranking.cases import Cases, Ragged, Split, leave_one_out, split_at_time, split_by_user
 from recsdk.ranking.evaluation import Interval, RankDifference, RankEvaluation, by_encoder, by_scorer, compare_rankings, rank_evaluate
 from recsdk.ranking.metrics import Ranking, rank_metrics
 
@@ -19,4 +19,5 @@ __all__ = [
     "rank_evaluate",
     "rank_metrics",
     "split_at_time",
+    "split_by_user",
 ]

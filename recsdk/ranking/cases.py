@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import numpy as np
 
 from recsdk.base import Events, Items, Table
-from recsdk.checks import require_number
-from recsdk.errors import InvalidLog, InvalidRequest, nearest
+from recsdk.checks import require_integer, require_number
+from recsdk.errors import InvalidLog, InvalidRequest, InvalidValue, nearest
 
 
 class Ragged(NamedTuple):
@@ -161,6 +162,64 @@ def split_at_time(log: Events, validation_time: float, test_time: float, *, user
     left_out = np.setdiff1d(later, np.concatenate([part.user for part in parts]))
     validation, test = parts
     return Split(_events(log, log.time < validation_time), validation, test, _events(log, log.time < test_time), len(left_out))
+
+
+def split_by_user(
+    log: Events, *, validation: float = 0.1, test: float = 0.1, seed: int = 0, user: str = "user_id", history: str = "history"
+) -> Split:
+    """Holds out whole users: trains on all events of some, and tests on the last item of others, of whom nothing is trained on.
+
+    It tells how a model does for users who came after it was fitted. Users are drawn by their ids, so that a user stays in one part while
+    the log grows. An item is taken when its reward is above 0. Events of one time keep the order of the log: the later row is the later
+    event.
+
+    Args:
+        log: the events; rows without a user are trained on.
+        validation: share of the users who validate.
+        test: share of the users who test.
+        seed: draws other users.
+        user: the requests' column that says who the user is.
+        history: name of the list feature in which the cases' requests carry the ids of the history.
+
+    Returns:
+        A case for each held-out user who took two items; its history is all that the user took before the last one.
+
+    Raises:
+        InvalidValue: shares that are not above 0, or leave nobody to train on.
+        InvalidLog: there is no column `user`, or a part has no case.
+
+    Example:
+        >>> from recsdk.testing import example_log
+        >>> split = split_by_user(example_log(), validation=0.3, test=0.3)
+        >>> len(split.train.item), split.validation.user.tolist(), split.test.user.tolist()
+        (109, [1, 6, 7], [4])
+    """
+    require_number("validation", validation, above=0, at_most=1)
+    require_number("test", test, above=0, at_most=1)
+    if validation + test >= 1:
+        raise InvalidValue(f"validation + test must be below 1, so that some users are trained on, got {validation} + {test}.")
+    require_integer("seed", seed, at_least=0)
+    taken = _taken(log, user)
+    column = log.requests[user].tolist()
+    draw = {name: _drawn(seed, name) for name in dict.fromkeys(column) if name is not None}
+    place = np.array([1.0 if name is None else draw[name] for name in column])
+    ends = np.flatnonzero(np.diff(taken.user, append=-1))
+    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
+    drawn, long_enough = place[taken.row[ends]], ends > starts
+    parts, num_left_out = [], 0
+    for low, high in ((test, test + validation), (0.0, test)):
+        inside = (drawn >= low) & (drawn < high)
+        chosen = inside & long_enough
+        if not chosen.any():
+            raise InvalidLog(f"log must have a user, by {user!r}, with two items that have a reward above 0 in each part.")
+        parts.append(_cases(log, taken, history, starts[chosen], ends[chosen], ends[chosen] + 1))
+        num_left_out += int((inside & ~long_enough).sum())
+    return Split(_events(log, place >= test + validation), parts[0], parts[1], _events(log, place >= test), num_left_out)
+
+
+def _drawn(seed: int, name: str) -> float:
+    """Returns a number in [0, 1) that is this user's alone."""
+    return int.from_bytes(hashlib.blake2b(f"{seed} {name}".encode(), digest_size=6).digest()) / 2**48
 
 
 class _Taken(NamedTuple):

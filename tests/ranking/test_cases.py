@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from recsdk.data import events_from_rows, items_from_rows
 from recsdk.errors import InvalidLog, InvalidRequest, InvalidValue
-from recsdk.ranking import leave_one_out, split_at_time
+from recsdk.ranking import leave_one_out, split_at_time, split_by_user
 
 ITEMS = items_from_rows([{"id": name} for name in "abcdefgh"])
 LOGS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 7), st.integers(0, 9), st.integers(0, 1)), max_size=40)
@@ -101,3 +101,76 @@ def test_what_cannot_be_split_is_refused(split):
 def test_times_out_of_order_are_refused():
     with pytest.raises(InvalidValue, match="test_time must be a finite number > 5, got 3"):
         split_at_time(log(taken("abcd")), 5.0, 3.0)
+
+
+def by_user(events, **settings):
+    return split_by_user(events, validation=0.3, test=0.3, **settings)
+
+
+@settings(deadline=None)
+@given(LOGS, st.integers(0, 20))
+def test_of_held_out_users_nothing_is_trained_on(rows, seed):
+    events = log([(f"u{user}", "abcdefgh"[item], time, float(reward)) for user, item, time, reward in rows])
+    try:
+        split = by_user(events, seed=seed)
+    except InvalidLog:
+        return
+    trained, refitted = (set(part.requests["user_id"]) for part in (split.train, split.refit))
+    validating, testing = (set(part.requests["user_id"]) for part in (split.validation, split.test))
+    assert not trained & validating
+    assert not refitted & testing
+    assert trained | validating <= refitted
+    for part in (split.validation, split.test):
+        for row, name in enumerate(part.requests["user_id"]):
+            mine = ITEMS.ids[events.item[(events.requests["user_id"] == name) & (events.reward > 0)]]
+            assert lists(part.history)[row] + lists(part.target)[row] == "".join(mine)
+            assert part.target.start[row + 1] - part.target.start[row] == 1
+
+
+def test_users_stay_in_their_part_while_the_log_grows_and_another_seed_draws_others():
+    rows = [row for user in range(200) for row in taken("abc", f"u{user}")]
+    some, more = (by_user(log(rows[:size])) for size in (300, 600))
+    tested = set(some.test.requests["user_id"])
+    assert tested == set(more.test.requests["user_id"]) & {f"u{user}" for user in range(100)}
+    assert 40 <= len(more.test.time) <= 80
+    assert 40 <= len(more.validation.time) <= 80
+    assert len(more.refit.item) == 3 * (200 - len(more.test.time))
+    assert set(by_user(log(rows), seed=1).test.requests["user_id"]) != set(more.test.requests["user_id"])
+
+
+def test_a_held_out_user_of_one_item_is_counted_and_rows_without_a_user_are_trained_on():
+    rows = [*(row for user in range(20) for row in taken("ab", f"u{user}")), *((f"v{user}", "c", 9, 1.0) for user in range(20))]
+    split = by_user(log([*rows, (None, "h", 9, 1.0)]))
+    assert split.num_left_out > 0
+    assert len(split.train.item) == 1 + 60 - 2 * (len(split.test.time) + len(split.validation.time)) - split.num_left_out
+    assert split.train.item[-1] == 7
+
+
+@pytest.mark.parametrize("shares", [{"test": 0.0}, {"validation": -0.1}, {"test": 0.5, "validation": 0.5}, {"seed": -1}])
+def test_shares_of_users_that_cannot_be_are_refused(shares):
+    with pytest.raises(InvalidValue, match=r"must be"):
+        split_by_user(log(taken("abcd")), **shares)
+
+
+def test_users_too_few_to_split_are_refused():
+    with pytest.raises(InvalidLog, match="with two items that have a reward above 0 in each part"):
+        split_by_user(log(taken("abcd")))
+
+
+@settings(deadline=None)
+@given(LOGS)
+def test_no_tested_event_of_the_last_item_is_trained_on(rows):
+    """Events are told apart by their times, which are made distinct."""
+    distinct = [(f"u{user}", "abcdefgh"[item], time + place / 100, float(reward)) for place, (user, item, time, reward) in enumerate(rows)]
+    events = log(distinct)
+    try:
+        split = leave_one_out(events)
+    except InvalidLog:
+        return
+    tested = set(split.test.time.tolist())
+    assert not tested & set(split.refit.time.tolist())
+    assert not (tested | set(split.validation.time.tolist())) & set(split.train.time.tolist())
+    for part in (split.validation, split.test):
+        for name, time in zip(part.requests["user_id"], part.time, strict=True):
+            mine = events.time[(events.requests["user_id"] == name) & (events.reward > 0)]
+            assert time == mine[-1 if part is split.test else -2]
