@@ -4,6 +4,7 @@ import contextlib
 import csv
 import gzip
 import json
+import time
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsdk.data import events_from_rows, items_from_rows
-from recsdk.datasets import Atomic, Delimited, Sequences, describe, read_rows
+from recsdk.datasets import Atomic, Delimited, Sequences, describe, read_rows, reading
 from recsdk.errors import DuplicateCandidates, IgnoredInput, InvalidLog, InvalidReward, InvalidValue, RecsdkError, UnknownItem
 from tests.shared import shared
 
@@ -165,6 +166,29 @@ def test_times_come_as_numbers_texts_and_dates_and_become_seconds():
         {"time": ["1706702400000"]},
     ):
         assert read_rows(frame, time_unit="ms").columns["time"].tolist() == [moment.timestamp()]
+
+
+def test_a_date_without_a_zone_is_of_utc_wherever_the_machine_stands(monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert read_rows([{"time": "1970-01-02T00:00:00"}, {"time": date(1970, 1, 2)}]).columns["time"].tolist() == [86_400.0] * 2
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_columns_that_come_and_go_keep_their_rows_however_many_are_held_at_a_time(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(reading, "CHUNK", size)
+    rows = [{"a": 1.0}, {"b": "x"}, {"a": 2.0, "c": ["y"]}, {"a": 3.0}, {"b": "z"}]
+    wanted = [{name: row.get(name) for name in "abc"} for row in rows]
+    assert read_rows(rows).to_dicts() == wanted
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    assert read_rows(write(tmp_path, text, "rows.jsonl")).to_dicts() == wanted
+    with pytest.warns(IgnoredInput, match="1 of 6"):
+        found = read_rows(write(tmp_path, text.replace("\n", "\nno\n", 1), "rows.jsonl"), bad_rows="set aside")
+    assert (found.to_dicts(), found.line.tolist(), found.set_aside[0].line) == (wanted, [1, 3, 4, 5, 6], 2)
 
 
 def test_what_stands_for_missing_is_missing(tmp_path):
