@@ -337,7 +337,7 @@ SETS = {
 }
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) if "beauty" in name else name for name in SETS])
 def test_public_sets_have_their_published_counts(name):
     form, columns, *counts = SETS[name]
     found = read_rows(shared(f"data/{name}"), form=form, columns=columns)

@@ -300,6 +300,7 @@ def test_a_step_of_another_version_is_refused(tmp_path):
             load(path)
 
 
+@pytest.mark.slow
 def test_the_core_of_amazon_beauty_is_a_core_already():
     rows = read_rows(shared("data/amazon-beauty-bert4rec/beauty.txt.gz"), form=Delimited(delimiter=" ", names=("user_id", "item")))
     applied = apply(fit([KCore(users=5, items=1)], rows), rows)
