@@ -16,7 +16,7 @@ from recsdk.ope._fused import jit
 from recsdk.ope.intervals.resampling import ROWS, THRESHOLDS, TINY
 from recsdk.ope.tally import WEIGHT
 
-TILE, TOGETHER = 2048, 4
+TILE, TOGETHER = 1024, 4
 """Rows whose counts are drawn at once, and draws that are summed at once: so few that they stay in a core's nearest cache."""
 GROUP = 32
 """Bytes that the generator gives at once, in four words."""
@@ -27,29 +27,33 @@ LATER = tuple(OTHERS)
 
 
 def _product(_context: Any, _a: Any, _b: Any) -> Any:
-    """Builds the upper 64 of the 128 bits of a product."""
+    """Builds the upper and the lower 64 of the 128 bits of a product, by one instruction."""
+    kind: Any = types.UniTuple(types.uint64, 2)  # type: ignore[no-untyped-call]
 
-    def build(_target: Any, builder: Any, _signature: Any, args: Any) -> Any:
+    def build(target: Any, builder: Any, _signature: Any, args: Any) -> Any:
         wide = ir.IntType(128)
         product = builder.mul(*(builder.zext(arg, wide) for arg in args))
-        return builder.trunc(builder.lshr(product, ir.Constant(wide, 64)), ir.IntType(64))
+        shifted = builder.lshr(product, ir.Constant(wide, 64))
+        return target.make_tuple(builder, kind, [builder.trunc(half, ir.IntType(64)) for half in (shifted, product)])
 
-    return types.uint64(types.uint64, types.uint64), build
+    return kind(types.uint64, types.uint64), build
 
 
-_high: Any = intrinsic(_product)
+_wide: Any = intrinsic(_product)
 
 
 @jit
-def _random(word: int, block: int, low: int, high: int) -> Any:
-    """Returns four words of NumPy's Philox, from number 4 `word` on, with the counter `block` << 128 and a key of two words."""
-    a, b, c, d = np.uint64(word + 1), np.uint64(0), np.uint64(block), np.uint64(0)
-    key, other = np.uint64(low), np.uint64(high)
-    for _ in range(10):
-        first, second = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
-        a, b, c, d = _high(second, c) ^ b ^ key, second * c, _high(first, a) ^ d ^ other, first * a
-        key, other = key + np.uint64(0x9E3779B97F4A7C15), other + np.uint64(0xBB67AE8584CAA73B)
-    return a, b, c, d
+def _random(words: np.ndarray, first: int, block: int, low: int, high: int) -> None:
+    """Fills in words of NumPy's Philox, from number 4 `first` on, with the counter `block` << 128 and a key of two words."""
+    for group in range(words.size // 4):
+        a, b, c, d = np.uint64(first + group + 1), np.uint64(0), np.uint64(block), np.uint64(0)
+        key, other = np.uint64(low), np.uint64(high)
+        for _ in range(10):
+            above_c, below_c = _wide(np.uint64(0xCA5A826395121157), c)
+            above_a, below_a = _wide(np.uint64(0xD2E7470EE14C6C93), a)
+            a, b, c, d = above_c ^ b ^ key, below_c, above_a ^ d ^ other, below_a
+            key, other = key + np.uint64(0x9E3779B97F4A7C15), other + np.uint64(0xBB67AE8584CAA73B)
+        words[4 * group], words[4 * group + 1], words[4 * group + 2], words[4 * group + 3] = a, b, c, d
 
 
 @jit
@@ -71,26 +75,31 @@ def _count(words: np.ndarray, times: np.ndarray) -> None:
 def _prepare(columns: np.ndarray, offset: int, parts: Any, left: np.ndarray, right: np.ndarray) -> Any:
     """Returns f32[C, ROWS], the columns to be drawn, scaled so that no product overflows; f64[C], their scale; f64[C], their sums."""
     (numerator, denominator, centre), size = parts, columns.shape[1]
-    of_part, scale = np.empty((numerator.size, size)), np.empty(numerator.size)
+    of_part, scaled, scale = np.empty((numerator.size, size)), np.empty((numerator.size, size), np.float32), np.empty(numerator.size)
     single, scales, sums = np.zeros((left.size + 1, ROWS), np.float32), np.empty(left.size), np.zeros(left.size)
     for part in range(numerator.size):
         values, below, largest = of_part[part], columns[denominator[part]], TINY
         for row in range(size):
             values[row] = below[row] if numerator[part] < 0 else columns[numerator[part], row] - centre[part] * below[row]
             largest = max(largest, abs(values[row]))
-        scale[part] = largest
+        scale[part], shrunk = largest, 1 / largest
+        for row in range(size):
+            scaled[part, row] = np.float32(values[row] * shrunk)
     for column in range(left.size):
-        first, second, total = of_part[left[column]], of_part[max(right[column], 0)], 0.0
-        scales[column] = scale[left[column]] * (scale[right[column]] if right[column] >= 0 else 1.0)
-        target = single[column, offset : offset + size]
+        target, one = single[column, offset : offset + size], scaled[left[column]]
+        first, total = of_part[left[column]], 0.0
         if right[column] < 0:
+            scales[column] = scale[left[column]]
             for row in range(size):
                 total += first[row]
-                target[row] = first[row] / scale[left[column]]
+                target[row] = one[row]
         else:
+            second, other = of_part[right[column]], scaled[right[column]]
+            scales[column] = scale[left[column]] * scale[right[column]]
             for row in range(size):
                 total += first[row] * second[row]
-                target[row] = (first[row] / scale[left[column]]) * (second[row] / scale[right[column]])
+            for row in range(size):
+                target[row] = one[row] * other[row]
         sums[column] = total
     return single, scales, sums
 
@@ -103,23 +112,21 @@ def _draw(single: np.ndarray, offset: int, stop: int, block: int, key: Any, sums
         for first in range(0, sums.shape[0], TOGETHER):
             num = min(TOGETHER, sums.shape[0] - first)
             for draw in range(num):
-                start = ((first + draw) * ROWS + tile) // GROUP
-                for index in range(TILE // GROUP):
-                    one, two, three, four = _random(start + index, block, key[0], key[1])
-                    words[4 * index], words[4 * index + 1], words[4 * index + 2], words[4 * index + 3] = one, two, three, four
+                _random(words, ((first + draw) * ROWS + tile) // GROUP, block, key[0], key[1])
                 _count(words, times[draw])
+            one, two, three, four = times[0], times[1], times[2], times[3]
             for column in range(0, sums.shape[1], 2):
                 x, y = single[column, tile : tile + TILE], single[column + 1, tile : tile + TILE]
                 a = b = c = d = e = f = g = h = np.float32(0)
                 for row in range(TILE):
-                    a += times[0, row] * x[row]
-                    b += times[1, row] * x[row]
-                    c += times[2, row] * x[row]
-                    d += times[3, row] * x[row]
-                    e += times[0, row] * y[row]
-                    f += times[1, row] * y[row]
-                    g += times[2, row] * y[row]
-                    h += times[3, row] * y[row]
+                    a += one[row] * x[row]
+                    b += two[row] * x[row]
+                    c += three[row] * x[row]
+                    d += four[row] * x[row]
+                    e += one[row] * y[row]
+                    f += two[row] * y[row]
+                    g += three[row] * y[row]
+                    h += four[row] * y[row]
                 for draw, of_x, of_y in ((0, a, e), (1, b, f), (2, c, g), (3, d, h)):
                     if draw < num:
                         sums[first + draw, column] += of_x

@@ -146,6 +146,20 @@ def _bet(ratio: np.ndarray, mantissa: np.ndarray, exponent: np.ndarray) -> None:
 
 
 @jit
+def _bet_together(r: np.ndarray, fortune: np.ndarray, exponent: np.ndarray) -> None:
+    """Multiplies the fortunes of an item by what they win on `GROUP` ratios, and forgets these."""
+    for bet in range(NUM_BETS):
+        s, rest = SHARES[bet], REST[bet]
+        a = max(rest + s * r[0], 0.0) * max(rest + s * r[1], 0.0) * max(rest + s * r[2], 0.0) * max(rest + s * r[3], 0.0)
+        b = max(rest + s * r[4], 0.0) * max(rest + s * r[5], 0.0) * max(rest + s * r[6], 0.0) * max(rest + s * r[7], 0.0)
+        c = max(rest + s * r[8], 0.0) * max(rest + s * r[9], 0.0) * max(rest + s * r[10], 0.0) * max(rest + s * r[11], 0.0)
+        d = max(rest + s * r[12], 0.0) * max(rest + s * r[13], 0.0) * max(rest + s * r[14], 0.0) * max(rest + s * r[15], 0.0)
+        fortune[bet] *= (a * b) * (c * d)
+    _normalise(fortune, exponent)
+    r[:] = 1.0
+
+
+@jit
 def _is_below(mask: np.ndarray, item: np.ndarray, action: np.ndarray, row: int) -> bool:
     """Tells whether a row's candidates are those of the row before without the one that it took."""
     if mask[row, action[row - 1]]:
@@ -168,7 +182,7 @@ def _rows(
     action, reward, propensity, weight, mask, item, target, probs, q_hat, matched = log
     row_before, above, default = limits
     counts, numbers, tail = found
-    by_item, wealth, exponents, owner, visits = items
+    by_item, waiting, num_waiting, wealth, exponents, owner = items
     is_whole, has_target, has_match = probs.shape[0] == len(action), target.size > 0, matched.size > 0
     least, most, spread, num_tail = numbers[LEAST], numbers[UNLIKELY], 0.0, counts[TAIL]
     num_weighted, num_matched, num_default, num_below, important, matching = 0, 0, 0, 0, 0, 0
@@ -246,13 +260,13 @@ def _rows(
                 owner[slot] = owner[-1]
                 owner[-1] += 1
             own = owner[slot]
-            for bet in range(NUM_BETS):
-                wealth[own, bet] *= max(REST[bet] + SHARES[bet] * inverse, 0.0)
             share_of[slot] += inverse
             taken[slot] += 1
-            visits[own] += 1
-            if visits[own] % GROUP == 0:
-                _normalise(wealth[own], exponents[own])
+            waiting[own, num_waiting[own]] = inverse
+            num_waiting[own] += 1
+            if num_waiting[own] == GROUP:
+                _bet_together(waiting[own], wealth[own], exponents[own])
+                num_waiting[own] = 0
     counts[WEIGHTED] += num_weighted
     counts[MATCHED] += num_matched
     counts[DEFAULT] += num_default
@@ -294,7 +308,7 @@ def run(
     mantissa, exponent = np.ones((2, NUM_BETS, LANES)), np.zeros((2, NUM_BETS, LANES), np.int64)
     most = min(size, num_slots)
     wealth, exponents, owner = np.ones((most, NUM_BETS)), np.zeros((most, NUM_BETS), np.int64), np.full(num_slots + 1, -1)
-    owner[-1], visits = 0, np.zeros(most, np.uint64)
+    waiting, num_waiting, owner[-1] = np.ones((most, GROUP)), np.zeros(most, np.uint64), 0
     spot = np.zeros(2, np.bool_)
     for kind in chosen:
         spot[0] |= kind in (MODEL, RESIDUAL, DOUBLY)
@@ -304,7 +318,7 @@ def run(
         stop = min(size, start + LENGTH - (row + start) % LENGTH)
         at = start if kept else 0
         ratios[:] = 1.0
-        items = (by_item, wealth, exponents, owner, visits)
+        items = (by_item, waiting, num_waiting, wealth, exponents, owner)
         if not _rows(
             start, stop, at, log, listed, index, low, spot, (row, above, default), columns, ratios, (counts, numbers, tail), items
         ):
@@ -325,6 +339,7 @@ def run(
                 bets[kind, bet] += np.log(mantissa[kind, bet, lane]) + exponent[kind, bet, lane] * LN2
     for slot in range(num_slots):
         if owner[slot] >= 0:
+            _bet_together(waiting[owner[slot]], wealth[owner[slot]], exponents[owner[slot]])
             for bet in range(NUM_BETS):
                 item_bets[slot, bet] = np.log(wealth[owner[slot], bet]) + exponents[owner[slot], bet] * LN2
     if listed:

@@ -27,7 +27,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 N = TypeVar("N", Interaction, Rounds)
 
-RUN = 4 * BLOCK
+RUN = 8 * BLOCK
 """Rounds that a kernel sums up at once: so many that its calls take no time beside them."""
 
 

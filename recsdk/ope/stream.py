@@ -167,12 +167,12 @@ def fold(log: Iterable[Block], functions: Mapping[str, Estimator], asked: Option
         draws = resample(list(terms.values()), num_draws=num_draws, seed=asked.seed, first_row=row, centres=centres) if num_draws else ()
         return Partial(layout, sums, asked.default_reward, tuple(draws))
 
-    kernel = None
-    if fused.starts(functions, num_draws) is not None:
-        kernel = fused.Kernel(functions, layout, centres, num_draws=num_draws, seed=asked.seed, default_reward=asked.default_reward)
+    @functools.cache
+    def kernel() -> fused.Kernel:
+        return fused.Kernel(functions, layout, centres, num_draws=num_draws, seed=asked.seed, default_reward=asked.default_reward)
 
     def by_kernel(rounds: Rounds | None, row: int, above: float) -> Partial | None:
-        found = None if rounds is None or kernel is None else kernel(rounds, row, above=above, length=length_of(row - first.row))
+        found = None if rounds is None else kernel()(rounds, row, above=above, length=length_of(row - first.row))
         return None if found is None else Partial(layout, found.tally, asked.default_reward, found.draws)
 
     def task(block: Block) -> Partial:
