@@ -5,7 +5,10 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.processes import ROOT
+from tests.shared import shared
 
 
 def test_everyone_is_timed_at_each_size():
@@ -17,3 +20,14 @@ def test_everyone_is_timed_at_each_size():
     assert len(rows) == 2 * len(names)
     assert {row["num_items"] for row in rows} == {500, 3000}
     assert all(0 < row["low"] <= row["median"] <= row["high"] and row["ratio"] > 0 for row in rows)
+
+
+def test_what_indexes_find_on_trained_vectors_is_printed():
+    if importlib.util.find_spec("recsdk_faiss") is None:
+        pytest.skip("recsdk_faiss is not installed: pip install the folder in plugins/")
+    folder = shared("data/ml-100k").parent
+    command = [sys.executable, str(ROOT / "benchmarks" / "recall.py"), "--set", "ml-100k", "--data", str(folder)]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()  # noqa: S603  (its own script)
+    assert lines[0].startswith("1,682 items of ml-100k")
+    found = {line.split(" | ")[0].strip("| ").strip(): line for line in lines[4:]}
+    assert found["exact"].split(" | ")[2] == found["Flat"].split(" | ")[2] == "1.000"

@@ -46,6 +46,11 @@ def test_no_centroid_is_idle_where_there_are_enough_vectors():
     assert len(np.unique(encode(fit(VECTORS, levels=1, size=64), VECTORS))) == 64
 
 
+def test_a_centroid_that_none_is_nearest_to_goes_where_it_is_missed():
+    rows = np.concatenate([np.repeat(VECTORS[:1], 2000, axis=0), VECTORS[1:41]])
+    assert error(fit(rows, levels=1, size=64), rows) < 1e-9, "a draw of 64 rows is mostly of one vector"
+
+
 @pytest.mark.parametrize("num_items", [1, 3, 7])
 def test_fewer_vectors_than_codes_are_told_apart_exactly(num_items):
     few = VECTORS[:num_items]
