@@ -7,12 +7,12 @@ An identifier must be a str: a number is a quantity, so user 17 would lie betwee
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from recsdk import times
-from recsdk.base import Events, Items
+from recsdk.base import Events, Items, Table
 from recsdk.checks import is_number, require_number
 from recsdk.columns import NUMBER, check_text, column_kind, objects, requests_table
 from recsdk.errors import (
@@ -27,7 +27,7 @@ from recsdk.errors import (
     one_of,
     warn,
 )
-from recsdk.rows import naming_lines, plain_rows, value_of
+from recsdk.rows import Rows, naming_lines, plain_rows, value_of
 
 __all__ = [
     "column_kind",
@@ -131,24 +131,56 @@ def events_from_rows(
         ([1], [1.0], [1700000000.0], ['ann'])
     """
     one_of("unknown_items", unknown_items, ("refuse", "skip"))
-    with naming_lines(rows):
-        return _log(items, plain_rows("rows", rows, error=InvalidLog), time_unit, now, unknown_items)
-
-
-def _log(items: Items, plain: list[dict[str, Any]], time_unit: Unit, now: float | None, unknown_items: Literal["refuse", "skip"]) -> Events:
-    """Returns the events of rows, which are consumed."""
     place = {name: index for index, name in enumerate(items.ids.tolist())}
-    item = [_place(row, number, place, skip=unknown_items == "skip") for number, row in enumerate(plain)]
-    reward = [_reward(row.pop("reward", 1.0), number) for number, row in enumerate(plain)]
-    values = [_event_time(row, number) for number, row in enumerate(plain)]
-    time = times.seconds("time", np.array(values, np.float64), unit=time_unit, now=now, error=InvalidLog)
+    with naming_lines(rows):
+        columns = _columns_of(rows, place, skip=unknown_items == "skip") if isinstance(rows, Rows) else None
+        columns = columns or _columns_of_each(plain_rows("rows", rows, error=InvalidLog), place, skip=unknown_items == "skip")
+        time = times.seconds("time", columns.time, unit=time_unit, now=now, error=InvalidLog)
     order = np.argsort(time, kind="stable")
-    index = np.array(item, np.int64)
-    order = order[index[order] >= 0]
-    features = [{name: value for name, value in row.items() if name not in ("item", "time")} for row in plain]
-    requests = {name: column[order] for name, column in requests_table(features).items()}
-    warn_of_skipped(index, [row["item"] for row in plain])
-    return Events(requests, items, index[order], np.array(reward, np.float64)[order], time[order])
+    order = order[columns.item[order] >= 0]
+    warn_of_skipped(columns.item, columns.names)
+    requests = {name: column[order] for name, column in columns.features.items()}
+    return Events(requests, items, columns.item[order], columns.reward[order], time[order])
+
+
+class _Columns(NamedTuple):
+    """T events in the order of their rows.
+
+    Attributes:
+        names: T ids of items.
+        item: i64[T], their places in the catalogue, -1 for an unknown one.
+        reward: f64[T].
+        time: f64[T], in the unit of the rows.
+        features: columns of length T.
+    """
+
+    names: Sequence[Any]
+    item: np.ndarray
+    reward: np.ndarray
+    time: np.ndarray
+    features: Table
+
+
+def _columns_of_each(plain: list[dict[str, Any]], place: Mapping[str, int], *, skip: bool) -> _Columns:
+    """Returns the columns of rows, which are consumed; each row is checked."""
+    item = [_place(row, number, place, skip=skip) for number, row in enumerate(plain)]
+    reward = [_reward(row.pop("reward", 1.0), number) for number, row in enumerate(plain)]
+    time = [_event_time(row, number) for number, row in enumerate(plain)]
+    names = [row["item"] for row in plain]
+    features = requests_table([{name: value for name, value in row.items() if name not in ("item", "time")} for row in plain])
+    return _Columns(names, np.array(item, np.int64), np.array(reward, np.float64), np.array(time, np.float64), features)
+
+
+def _columns_of(rows: Rows, place: Mapping[str, int], *, skip: bool) -> _Columns | None:
+    """Returns the columns of rows whose values were checked when they were read; None where one is no event, to be found by its row."""
+    names = rows.columns.get("item", objects([])).tolist()
+    reward, time = rows.columns.get("reward", np.ones(len(names))), rows.columns.get("time", np.zeros(0))
+    item = np.array([place.get(name, -1) for name in names], np.int64)
+    are_numbers = all(column.dtype == np.float64 and np.isfinite(column).all() for column in (reward, time))
+    if len(time) != len(names) or not are_numbers or None in names or (not skip and (item < 0).any()):
+        return None
+    features = {name: column for name, column in rows.columns.items() if name not in ("item", "time", "reward")}
+    return _Columns(names, item, reward, time, features)
 
 
 def rows_from_items(items: Items) -> list[dict[str, Any]]:

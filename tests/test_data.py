@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import recsdk.data
 from recsdk.data import column_kind, concatenate_items, events_from_rows, items_from_rows, requests_table, take
-from recsdk.errors import DuplicateCandidates, IgnoredInput, InvalidLog, InvalidRequest, InvalidReward, UnknownItem
+from recsdk.datasets import read_rows
+from recsdk.errors import DuplicateCandidates, IgnoredInput, InvalidLog, InvalidRequest, InvalidReward, RecsdkError, UnknownItem
 
 TEXT = st.text(st.characters(codec="utf-8"))
 FEATURES = st.one_of(
@@ -224,3 +225,33 @@ def test_joining_refuses_one_id_twice():
 def test_joining_refuses_two_kinds_in_a_column():
     with pytest.raises(InvalidRequest, match="'x' must hold one kind of value, got number and str"):
         concatenate_items(items_from_rows([{"id": "a", "x": 1}]), items_from_rows([{"id": "b", "x": "1"}]))
+
+
+def test_rows_by_column_make_the_same_events_and_errors_as_rows_one_by_one():
+    items = items_from_rows([{"id": "a"}, {"id": "b"}])
+    plain = [
+        {"item": "b", "time": 3.0, "reward": 0.5, "user_id": "u", "age": None},
+        {"item": "a", "time": 1.0, "reward": 1.0, "user_id": None, "age": 2.0},
+        {"item": "b", "time": 3.0, "reward": 2.0, "user_id": "v", "age": 1.0},
+    ]
+    for rows in (plain, [{name: value for name, value in row.items() if name != "reward"} for row in plain]):
+        one, other = events_from_rows(items, rows), events_from_rows(items, read_rows(rows))
+        for name in ("item", "reward", "time"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        assert one.requests.keys() == other.requests.keys()
+        for name, column in other.requests.items():
+            np.testing.assert_array_equal(column, one.requests[name])
+    for change in ({"item": "c"}, {"item": None}, {"time": None}, {"reward": None}):
+        rows = [plain[0], {**plain[1], **change}]
+        with pytest.raises(RecsdkError) as one:
+            events_from_rows(items, rows)
+        with pytest.raises(type(one.value)) as other:
+            events_from_rows(items, read_rows(rows))
+        assert str(other.value) == str(one.value)
+    with pytest.warns(IgnoredInput, match="1 of 2 rows were skipped"):
+        assert events_from_rows(items, read_rows([plain[0], {**plain[1], "item": "c"}]), unknown_items="skip").item.tolist() == [1]
+    for lacking in ("item", "time"):
+        rows = [{name: value for name, value in plain[0].items() if name != lacking}]
+        with pytest.raises(InvalidLog, match=f"{lacking!r} in row 0 must be"):
+            events_from_rows(items, read_rows(rows))
+    assert len(events_from_rows(items, read_rows([])).item) == 0

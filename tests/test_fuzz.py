@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import recsdk
-from recsdk import checks, data, errors, rows, times
+from recsdk import checks, data, datasets, errors, rows, steps, times
 from recsdk.live.recommender import Recommender
 from tests.live.shop import CATALOGUE, Clock, catalogue, small_recommender, state, tables
 
@@ -61,6 +61,20 @@ FUNCTIONS = {
         {"item": "a", "time": 1.0, "reward": 1.0, "x": "y"},
     ),
     "items_from_rows, one value": (lambda **row: data.items_from_rows([row]), {"id": "a", "added": 1.0, "x": "y"}),
+    "read_rows": (
+        datasets.read_rows,
+        {"source": [{"id": "a"}], "form": None, "columns": {}, "kinds": {}, "time_unit": "s", "bad_rows": "refuse"},
+    ),
+    "read_rows, one value": (lambda **row: datasets.read_rows([row]), {"item": "a", "time": 1.0, "reward": 1.0, "x": "y"}),
+    "steps.fit": (steps.fit, {"steps": [], "rows": {"x": np.ones(2)}}),
+    "steps.apply_to_request": (
+        lambda **given: steps.apply_to_request(steps.fit([steps.Clip(columns=("x",))], {"x": np.ones(2)}), **given),
+        {"request": {"x": 1.0}, "time": 1.0},
+    ),
+    "steps, one value": (
+        lambda x: steps.apply_to_request(steps.fit([steps.Clip(columns=("x",))], {"x": np.ones(2)}), {"x": x}),
+        {"x": 1.0},
+    ),
     "plain_rows": (lambda given: rows.plain_rows("rows", given), {"given": []}),
     "check_reward": (checks.check_reward, {"reward": 1.0}),
     "require_integer": (lambda value: checks.require_integer("n", value, at_least=1), {"value": 1}),
@@ -120,6 +134,12 @@ def check_open(folder, share):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_functions_refuse_bad_values_by_typed_errors(name):
     assert refusals(name, *FUNCTIONS[name], 1.0) == []
+
+
+@pytest.mark.parametrize("step", [*steps.pipeline.KNOWN.values(), datasets.Delimited, datasets.Sequences], ids=lambda step: step.__name__)
+def test_steps_and_forms_refuse_bad_values_by_typed_errors(step):
+    defaults = {name: ("x",) if name == "columns" else value.default for name, value in inspect.signature(step).parameters.items()}
+    assert refusals(step.__name__, step, defaults, 1.0) == []
 
 
 @pytest.mark.parametrize("policy", CONFIGS, ids=lambda policy: policy.__name__)

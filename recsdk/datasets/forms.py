@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import attrs
 
 from recsdk.columns import BAG, CATEGORY, NUMBER
 from recsdk.datasets.files import byte_lines, json_object
 from recsdk.errors import InvalidLog, InvalidValue
+from recsdk.validators import as_tuple, some_text, some_texts
 
 
 class Parsed(NamedTuple):
@@ -34,6 +35,7 @@ class Parsed(NamedTuple):
     list_separator: str | None = None
 
 
+@runtime_checkable
 class Form(Protocol):
     """How a file holds rows."""
 
@@ -63,11 +65,11 @@ class Delimited:
         [['Crime', 'Drama']]
     """
 
-    delimiter: str = attrs.field(default=",", validator=attrs.validators.min_len(1))
-    names: tuple[str, ...] | None = attrs.field(default=None, converter=attrs.converters.optional(tuple))
-    list_separator: str | None = None
-    missing: tuple[str, ...] = attrs.field(default=("",), converter=tuple)
-    encoding: str = "utf-8"
+    delimiter: str = attrs.field(default=",", validator=some_text)
+    names: tuple[str, ...] | None = attrs.field(default=None, converter=as_tuple, validator=attrs.validators.optional(some_texts))
+    list_separator: str | None = attrs.field(default=None, validator=attrs.validators.optional(some_text))
+    missing: tuple[str, ...] = attrs.field(default=("",), converter=as_tuple, validator=some_texts)
+    encoding: str = attrs.field(default="utf-8", validator=some_text)
 
     def parse(self, path: Path) -> Parsed:
         """Opens the file."""

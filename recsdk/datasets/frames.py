@@ -72,7 +72,8 @@ def columns_of(frame: Any) -> tuple[list[str], Any]:
         MissingExtra: an Arrow stream without polars.
     """
     if isinstance(frame, Mapping):
-        return [str(name) for name in frame], frame.__getitem__
+        columns = {str(name): column for name, column in frame.items()}
+        return list(columns), columns.__getitem__
     if hasattr(frame, "collect_schema") and hasattr(frame, "collect"):  # a plan, as polars' LazyFrame, and no rows yet
         return columns_of(frame.collect())
     names = getattr(frame, "column_names", getattr(frame, "columns", None))  # an Arrow table's columns are not their names

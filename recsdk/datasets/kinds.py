@@ -66,7 +66,7 @@ def typed(values: Sequence[Any], kind: str, *, parts: float = 1, list_separator:
         if value is not None:
             try:
                 found[row] = one(_of_kind(value, kind) if strict else value)
-            except (ValueError, OverflowError):
+            except (ValueError, OverflowError, TypeError):
                 bad[row] = WANTED[kind]
     if kind in (NUMBER, TIME):
         return Typed(np.array([math.nan if value is None else value for value in found], np.float64), bad)

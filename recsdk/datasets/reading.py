@@ -68,6 +68,11 @@ def read_rows(
     """
     one_of("bad_rows", bad_rows, ("refuse", "set aside"))
     one_of("time_unit", time_unit, times.UNITS)
+    for name, given in (("columns", columns), ("kinds", kinds)):
+        if not (given is None or isinstance(given, Mapping)):
+            raise InvalidValue(f"{name} must be a mapping of names, got {quoted(given)}.")
+    if not (form is None or isinstance(form, Form)):
+        raise InvalidValue(f"form must be how a file holds rows, such as Delimited(), got {quoted(form)}.")
     raw = _of_file(Path(source), form) if isinstance(source, (str, Path)) else _of_memory(source, form)
     names = _new_names(list(raw.columns), columns or {})
     found: dict[str, np.ndarray] = {}
@@ -109,7 +114,7 @@ def _of_memory(source: Any, form: Form | None) -> _Raw:
         return _of_frame(source.columns)._replace(source=source.source, line=source.line.tolist())
     if isinstance(source, Mapping) or any(hasattr(source, method) for method in READERS):
         return _of_frame(source)
-    if isinstance(source, bytes) or not isinstance(source, Iterable):
+    if isinstance(source, bytes) or not isinstance(source, Iterable) or (isinstance(source, np.ndarray) and source.ndim != 1):
         raise InvalidValue(f"source must be a path, a data frame, a mapping of columns or rows, each a mapping, got {quoted(source)}.")
     rows = ((number, row if isinstance(row, Mapping) else _no_row(row, number)) for number, row in enumerate(source))
     return _of_rows(Parsed(rows, is_text=False), "")
@@ -121,11 +126,17 @@ def _no_row(row: Any, number: int) -> InvalidLog:
 
 def _of_frame(frame: Any) -> _Raw:
     names, column = columns_of(frame)
-    columns = {name: [_present(value) for value in values_of(column(name))] for name in names}
+    columns = {name: _values(name, column(name)) for name in names}
     sizes = {name: len(values) for name, values in columns.items()}
     if len(set(sizes.values())) > 1:
         raise InvalidValue(f"columns must be of one length, got {sizes}.")
     return _Raw(columns, list(range(next(iter(sizes.values()), 0))), "", {}, Parsed((), is_text=False))
+
+
+def _values(name: str, column: Any) -> list[Any]:
+    if isinstance(column, (str, bytes, Mapping)) or not (isinstance(column, Iterable) or hasattr(column, "to_pylist")):
+        raise InvalidValue(f"column {name!r} must be a list of values, got {quoted(column)}.")
+    return [_present(value) for value in values_of(column)]
 
 
 def _of_rows(parsed: Parsed, source: str) -> _Raw:

@@ -9,7 +9,8 @@ import numpy as np
 
 from recsdk.base import Table
 from recsdk.columns import NUMBER, column_kind
-from recsdk.errors import InvalidRequest, InvalidValue, nearest
+from recsdk.errors import InvalidRequest, nearest, quoted
+from recsdk.rows import Rows
 
 Learned = Mapping[str, Any]
 """What a step has learned: plain values that JSON holds."""
@@ -45,15 +46,16 @@ Step = Changes | Selects
 """One of both."""
 
 
-def names(given: Sequence[str]) -> tuple[str, ...]:
-    """Returns the names of columns, as an attrs converter.
+def table_of(given: Any) -> Table:
+    """Returns the columns of rows, or a table as it is.
 
     Raises:
-        InvalidValue: one text instead of several, or none.
+        InvalidRequest: something else.
     """
-    if isinstance(given, str) or not given or not all(isinstance(name, str) for name in given):
-        raise InvalidValue(f"columns must be a tuple of the columns' names, such as ('price',), got {given!r}.")
-    return tuple(given)
+    table = given.columns if isinstance(given, Rows) else given
+    if not isinstance(table, Mapping) or not all(isinstance(column, np.ndarray) and column.ndim == 1 for column in table.values()):
+        raise InvalidRequest(f"rows must be from read_rows, or a table of columns such as events.requests, got {quoted(given)}.")
+    return table
 
 
 def require(table: Table, columns: Sequence[str]) -> list[np.ndarray]:

@@ -13,11 +13,12 @@ import attrs
 import numpy as np
 
 from recsdk.base import Table
+from recsdk.checks import require_number
 from recsdk.columns import requests_table
-from recsdk.errors import CheckpointCorrupt, CheckpointMismatch, InvalidValue, quoted
+from recsdk.errors import CheckpointCorrupt, CheckpointMismatch, InvalidRequest, InvalidValue, quoted
 from recsdk.printing import text_table
 from recsdk.rows import Rows
-from recsdk.steps.base import Changes, Learned, Selects, Step
+from recsdk.steps.base import Changes, Learned, Selects, Step, table_of
 from recsdk.steps.selecting import DropDuplicates, DropMissing, KCore
 from recsdk.steps.values import Clip, Cyclic, FillMissing, Rare, Scale
 
@@ -125,8 +126,10 @@ def fit(steps: Sequence[Step], rows: Rows | Table) -> Fitted:
         >>> fit([Clip(columns=("price",), low=0, high=0.5)], read_rows([{"price": price} for price in (1, 2, 90)])).learned
         ({'price': [1.0, 2.0]},)
     """
-    table: Table = rows.columns if isinstance(rows, Rows) else rows
+    table = table_of(rows)
     learned: list[Learned] = []
+    if not isinstance(steps, (list, tuple)):
+        raise InvalidValue(f"steps must be a list of steps, got {steps!r}.")
     for step in steps:
         if not isinstance(step, (Changes, Selects)):
             raise InvalidValue(f"steps must be steps, such as DropDuplicates(), got {step!r}.")
@@ -178,6 +181,7 @@ def apply_to_table(fitted: Fitted, table: Table) -> Table:
         >>> apply_to_table(fitted, {"age": np.array([0.0, np.nan])})["age"]
         array([ 0., nan])
     """
+    table = table_of(table)
     for step, learned in zip(fitted.steps, fitted.learned, strict=True):
         if isinstance(step, Changes):
             table = {**table, **step.change(learned, table)}
@@ -200,6 +204,10 @@ def apply_to_request(fitted: Fitted, request: Mapping[str, Any], *, time: float 
         >>> apply_to_request(fitted, {"device": "phone"})
         {'device': 'phone', 'age': 40.0}
     """
+    if not isinstance(request, Mapping):
+        raise InvalidRequest(f"request must be features by name, such as {{'device': 'phone'}}, got {quoted(request)}.")
+    if time is not None:
+        require_number("time", time)
     table = requests_table([dict(request) if time is None else {**request, "time": time}])
     found = apply_to_table(fitted, table or {"time": np.array([np.nan])})
     (row,) = Rows(found, np.zeros(1, np.int64)).to_dicts()

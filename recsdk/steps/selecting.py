@@ -7,7 +7,8 @@ import numpy as np
 
 from recsdk.base import Table
 from recsdk.checks import integer
-from recsdk.steps.base import Learned, codes, names, require
+from recsdk.steps.base import Learned, codes, require
+from recsdk.validators import as_tuple, some_texts
 
 EVENT = ("user_id", "item", "time")
 
@@ -26,7 +27,7 @@ class DropMissing:
         array([ True, False])
     """
 
-    columns: tuple[str, ...] = attrs.field(default=EVENT, converter=names)
+    columns: tuple[str, ...] = attrs.field(default=EVENT, converter=as_tuple, validator=some_texts)
 
     def fit(self, table: Table) -> Learned:
         """Learns nothing."""
@@ -53,7 +54,7 @@ class DropDuplicates:
         array([ True, False])
     """
 
-    columns: tuple[str, ...] = attrs.field(default=EVENT, converter=names)
+    columns: tuple[str, ...] = attrs.field(default=EVENT, converter=as_tuple, validator=some_texts)
 
     def fit(self, table: Table) -> Learned:
         """Learns nothing."""

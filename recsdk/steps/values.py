@@ -9,10 +9,11 @@ import attrs
 import numpy as np
 
 from recsdk.base import Table
-from recsdk.checks import integer, number
+from recsdk.checks import integer, number, require_number
 from recsdk.columns import BAG, NUMBER, column_kind, mean_and_scale, objects
 from recsdk.errors import InvalidRequest, InvalidValue, one_of
-from recsdk.steps.base import Learned, codes, names, numbers, require, seen
+from recsdk.steps.base import Learned, codes, numbers, require, seen
+from recsdk.validators import as_tuple, choice, some_text, some_texts
 
 PERIODS = {"day": 86_400.0, "week": 604_800.0, "year": 365.2425 * 86_400.0}
 """Seconds."""
@@ -20,8 +21,9 @@ KNOTS = 1_001
 """Quantiles by which a distribution is kept."""
 
 
-def _choice(*allowed: str) -> Any:
-    return lambda instance, field, value: one_of(f"{type(instance).__name__}.{field.name}", value, allowed)
+def _filler(instance: Any, field: Any, value: Any) -> None:
+    if not (value is None or isinstance(value, str)):
+        require_number("FillMissing.value", value)
 
 
 @attrs.frozen(kw_only=True)
@@ -42,9 +44,9 @@ class FillMissing:
         array([30., 40., 50.])
     """
 
-    columns: tuple[str, ...] = attrs.field(converter=names)
-    by: Literal["median", "mean", "most frequent"] = attrs.field(default="median", validator=_choice("median", "mean", "most frequent"))
-    value: str | float | None = None
+    columns: tuple[str, ...] = attrs.field(converter=as_tuple, validator=some_texts)
+    by: Literal["median", "mean", "most frequent"] = attrs.field(default="median", validator=choice("median", "mean", "most frequent"))
+    value: str | float | None = attrs.field(default=None, validator=_filler)
 
     def fit(self, table: Table) -> Learned:
         """Learns what is filled in, by column."""
@@ -96,7 +98,7 @@ class Clip:
         array([1., 2., 3., 4., 4.])
     """
 
-    columns: tuple[str, ...] = attrs.field(converter=names)
+    columns: tuple[str, ...] = attrs.field(converter=as_tuple, validator=some_texts)
     low: float = attrs.field(default=0.01, validator=number(at_least=0, at_most=1))
     high: float = attrs.field(default=0.99, validator=number(at_least=0, at_most=1))
 
@@ -134,8 +136,8 @@ class Scale:
         array([-1.,  1.])
     """
 
-    columns: tuple[str, ...] = attrs.field(converter=names)
-    by: Literal["standard", "log", "quantile"] = attrs.field(default="standard", validator=_choice("standard", "log", "quantile"))
+    columns: tuple[str, ...] = attrs.field(converter=as_tuple, validator=some_texts)
+    by: Literal["standard", "log", "quantile"] = attrs.field(default="standard", validator=choice("standard", "log", "quantile"))
 
     def fit(self, table: Table) -> Learned:
         """Learns the mean and the standard deviation, or the quantiles, by column."""
@@ -183,9 +185,9 @@ class Rare:
         array(['a', 'a', '(rare)', '(rare)'], dtype=object)
     """
 
-    columns: tuple[str, ...] = attrs.field(converter=names)
+    columns: tuple[str, ...] = attrs.field(converter=as_tuple, validator=some_texts)
     at_least: int = attrs.field(default=5, validator=integer(at_least=1))
-    name: str = attrs.field(default="(rare)", validator=attrs.validators.min_len(1))
+    name: str = attrs.field(default="(rare)", validator=some_text)
 
     def fit(self, table: Table) -> Learned:
         """Learns the categories that keep their names, by column."""
@@ -232,12 +234,11 @@ class Cyclic:
         array([ 1., -1.])
     """
 
-    column: str = "time"
-    periods: tuple[str, ...] = attrs.field(default=("day", "week"), converter=tuple)
+    column: str = attrs.field(default="time", validator=some_text)
+    periods: tuple[str, ...] = attrs.field(default=("day", "week"), converter=as_tuple, validator=some_texts)
 
-    @periods.validator
-    def _check(self, field: Any, value: tuple[str, ...]) -> None:
-        for each in value:
+    def __attrs_post_init__(self) -> None:
+        for each in self.periods:
             one_of("Cyclic.periods", each, PERIODS)
 
     def fit(self, table: Table) -> Learned:

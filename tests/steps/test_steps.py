@@ -228,7 +228,7 @@ def test_what_cannot_be_learned_is_refused(steps, rows, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Clip(columns="price"), r"columns must be a tuple of the columns' names, such as \('price',\), got 'price'"),
+        (lambda: Clip(columns="price"), r"Clip.columns must be a tuple of texts, such as \('price',\), got 'price'"),
         (lambda: Clip(columns=("x",), low=0.9, high=0.1), "Clip.low must lie below Clip.high, 0.1, got 0.9"),
         (lambda: Clip(columns=("x",), low=-1), "Clip.low must be a finite number >= 0 and <= 1, got -1"),
         (lambda: Scale(columns=("x",), by="minmax"), r"Scale.by must be one of \('standard', 'log', 'quantile'\), got 'minmax'"),
