@@ -84,7 +84,7 @@ MAY_IMPORT = {
     "data": ("errors", "checks", "base", "columns", "rows", "times"),
     "plugins": ("errors", "checks", "base", "ledger", "scorers.function"),
     "policies": CORE,
-    "scorers": CORE,
+    "scorers": (*CORE, "plugins", "ranking"),
     "scorers.function": CORE,
     "encoders": (*CORE, "ranking"),
     "retrievers": CORE,
