@@ -120,7 +120,7 @@ class Content:
             state = state._replace(vectors=grown(state.vectors, slot + 1))
         if not state.vectors[slot].any():
             state.vectors[slot] = self._hash(state, item)[0]
-        return state._replace(memory=_queries.remember(state.memory, request.features, self.user, slot))
+        return state._replace(memory=_queries.remember(state.memory, self.user, [request], [slot], [reward]))
 
     def _vectors(self, state: Described, items: Items) -> np.ndarray:
         """Returns f32[K, dim], those of the state where it has them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import attrs
@@ -110,9 +111,11 @@ class UserKNN:
 
     def update(self, state: Alike, request: Request, item: Items, reward: float) -> Alike:
         """Puts an item with a reward above 0 into the user's history. Consumes `state`."""
-        if reward <= 0:
-            return state
-        return state._replace(memory=_queries.remember(state.memory, request.features, self.user, int(item.slot[0])))
+        return self.fold(state, [request], item.slot.tolist(), [reward])
+
+    def fold(self, state: Alike, requests: Sequence[Request], slots: Sequence[int], rewards: Sequence[float]) -> Alike:
+        """See `recsdk.base.FoldsOnline`."""
+        return state._replace(memory=_queries.remember(state.memory, self.user, requests, slots, rewards))
 
 
 def _rows(values: np.ndarray, start: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
