@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # uv is quick; where it is missing or fails, pip does the same.
 install = { test -x $(BIN)/uv && $(BIN)/uv pip install --python $(BIN)/python $(1); } || $(BIN)/python -m pip install $(1)
 
-.PHONY: demo test lint docs nightly verify-ope benchmark benchmark-loop benchmark-ope benchmark-quality peers requirements
+.PHONY: demo test lint docs nightly verify-ope benchmark benchmark-loop benchmark-ope benchmark-quality benchmark-targets peers requirements
 
 demo: $(INSTALLED)
 	$(BIN)/recsdk demo --out demo-report
@@ -45,6 +45,10 @@ benchmark: $(INSTALLED)
 # The whole loop beside one by hand: some minutes.
 benchmark-loop: $(PEERS)
 	$(BIN)/python benchmarks/loop.py --write
+
+# What recsdk is meant to reach, and what it does: half an hour.
+benchmark-targets: $(PEERS)
+	$(BIN)/python benchmarks/targets.py --write
 
 # Real kills, power cuts on simulated disks, damaged files, and what these are worth; policies as users compile them: half an hour and more.
 nightly: $(INSTALLED)

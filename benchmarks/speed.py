@@ -54,9 +54,10 @@ class Measured(NamedTuple):
     notes: list[str]
 
 
-def measure(size: tuple[int, int], effort: Effort, progress: Progress) -> Measured:
-    """Gives everyone its turns."""
+def measure(size: tuple[int, int], effort: Effort, progress: Progress, names: Sequence[str] = ()) -> Measured:
+    """Gives everyone its turns, or those of some names."""
     everyone, events, notes = contestants.entries(size), contestants.stream(*size), list[str]()
+    everyone = {name: entry for name, entry in everyone.items() if not names or name in names}
     runs, counts = {}, {}
     for name, entry in everyone.items():
         contestant = entry.make()
