@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import functools
 import itertools
 import json
@@ -76,19 +77,52 @@ class Times(NamedTuple):
     reward: float
 
 
-def servers(case: Case, policies: Sequence[str], folder: Path) -> dict[Key, Server]:
+class Memory:
+    """Counts the bytes by which the process grows, as it stays in memory, by who let it grow; nothing where the system does not say."""
+
+    def __init__(self) -> None:
+        self.num_bytes: collections.Counter[Key] = collections.Counter()
+
+    @contextlib.contextmanager
+    def of(self, key: Key) -> Iterator[None]:
+        """Counts what happens meanwhile as a contestant's."""
+        before = resident()
+        yield
+        self.num_bytes[key] += resident() - before
+
+
+def resident() -> int:
+    """Returns the bytes that this process has in memory; 0 where that is not known."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def servers(case: Case, policies: Sequence[str], folder: Path, memory: Memory) -> dict[Key, Server]:
     """Makes everyone who is installed."""
     loop_contestants.make(folder / "made", case.num_items)
     places = (folder / f"{number}" for number in itertools.count())
-    found: dict[Key, Server] = {Key(BARE, NOTHING): loop_contestants.ByHand(case.num_items, None, None)}
+    made: dict[Key, Callable[[], Server]] = {Key(BARE, NOTHING): lambda: loop_contestants.ByHand(case.num_items, None, None)}
     for durability in DURABILITIES:
-        found[Key(BARE, durability)] = loop_contestants.ByHand(case.num_items, next(places), durability)
+        by_hand, own, vw = loop_contestants.ByHand, loop_contestants.Recsdk, loop_contestants.VowpalWabbit
+        made[Key(BARE, durability)] = functools.partial(by_hand, case.num_items, next(places), durability)
         for policy in policies:
-            server = loop_contestants.Recsdk(folder / "made", next(places), policy, durability)
-            found[Key(f"recsdk {policy}", durability)] = server
+            made[Key(f"recsdk {policy}", durability)] = functools.partial(own, folder / "made", next(places), policy, durability)
         if report.version("vowpalwabbit"):
-            found[Key(VW, durability)] = loop_contestants.VowpalWabbit(case.num_items, next(places), durability)
+            made[Key(VW, durability)] = functools.partial(vw, case.num_items, next(places), durability)
+    found = dict[Key, Server]()
+    for key, make in made.items():
+        with memory.of(key):
+            found[key] = make()
     return found
+
+
+def load(policies: Sequence[str], folder: Path) -> None:
+    """Imports what the policies need, so that it is in nobody's memory alone."""
+    loop_contestants.make(folder / "small", 2)
+    for policy in policies:
+        loop_contestants.Recsdk(folder / "small", folder / policy, policy, DURABILITIES[0]).close()
 
 
 def serve(server: Server, requests: Iterator[dict[str, Any]], num_requests: int, size: int, rng: random.Random) -> list[Times]:
@@ -107,14 +141,17 @@ def measure(case: Case, policies: Sequence[str], effort: Effort) -> dict[str, li
     """Lets everyone serve, turn by turn, and returns the rows of both tables."""
     CACHE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
-        everyone = servers(case, policies, Path(folder))
+        load(policies, Path(folder) / "loaded")
+        memory = Memory()
+        everyone = servers(case, policies, Path(folder), memory)
         turns: dict[Key, list[list[Times]]] = {key: [] for key in everyone}
         visits = {key: (loop_contestants.requests(7), random.Random(8)) for key in everyone}
         order = list(everyone)
         for number in range(effort.rounds + 1):
             for key in order:
                 requests, rng = visits[key]
-                taken = serve(everyone[key], requests, effort.turn if number else WARM_UP, case.size, rng)
+                with memory.of(key):
+                    taken = serve(everyone[key], requests, effort.turn if number else WARM_UP, case.size, rng)
                 turns[key].extend([taken] if number else [])
             order.append(order.pop(0))
         parts = [
@@ -131,7 +168,8 @@ def measure(case: Case, policies: Sequence[str], effort: Effort) -> dict[str, li
             for key, server in everyone.items()
             if server.folder is not None
         }
-    return {"rows": [_row(key, case, turns, room.get(key)) for key in everyone], "parts": parts}
+    rows = [_row(key, case, turns, room.get(key)) | {"memory": memory.num_bytes[key]} for key in everyone]
+    return {"rows": rows, "parts": parts}
 
 
 def _is_sampled(key: Key) -> bool:
@@ -193,13 +231,14 @@ def _place(code: Any) -> str | None:
 
 def markdown(results: Mapping[str, Any]) -> str:
     """Returns the tables and the notes."""
-    titles = ["items", "shown", "survives", "", "µs", "99 of 100 within", "to decide", "to reward", "bytes", "ratio"]
+    titles = ["items", "shown", "survives", "", "µs", "99 of 100 within", "to decide", "to reward", "bytes", "MB", "ratio"]
     lines = report.header(titles, left=4)
     for row in results["rows"]:
         numbers = (report.rounded(row[name]) for name in ("p50", "p99", "decide", "reward"))
         room = report.rounded(row["num_bytes"]) if row["num_bytes"] else ""
         cells = (f"{row['num_items']:,}", row["size"], row["durability"], row["contestant"], *numbers, room)
-        lines.append(report.line([*cells, report.rounded(row["to_bare"])]))
+        memory = report.rounded(row["memory"] / 1e6) if row["memory"] > 0 else ""
+        lines.append(report.line([*cells, memory, report.rounded(row["to_bare"])]))
     parts = report.header(["items", "shown", "", "where the time goes, µs a request with its reward"], left=4)
     for (num_items, size, name), found in itertools.groupby(
         results["parts"], lambda part: (part["num_items"], part["size"], part["contestant"])
@@ -215,11 +254,13 @@ def markdown(results: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     chosen = _parser().parse_args(arguments)
-    effort, machine = QUICK if chosen.quick else FULL, report.machine(("recsdk", "numpy", "vowpalwabbit"))
+    effort = QUICK if chosen.quick else FULL._replace(rounds=chosen.rounds)
+    machine = report.machine(("recsdk", "numpy", "vowpalwabbit"))
     results: dict[str, Any] = {"command": _command(chosen), "machine": machine, "rows": [], "parts": []}
     results["notes"] = [
         f"K = {K}, D = {loop_contestants.DIM + 5}. Medians over {effort.rounds * effort.turn} requests, each rewarded at once; the ratio "
-        "is the median, over turns, of how many times as long as by hand with the same durability. Parts below 2 % are left out.",
+        "is the median, over turns, of how many times as long as by hand with the same durability. Bytes are those of the folder, "
+        "a decision with its reward; MB is the growth of the process while one was opened and served. Parts below 2 % are left out.",
         *command.missing(["vowpalwabbit"]),
     ]
     for num_items in chosen.items:
@@ -234,9 +275,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _command(chosen: argparse.Namespace) -> str:
     parser = _parser()
-    changed = [name for name in ("items", "shown", "policies") if getattr(chosen, name) != parser.get_default(name)]
-    words = ["python benchmarks/loop.py", *(f"--{name} {','.join(map(str, getattr(chosen, name)))}" for name in changed)]
+    changed = [name for name in ("items", "shown", "policies", "rounds") if getattr(chosen, name) != parser.get_default(name)]
+    words = ["python benchmarks/loop.py", *(f"--{name} {_written(getattr(chosen, name))}" for name in changed)]
     return " ".join([*words, *["--quick"] * chosen.quick])
+
+
+def _written(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -250,6 +295,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--items", type=numbers, default=[1_000, 20_000, 100_000], help="sizes of the catalogue, such as 1000,1000000")
     parser.add_argument("--shown", type=numbers, default=[1, 10], help="sizes of the slate")
     parser.add_argument("--policies", type=lambda text: text.split(","), default=["lin-ts", "wide-deep"], help="names of policies")
+    parser.add_argument("--rounds", type=int, default=FULL.rounds, help=f"in each of which everyone serves {FULL.turn} requests")
     return parser
 
 

@@ -138,6 +138,8 @@ def is_number(value: Any) -> bool:
         >>> [is_number(value) for value in (1, np.float32(0.5), True, float("nan"), "1", np.timedelta64(1, "s"), 10**400)]
         [True, True, False, False, False, False, False]
     """
+    if type(value) is float:
+        return isfinite(value)
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.timedelta64, np.longdouble))
     return real and _fits(value)
 

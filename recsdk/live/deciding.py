@@ -284,12 +284,13 @@ class Decider:
 
     def slate(self, record: DecisionRecord) -> Slate:
         """Returns what a decision shows."""
-        propensities = tuple(float(probs[index]) for probs, index in zip(record.probs, record.action, strict=True))
+        propensities = tuple([record.probs.item(position, index) for position, index in enumerate(record.action.tolist())])
         return Slate(record.decision_id, self.ids(record), propensities, read(record).repeats)
 
     def ids(self, record: DecisionRecord) -> tuple[str, ...]:
         """Returns the ids of the items that a decision shows, from the top."""
-        return tuple(self._catalogue.items.ids[record.slots[record.action]].tolist())
+        ids, slots = self._catalogue.shelf.items.ids, record.slots
+        return tuple([ids.item(slots.item(index)) for index in record.action.tolist()])  # of few, sooner than arrays of them
 
     def rng(self, decision_id: str, purpose: bytes = b"") -> np.random.Generator:
         """Makes the draw a function of the folder's secret and the decision's name: repeatable by us, not to be steered by a caller."""
