@@ -36,6 +36,7 @@ def test_everyone_is_timed_at_both_durabilities_and_sizes(results):
         assert row["decide"] > 0
         assert row["reward"] > 0
         assert row["to_bare"] > 0
+        assert row["cpu_to_bare"] > 0
         assert row["memory"] is not None
         assert row["num_bytes"] is None if row["durability"] == "nothing" else row["num_bytes"] > 0
     found = [(row["contestant"], row["durability"], row["size"]) for row in results["rows"] if not row["contestant"].startswith("VW")]
