@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import attrs
 
-from recsdk import explore
+from recsdk import explore, fast
 from recsdk.base import Array, Context, Decision, Interaction, Rng, Scores
 from recsdk.checks import integer, number
-from recsdk.policies import _learning, _ridge, _rules, _walks
+from recsdk.policies import _learning, _ridge, _rules, _voting, _walks
 from recsdk.policies._ridge import Ridge
 
 
@@ -93,7 +93,11 @@ class LinTS:
     ridge: float = attrs.field(default=1.0, validator=number(above=0))
     num_draws: int = attrs.field(default=32, validator=integer(at_least=1))
 
-    init = _learning.start
+    def init(self, prior: Array) -> Ridge:
+        state = _learning.start(self, prior)
+        _voting.load(self, state)
+        return state
+
     update = _learning.update
     fold = _learning.fold
     merge = staticmethod(_ridge.merge)
@@ -107,6 +111,8 @@ class LinTS:
     def probs(self, state: Ridge, rng: Rng, context: Context) -> Array:
         xp = state.mean.__array_namespace__()
         noise = rng.standard_normal(((self.num_draws + 1) // 2, state.mean.shape[0]))
+        if loops := fast.kernels(self, noise):
+            return _voting.votes(loops, self, state, noise, context)
         spread = self.scale * noise.dot(state.root.T)
         weights = state.mean[None, :] + xp.concat([spread, -spread])[: self.num_draws]
         return explore.votes(weights.dot(context.features.T), context.mask)

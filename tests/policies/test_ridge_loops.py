@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsdk import Boltzmann, Context, EpsilonDecay, EpsilonGreedy, Interaction, LinTS, LinUCB, SquareCB, arrays, fast, replay
+from recsdk import Boltzmann, Context, EpsilonDecay, EpsilonGreedy, Interaction, LinTS, LinUCB, SquareCB, arrays, decide, fast, replay
 from recsdk.drivers.replay import has_loops
 from recsdk.errors import InvalidProbs, InvalidValue
 from recsdk.testing import inputs
@@ -57,6 +57,74 @@ def test_the_loops_give_what_the_policy_gives(policy, kind, num, dim, scale, lea
     log = log._replace(context=log.context._replace(features=scale * log.context.features), weight=np.resize([1.0, 0.0, 2.5], 40))
     prior = np.linspace(-1, 1, dim) / scale
     require_alike(policy, log, learn_from=learn_from, seed=seed, prior=prior)
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)  # the first may compile
+@given(
+    kind=st.sampled_from(["normal", "tiny", "tied", "half tied"]),
+    num=st.integers(1, 9),
+    dim=st.integers(1, 9),
+    num_draws=st.integers(1, 9),
+    scale=st.sampled_from([1e-6, 1.0, 1e3]),
+    seed=st.integers(0, 3),
+)
+def test_votes_live_are_those_of_the_definition(kind, num, dim, num_draws, scale, seed):
+    policy, log = LinTS(num_draws=num_draws, scale=0.5), inputs.log(20, num, dim, kind, seed=seed)
+    state = policy.init(np.linspace(-1, 1, dim) / scale)
+    for number in range(20):
+        context = arrays.at(log, number).context
+        context = context._replace(features=scale * context.features)
+        answers = [policy.probs(state, np.random.default_rng(number), context)]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fast, "kernels", lambda *_: None)
+            answers.append(policy.probs(state, np.random.default_rng(number), context))
+        np.testing.assert_allclose(*answers, rtol=0, atol=1e-12)
+        state = policy.update(state, arrays.at(log._replace(context=context_log(log, scale)), number))
+
+
+def context_log(log, scale):
+    return log.context._replace(features=scale * log.context.features)
+
+
+@pytest.mark.parametrize(
+    ("mean", "features"),
+    [
+        ([1.0, 1.0], [np.nan, 0.0]),
+        ([1.0, 1.0], [np.inf, 0.0]),
+        ([1.0, 1.0], [1e308, 1e308]),
+        ([1.0, np.nan], [0.0, 1.0]),
+        ([np.inf, 1.0], [1.0, 1.0]),
+    ],
+)
+def test_votes_of_numbers_that_are_none_are_refused(monkeypatch, mean, features):
+    policy = LinTS()
+    state = policy.init(np.ones(2))._replace(mean=np.array(mean))
+    context = Context(np.array([[1.0, 0.0], features]), np.ones(2, bool), np.arange(2))
+    for _ in range(2):
+        with np.errstate(all="ignore"), pytest.raises(InvalidProbs):
+            decide(policy, state, np.random.default_rng(0), context)
+        monkeypatch.setattr(fast, "kernels", lambda *_: None)
+
+
+def test_numbers_of_padding_are_not_looked_at():
+    policy, features = LinTS(), np.array([[1.0, 0.0], [np.nan, np.inf], [0.0, 1.0]])
+    context = Context(features, np.array([True, False, True]), np.arange(3))
+    without = Context(features[::2].copy(), np.ones(2, bool), np.arange(2))
+    probs, wanted = (policy.probs(policy.init(np.ones(2)), np.random.default_rng(0), found) for found in (context, without))
+    assert probs.tolist() == [wanted[0], 0.0, wanted[1]]
+
+
+def test_votes_of_arrays_that_do_not_fit_are_refused_and_any_others_are_counted_by_one_compiled_function():
+    from recsdk.policies import _ridge_loops
+
+    policy = LinTS(scale=1, num_draws=np.int64(4))
+    state = policy.init(np.ones(2))
+    for features in (np.eye(2), np.asfortranarray(np.arange(4.0).reshape(2, 2)), np.zeros((4, 4))[::2, ::2]):
+        policy.probs(state, np.random.default_rng(0), Context(features, np.ones(2, bool), np.arange(2)))
+    for context in (Context(np.ones((2, 3)), np.ones(2, bool), np.arange(2)), Context(np.ones((2, 2)), np.ones(3, bool), np.arange(3))):
+        with pytest.raises(ValueError, match="fit together"):
+            policy.probs(state, np.random.default_rng(0), context)
+    assert len(_ridge_loops.thompson.signatures) == 1
 
 
 def long_log(features, seed=0):
