@@ -217,14 +217,8 @@ def _set_greedy(probs: np.ndarray, scores: np.ndarray, mask: np.ndarray, tries: 
 def thompson(
     mean: np.ndarray, root: np.ndarray, noise: np.ndarray, x: np.ndarray, mask: np.ndarray, scale: float, num_draws: int
 ) -> np.ndarray:
-    """Is the `probs` of Thompson sampling, after its draw of `noise`, f64[ceil(M / 2), D]; NaN where a number is none.
-
-    Raises:
-        ValueError: arrays that do not fit together.
-    """
+    """Is the `probs` of Thompson sampling, after its draw of `noise`, f64[ceil(M / 2), D]; NaN where a number is none."""
     (num_candidates, dim), num_pairs = x.shape, noise.shape[0]
-    if not (mean.shape[0] == dim and root.shape == (dim, dim) and noise.shape[1] == dim and mask.shape[0] == num_candidates):
-        raise ValueError("features, mask, mean and root must be of sizes that fit together")
     means, spread, probs = np.empty(num_candidates), np.empty((num_pairs, dim)), np.empty(num_candidates)
     _set_products(means, x, mean)
     _set_spread(spread, noise, root, scale)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from recsdk import explore, fast
+from recsdk import explore
 from recsdk.base import Array, Context, Decision, Interaction, Rng, Scores
 from recsdk.checks import integer, number
 from recsdk.policies import _learning, _ridge, _rules, _voting, _walks
@@ -111,8 +111,9 @@ class LinTS:
     def probs(self, state: Ridge, rng: Rng, context: Context) -> Array:
         xp = state.mean.__array_namespace__()
         noise = rng.standard_normal(((self.num_draws + 1) // 2, state.mean.shape[0]))
-        if loops := fast.kernels(self, noise):
-            return _voting.votes(loops, self, state, noise, context)
+        counted = _voting.votes(self, state, noise, context)
+        if counted is not None:
+            return counted
         spread = self.scale * noise.dot(state.root.T)
         weights = state.mean[None, :] + xp.concat([spread, -spread])[: self.num_draws]
         return explore.votes(weights.dot(context.features.T), context.mask)

@@ -114,17 +114,23 @@ def test_numbers_of_padding_are_not_looked_at():
     assert probs.tolist() == [wanted[0], 0.0, wanted[1]]
 
 
-def test_votes_of_arrays_that_do_not_fit_are_refused_and_any_others_are_counted_by_one_compiled_function():
+def test_votes_of_any_arrays_are_counted_by_one_compiled_function_or_refused_as_numpy_does(monkeypatch):
     from recsdk.policies import _ridge_loops
 
     policy = LinTS(scale=1, num_draws=np.int64(4))
     state = policy.init(np.ones(2))
     for features in (np.eye(2), np.asfortranarray(np.arange(4.0).reshape(2, 2)), np.zeros((4, 4))[::2, ::2]):
         policy.probs(state, np.random.default_rng(0), Context(features, np.ones(2, bool), np.arange(2)))
-    for context in (Context(np.ones((2, 3)), np.ones(2, bool), np.arange(2)), Context(np.ones((2, 2)), np.ones(3, bool), np.arange(3))):
-        with pytest.raises(ValueError, match="fit together"):
-            policy.probs(state, np.random.default_rng(0), context)
     assert len(_ridge_loops.thompson.signatures) == 1
+    for context in (Context(np.ones((2, 3)), np.ones(2, bool), np.arange(2)), Context(np.ones((2, 2)), np.ones(3, bool), np.arange(3))):
+        errors = []
+        for kernels in (fast.kernels, lambda *_: None):
+            monkeypatch.setattr(fast, "kernels", kernels)
+            with pytest.raises(ValueError, match=r"not aligned|broadcast") as refused:
+                policy.probs(state, np.random.default_rng(0), context)
+            errors.append(str(refused.value))
+            monkeypatch.undo()
+        assert errors[0] == errors[1]
 
 
 def long_log(features, seed=0):
