@@ -53,7 +53,7 @@ class Effort(NamedTuple):
     num_sampled: int
 
 
-FULL, QUICK = Effort(20, 20, 400), Effort(2, 4, 10)
+FULL, QUICK = Effort(20, 20, 250), Effort(2, 4, 10)
 
 
 class Case(NamedTuple):
