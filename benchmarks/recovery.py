@@ -1,6 +1,7 @@
 """How long it takes to learn a whole log again, beside the arithmetic alone: `python benchmarks/recovery.py`, half a minute.
 
-lin-ts with 64 features and a scorer that learns online. By hand, arrays that lie in memory are folded by NumPy; nothing is read or checked.
+lin-ts with 64 features and a scorer that learns online, with the extra `fast` where it is installed, and without. By hand, arrays in
+memory are folded by NumPy; nothing is read or checked. Seconds are those of a core, so that others on the machine count little.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import itertools
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -19,12 +21,14 @@ from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import command
 import loop_contestants
 import numpy as np
 import report
 import timing
 
 import recsdk
+from recsdk import fast
 from recsdk.ledger.sqlite import Sqlite
 from recsdk.live.reproduce import reproduce
 
@@ -101,14 +105,17 @@ def measure(num_rewards: int, rounds: int) -> list[dict[str, Any]]:
         taken: dict[str, list[float]] = {name: [] for name in runs}
         for number in range(rounds):
             shutil.copytree(folder / "made", folder / f"{number}")
-            for name, seconds in timing.interleave(runs, 1, lambda: None).items():
-                taken[name] += seconds
+            for name, run in runs.items():
+                start = time.process_time()
+                run()
+                taken[name].append(time.process_time() - start)
             state = opened[-1]._loop.learner.state
             assert np.allclose(state.mean, by_hand.mean), "they have learned different things"  # noqa: S101
             opened.pop().close()
     return [
         {
             "contestant": name,
+            "fast": fast.enabled(),
             "num_rewards": num_rewards,
             **timing.quartiles([1e6 * value / num_rewards for value in seconds])._asdict(),
             "ratio": timing.ratio(seconds, taken[HAND]),
@@ -119,22 +126,39 @@ def measure(num_rewards: int, rounds: int) -> list[dict[str, Any]]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a row for each, and returns the exit code."""
+    machine = report.machine(("recsdk", "numpy", "numba"))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rewards", type=int, default=10_000, help="how many, such as 100000")
     parser.add_argument("--rounds", type=int, default=3, help="at least 2")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table, of this process alone")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     chosen = parser.parse_args(arguments)
-    rows, machine = measure(chosen.rewards, chosen.rounds), report.machine(("recsdk", "numpy"))
+    rows = measure(chosen.rewards, chosen.rounds)
     if chosen.json:
         print(json.dumps({"machine": machine, "rows": rows}, indent=1))
         return 0
-    print("\n".join([report.described(machine), "", *report.header(["rewards", "", "µs each", "of by hand"], left=2), *map(_line, rows)]))
+    if fast.enabled():
+        rows += _without(chosen.rewards, chosen.rounds)
+    titles = [f"{chosen.rewards:,} rewards", "`fast`", "µs each", "s per 100,000", "of by hand"]
+    table = "\n".join([report.described(machine), "", *report.header(titles, left=2), *map(_line, rows)])
+    print(table)
+    if chosen.write:
+        report.write(command.DOCS, "recovery", table)
     return 0
+
+
+def _without(num_rewards: int, rounds: int) -> list[dict[str, Any]]:
+    """Measures in a process without the extra."""
+    told = [sys.executable, __file__, "--json", "--rewards", str(num_rewards), "--rounds", str(rounds)]
+    ended = subprocess.run(told, env={**os.environ, "RECSDK_FAST": "0"}, check=True, capture_output=True, text=True)  # noqa: S603
+    found: list[dict[str, Any]] = json.loads(ended.stdout)["rows"]
+    return found
 
 
 def _line(row: dict[str, Any]) -> str:
     low, median, high = (report.rounded(row[name]) for name in ("low", "median", "high"))
-    return report.line([f"{row['num_rewards']:,}", row["contestant"], f"{median} ({low} to {high})", report.rounded(row["ratio"])])
+    seconds, is_fast = report.rounded(row["median"] / 10), "no" if not row["fast"] or row["contestant"] == HAND else "yes"
+    return report.line([row["contestant"], is_fast, f"{median} ({low} to {high})", seconds, report.rounded(row["ratio"])])
 
 
 if __name__ == "__main__":

@@ -187,12 +187,14 @@ class SqliteLedger:
         texts, number = dict[int, str](), REWARD_FIELDS + PARTS
         fields = self._decision.replace("p.text", "d.parts")  # hardly any two decisions have different ones
         query = f"SELECT {self._reward}, {fields} FROM {REWARDS} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
-        for row in self._rows(query, start):
-            text = texts.get(row[number])
-            if text is None:
-                (text,) = self._first("SELECT text FROM parts WHERE number = ?", row[number]) or (None,)
-                texts[row[number]] = text
-            yield rows.reward(row[:REWARD_FIELDS]), self._fields((*row[REWARD_FIELDS:number], text, *row[number + 1 :]))
+        self._progress.check()
+        with translated("The ledger could not be read"):
+            for row in self._db.execute(query, (start,)):
+                text = texts.get(row[number])
+                if text is None:
+                    (text,) = self._first("SELECT text FROM parts WHERE number = ?", row[number]) or (None,)
+                    texts[row[number]] = text
+                yield rows.reward(row[:REWARD_FIELDS]), self._fields((*row[REWARD_FIELDS:number], text, *row[number + 1 :]))
 
     def num_rewards(self) -> int:
         (number,) = next(self._rows("SELECT COALESCE(MAX(number), 0) FROM rewards"))
@@ -300,10 +302,10 @@ class SqliteLedger:
 
     def _fields(self, row: Row) -> Row:
         """Returns the fields of the decision of a row, from its segment where it was moved."""
-        num_items, number, packed, crc32 = row[NUM_ITEMS:]
-        self._recent.note(row[0], num_items)
+        self._recent.note(row[0], row[NUM_ITEMS])
         if row[2] != "":
-            return rows.decision_fields(row[:NUM_ITEMS], packed, crc32)
+            return rows.decision_fields(row)
+        *_, number, _, crc32 = row
         record = self._segments.record(number)
         if record is None or record[0] != row[0] or checksum(values := rows.decision_values(record)) != crc32:
             raise LedgerCorrupt(f"Decision {row[0]!r} is in no segment as it was written.")

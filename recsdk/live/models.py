@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from recsdk.live.guard import Features
 from recsdk.live.identity import differences
 from recsdk.live.learner import Learner
 from recsdk.live.made import Made
-from recsdk.live.parts import built
+from recsdk.live.parts import built, latest
 
 NUM_TRIED = 64
 """Stored requests that a model must answer before it is published; answering them also warms it."""
@@ -197,7 +196,7 @@ def _fitted(known: Made, ledger: Any) -> dict[str, bytes]:
 def _try(decider: Decider, reading: Ledger) -> None:
     """Answers the newest stored requests: vectors, scores and probabilities must be what they have to be."""
     decider.start(reading)
-    for record in deque(reading.decisions(), maxlen=NUM_TRIED):
+    for record in latest(reading, NUM_TRIED):
         if not len(record.action):
             continue  # of a user who is forgotten
         asked = json.loads(record.payload)

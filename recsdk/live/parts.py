@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import importlib
 import json
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import attrs
 from recsdk import plugins
 from recsdk.base import Encoder, Policy, Scorer
 from recsdk.errors import LedgerMismatch, RecsdkError
-from recsdk.ledger import Ledger
+from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import made
 from recsdk.live.identity import differences, told
 from recsdk.live.made import Made
@@ -77,6 +77,19 @@ def encoder_of(known: Made) -> Encoder[Any] | None:
     return None if known.vectors == "none" else built(known.encoder)
 
 
+def latest(ledger: Ledger, num: int) -> list[DecisionRecord]:
+    """Returns the last `num` decisions, or all there are. How many, it finds by halving: to read a long log takes a while."""
+    most = 1
+    while _has_more(ledger, most):
+        most *= 2
+    found = bisect.bisect_left(range(most), True, key=lambda number: not _has_more(ledger, number))
+    return list(ledger.decisions(max(found - num, 0)))
+
+
+def _has_more(ledger: Ledger, number: int) -> bool:
+    return next(iter(ledger.decisions(number)), None) is not None
+
+
 def policy_of(ledger: Ledger) -> Policy[Any]:
     """Builds the policy of a folder: that of its snapshot or, before the first one, that of its last decision.
 
@@ -84,7 +97,7 @@ def policy_of(ledger: Ledger) -> Policy[Any]:
         LedgerMismatch: neither is there.
     """
     header = json.loads(ledger.get("snapshot/header") or "{}")
-    last = None if header else next(iter(deque(ledger.decisions(), maxlen=1)), None)
+    last = None if header else next(iter(latest(ledger, 1)), None)
     if not header and last is None:
         raise LedgerMismatch("The folder must have a snapshot or a decision, to say which policy learned: give policy=.")
     policy: Policy[Any] = built((header if last is None else json.loads(last.parts))["policy"])
