@@ -1,5 +1,6 @@
 """Ensemble."""
 
+import attrs
 import numpy as np
 import pytest
 
@@ -49,6 +50,28 @@ def test_it_ranks_as_well_as_its_best_member_and_better_than_the_mean():
     equal = rank_evaluate(by_scorer(ensemble, state._replace(weights=np.ones(3))), SPLIT.test).ndcg.value
     assert ours > max(found.values()) - 0.01
     assert ours > equal + 0.02
+
+
+@attrs.frozen
+class Rote:
+    """Knows by heart what each user took last, and nothing of what comes next."""
+
+    columns = ("rote",)
+
+    def init(self):
+        return {}
+
+    def fit(self, log):
+        return dict(zip(log.requests["user_id"].tolist(), log.item.tolist(), strict=True))
+
+    def score(self, state, request, candidates):
+        return (candidates.slot == state.get(request.features.get("user_id"), -1)).astype(np.float32)[:, None]
+
+
+def test_who_knows_by_heart_what_is_held_out_earns_no_weight():
+    state = Ensemble(scorers=(SeqItemKNN(), Rote())).fit(LOG)
+    known, rote = state.weights
+    assert rote < 3 * known  # thirteen times, were the members fitted to what is held out
 
 
 def test_the_weights_are_where_the_likelihood_is_highest():
