@@ -43,7 +43,9 @@ __all__ = [
 Unit = Literal["s", "ms", "us", "ns"]
 
 
-def items_from_rows(rows: Iterable[Mapping[str, Any]], *, time: float = 0.0, time_unit: Unit = "s", now: float | None = None) -> Items:
+def items_from_rows(
+    rows: Iterable[Mapping[str, Any]] | Rows, *, time: float = 0.0, time_unit: Unit = "s", now: float | None = None
+) -> Items:
     """Makes a catalogue from rows, one item each.
 
     Args:
@@ -98,7 +100,7 @@ def items_from_stored(rows: Iterable[Mapping[str, Any]]) -> Items:
 
 def events_from_rows(
     items: Items,
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, Any]] | Rows,
     *,
     time_unit: Unit = "s",
     now: float | None = None,
