@@ -34,6 +34,16 @@ OWN = {
 }
 """Our policies: each in the one configuration that it has for every set."""
 DEFAULT = "WideDeep"
+UNSEEN = "unseen"
+SETTLED = {
+    "VW": "regcb, less mellow, quadratic",
+    "MABWiser": "LinUCB, alpha 0.1",
+    "contextualbandits": "LinUCB, alpha 0.1",
+    "obp": "LinUCB, epsilon 0.1",
+    "river": "LinUCBDisjoint, beta 100.0",
+    "coba": "LinUCB, alpha 0.1",
+}
+"""The setting of each library with the best mean rank on the sets outside KEEL's, which are not played again where these are taken."""
 SLOW_TUNING = 2_000
 """Events of a set on which the settings of slow libraries are compared; those of the others are compared on all."""
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -50,10 +60,13 @@ class Bakeoff:
         cap: events of a set at most.
         memory: of outcomes.
         progress: shows what is being played.
+        settled: whether libraries play their `SETTLED` settings.
     """
 
-    def __init__(self, sets: Sequence[str], num_seeds: int, num_slow_seeds: int, cap: int, memory: Memory, progress: Progress) -> None:
-        self.sets, self.memory, self.progress = sets, memory, progress
+    def __init__(
+        self, sets: Sequence[str], num_seeds: int, num_slow_seeds: int, cap: int, memory: Memory, progress: Progress, settled: bool = False
+    ) -> None:
+        self.sets, self.memory, self.progress, self.settled = sets, memory, progress, settled
         self.seeds, self.slow_seeds = range(num_seeds), range(min(num_seeds, num_slow_seeds))
         self.lengths = {name: quality_sets.num_rounds(name, cap) for name in sets}
 
@@ -63,18 +76,23 @@ class Bakeoff:
         return [self._row(name, "", each, self._own(name, each, task)) for each in self.sets]
 
     def library(self, name: str) -> list[dict[str, Any]]:
-        """Returns the rows of a library: on each set, of the setting with the best mean rank on all others, in their first order."""
+        """Returns the rows of a library."""
+        sets = self.sets
+        chosen = dict.fromkeys(sets, SETTLED[name]) if self.settled else self._tuned(name)
+        seeds = self.slow_seeds if peers.LIBRARIES[name].slow else self.seeds
+        task = self.progress.add_task(name, total=len(sets) * len(seeds))
+        played = {each: [self._peer(name, chosen[each], each, seed, self.lengths[each], task) for seed in seeds] for each in sets}
+        return [self._row(name, chosen[each], each, outcomes) for each, outcomes in played.items()]
+
+    def _tuned(self, name: str) -> dict[str, str]:
+        """Returns for each set the setting with the best mean rank on all others, in their first order."""
         settings, sets = peers.LIBRARIES[name].settings, self.sets
         task = self.progress.add_task(f"{name}, tuning", total=len(settings) * len(sets))
         most = SLOW_TUNING if peers.LIBRARIES[name].slow else max(self.lengths.values())
         tried = [[self._peer(name, setting, each, 0, min(most, self.lengths[each]), task) for each in sets] for setting in settings]
         ranks = rankdata(-np.array([[outcome.reward for outcome in row] for row in tried]), axis=0)
         best = (ranks.sum(axis=1, keepdims=True) - ranks).argmin(axis=0)
-        chosen = {each: list(settings)[place] for each, place in zip(sets, best, strict=True)}
-        seeds = self.slow_seeds if peers.LIBRARIES[name].slow else self.seeds
-        task = self.progress.add_task(name, total=len(sets) * len(seeds))
-        played = {each: [self._peer(name, chosen[each], each, seed, self.lengths[each], task) for seed in seeds] for each in sets}
-        return [self._row(name, chosen[each], each, outcomes) for each, outcomes in played.items()]
+        return {each: list(settings)[place] for each, place in zip(sets, best, strict=True)}
 
     def _own(self, name: str, each: str, task: Any) -> list[Outcome]:
         own, length = OWN[name], self.lengths[each]
@@ -108,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in chosen.again:
         memory.forget(name)
     with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-        bakeoff = Bakeoff(chosen.sets, chosen.seeds, chosen.slow_seeds, chosen.cap, memory, bar)
+        bakeoff = Bakeoff(chosen.sets, chosen.seeds, chosen.slow_seeds, chosen.cap, memory, bar, chosen.settled)
         rows = [row for name in chosen.contestants if name in OWN for row in bakeoff.own(name)]
         for name in chosen.contestants:
             if name in peers.LIBRARIES and name not in missing:
@@ -126,32 +144,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     print(json.dumps(results, indent=1) if chosen.json else quality_report.full(results))
     if chosen.write:
-        report.write(DOCS / "quality.md", "quality", quality_report.full(results))
-        quality_report.draw(results, DOCS / "quality.svg")
+        report.write(DOCS / "quality.md", chosen.block, quality_report.full(results))
+        quality_report.draw(results, DOCS / f"{chosen.block}.svg")
     return 0
 
 
 def _command(chosen: argparse.Namespace) -> str:
-    names = ("contestants", "sets", "seeds", "slow_seeds", "cap", "default")
+    names = ("contestants", "sets", "seeds", "slow_seeds", "cap", "default", "settled")
     given = {name: getattr(chosen, name) for name in names if getattr(chosen, name) != _parser().get_default(name)}
     texts = {name: ",".join(value) if isinstance(value, list) else value for name, value in given.items()}
-    return " ".join(["python benchmarks/quality.py", *(f"--{name.replace('_', '-')} {text}" for name, text in texts.items())])
+    if chosen.sets == list(quality_sets.UNSEEN):
+        texts["sets"] = UNSEEN
+    options = (f"--{name.replace('_', '-')}" if text is True else f"--{name.replace('_', '-')} {text}" for name, text in texts.items())
+    return " ".join(["python benchmarks/quality.py", *options])
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     names, sets = [*OWN, *peers.LIBRARIES], quality_sets.names()
     parser.add_argument("--contestants", default=names, type=_among(names), help=f"of {', '.join(names)}")
-    parser.add_argument("--sets", default=sets, type=_among(sets), help=f"of {', '.join(sets)}")
+    parser.add_argument("--sets", default=sets, type=_sets(sets), help=f"{UNSEEN}, or of {', '.join(sets)}")
     parser.add_argument("--seeds", default=10, type=int, help="orders of each set (%(default)s)")
     parser.add_argument("--slow-seeds", default=10, type=int, help="orders that slow libraries play (%(default)s)")
     parser.add_argument("--cap", default=10_000, type=int, help="events of a set at most, but for letter and pendigits (%(default)s)")
     parser.add_argument("--default", default=DEFAULT, choices=list(OWN), help="our policy that is compared with each peer (%(default)s)")
+    parser.add_argument("--settled", action="store_true", help="libraries play what was best on the sets outside KEEL's, without tuning")
+    parser.add_argument("--block", default="quality", help="block of docs/quality.md, and name of the picture (%(default)s)")
     parser.add_argument("--again", default=[], type=_among(names), help="contestants to play again, though remembered")
     parser.add_argument("--memory", default=MEMORY, type=Path, help="file of what was played (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--write", action="store_true", help="put the tables and the picture into docs/quality.md")
     return parser
+
+
+def _sets(known: Sequence[str]) -> Any:
+    names = _among(known)
+    return lambda text: list(quality_sets.UNSEEN) if text == UNSEEN else names(text)
 
 
 def _among(known: Sequence[str]) -> Any:

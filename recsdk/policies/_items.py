@@ -61,9 +61,16 @@ def find(items: ItemBeliefs, slots: Array, prior: Array, ridge: float) -> ItemBe
     owner = items.owner[places]
     owns = owner == slots
     fresh = _ridge.init(prior, ridge)
-    mean = xp.where(owns[:, None], items.mean[places], fresh.mean[None, :])
+    mean = means(items, slots, prior)
     root = xp.where(owns[:, None, None], items.root[places], fresh.root[None, :, :])
     return ItemBeliefs(owner, mean, root)
+
+
+def means(items: ItemBeliefs, slots: Array, prior: Array) -> Array:
+    """Returns f64[K, D], the mean weights of each item of i64[K], and the prior for those that have no place."""
+    xp = slots.__array_namespace__()
+    places = slots % items.owner.shape[0]
+    return xp.where((items.owner[places] == slots)[:, None], items.mean[places], prior[None, :])
 
 
 def spread(items: ItemBeliefs, features: Array) -> Array:

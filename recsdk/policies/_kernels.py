@@ -172,11 +172,14 @@ def _odds(x: Array, shared: Array, own: Array) -> float:
 
 
 @_inner
-def _fits(dim: int, mean: Array, shared: Array, own: Array, owner: Array, squares: Array, trust: Array) -> bool:
+def _fits(
+    dim: int, mean: Array, shared: Array, own: Array, owner: Array, squares: Array, trust: Array, holder: Array, means: Array
+) -> bool:
     """Tells whether the arrays of a state are of such sizes that nothing is read or written beside them."""
-    width, num_places = own.shape[2] - dim, owner.shape[0]
-    is_shared = shared.shape == (3, (dim + 1) * width + dim) and mean.shape[0] == dim and trust.shape[0] == 3
-    return bool(is_shared and own.shape[:2] == (num_places, 3) and squares.shape == (num_places, dim) and width > 0 and num_places > 0)
+    width, num_places, num_ridges = own.shape[2] - dim, owner.shape[0], holder.shape[0]
+    is_shared = shared.shape == (3, (dim + 1) * width + dim) and mean.shape[0] == dim and trust.shape[0] == 4
+    is_own = own.shape[:2] == (num_places, 3) and squares.shape == (num_places, dim) and means.shape == (num_ridges, dim)
+    return bool(is_shared and is_own and width > 0 and num_places > 0 and num_ridges > 0)
 
 
 @_inner
@@ -209,29 +212,37 @@ def _probs(
     owner: Array,
     squares: Array,
     trust: Array,
+    holder: Array,
+    means: Array,
     numbers: Array,
     alpha: float,
     scale: float,
     ridge: float,
+    caution: float,
 ) -> Array:
     """Is `WideDeep.probs`, given x root, `spread`, and x U, `hidden`."""
     num, width = hidden.shape
     dim, num_places, low, high = x.shape[1], owner.shape[0], numbers[0], numbers[1]
     is_context = x.shape[0] == num and spread.shape == x.shape and mask.shape[0] == num and slots.shape[0] == num
-    if not (is_context and prior.shape[0] == dim and _fits(dim, mean, shared, own, owner, squares, trust) and own.shape[2] - dim == width):
+    is_state = _fits(dim, mean, shared, own, owner, squares, trust, holder, means) and prior.shape[0] == dim
+    if not (is_context and is_state and own.shape[2] - dim == width):
         raise ValueError(SIZES)
     common = shared[0, shared.shape[1] - dim - width :]
+    others = 1 - trust[0] + (caution - 1) * trust[3]
     no_own, no_squares, scores = np.zeros(dim + width), np.zeros(dim), np.empty(num)
     for k in range(num):
-        row, place, active = x[k], slots[k] % num_places, hidden[k]
+        row, place, ridge_place, active = x[k], slots[k] % num_places, slots[k] % holder.shape[0], hidden[k]
         is_known = owner[place] == slots[k]
         weights, seen = (own[place, 0], squares[place]) if is_known else (no_own, no_squares)
         for h in range(width):
             active[h] = active[h] if active[h] > 0 else 0.0
-        linear, wide = _share(low, high, _dot(row, mean)), _sigmoid(_odds(row, common, weights))
+        linear = alone = _share(low, high, _dot(row, mean))
+        if holder[ridge_place] == slots[k]:
+            alone = _share(low, high, _dot(row, means[ridge_place]))
+        wide = _sigmoid(_odds(row, common, weights))
         deep = _sigmoid(_odds(active, common[dim:], weights[dim:]))
-        doubt = trust[0] * math.sqrt(_dot(spread[k], spread[k])) + (1 - trust[0]) * math.sqrt(_doubt(row, seen, ridge))
-        scores[k] = trust[0] * linear + trust[1] * wide + trust[2] * deep + alpha * doubt
+        doubt = trust[0] * math.sqrt(_dot(spread[k], spread[k])) + others * math.sqrt(_doubt(row, seen, ridge))
+        scores[k] = trust[0] * linear + trust[1] * wide + trust[2] * deep + trust[3] * alone + alpha * doubt
     return _inverse_gap(scores, mask, scale, numbers[4] + ridge * _dot(prior, prior))
 
 
@@ -293,6 +304,17 @@ def _take_over(slot: int, place: int, own: Array, owner: Array, squares: Array) 
                 own[place, part, d] = 0.0
 
 
+@_inner
+def _hold(slot: int, place: int, holder: Array, means: Array, roots: Array, mean: Array, ridge: float) -> None:
+    """Makes an item the owner of the ridge regression at a place, which begins at `mean`, unless it is the owner already."""
+    if holder[place] != slot:
+        holder[place] = slot
+        for i in range(mean.shape[0]):
+            means[place, i] = mean[i]
+            for d in range(mean.shape[0]):
+                roots[place, i, d] = ridge**-0.5 if i == d else 0.0
+
+
 def _learn(
     x: Array,
     slot: int,
@@ -306,35 +328,43 @@ def _learn(
     squares: Array,
     trust: Array,
     rows: Array,
+    holder: Array,
+    means: Array,
+    roots: Array,
     count: int,
     numbers: Array,
     batch_size: int,
     rate: float,
     loss: float,
     share: float,
+    ridge: float,
 ) -> None:
     """Is `WideDeep.update` for a weight above 0, in place; `numbers` are those of the span, and the total."""
     dim = x.shape[0]
-    if not (_fits(dim, mean, shared, own, owner, squares, trust) and root.shape == (dim, dim) and rows.shape[1] == dim + 3):
+    fits = _fits(dim, mean, shared, own, owner, squares, trust, holder, means)
+    if not (fits and root.shape == (dim, dim) and rows.shape[1] == dim + 3 and roots.shape == (holder.shape[0], dim, dim)):
         raise ValueError(SIZES)
-    place, batch = slot % owner.shape[0], np.empty((batch_size, dim + 3))
+    ridge_place, place, batch = slot % holder.shape[0], slot % owner.shape[0], np.empty((batch_size, dim + 3))
     batch[0, dim], batch[0, dim + 1], batch[0, dim + 2] = reward, weight, slot
     _take_over(slot, place, own, owner, squares)
+    _hold(slot, ridge_place, holder, means, roots, mean, ridge)
     for d in range(dim):
         squares[place, d] += weight * x[d] * x[d]
         batch[0, d] = x[d]
     _widen(numbers, reward)
-    low, high, guess = numbers[0], numbers[1], _dot(x, mean)
+    low, high, guess, alone = numbers[0], numbers[1], _dot(x, mean), _dot(x, means[ridge_place])
     _remember(rows, count, batch)
     wide, deep = _train(batch, shared, own, owner, low, high, count + 1, rate)
     target, total = _share(low, high, reward), 0.0
-    guesses = (_share(low, high, guess), wide, deep)
-    for i in range(3):
+    guesses = (_share(low, high, guess), wide, deep, _share(low, high, alone))
+    for i in range(4):
         trust[i] *= math.exp(-loss * weight * (guesses[i] - target) ** 2)
         total += trust[i]
-    for i in range(3):
-        trust[i] = (1 - share) * trust[i] / total + share / 3
-    _condition(mean, root, x, weight * (min(max(reward, low), high) - guess), weight)
+    for i in range(4):
+        trust[i] = (1 - share) * trust[i] / total + share / 4
+    reward = min(max(reward, low), high)
+    _condition(mean, root, x, weight * (reward - guess), weight)
+    _condition(means[ridge_place], roots[ridge_place], x, weight * (reward - alone), weight)
     numbers[4] += weight
 
 
@@ -443,10 +473,11 @@ class Kernels(NamedTuple):
 @functools.cache
 def wide_deep() -> Kernels:
     """Compiles the kernels of `WideDeep`, or finds them where Numba keeps them."""
-    network = (FLOATS_2, FLOATS_3, OWNERS, FLOATS_2)
+    network, items = (FLOATS_2, FLOATS_3, OWNERS, FLOATS_2), (OWNERS, FLOATS_2)
+    learned = (*items, FLOATS_3, COUNT, FLOATS)
     return Kernels(
-        _compiled(_probs, GIVEN_2, MASK, SLOTS, FLOATS_2, FLOATS_2, FLOATS, FLOATS, *network, FLOATS, FLOATS, *[NUMBER] * 3),
-        _compiled(_learn, GIVEN, COUNT, NUMBER, NUMBER, FLOATS, FLOATS_2, *network, FLOATS, FLOATS_2, COUNT, FLOATS, COUNT, *[NUMBER] * 3),
+        _compiled(_probs, GIVEN_2, MASK, SLOTS, FLOATS_2, FLOATS_2, FLOATS, FLOATS, *network, FLOATS, *items, FLOATS, *[NUMBER] * 4),
+        _compiled(_learn, GIVEN, COUNT, NUMBER, NUMBER, FLOATS, FLOATS_2, *network, FLOATS, FLOATS_2, *learned, COUNT, *[NUMBER] * 4),
     )
 
 

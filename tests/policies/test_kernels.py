@@ -9,7 +9,7 @@ from tests.processes import run_python
 pytestmark = pytest.mark.skipif(not fast.enabled(), reason="Numba is not installed, or RECSDK_FAST is 0")
 
 POLICIES = {
-    "wide-deep": WideDeep(num_items=3, width=6, memory=20, batch_size=5),
+    "wide-deep": WideDeep(num_items=3, num_ridges=2, width=6, memory=20, batch_size=5),
     "wide-deep of one": WideDeep(num_items=1, width=1, memory=1, batch_size=1),
     "neural-squarecb": NeuralSquareCB(widths=(6,), memory=20, batch_size=5),
     "neural-squarecb of three layers": NeuralSquareCB(widths=(7, 3, 5), memory=20),

@@ -42,10 +42,11 @@ def test_it_comes_to_believe_the_model_that_predicts_best():
 
 def test_trust_falls_with_the_exponential_of_the_squared_error():
     policy = WideDeep(num_items=2, width=4, memory=8)
-    state = policy.init(np.zeros(2))._replace(trust=np.array([0.5, 0.3, 0.2]))
+    trust = np.array([0.4, 0.3, 0.2, 0.1])
+    state = policy.init(np.zeros(2))._replace(trust=trust.copy())
     state = policy.update(state, Interaction(context(2, np.ones(2)), 1, np.float64(1), 0.5, np.float64(1)))
-    wanted = np.array([0.5, 0.3, 0.2]) * np.exp(-2 * np.array([1, 0.5, 0.5]) ** 2)  # ridge says 0 before any reward, the others 1 / 2
-    np.testing.assert_allclose(state.trust, 0.999 * wanted / wanted.sum() + 0.001 / 3, rtol=1e-12)
+    wanted = trust * np.exp(-2 * np.array([1, 0.5, 0.5, 1]) ** 2)  # ridge says 0 before any reward, the others 1 / 2
+    np.testing.assert_allclose(state.trust, 0.999 * wanted / wanted.sum() + 0.001 / 4, rtol=1e-12)
 
 
 def test_doubt_about_an_item_shrinks_with_its_own_rounds_only():
@@ -175,17 +176,44 @@ def test_the_doubt_is_that_of_the_models_that_are_trusted():
     policy = WideDeep(num_items=4, width=4, memory=8, learning_rate=1e-12)
     state = played(policy, [(0, (1.0, 0.0), 0, 1)] * 5)
     rows = Context(np.ones((2, 2)), np.ones(2, bool), np.array([0, 1]))
-    for trust, apart in (((1.0, 0.0, 0.0), False), ((0.0, 1.0, 0.0), True)):
+    for trust, apart in (((1.0, 0.0, 0.0, 0.0), False), ((0.0, 1.0, 0.0, 0.0), True)):
         probs = policy.probs(state._replace(trust=np.array(trust)), None, rows)
         assert (abs(probs[0] - probs[1]) > 0.1) == apart
     new = Context(np.eye(2), np.ones(2, bool), np.array([1, 2]))  # the first of these phi is known to all items' model, and to no item's
-    for trust, apart in (((1.0, 0.0, 0.0), True), ((0.0, 1.0, 0.0), False)):
+    for trust, apart in (((1.0, 0.0, 0.0, 0.0), True), ((0.0, 1.0, 0.0, 0.0), False)):
         probs = policy.probs(state._replace(trust=np.array(trust)), None, new)
         assert (abs(probs[0] - probs[1]) > 0.1) == apart
+
+
+def test_an_items_own_regression_begins_at_what_is_true_of_all_and_learns_from_its_own_rounds():
+    """It is checked against the weights that solve the regression about where it began."""
+    policy = WideDeep(num_items=4, width=4, memory=8, ridge=2.0)
+    others = played(policy, [(0, (1.0, 0.5), 1, 1), (0, (0.5, -1.0), 0, 2)])
+    began = others.linear.mean.copy()
+    rounds = [((1.0, 0.0), 1.0, 1.0), ((0.5, 1.0), 0.0, 2.0)]
+    state = others
+    for x, reward, weight in rounds:
+        state = policy.update(state, Interaction(context(4, np.array(x)), 1, np.float64(reward), 0.5, np.float64(weight)))
+    x, rewards, weights = (np.array(column) for column in zip(*rounds, strict=True))
+    solved = np.linalg.solve(2 * np.eye(2) + (x.T * weights) @ x, 2 * began + (x.T * weights) @ rewards)
+    np.testing.assert_allclose(state.items.mean[1], solved, rtol=1e-12)
+
+
+@pytest.mark.parametrize("num_ridges", [2, 64])
+def test_an_item_without_a_place_is_guessed_by_what_is_true_of_all(num_ridges):
+    """Item 2 takes the place of item 0 where there are two, and is the newest of three where there are enough."""
+    policy = WideDeep(num_items=3, num_ridges=num_ridges, width=4, memory=8, alpha=0.0)
+    state = played(policy, [(0, (1.0, 0.0), 0, 1), (0, (1.0, 0.0), 0, 1), (2, (1.0, 0.0), 1, 1)])
+    alone = state._replace(trust=np.array([0.0, 0.0, 0.0, 1.0]))
+    means = policy.scores(alone, context(3, np.array([1.0, 0.0]))).mean
+    of_all = state.linear.mean[0]
+    assert means[1] == of_all
+    assert (means[0] == of_all) == (num_ridges == 2)
+    assert means[2] > of_all
 
 
 def test_a_round_of_weight_2_costs_trust_twice():
     policy = WideDeep(num_items=2, width=4, memory=8)
     once, twice = (played(policy, [(0, (1.0, 1.0), 1, weight)]).trust for weight in (1, 2))
-    odds = [(trust - 0.001 / 3) / 0.999 for trust in (once, twice)]
+    odds = [(trust - 0.001 / 4) / 0.999 for trust in (once, twice)]
     np.testing.assert_allclose(odds[1], odds[0] ** 2 / (odds[0] ** 2).sum(), rtol=1e-9)
