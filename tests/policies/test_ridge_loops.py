@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from recsdk import Boltzmann, Context, EpsilonDecay, EpsilonGreedy, Interaction, LinTS, LinUCB, SquareCB, arrays, decide, fast, replay
 from recsdk.drivers.replay import has_loops
 from recsdk.errors import InvalidProbs, InvalidValue
+from recsdk.policies import _voting
 from recsdk.testing import inputs
 from tests.policies.test_ridge import collapsed
 
@@ -131,6 +132,26 @@ def test_votes_of_any_arrays_are_counted_by_one_compiled_function_or_refused_as_
             errors.append(str(refused.value))
             monkeypatch.undo()
         assert errors[0] == errors[1]
+
+
+def test_the_loop_reads_as_many_draws_as_there_are(monkeypatch):
+    from recsdk.policies import _ridge_loops
+
+    asked, compiled = [], _ridge_loops.thompson
+
+    def spied(mean, root, noise, x, mask, scale, num_draws):
+        asked.append(num_draws)
+        assert noise.shape == ((num_draws + 1) // 2, len(mean))
+        return compiled(mean, root, noise, x, mask, scale, num_draws)
+
+    monkeypatch.setattr(_ridge_loops, "thompson", spied)
+    policy, context = LinTS(num_draws=7), Context(np.eye(2), np.ones(2, bool), np.arange(2))
+    state = policy.init(np.ones(2))
+    policy.probs(state, np.random.default_rng(0), context)
+    assert asked == [1, 7]
+    for shape in ((3, 2), (5, 2), (4, 1), (4,)):
+        assert _voting.votes(policy, state, np.zeros(shape), context) is None
+    assert asked == [1, 7]
 
 
 def long_log(features, seed=0):
