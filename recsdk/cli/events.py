@@ -24,6 +24,8 @@ KNOWN = {
 }
 """Names by which each column is found; the first that is there."""
 REQUIRED = ("user", "item", "time")
+HISTORY = "history"
+"""The feature in which the splits give a request its history."""
 ID = ("id", *KNOWN["item"])
 
 
@@ -34,12 +36,15 @@ class Read(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read(path: Path, items: Path | None, *, columns: str | None, time_unit: Unit) -> Read:
+def read(path: Path, items: Path | None, *, columns: str | None, time_unit: Unit, features: str | None = None) -> Read:
     """Reads events, and the features of their items where there is a file of them.
+
+    Of other columns only those that `features` names are features of the request: a column such as a review is known after the event alone,
+    and would tell a model what the user took.
 
     Raises:
         Unknown: a file or a column that is not there.
-        InvalidValue: `columns` that cannot be read.
+        InvalidValue: `columns` or `features` that cannot be read.
         InvalidLog, InvalidRequest, InvalidReward: a bad row, by its line. Others as `recsdk.datasets.read_rows` gives them.
     """
     mapping, names = _mapping(columns), _names(path)
@@ -55,14 +60,19 @@ def read(path: Path, items: Path | None, *, columns: str | None, time_unit: Unit
         if name in names and name not in renamed:
             renamed[name] = None
             notes.append(f"the column {name!r} is left out, since another one is named for it")
+    named = _features(path, features, [*renamed, HISTORY], names)
+    if others := [name for name in names if name not in renamed and name not in named]:
+        renamed |= dict.fromkeys(others)
+        hint = "those that are known before the user takes an item may be features of the request"
+        notes.append(f"left out are the columns {others}; {hint}: --features NAME,NAME")
     if not chosen["reward"]:
         notes.append("there is no reward: every event counts as taken")
     rows: Any = read_rows(path, columns=renamed, time_unit=time_unit)
     catalogue, note = _catalogue(rows.columns["item"].tolist(), items)
     log = events_from_rows(catalogue, rows)
-    others = int((log.reward <= 0).sum())
+    not_taken = int((log.reward <= 0).sum())
     notes += [note] if note else []
-    notes += [f"{others:,} of {len(log.item):,} events have a reward <= 0 and do not count as taken"] if others else []
+    notes += [f"{not_taken:,} of {len(log.item):,} events have a reward <= 0 and do not count as taken"] if not_taken else []
     return Read(log, tuple(f"{path}: {note}." for note in notes))
 
 
@@ -90,6 +100,16 @@ def _mapping(columns: str | None) -> dict[str, str]:
     return found
 
 
+def _features(path: Path, features: str | None, taken: Sequence[str], names: Sequence[str]) -> list[str]:
+    named = [name.strip() for name in features.split(",")] if features is not None else []
+    for name in named:
+        if name in taken:
+            raise InvalidValue(f"features must be other columns than user, item, time, reward and {HISTORY}, got {name!r}.")
+        if name not in names:
+            raise Unknown(f"{path} has no column {name!r}, for features.{nearest(name, names)} It has: {list(names)}.")
+    return named
+
+
 def _names(path: Path) -> list[str]:
     """Returns the columns of a file that has rows."""
     if not path.is_file():
@@ -97,12 +117,16 @@ def _names(path: Path) -> list[str]:
     if path.suffix == ".parquet":
         return tables.names_of(path)
     parsed = form_of(path).parse(path)
-    first = next(iter(parsed.rows), None)
+    rows = iter(parsed.rows)
+    first = next(rows, None)
     if first is None:
         raise EmptyLog(f"{path} must have at least one row, got none.")
     if isinstance(first[1], InvalidLog):
         raise first[1]
-    return list(first[1] if parsed.names is None else parsed.names)
+    if parsed.names is not None:
+        return list(parsed.names)
+    later = (row for _, row in rows if not isinstance(row, InvalidLog))
+    return list(dict.fromkeys([*first[1], *(name for row in later for name in row)]))
 
 
 def _column(path: Path, field: str, mapping: Mapping[str, str], names: Sequence[str]) -> str:

@@ -22,6 +22,7 @@ def rank_eval(
     *,
     items: Path | None = None,
     columns: str | None = None,
+    features: str | None = None,
     time_unit: Unit = "s",
     test_time: str | None = None,
     validation_time: str | None = None,
@@ -39,6 +40,7 @@ def rank_eval(
         model: A file that train has written, or an encoder's or scorer's name, which is fitted here with its default settings; several.
         items: As in train.
         columns: As in train.
+        features: As in train.
         time_unit: As in train.
         test_time: As in train.
         validation_time: As in train.
@@ -52,7 +54,7 @@ def rank_eval(
     if len({*model}) < len(model):
         raise InvalidValue(f"model must name each once, got {model}.")
     with notes().status(f"Reading {events}"):
-        source = logs.read(events, items, columns=columns, time_unit=time_unit)
+        source = logs.read(events, items, columns=columns, time_unit=time_unit, features=features)
     held = rankings.held_out(source.log, on, test_time, validation_time)
     doubts: list[str] = []
     models = [_model(name, held, doubts, seed) for name in model]

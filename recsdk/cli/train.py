@@ -24,6 +24,7 @@ def train(
     set: Annotated[list[str] | None, Parameter(negative=())] = None,
     items: Path | None = None,
     columns: str | None = None,
+    features: str | None = None,
     time_unit: Unit = "s",
     test_time: str | None = None,
     validation_time: str | None = None,
@@ -43,6 +44,7 @@ def train(
         set: A setting of the model and its value, as dim=32; several values as hidden=64,32. May be given several times.
         items: The items' features, in a file of the same kinds, with a column id.
         columns: Which columns are user, item, time and reward, as user=visitor,time=clicked_at. By default those with usual names.
+        features: Other columns that are features of the request, as age,city: known before the user takes an item. By default none.
         time_unit: Of the time column: s, ms, us or ns since the epoch. Dates are read as they are.
         test_time: Hold out what came from this moment on, seconds since the epoch or an ISO date, and not each user's last item.
         validation_time: Where the validation begins; by default as long before the test as that lasts.
@@ -60,7 +62,7 @@ def train(
         out.parent.mkdir(parents=True, exist_ok=True)
     part = rankings.part_named(model, set or [])
     with notes().status(f"Reading {events}"):
-        source = logs.read(events, items, columns=columns, time_unit=time_unit)
+        source = logs.read(events, items, columns=columns, time_unit=time_unit, features=features)
     print_notes(source.notes)
     held = rankings.held_out(source.log, on, test_time, validation_time)
     trained = rankings.fitted(model, part, held, seed=seed)

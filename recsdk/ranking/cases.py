@@ -33,7 +33,8 @@ class Cases(NamedTuple):
     """Q tests of a ranking: a user's history, and what the user took next.
 
     Attributes:
-        requests: columns of length Q: those of the event in which the first target was taken, and the list feature of the history.
+        requests: columns of length Q: those of the event in which the first target was taken, and the list feature of the history. A
+            column of the log that was known only after the event, such as a review, leaks the target: leave it out of the log.
         time: f64[Q], seconds since the epoch, of the first target.
         user: i64[Q], the number of the user.
         items: the catalogue, of N items.

@@ -8,6 +8,7 @@ import pytest
 from recsdk import Recommender, cli
 from recsdk.cli import events
 from recsdk.encoders.saved import Saved
+from recsdk.errors import InvalidReward
 from recsdk.ranking import by_scorer, leave_one_out, rank_evaluate
 from recsdk.scorers.seq_item_knn import SeqItemKNN
 
@@ -157,13 +158,31 @@ def test_items_bring_features_and_those_that_only_events_have_are_told(tmp_path)
     log, items = tmp_path / "log.csv", tmp_path / "items.csv"
     log.write_text("who,what,when,device\n7,x,1,phone\n7,z,2,\n")
     items.write_text("id,price,kind\nx,2.5,tea\ny,,\n")
-    found = events.read(log, items, columns="user=who,item=what,time=when", time_unit="s")
+    found = events.read(log, items, columns="user=who,item=what,time=when", time_unit="s", features="device")
     assert found.log.items.ids.tolist() == ["x", "y", "z"]
     assert found.log.items.features["kind"].tolist() == ["tea", None, None]
     np.testing.assert_array_equal(found.log.items.features["price"], [2.5, np.nan, np.nan])
     assert found.log.requests["device"].tolist() == ["phone", None]
     assert found.log.requests["user_id"].tolist() == ["7", "7"]
     assert f"{log}: 1 of its items are not in {items}: they have no features." in found.notes
+
+
+def test_columns_that_tell_the_outcome_reach_no_request_unless_they_are_named(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user_id,item,time,reward,rating,review,device\nu,x,1,1,5,great,phone\n")
+    found = events.read(path, None, columns=None, time_unit="s")
+    assert set(found.log.requests) == {"user_id"}
+    assert any("left out are the columns ['rating', 'review', 'device']" in note for note in found.notes)
+    found = events.read(path, None, columns=None, time_unit="s", features="device")
+    assert set(found.log.requests) == {"user_id", "device"}
+    assert any("left out are the columns ['rating', 'review'];" in note for note in found.notes)
+
+
+def test_a_column_that_the_first_row_lacks_is_found(tmp_path):
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"user": "u", "item": "x", "time": 7}\n{"user": "u", "item": "y", "time": 8, "rating": 0}\n')
+    with pytest.raises(InvalidReward, match="in line 1 "):
+        events.read(path, None, columns=None, time_unit="s")
 
 
 @pytest.mark.parametrize(
@@ -181,6 +200,8 @@ def test_items_bring_features_and_those_that_only_events_have_are_told(tmp_path)
         ("user,item,time\nu,x,1\n", ["--set", "half_lif=3"], "has no hyper-parameter 'half_lif'. Did you mean 'half_life'?"),
         ("user,item,time\nu,x,1\n", ["--set", "half_life"], "set must be a setting and its value, such as dim=32"),
         ("user,item,time\n", [], "must have at least one row"),
+        ("user,item,time,age\nu,x,1,2\n", ["--features", "agee"], "has no column 'agee', for features. Did you mean 'age'?"),
+        ("user,item,time\nu,x,1\n", ["--features", "item"], "features must be other columns than user, item, time, reward and history"),
     ],
 )
 def test_an_error_is_one_line_that_says_what_to_do(text, arguments, message, tmp_path, capsys):
