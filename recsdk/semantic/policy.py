@@ -21,7 +21,7 @@ class Walk(NamedTuple):
     Attributes:
         item: i64[], slot of the item.
         propensity: f64[], the probability with which it was drawn among all items, in (0, 1]; the product of `steps`.
-        path: i64[levels + 1], its codes, and its slot.
+        path: i64[levels + 1], what `policy` knew each step as: the number that the codes up to there make, and at last the slot.
         steps: f64[levels + 1], the probability of each given those before.
         features: f32[levels + 1, D], phi of each, as the policy saw it.
         version: i64[], of the tree that was walked.
@@ -51,6 +51,9 @@ class TreePolicy:
     Every decision is one of `policy`, among the codes that lead to an item that may be shown; phi of a code is that of its centroid. Each
     level has a state of its own, which learns what going there has earned. The walk as a whole is mixed with a share `floor` of uniform
     exploration over all items, not over codes: that bounds the importance weights by the number of items over `floor`.
+
+    To `policy` the number of all codes up to a branch is its item, below size^level: one code under two others is two items. A policy that
+    keeps something for each item needs places for the branches of the last code: where they are fewer, branches that meet take turns.
 
     Use it where a retriever would leave out most of the catalogue, and you want to find and to measure what it leaves out. For choosing
     among some hundred candidates the live loop is better: it looks at each.
@@ -149,7 +152,7 @@ class TreePolicy:
         node = root(tree, excluded)
         choice = self._choice(state[0], rng, tree, node, _user(tree, user), 1.0, node.num_items)
         probs = np.zeros(tree.book.size)
-        probs[choice.context.item] = choice.probs
+        probs[choice.names] = choice.probs
         return probs
 
     def update(self, state: tuple[Any, ...], walk: Walk, reward: float, *, weight: float = 1.0) -> tuple[Any, ...]:
@@ -174,29 +177,30 @@ class TreePolicy:
         """Returns the steps from a node to an item: drawn ones, or those that are wanted."""
         user, total, walked, steps = _user(tree, user), node.num_items, 1.0, list[_Step]()
         for level, part in enumerate(state):
-            context, own, probs = self._choice(part, rng, tree, node, user, walked, total)
+            names, context, own, probs = self._choice(part, rng, tree, node, user, walked, total)
             if wanted is None:
                 action, chance, _ = decide(_GIVEN, probs, rng, context)
             else:
                 rng.random()  # in place of the draw, so that the next step has the random numbers that it would have
-                action = context.item.searchsorted(wanted[level])
+                action = names.searchsorted(wanted[level])
                 chance = np.minimum(probs[action], 1.0)
             steps.append(_Step(context.item[action], chance, context.features[action].astype(np.float32)))
             walked *= float(own[action])
             if level < tree.book.levels:
-                node = child(tree, node, int(context.item[action]))
+                node = child(tree, node, int(names[action]))
         return steps
 
     def _choice(self, part: Any, rng: np.random.Generator, tree: Tree, node: Node, user: np.ndarray, walked: float, total: int) -> _Choice:
         """Returns what a walk chooses from at a node that the policy alone reaches with the probability `walked`."""
         names, num_items, vectors = branches(tree, node)
-        context = Context(phi(user, vectors, np.zeros((len(names), 0), np.float32)), np.ones(len(names), bool), names)
+        item = names if node.level == tree.book.levels else node.word * tree.book.size + names
+        context = Context(phi(user, vectors, np.zeros((len(names), 0), np.float32)), np.ones(len(names), bool), item)
         own = self.policy.probs(part, rng, context)
         if not isinstance(own, np.ndarray):
             raise InvalidProbs(f"probs must be float64[{len(names)}], got {type(own).__name__}.")
         check_probs(own, own.sum(), context.mask)
         reached = (1 - self.floor) * walked * own + self.floor * num_items / total
-        return _Choice(context, own, reached / ((1 - self.floor) * walked + self.floor * node.num_items / total))
+        return _Choice(names, context, own, reached / ((1 - self.floor) * walked + self.floor * node.num_items / total))
 
 
 class _Step(NamedTuple):
@@ -206,8 +210,9 @@ class _Step(NamedTuple):
 
 
 class _Choice(NamedTuple):
-    """What a walk chooses from, the policy's distribution over it, and the one that is drawn from."""
+    """What a walk chooses from, codes or slots; the policy's context and distribution; and the one that is drawn from."""
 
+    names: np.ndarray
     context: Context
     own: np.ndarray
     probs: np.ndarray

@@ -186,11 +186,10 @@ def root(tree: Tree, excluded: Iterable[int] = ()) -> Node:
         excluded: slots that may not be drawn; those that are not in the tree are no error.
 
     Raises:
-        InvalidValue: a slot that no item ever had.
+        InvalidValue: a slot that no item ever had, or what is no slot, such as a mask.
         EmptyCandidates: when no item is left.
     """
-    given = np.unique(np.asarray(excluded if isinstance(excluded, np.ndarray) else list(excluded), np.int64))
-    slots = _slots(given, len(tree.words), "excluded")
+    slots = np.unique(_whole(excluded if isinstance(excluded, np.ndarray) else list(excluded), len(tree.words), "excluded"))
     hidden = slots[tree.active[slots]]
     node = Node(0, 0, 0, len(tree.order), hidden, np.zeros(tree.book.centroids.shape[2], np.float32))
     if not node.num_items:
@@ -247,14 +246,19 @@ def _fits(tree: Tree) -> bool:
     return np.array_equal(held[np.lexsort((held, tree.words[held]))], tree.order) and np.array_equal(tree.words[tree.order], tree.ordered)
 
 
-def _slots(given: Any, num_items: int, name: str = "slots") -> np.ndarray:
+def _slots(given: Any, num_items: int) -> np.ndarray:
+    slots = _whole(given, num_items, "slots")
+    if len(np.unique(slots)) < len(slots):
+        raise InvalidValue(f"slots must name each item once, got {given!r:.200}.")
+    return slots
+
+
+def _whole(given: Any, num_items: int, name: str) -> np.ndarray:
     slots = np.asarray(given)
     if slots.size == 0:
         return np.zeros(0, np.int64)
     if slots.ndim != 1 or slots.dtype.kind not in "iu" or slots.min() < 0 or slots.max() >= num_items:
         raise InvalidValue(f"{name} must be whole numbers in [0, {num_items - 1}], got {given!r:.200}.")
-    if len(np.unique(slots)) < len(slots):
-        raise InvalidValue(f"{name} must name each item once, got {given!r:.200}.")
     return slots.astype(np.int64)
 
 

@@ -172,6 +172,20 @@ def test_what_no_walk_can_be_made_of_is_refused():
         TreePolicy(policy=_LearnsFromAll())
 
 
+def test_a_branch_has_one_name_in_deciding_and_in_learning_and_no_other_branch_has_it():
+    inner = _Names()
+    policy = TreePolicy(policy=inner, floor=1.0)
+    state, size = policy.init(TREE), TREE.book.size
+    everything(policy, state, TREE, user_of(0), ())
+    words = [TREE.words[TREE.order] // size ** (TREE.book.levels - 1 - level) for level in range(TREE.book.levels)]
+    assert inner.seen == set().union(*(set(some.tolist()) for some in words), TREE.order.tolist())
+    for seed in range(5):
+        walk = policy.decide(state, np.random.default_rng(seed), TREE, user_of(seed))
+        assert walk.path.tolist() == [TREE.words[walk.item] // size, TREE.words[walk.item], walk.item]
+        state = policy.update(state, walk, 1.0)
+        assert [part[-1] for part in state] == walk.path.tolist()
+
+
 class _LearnsFromAll:
     runs_on = ("numpy",)
     learns_from = "all"
@@ -196,6 +210,19 @@ class _Counts(_Wrong):
 
     def update(self, state, interaction):
         state.append(interaction.reward)
+        return state
+
+
+class _Names(_Counts):
+    def __init__(self):
+        self.seen = set()
+
+    def probs(self, state, rng, context):
+        self.seen |= set(context.item.tolist())
+        return super().probs(state, rng, context)
+
+    def update(self, state, interaction):
+        state.append(int(interaction.context.item[interaction.action]))
         return state
 
 

@@ -110,8 +110,10 @@ def test_slots_that_no_item_has_are_refused():
         remove(TREE, [1, 1])
     with pytest.raises(InvalidValue, match="vectors must have a row for each of 60 slots, got 59"):
         add(TREE, [0], TREE.vectors[:-1])
-    with pytest.raises(InvalidValue, match=r"excluded must be whole numbers in \[0, 59\]"):
-        root(TREE, [60])
+    for excluded in ([60], [3.9], np.arange(60) < 7, [True], np.array([2.0]), ["3"]):
+        with pytest.raises(InvalidValue, match=r"excluded must be whole numbers in \[0, 59\]"):
+            root(TREE, excluded)
+    assert root(TREE, iter([5, 3, 5])).hidden.tolist() == [3, 5]
 
 
 def test_a_tree_without_an_item_to_draw_is_refused():
