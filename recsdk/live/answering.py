@@ -36,12 +36,14 @@ class _Timed(NamedTuple):
         num_works: of the ledger when the decision's id was not known there; None where it is made up, and known to nobody.
         payload: the arguments in canonical JSON, as the ledger keeps them.
         time: of the request.
+        generation: of the histories, one of which may be among the arguments.
     """
 
     asked: Asked
     num_works: int | None
     payload: str
     time: float
+    generation: int
 
 
 class _Search(NamedTuple):
@@ -84,27 +86,33 @@ def answered(loop: Loop, asked: Asked) -> Slate:
         known, num_works = loop.turns.read(lambda: (loop.ledger.decision(name), loop.turns.num_works))
         if known is not None:
             return _repeated(loop, known, asked)
-    asked = _remembering(loop, [asked])[0]
-    timed = _Timed(asked, num_works, intake.canonical(asked.fields), loop.now())
+    now = loop.now()
     try:
-        loop.catch_up(timed.time)
+        loop.catch_up(now)
+        (timed,) = _remembering(loop, [(asked, num_works)], now)
         answer = _decided(loop, timed)
     finally:
         _tell_failures(loop)
-    _tell(loop, asked, answer, time.perf_counter() - began)
+    _tell(loop, timed.asked, answer, time.perf_counter() - began)
     return answer.slate
 
 
-def _remembering(loop: Loop, asked: Sequence[Asked]) -> Sequence[Asked]:
-    """Returns what was asked, with histories for the users who have none with them."""
-    if not any(loop.histories.wanted(one) for one in asked):
-        return asked
+def _remembering(loop: Loop, asked: Sequence[tuple[Asked, int | None]], now: float) -> list[_Timed]:
+    """Returns what is to be decided at a time, with histories for the users who have none of the application's."""
+    timed = functools.partial(_all_timed, loop, asked, now)
+    return loop.turns.read(timed) if any(loop.histories.wanted(one) for one, _ in asked) else timed()
 
-    def remembering() -> list[Asked]:
-        feedback = None if loop.settlement is None else loop.settlement.feedback
-        return [loop.histories.given(one, loop.ledger, feedback) if loop.histories.wanted(one) else one for one in asked]
 
-    return loop.turns.read(remembering)
+def _all_timed(loop: Loop, asked: Sequence[tuple[Asked, int | None]], now: float) -> list[_Timed]:
+    """Is `_remembering` for the thread that has its turn."""
+    histories, feedback = loop.histories, None if loop.settlement is None else loop.settlement.feedback
+    given = [(histories.given(one, loop.ledger, feedback) if histories.wanted(one) else one, num_works) for one, num_works in asked]
+    return [_Timed(one, num_works, intake.canonical(one.fields), now, histories.generation) for one, num_works in given]
+
+
+def _anew(timed: Sequence[_Timed]) -> list[tuple[Asked, int | None]]:
+    """Returns what was asked, to be decided at another time."""
+    return [(one.asked, one.num_works) for one in timed]
 
 
 def _tell_failures(loop: Loop) -> None:
@@ -130,13 +138,13 @@ def all_answered(loop: Loop, asked: Sequence[Asked]) -> list[Slate]:
     began, now = time.perf_counter(), loop.now()
     try:
         loop.catch_up(now)
-        asked = _remembering(loop, asked)
-        answers = _all_decided(loop, [_Timed(one, None, intake.canonical(one.fields), now) for one in asked])
+        timed = _remembering(loop, [(one, None) for one in asked], now)
+        answers = _all_decided(loop, timed)
     finally:
         _tell_failures(loop)
     seconds = (time.perf_counter() - began) / len(asked)
-    for one, answer in zip(asked, answers, strict=True):
-        _tell(loop, one, answer, seconds)
+    for one, answer in zip(timed, answers, strict=True):
+        _tell(loop, one.asked, answer, seconds)
     return [answer.slate for answer in answers]
 
 
@@ -151,8 +159,7 @@ def _all_decided(loop: Loop, timed: Sequence[_Timed]) -> list[_Answer]:
                     searches[index] = searches[index] if is_there else searches[index].done()
             return loop.turns.alone(functools.partial(_all_kept, loop, timed, searches))
         except Moved:
-            now = loop.now()
-            timed = [one._replace(time=now) for one in timed]
+            timed = _remembering(loop, _anew(timed), loop.now())
         except Exception as error:
             if loop.is_open:
                 raise
@@ -160,7 +167,7 @@ def _all_decided(loop: Loop, timed: Sequence[_Timed]) -> list[_Answer]:
 
     def decided() -> list[_Answer]:
         now = timed[0].time if loop.settlement is None else loop.now()  # no window is closed on it yet
-        again = [one._replace(time=now) for one in timed]
+        again = _all_timed(loop, _anew(timed), now)
         return _all_kept(loop, again, [_search(loop, one) for one in again])
 
     return loop.turns.alone(decided)
@@ -219,10 +226,11 @@ def _decided(loop: Loop, timed: _Timed) -> _Answer:
         answer = keep(functools.partial(_kept, loop, timed, ready))
         if answer is not None:
             return answer
-        timed = timed._replace(time=loop.now())
+        (timed,) = _remembering(loop, _anew([timed]), loop.now())
 
     def decided() -> _Answer | None:
-        now = timed if loop.settlement is None else timed._replace(time=loop.now())  # no window is closed on it yet
+        time = timed.time if loop.settlement is None else loop.now()  # no window is closed on it yet
+        (now,) = _all_timed(loop, _anew([timed]), time)
         ready = _ready(loop, now, _standing(loop, now), _search(loop, now))
         with loop.turns.transaction():
             return _kept(loop, now, ready)
@@ -253,7 +261,7 @@ def _ready(loop: Loop, timed: _Timed, standing: DecisionRecord | None, search: _
         search: gives the candidates.
         num_before: slates that are drawn before this one and not counted yet.
     """
-    (decision_id, _, fields, features, user, placing), _, payload, time = timed
+    (decision_id, _, fields, features, user, placing), _, payload, time, _ = timed
     learner, decider = loop.learner, search.decider
     shelf = decider.shelf
     if standing is not None and decider.may_show(standing, Request(features, time), fields, shelf):
@@ -277,7 +285,11 @@ def _kept(loop: Loop, timed: _Timed, ready: Ready | None) -> _Answer | None:
     name = timed.asked.decision_id
     if ready is None:
         return _Answer(Slate(name, (), ()))
-    if not loop.decider.is_current(ready) or (loop.settlement is not None and loop.settlement.is_settled(ready.record)):
+    if (
+        timed.generation != loop.histories.generation
+        or not loop.decider.is_current(ready)
+        or (loop.settlement is not None and loop.settlement.is_settled(ready.record))
+    ):
         return None
     is_first = timed.num_works in (None, loop.turns.num_works)
     known = None if is_first else loop.ledger.decision(name)

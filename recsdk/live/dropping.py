@@ -94,7 +94,7 @@ def drop(loop: Loop, before: float) -> Dropped:
         emptied = loop.turns.alone(lambda some=some: _emptied(loop, plan, some))  # type: ignore[misc]  # mypy cannot infer it
         was_late = was_late or emptied.decisions < len(some)
         done = Redacted(*(one + other for one, other in zip(done, emptied, strict=True)))
-    loop.turns.alone(loop.histories.clear)
+    loop.turns.alone(loop.histories.renew)
     if plan.ids or loop.ledger.get(SCRUB) is not None:  # due since a reader had the old files open
         loop.turns.alone(lambda: _end(loop, plan, was_late=was_late))
     return Dropped(*done, plan.horizon.num_learned, time.perf_counter() - began)

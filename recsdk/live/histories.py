@@ -49,6 +49,9 @@ class Histories:
     A history is read from the ledger when its user comes, and kept for the users who came last. Each decision's record has the history that
     it was made with, so nothing depends on what is kept here.
 
+    Attributes:
+        generation: how often `renew` was called.
+
     Args:
         length: how many items at most; 0 for no histories.
         ids_of: returns the ids of the items that a decision showed.
@@ -56,6 +59,7 @@ class Histories:
 
     def __init__(self, length: int, ids_of: Callable[[DecisionRecord], Sequence[str]]) -> None:
         self.length = length
+        self.generation = 0
         self._ids_of = ids_of
         self._kept: OrderedDict[str, list[Taken]] = OrderedDict()
 
@@ -79,6 +83,11 @@ class Histories:
     def clear(self) -> None:
         """Leaves all to the ledger again, of which something was changed."""
         self._kept.clear()
+
+    def renew(self) -> None:
+        """Is `clear`, after which no decision may be written any more with a history that was read before."""
+        self.generation += 1
+        self.clear()
 
     def _of(self, user: str, ledger: Ledger, feedback: Feedback | None) -> list[Taken]:
         if user not in self._kept:

@@ -276,7 +276,7 @@ class Loop:
 
     def restart(self) -> None:
         """Makes the settlement and the histories again from the ledger; time does not go back."""
-        self.histories.clear()
+        self.histories.renew()
         if self.settlement is not None and self.is_open:
             latest = self.settlement.now(0.0)
             self.settlement = Settlement(self.settlement.feedback, self.ledger, self.ids)

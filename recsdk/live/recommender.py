@@ -148,9 +148,9 @@ class Recommender:
             traffic: sticky slates, burn-in and holdout, see `Traffic`; None for none of them.
             log_features: "all" keeps the features of every candidate, which evaluating other policies needs; "shown" those of
                 the shown ones, which learning needs. Policies that learn from "all" always keep all.
-            remember: how many items a history has that a request is given: the latest ones with a reward, or a signal, above 0, in the last
-                100 decisions for its user, oldest first. It stands in the request's "history", where the application gives none, and in
-                the decision's record. 0 for no histories.
+            remember: how many items a history has that a request is given: the latest ones with a reward, or a signal, above 0, oldest
+                first. It is read from the last 100 decisions for its user when the user comes, and kept up from then on. It stands in
+                the request's "history", where the application gives none, and in the decision's record. 0 for no histories.
             snapshot_every: rewards between snapshots; recovery folds at most so many.
             trials: challengers of the policy, see `Trials`; they need a declared range of rewards, and keep the features of all candidates.
                 A challenger that was promoted goes on deciding, also after an opening, as long as it is among them.

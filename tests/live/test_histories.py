@@ -10,7 +10,8 @@ from hypothesis import given, settings
 import recsdk
 from recsdk import errors
 from recsdk.ledger.sqlite import Sqlite
-from recsdk.live import histories
+from recsdk.live import answering, histories
+from recsdk.live.deciding import Decider
 from recsdk.live.skew import recompute
 from recsdk.scorers.function import FunctionScorer
 
@@ -107,6 +108,34 @@ def test_a_signal_counts_at_once_and_one_that_waited_with_its_decision(tmp_path)
         shop.signal("click", decision_id="soon", position=0)
         soon = shop.recommend({"user_id": "ann"}, candidates=["i8"], decision_id="soon")
         assert last(shop, tmp_path, "ann") == [first.ids[2], first.ids[1], *soon.ids]
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("thread", ["shares its models", "has them alone"])
+def test_who_is_forgotten_while_a_decision_is_made_has_no_history_in_it(tmp_path, monkeypatch, many, thread):
+    with opened(tmp_path) as shop:
+        shop._loop.evidence.is_shared = thread == "shares its models"
+        shop.reward(shop.recommend({"user_id": "ann"}).decision_id, 1.0)
+        forgets = [lambda: shop.forget("ann")]
+
+        def looks(decider, *given, found=Decider.candidates, **more):
+            if forgets and thread == "shares its models":
+                forgets.pop()()
+            return found(decider, *given, **more)
+
+        def began(loop, *given, first=answering._remembering):
+            timed = first(loop, *given)
+            if forgets and thread == "has them alone":
+                forgets.pop()()
+            return timed
+
+        monkeypatch.setattr(Decider, "candidates", looks)
+        monkeypatch.setattr(answering, "_remembering", began)
+        asked = {"request": {"user_id": "ann"}}
+        slate = shop.recommend_many([asked])[0] if many else shop.recommend(**asked)
+        assert not forgets
+        assert given_to(tmp_path, slate.decision_id) == []
+        assert shop.audit()
 
 
 @pytest.mark.parametrize("feedback", [None, FEEDBACK])
