@@ -64,6 +64,14 @@ class Compiled(Protocol):
         """Returns the module's name."""
 
 
+@runtime_checkable
+class _Wrapper(Protocol):
+    """A policy around another, whose states may be several: `Windowed` has two, so it cannot be `Composite`."""
+
+    @property
+    def policy(self) -> Any: ...
+
+
 @functools.cache
 def _module(name: str) -> Any:
     return importlib.import_module(name) if enabled() else None
@@ -88,7 +96,11 @@ def used(policy: Any) -> bool:
         >>> used(recsdk.Uniform()), used(recsdk.WithFloor(policy=recsdk.LinTS())) == enabled()
         (False, True)
     """
-    return enabled() and (isinstance(policy, Compiled) or any(map(used, policy.parts if isinstance(policy, Composite) else ())))
+    if not enabled() or isinstance(policy, Compiled):
+        return enabled()
+    if isinstance(policy, Composite):
+        return any(map(used, policy.parts))
+    return isinstance(policy, _Wrapper) and used(policy.policy)
 
 
 def own(array: np.ndarray) -> np.ndarray:

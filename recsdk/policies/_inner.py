@@ -11,7 +11,6 @@ from typing import Any
 from recsdk import base
 from recsdk.base import Array, Context, Explained, Forgettable, Interaction, Mergeable, Policy, Rng
 from recsdk.errors import InvalidValue
-from recsdk.fast import Compiled
 
 ENGINES = ("numpy", "jax")
 
@@ -38,7 +37,7 @@ def fold_wrapped(wrapper: Any, state: Any, log: Interaction) -> Any:
     return base.fold(wrapper.policy, state, log)
 
 
-OPTIONAL = {Mergeable: ("merge", "weigh"), Forgettable: ("subtract", "forget"), Explained: ("scores",), Compiled: ("kernels",)}
+OPTIONAL = {Mergeable: ("merge", "weigh"), Forgettable: ("subtract", "forget"), Explained: ("scores",)}
 """Protocols that a wrapper offers where its policy does, with their names."""
 
 

@@ -11,7 +11,6 @@ from recsdk import arrays
 from recsdk.base import Array, Context, Explained, Forgettable, Interaction, Native, Policy, Rng, Scores
 from recsdk.checks import integer, number
 from recsdk.errors import InvalidValue
-from recsdk.fast import Compiled
 from recsdk.policies import _inner, _ridge
 from recsdk.policies._ridge import Ridge
 
@@ -76,7 +75,7 @@ class Discounted:
     learns_from = _inner.learns_from_of_policy
 
     def __attrs_post_init__(self) -> None:
-        _inner.offer(self, (self.policy,), Explained, Compiled)
+        _inner.offer(self, (self.policy,), Explained)
 
     def init(self, prior: Array) -> Discount:
         xp = prior.__array_namespace__()
@@ -163,7 +162,7 @@ class Windowed:
     learns_from: ClassVar[str] = "chosen"  # the other candidates are not kept
 
     def __attrs_post_init__(self) -> None:
-        _inner.offer(self, (self.policy,), Explained, Compiled)
+        _inner.offer(self, (self.policy,), Explained)
 
     def init(self, prior: Array) -> Window:
         xp = prior.__array_namespace__()

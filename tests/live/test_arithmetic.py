@@ -2,7 +2,21 @@
 
 import pytest
 
-from recsdk import Discounted, DisjointLinTS, Jitted, LinTS, LinUCB, LogisticTS, NeuralSquareCB, WideDeep, Windowed, WithFloor, fast
+from recsdk import (
+    Discounted,
+    DisjointLinTS,
+    Jitted,
+    LinTS,
+    LinUCB,
+    LogisticTS,
+    NeuralSquareCB,
+    OnColumns,
+    Uniform,
+    WideDeep,
+    Windowed,
+    WithFloor,
+    fast,
+)
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.identity import differences, identity
 from recsdk.live.learner import MIXED
@@ -51,6 +65,11 @@ def test_only_policies_with_kernels_round_otherwise_where_there_are_kernels():
     assert arithmetic(LogisticTS(), DisjointLinTS()) == arithmetic() != arithmetic(POLICY)
     for policy in (LinTS(), NeuralSquareCB(), Discounted(policy=LinTS()), Windowed(policy=LinUCB())):
         assert arithmetic(LogisticTS(), WithFloor(policy=policy)) == arithmetic(POLICY) == arithmetic(policy)
+    for wrapped in (WithFloor(policy=LinTS()), OnColumns(policy=LinTS(), columns=(0,))):
+        for policy in (Windowed(policy=wrapped), Discounted(policy=wrapped), WithFloor(policy=Windowed(policy=wrapped))):
+            assert arithmetic(policy) == arithmetic(POLICY)
+    for policy in (Discounted(policy=LogisticTS()), WithFloor(policy=Uniform())):
+        assert arithmetic(policy) == arithmetic()
 
 
 def test_a_state_that_goes_on_from_other_arithmetic_is_mixed_until_it_is_folded_anew(tmp_path):
