@@ -7,6 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from recsdk.checks import require_integer
 from recsdk.cli import events as logs
 from recsdk.cli import rankings
 from recsdk.cli.output import JsonFlag, notes, print_json, print_notes, results
@@ -48,30 +49,32 @@ def rank_eval(
         at: How many places count.
         rank_history: Rank what the user has taken before, too.
         against: As in train.
-        seed: Of the training of what is fitted here.
+        seed: Of the training of encoders that are fitted here; scorers draw nothing.
         json: Print the results as JSON.
     """
+    require_integer("at", at, at_least=1)
     if len({*model}) < len(model):
         raise InvalidValue(f"model must name each once, got {model}.")
     with notes().status(f"Reading {events}"):
         source = logs.read(events, items, columns=columns, time_unit=time_unit, features=features)
     held = rankings.held_out(source.log, on, test_time, validation_time)
     doubts: list[str] = []
-    models = [_model(name, held, doubts, seed) for name in model]
+    models = [_model(name, held, doubts) for name in model]
+    counting = rankings.counting(against, held.cases.items)
     print_notes([*source.notes, *doubts])
-    against = list(rankings.counting(against, held.cases.items))
-    found = rankings.measured(models, held, against, at=at, mask_history=not rank_history)
+    models = [each if each.state is not None else rankings.fitted(each.name, each.part, held, seed=seed) for each in models]
+    found = rankings.measured(models, held, counting, at=at, mask_history=not rank_history)
     if json:
         print_json({**rankings.facts(held, found), "notes": [*source.notes, *doubts]})
     else:
         results().print(*rankings.printed(held, found), sep="\n")
 
 
-def _model(name: str, held: Held, doubts: list[str], seed: int) -> Model:
-    """Returns a model from its file, or fitted here; notes what makes its figures doubtful."""
+def _model(name: str, held: Held, doubts: list[str]) -> Model:
+    """Returns a model from its file, or without a state, to be fitted here; notes what makes its figures doubtful."""
     path = Path(name)
     if not path.is_file():
-        return rankings.fitted(name, rankings.part_named(name), held, seed=seed)
+        return Model(name, rankings.part_named(name), None)
     from recsdk.encoders.checkpoint import load, read_header
     from recsdk.encoders.saved import part_of
 

@@ -16,7 +16,7 @@ from recsdk.base import Events, Items
 from recsdk.cli.events import USER, moment
 from recsdk.cli.output import notes
 from recsdk.cli.sweep import _value
-from recsdk.errors import InvalidValue, Unknown, nearest
+from recsdk.errors import InvalidLog, InvalidValue, Unknown, nearest
 from recsdk.live import made
 from recsdk.live.identity import identity, told
 from recsdk.ranking import (
@@ -29,8 +29,8 @@ from recsdk.ranking import (
     compare_rankings,
     leave_one_out,
     rank_evaluate,
-    split_at_time,
 )
+from recsdk.ranking.cases import held_from
 
 METRICS = ("ndcg", "hit_rate", "recall", "mrr")
 COUNTING = ("popularity", "seq-item-knn", "ease")
@@ -92,16 +92,24 @@ def held_out(log: Events, on: Part, test_time: str | None, validation_time: str 
         InvalidValue: times that cannot be read, or a validation time without a test time.
         InvalidLog: nothing can be held out.
     """
+    last = on == "test"
     if test_time is None:
         if validation_time is not None:
             raise InvalidValue("validation_time must be given with test_time alone.")
-        split, rule = leave_one_out(log, user=USER), f"each user's last item{' but one' * (on == 'validation')}"
-    else:
-        end = moment("test_time", test_time)
-        begin = 2 * end - float(log.time[-1]) if validation_time is None else moment("validation_time", validation_time)
-        split = split_at_time(log, begin, end, user=USER)
-        rule = f"what came from {end:.16g} on" if on == "test" else f"what came from {begin:.16g} on and before {end:.16g}"
-    return Held(split.refit, split.test, rule) if on == "test" else Held(split.train, split.validation, rule)
+        split, rule = leave_one_out(log, user=USER), f"each user's last item{'' if last else ' but one'}"
+        return Held(split.refit, split.test, rule) if last else Held(split.train, split.validation, rule)
+    end = moment("test_time", test_time)
+    begin = 2 * end - float(log.time[-1]) if validation_time is None else moment("validation_time", validation_time)
+    if validation_time is not None and begin >= end:
+        raise InvalidValue(f"validation_time must be before test_time, {end:.16g}, got {begin:.16g}.")
+    if last:
+        return Held(*held_from(log, end, np.inf, user=USER), f"what came from {end:.16g} on")
+    try:
+        return Held(*held_from(log, begin, end, user=USER), f"what came from {begin:.16g} on and before {end:.16g}")
+    except InvalidLog as error:
+        if validation_time is not None:
+            raise
+        raise InvalidLog(f"{error} The validation begins as long before the test as that lasts; validation_time says when else.") from error
 
 
 def part_named(name: str, settings: Sequence[str] = ()) -> Any:
@@ -136,26 +144,34 @@ def is_encoder(part: Any) -> bool:
     return all(member in dir(part) for member in plugins.contract("encoders"))
 
 
-def counting(against: Sequence[str] | None, items: Items) -> tuple[str, ...]:
-    """Returns the names of the counting scorers that models are compared with."""
-    return tuple(against) if against else COUNTING if len(items.ids) <= FEW_ITEMS else COUNTING[:2]
+def counting(against: Sequence[str] | None, items: Items) -> dict[str, Any]:
+    """Makes the counting scorers that models are compared with, by name."""
+    names = against or (COUNTING if len(items.ids) <= FEW_ITEMS else COUNTING[:2])
+    return {name: part_named(name) for name in names}
 
 
-def measured(models: Sequence[Model], held: Held, against: Sequence[str], *, at: int, mask_history: bool) -> Found:
-    """Ranks the catalogue by each model and by the counting scorers that are not among them."""
-    names = [model.name for model in models]
+def measured(models: Sequence[Model], held: Held, against: Mapping[str, Any], *, at: int, mask_history: bool) -> Found:
+    """Ranks the catalogue by each model and by the counting scorers that are not among them.
+
+    A counting scorer has its default settings, and says so where a model of its name has others.
+    """
+    known = {model.name: told(identity(model.part)) for model in models}
+    others = {
+        name if known.get(name, told(identity(part))) == told(identity(part)) else f"{name} (default)": part
+        for name, part in against.items()
+    }
     everything = [*models]
-    for name in against:
-        if name not in names:
+    for name, part in others.items():
+        if name not in known:
             with notes().status(f"Fitting {name}"):
-                everything.append(fitted(name, part_named(name), held))
+                everything.append(fitted(name, part, held))
     found = {}
     for model in everything:
         with notes().status(f"Ranking by {model.name}"):
             scores = (by_encoder if is_encoder(model.part) else by_scorer)(model.part, model.state)
             found[model.name] = rank_evaluate(scores, held.cases, at=at, mask_history=mask_history)
-    differences = {name: {other: compare_rankings(found[name], found[other]) for other in against if other != name} for name in names}
-    return Found(found, {model.name: told(identity(model.part)) for model in everything}, tuple(against), differences)
+    differences = {name: {other: compare_rankings(found[name], found[other]) for other in others if other != name} for name in known}
+    return Found(found, {model.name: told(identity(model.part)) for model in everything}, tuple(others), differences)
 
 
 def facts(held: Held, found: Found) -> dict[str, Any]:
@@ -172,10 +188,9 @@ def facts(held: Held, found: Found) -> dict[str, Any]:
             {
                 "model": name,
                 "part": found.parts[name],
-                **{metric: getattr(each, metric)._asdict() for metric in METRICS},
+                **_intervals(each),
                 "differences": {
-                    other: {metric: getattr(difference, metric)._asdict() for metric in METRICS}
-                    | {"ndcg_verdict": verdict(difference.ndcg)}
+                    other: _intervals(difference) | {"ndcg_verdict": verdict(difference.ndcg)}
                     for other, difference in found.differences.get(name, {}).items()
                 },
             }
@@ -184,7 +199,7 @@ def facts(held: Held, found: Found) -> dict[str, Any]:
     }
 
 
-def _intervals(found: Any) -> dict[str, Any]:
+def _intervals(found: RankEvaluation | RankDifference) -> dict[str, Any]:
     return {metric: getattr(found, metric)._asdict() for metric in METRICS}
 
 

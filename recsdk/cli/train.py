@@ -8,11 +8,13 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.text import Text
 
+from recsdk.checks import require_integer
 from recsdk.cli import events as logs
 from recsdk.cli import rankings
 from recsdk.cli.output import JsonFlag, notes, print_json, print_notes, results
 from recsdk.cli.rankings import Part
 from recsdk.data import Unit
+from recsdk.encoders import checkpoint
 from recsdk.errors import InvalidValue
 
 
@@ -52,7 +54,7 @@ def train(
         at: How many places count.
         rank_history: Rank what the user has taken before, too.
         against: A scorer to compare with; may be given several times. By default popularity, seq-item-knn, and ease up to 5,000 items.
-        seed: Of the training.
+        seed: Of an encoder's training; scorers draw nothing.
         out: Write the model to this file, for `recsdk rank-eval` and for the encoder "saved".
         json: Print the results as JSON.
     """
@@ -60,20 +62,23 @@ def train(
         if out.is_dir():
             raise InvalidValue(f"out must be a file, got the folder {str(out)!r}.")
         out.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.library()
+    require_integer("at", at, at_least=1)
     part = rankings.part_named(model, set or [])
     with notes().status(f"Reading {events}"):
         source = logs.read(events, items, columns=columns, time_unit=time_unit, features=features)
     print_notes(source.notes)
     held = rankings.held_out(source.log, on, test_time, validation_time)
+    counting = rankings.counting(against, held.cases.items)
     trained = rankings.fitted(model, part, held, seed=seed)
-    against = list(rankings.counting(against, held.cases.items))
-    found = rankings.measured([trained], held, against, at=at, mask_history=not rank_history)
+    told_of = {"fitted": rankings.origin(held), "held_out": held.rule}
+    if out is not None:  # before measuring, which may fail or be stopped
+        checkpoint.save(out, part, trained.state, notes=told_of)
+    found = rankings.measured([trained], held, counting, at=at, mask_history=not rank_history)
     told = rankings.facts(held, found)
     if out is not None:
-        from recsdk.encoders.checkpoint import save
-
         figures = next(each for each in told["models"] if each["model"] == model)
-        save(out, part, trained.state, notes={"fitted": rankings.origin(held), "held_out": held.rule, "measured": figures})
+        checkpoint.save(out, part, trained.state, notes={**told_of, "measured": figures})
     if json:
         print_json({**told, "notes": list(source.notes), "out": None if out is None else str(out)})
     else:

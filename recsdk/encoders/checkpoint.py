@@ -95,7 +95,7 @@ def write(path: str | Path, tree: Any, header: Mapping[str, Any]) -> None:
     metadata = {"recsdk": text, "digest": _digest(text, tensors)}
     path = Path(path)
     beside = path.with_name(f"{path.name}.new")
-    _library().save_file(tensors, beside, metadata)
+    library().save_file(tensors, beside, metadata)
     with beside.open("rb") as file:
         os.fsync(file.fileno())
     beside.replace(path)
@@ -104,9 +104,9 @@ def write(path: str | Path, tree: Any, header: Mapping[str, Any]) -> None:
 def read(path: str | Path, template: Any) -> Any:
     """Reads what `write` wrote into a record like `template`; a length may differ from the template's where that is below 2."""
     found = read_header(path)
-    library = _library()
+    safetensors = library()
     try:
-        with library.safe_open(Path(path), framework="numpy") as file:
+        with safetensors.safe_open(Path(path), framework="numpy") as file:
             metadata = file.metadata()
             tensors = {name: np.array(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 - no mapping
     except Exception as error:  # a damaged file makes the library fail in any way
@@ -199,7 +199,12 @@ def _digest(text: str, tensors: Mapping[str, np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _library() -> Any:
+def library() -> Any:
+    """Returns what writes and reads files.
+
+    Raises:
+        MissingExtra: safetensors is not installed.
+    """
     try:
         import safetensors
         from safetensors import numpy

@@ -148,21 +148,35 @@ def split_at_time(log: Events, validation_time: float, test_time: float, *, user
     require_number("validation_time", validation_time)
     require_number("test_time", test_time, above=validation_time)
     taken = _taken(log, user)
+    (train, validation), (refit, test) = (
+        _held(log, taken, begin, end, user, history) for begin, end in ((validation_time, test_time), (test_time, np.inf))
+    )
+    later = np.unique(taken.user[log.time[taken.row] >= validation_time])
+    left_out = np.setdiff1d(later, np.concatenate([validation.user, test.user]))
+    return Split(train, validation, test, refit, len(left_out))
+
+
+def held_from(log: Events, begin: float, end: float, *, user: str = "user_id", history: str = "history") -> tuple[Events, Cases]:
+    """Returns the events before a moment, and cases of what was taken from then on and before another moment.
+
+    Raises:
+        InvalidLog: there is no column `user`, or no case.
+    """
+    return _held(log, _taken(log, user), begin, end, user, history)
+
+
+def _held(log: Events, taken: _Taken, begin: float, end: float, user: str, history: str) -> tuple[Events, Cases]:
     time = log.time[taken.row]
-    parts = []
-    for begin, end in ((validation_time, test_time), (test_time, np.inf)):
-        before, inside = time < begin, (time >= begin) & (time < end)
-        num_users = int(taken.user.max(initial=-1)) + 1
-        count = [np.bincount(taken.user[some], minlength=num_users) for some in (before, inside)]
-        chosen = np.flatnonzero((count[0] > 0) & (count[1] > 0))
-        if not len(chosen):
-            raise InvalidLog(f"log must have a user, by {user!r}, with an item before {begin:.16g} and one from then on before {end:.16g}.")
-        starts = np.searchsorted(taken.user, chosen)
-        parts.append(_cases(log, taken, history, starts, starts + count[0][chosen], starts + count[0][chosen] + count[1][chosen]))
-    later = np.unique(taken.user[time >= validation_time])
-    left_out = np.setdiff1d(later, np.concatenate([part.user for part in parts]))
-    validation, test = parts
-    return Split(_events(log, log.time < validation_time), validation, test, _events(log, log.time < test_time), len(left_out))
+    before, inside = time < begin, (time >= begin) & (time < end)
+    num_users = int(taken.user.max(initial=-1)) + 1
+    count = [np.bincount(taken.user[some], minlength=num_users) for some in (before, inside)]
+    chosen = np.flatnonzero((count[0] > 0) & (count[1] > 0))
+    if not len(chosen):
+        until = f" and before {end:.16g}" if end < np.inf else ""
+        raise InvalidLog(f"log must have a user, by {user!r}, with an item before {begin:.16g} and one from then on{until}.")
+    first = np.searchsorted(taken.user, chosen)
+    middle = first + count[0][chosen]
+    return _events(log, log.time < begin), _cases(log, taken, history, first, middle, middle + count[1][chosen])
 
 
 def split_by_user(

@@ -1,14 +1,16 @@
 """`recsdk train` and `recsdk rank-eval`."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
 from recsdk import Recommender, cli
-from recsdk.cli import events
+from recsdk.cli import events, rankings
+from recsdk.encoders.checkpoint import read_header
 from recsdk.encoders.saved import Saved
-from recsdk.errors import InvalidReward
+from recsdk.errors import InvalidReward, InvalidValue
 from recsdk.ranking import by_scorer, leave_one_out, rank_evaluate
 from recsdk.scorers.seq_item_knn import SeqItemKNN
 
@@ -58,8 +60,6 @@ def test_a_trained_model_beats_popularity_and_says_so(log, trained, capsys):
 
 
 def test_a_saved_model_ranks_as_it_did_when_it_was_trained(log, trained, capsys):
-    from recsdk.encoders.checkpoint import read_header
-
     kept = read_header(trained)["notes"]["measured"]
     _, models = told(capsys, "rank-eval", log, trained, "--against", "popularity")
     assert {**models[str(trained)], "model": "gru"} == kept
@@ -78,8 +78,10 @@ def test_figures_are_those_of_rank_evaluate(log, capsys):
     scorer = SeqItemKNN(window=3)
     wanted = rank_evaluate(by_scorer(scorer, scorer.fit(split.refit)), split.test, at=5)
     assert models["seq-item-knn"]["ndcg"] == pytest.approx(wanted.ndcg._asdict())
-    assert set(models) == {"popularity", "seq-item-knn", "ease"}
-    assert set(models["seq-item-knn"]["differences"]) == {"popularity", "ease"}
+    assert set(models) == {"popularity", "seq-item-knn", "ease", "seq-item-knn (default)"}
+    assert set(models["seq-item-knn"]["differences"]) == {"popularity", "ease", "seq-item-knn (default)"}
+    assert "window=3" in models["seq-item-knn"]["part"]
+    assert "window=3" not in models["seq-item-knn (default)"]["part"]
     assert found["events_fitted_to"] == len(split.refit.item)
 
 
@@ -97,6 +99,46 @@ def test_what_came_from_a_moment_on_may_be_held_out(log, capsys):
     assert found["events_fitted_to"] == 60 * 3
     found, _ = told(capsys, "train", log, "popularity", "--test-time", "1970-01-01T00:06:40", "--on", "validation")
     assert found["held_out"] == "what came from 300 on and before 400"
+
+
+def test_a_test_longer_than_what_precedes_it_needs_no_validation(log, capsys):
+    found, _ = told(capsys, "train", log, "popularity", "--test-time", "200", "--against", "popularity")
+    assert (found["held_out"], found["events_fitted_to"]) == ("what came from 200 on", 60 * 2)
+    assert run("train", log, "popularity", "--test-time", "200", "--on", "validation") == 2
+    assert "The validation begins as long before the test as that lasts; validation_time says when else." in capsys.readouterr().err
+    assert run("train", log, "popularity", "--test-time", "200", "--validation-time", "300") == 2
+    assert "validation_time must be before test_time, 200, got 300." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["train"], ["rank-eval", "ease"]])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--against", "popularty"], "No encoder and no scorer is named 'popularty'. Did you mean 'popularity'?"),
+        (["--at", "0"], "at must be"),
+    ],
+)
+def test_nothing_is_fitted_before_all_options_are_known_to_be_good(command, arguments, message, log, monkeypatch, capsys):
+    monkeypatch.setattr(rankings, "fitted", None)
+    name, *first = command
+    assert run(name, log, *first, "popularity", *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_nothing_is_fitted_without_what_writes_the_model(log, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(rankings, "fitted", None)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    assert run("train", log, "popularity", "--out", tmp_path / "model") == 2
+    assert "Checkpoints need safetensors" in capsys.readouterr().err
+
+
+def test_a_model_is_kept_even_if_it_cannot_be_measured(log, tmp_path, monkeypatch):
+    def stopped(*_, **__):
+        raise InvalidValue("stopped")
+
+    monkeypatch.setattr(rankings, "rank_evaluate", stopped)
+    assert run("train", log, "popularity", "--out", tmp_path / "model") == 2
+    assert set(read_header(tmp_path / "model")["notes"]) == {"fitted", "held_out"}
 
 
 def test_a_table_is_printed_for_people(log, capsys):
