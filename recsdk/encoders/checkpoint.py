@@ -19,6 +19,10 @@ FORMAT = 1
 LONGEST_HEADER = 2**24
 TYPES = {"F64": "f8", "F32": "f4", "I64": "i8", "I32": "i4", "U32": "u4", "U8": "u1", "BOOL": "?"}
 """Types that are written. bfloat16 is not among them: the library writes it and cannot read it."""
+LEARNED = {"loss", "num_negatives", "mask_share", "temperature", "dropout", "max_windows", "num_validation", "precision", "progress"}
+STEPS = {"epochs", "patience", "batch_size", "accumulate", "learning_rate", "warmup_steps", "weight_decay", "clip_norm"}
+MAY_DIFFER = frozenset(LEARNED | STEPS | {"user", "history"})
+"""Settings in which a part may differ from the one that wrote a file: of its training, and names of features."""
 
 
 class _Library(NamedTuple):
@@ -62,11 +66,13 @@ def load(path: str | Path, component: Any) -> Any:
 
     Args:
         path: of the file.
-        component: a config like the one that wrote it; its `init()` says which records and sizes are right.
+        component: a config like the one that wrote it; its `init()` says which records and sizes are right. It may differ in settings of
+            training, such as `epochs`, and in the names of the features that it reads.
 
     Raises:
         CheckpointCorrupt: a file that is cut, changed, or was not written by `save`.
-        CheckpointMismatch: a file of another version of the format, or with arrays of other names, types or sizes.
+        CheckpointMismatch: a file of another version of the format, of another class or other settings, or with arrays of other names,
+            types or sizes.
         MissingExtra: safetensors is not installed.
 
     Example:
@@ -76,7 +82,13 @@ def load(path: str | Path, component: Any) -> Any:
         >>> load("model.safetensors", encoder).params.table.shape
         (1, 8)
     """
-    return read(path, component.init())
+    from recsdk.live.identity import differences
+
+    state, part = read(path, component.init()), read_header(path).get("part")
+    changes = differences(part, component, besides=MAY_DIFFER) if part is not None else []  # older files do not tell
+    if changes:
+        raise CheckpointMismatch(f"{path} must be of a part like the one given, which differs: {'; '.join(changes)}.")
+    return state
 
 
 def write(path: str | Path, tree: Any, header: Mapping[str, Any]) -> None:
@@ -131,7 +143,7 @@ def read(path: str | Path, template: Any) -> Any:
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
-    """Reads the header of a file alone: format, component, notes.
+    """Reads the header of a file alone: format, component, notes, and the digest of what is in the file.
 
     Raises:
         CheckpointCorrupt: a file that is cut, or was not written by `save`.
@@ -153,7 +165,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     try:
         outline = json.loads(data)
         header = json.loads(outline["__metadata__"]["recsdk"])
-        found = dict(header) if isinstance(header["texts"], dict) else None
+        found = {**header, "digest": outline["__metadata__"].get("digest")} if isinstance(header["texts"], dict) else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointCorrupt(f"{path} must have a header that `save` wrote, got {type(error).__name__}: {error}.") from error
     if found is None:

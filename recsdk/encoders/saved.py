@@ -47,15 +47,25 @@ def _is_encoder(instance: Any, field: Any, value: Any) -> None:
         raise CheckpointMismatch(f"Saved.path must be the file of an encoder, got {instance.path!r}, of {value!r}.")
 
 
+def _is_of_the_file(instance: Any, field: Any, value: Any) -> None:
+    found = read_header(instance.path)["digest"]
+    if value != found:
+        raise CheckpointMismatch(
+            f"Saved.digest must be that of {instance.path}, {found!r}, got {value!r}: another model was written to it."
+        )
+
+
 @attrs.frozen(kw_only=True)
 class Saved:
     """Serves a model that `save` or `recsdk train` has written: train it where there is a GPU, and serve it elsewhere.
 
-    Nothing is trained: `fit` reads the file. A recommender's folder keeps the model in itself from then on, and needs the file only when
-    it is fitted anew. For the next model write another file, and `swap` to it: a folder knows the model by the file's name.
+    Nothing is trained: `fit` reads the file. A recommender's folder keeps the model in itself from then on; the file says how to compute
+    with it, and must stay as it is. For the next model write another file, and `swap` to it: a folder knows the model by the file's name
+    and digest, and refuses another one.
 
     Attributes:
         path: of the file.
+        digest: of what is in it; read from the file where it isn't given. Give it to be sure of the model.
 
     Example:
         >>> from recsdk.encoders.checkpoint import save
@@ -66,6 +76,9 @@ class Saved:
     """
 
     path: str = attrs.field(validator=file_name)
+    digest: str = attrs.field(
+        validator=_is_of_the_file, default=attrs.Factory(lambda self: read_header(self.path)["digest"], takes_self=True)
+    )
     part: Any = attrs.field(
         init=False, eq=False, repr=False, validator=_is_encoder, default=attrs.Factory(lambda self: part_of(self.path), takes_self=True)
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import json
 import math
+from collections.abc import Collection
 from typing import Any
 
 import attrs
@@ -41,12 +42,13 @@ def identity(part: Any) -> dict[str, Any]:
     return {"name": plugins.names().get(where), "class": where, "version": getattr(kind, "schema_version", 1), "settings": settings}
 
 
-def differences(stored: Any, part: Any) -> list[str]:
+def differences(stored: Any, part: Any, *, besides: Collection[str] = ()) -> list[str]:
     """Tells in what a part differs from a stored identity; nothing when it is the same.
 
     Args:
         stored: from `identity`, by way of JSON; or the `repr` of a part, which folders once kept; or None.
         part: the part as given now.
+        besides: settings that are not compared, in the part and in those that it is made of.
 
     Example:
         >>> from recsdk.scorers.recency import Recency
@@ -62,7 +64,7 @@ def differences(stored: Any, part: Any) -> list[str]:
         stored = _from_repr(stored)
     present = identity(part)
     if stored["class"].rpartition(":")[2] == JITTED != present["class"].rpartition(":")[2]:
-        return differences(stored["settings"].get("policy"), part)
+        return differences(stored["settings"].get("policy"), part, besides=besides)
     if not _is_same_kind(stored, present):
         return [f"was {told(stored)}, is {told(present)}"]
     found = []
@@ -70,11 +72,11 @@ def differences(stored: Any, part: Any) -> list[str]:
         found.append(f"its schema_version was {stored.get('version', 1)}, is {present['version']}")
     if not attrs.has(type(part)):
         return found + ([] if stored["settings"] == present["settings"] else [f"was {told(stored)}, is {told(present)}"])
-    fields = {field.name: field for field in _fields(part)}
+    fields = {field.name: field for field in _fields(part) if field.name not in besides}
     for name, field in fields.items():
         old = stored["settings"][name] if name in stored["settings"] else _plain(_default(part, field))
-        found += _changes(name, old, getattr(part, name))
-    known = {field.name for field in attrs.fields(type(part))}
+        found += _changes(name, old, getattr(part, name), besides)
+    known = {field.name for field in attrs.fields(type(part))}.union(besides)
     return found + [f"{name} was {value!r}, is no setting now" for name, value in stored["settings"].items() if name not in known]
 
 
@@ -86,11 +88,13 @@ def told(stored: Any) -> str:
     return f"{stored.get('name') or stored['class'].rpartition(':')[2]}({settings})"
 
 
-def _changes(name: str, old: Any, value: Any) -> list[str]:
+def _changes(name: str, old: Any, value: Any, besides: Collection[str]) -> list[str]:
     if attrs.has(type(value)) and _is_identity(old):
-        return [f"{name}: {change}" for change in differences(old, value)]
+        return [f"{name}: {change}" for change in differences(old, value, besides=besides)]
     if isinstance(value, (tuple, list)) and isinstance(old, list) and len(old) == len(value):
-        return [change for index, pair in enumerate(zip(old, value, strict=True)) for change in _changes(f"{name}[{index}]", *pair)]
+        return [
+            change for index, pair in enumerate(zip(old, value, strict=True)) for change in _changes(f"{name}[{index}]", *pair, besides)
+        ]
     new = json.loads(json.dumps(_plain(value)))
     return [] if old == new else [f"{name} was {old!r}, is {new!r}"]
 

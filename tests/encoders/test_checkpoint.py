@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from recsdk import states
 from recsdk.data import items_from_rows
 from recsdk.encoders._sequences import learn
+from recsdk.encoders.bert4rec import BERT4Rec
 from recsdk.encoders.checkpoint import load, read, read_header, save, write
 from recsdk.encoders.sasrec import SASRec
 from recsdk.errors import CheckpointCorrupt, CheckpointError, CheckpointMismatch, InvalidValue
+from recsdk.scorers.dot import Dot
 
 ENCODER = SASRec(dim=4, num_layers=1, num_heads=2, max_length=3)
 
@@ -137,6 +139,31 @@ def test_a_model_of_other_sizes_is_refused_with_both(data, place, change, messag
     place.write_bytes(data)
     with pytest.raises(CheckpointMismatch, match=message):
         load(place, attrs.evolve(ENCODER, **change))
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (attrs.evolve(ENCODER, num_heads=4), "num_heads was 2, is 4"),
+        (attrs.evolve(ENCODER, similarity="cosine", epochs=1), "differs: similarity was 'dot', is 'cosine'\\.$"),
+        (BERT4Rec(dim=4, num_layers=1, num_heads=2, max_length=3), r"was sasrec\(.*, is bert4rec\("),
+    ],
+)
+def test_a_file_of_another_part_is_refused_though_its_arrays_fit(data, place, other, message):
+    place.write_bytes(data)
+    with pytest.raises(CheckpointMismatch, match=message):
+        load(place, other)
+
+
+def test_settings_of_training_and_names_of_features_may_differ_and_old_files_do_not_tell(data, place):
+    place.write_bytes(data)
+    load(place, attrs.evolve(ENCODER, epochs=1, loss="gbce", temperature=0.1, precision="float32", user="who", history="seen"))
+    save(place, Dot(encoder=ENCODER), STATE)
+    load(place, Dot(encoder=attrs.evolve(ENCODER, epochs=1)))
+    with pytest.raises(CheckpointMismatch, match="encoder: num_heads was 2, is 4"):
+        load(place, Dot(encoder=attrs.evolve(ENCODER, num_heads=4)))
+    write(place, STATE, {"component": "SASRec()"})
+    load(place, attrs.evolve(ENCODER, num_heads=4))
 
 
 def test_an_array_of_another_type_is_refused(tmp_path):

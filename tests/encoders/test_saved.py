@@ -2,6 +2,7 @@
 
 import json
 
+import attrs
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from recsdk.encoders.gru import GRU
 from recsdk.encoders.saved import Saved, part_of
 from recsdk.errors import CheckpointCorrupt, CheckpointMismatch
 from recsdk.live.identity import differences, identity
+from recsdk.live.parts import built
 from recsdk.scorers.popularity import Popularity
 from recsdk.testing import example_log
 
@@ -35,10 +37,21 @@ def test_it_is_the_model_in_the_file(path):
     assert saved.fit(example_log(), state=fitted) is fitted
 
 
-def test_a_folder_knows_it_by_the_files_name(path):
-    stored = json.loads(json.dumps(identity(Saved(path=path))))
-    assert stored["settings"] == {"path": path}
+def test_a_folder_knows_it_by_the_files_name_and_digest(path):
+    saved = Saved(path=path)
+    stored = json.loads(json.dumps(identity(saved)))
+    assert stored["settings"] == {"path": path, "digest": saved.digest}
     assert differences(stored, Saved(path=path)) == []
+    assert built(stored) == saved
+    assert differences({**stored, "settings": {"path": path}}, saved) == []  # of a folder that did not yet keep the digest
+    other = attrs.evolve(ENCODER, similarity="cosine")
+    save(path, other, other.init())
+    (change,) = differences(stored, Saved(path=path))
+    assert change == f"digest was {saved.digest!r}, is {Saved(path=path).digest!r}"
+    with pytest.raises(CheckpointMismatch, match=r"Saved\.digest must be that of .*another model was written to it"):
+        Saved(path=path, digest=saved.digest)
+    with pytest.raises(CheckpointMismatch, match=r"must be of a part like .* similarity was 'cosine', is 'dot'"):
+        saved.fit(example_log())  # an object made before
 
 
 def test_a_file_that_is_no_encoder_is_refused(path, tmp_path):
