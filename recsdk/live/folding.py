@@ -17,7 +17,7 @@ from recsdk.ledger import Ledger, RewardRecord, YieldsFields
 from recsdk.ledger.records import FLOAT32, decision, fields_of
 from recsdk.live import histories
 from recsdk.live.catalogue import Catalogue
-from recsdk.live.guard import frozen_items
+from recsdk.live.guard import everything, frozen_items, only_reading
 from recsdk.live.interactions import after
 from recsdk.live.marks import loads
 
@@ -99,11 +99,13 @@ def states_after(policy: Policy[Any], state: Any, lessons: Iterable[Lesson]) -> 
         if is_plain:
             log, is_good = _log(list(run))
             if is_good and "numpy" in policy.runs_on:
-                state = fold(policy, state, log)
+                with only_reading(policy):
+                    state = fold(policy, state, log)
                 yield state, len(log.action)
                 continue
             for interaction in rounds(log):
-                state = learn(policy, state, interaction)  # which refuses the bad one
+                with only_reading(policy):
+                    state = learn(policy, state, interaction)  # which refuses the bad one
                 yield state, 1
             continue
         for fields, reward, earlier, counts in run:
@@ -135,7 +137,7 @@ def _log(lessons: Sequence[Lesson]) -> tuple[Interaction, bool]:
     features[:] = np.frombuffer(b"".join(rows), FLOAT32).reshape(num, width)
     numbers = np.array([value, propensity])
     is_good = np.isfinite(numbers).all() and (numbers[1] > 0).all() and (numbers[1] <= 1).all() and np.isfinite(features).all()
-    context = Context(features[:, None], np.ones((num, 1), bool), np.array(slot, np.int64)[:, None])
+    context = Context(features[:, None], everything(num)[:, None], np.array(slot, np.int64)[:, None])
     return Interaction(context, np.zeros(num, np.int64), numbers[0], numbers[1], np.ones(num)), bool(is_good)
 
 

@@ -99,8 +99,11 @@ def frozen_items(items: Items) -> Items:
 
 
 def named(plugin: Any, error: Exception) -> Exception:
-    """Returns an `InvalidAnswer` that names the plugin whose error says that it wrote to its input; any other error as it is."""
-    if not isinstance(error, TypeError | ValueError) or "read-only" not in str(error) or isinstance(error, InvalidAnswer):
+    """Returns an `InvalidAnswer` that names the plugin whose error says that it wrote to its input; any other error as it is.
+
+    So it does for None, which is no plugin.
+    """
+    if plugin is None or not isinstance(error, TypeError | ValueError) or "read-only" not in str(error) or isinstance(error, InvalidAnswer):
         return error
     told = f"{plugin!r} must not write to its input, which others read and the ledger keeps: copy it first ({error})."
     return InvalidAnswer(told).with_traceback(error.__traceback__)

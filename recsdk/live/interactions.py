@@ -9,7 +9,7 @@ import numpy as np
 from recsdk.base import Context, Interaction, Policy, learn
 from recsdk.errors import LedgerMismatch
 from recsdk.ledger import DecisionRecord, RewardRecord
-from recsdk.live.guard import everything
+from recsdk.live.guard import everything, only_reading
 from recsdk.live.marks import left, read
 
 
@@ -17,12 +17,16 @@ def after(policy: Policy[Any], state: Any, record: DecisionRecord, reward: Rewar
     """Returns the state after one reward; for a correction, `earlier` is the reward that it takes back first.
 
     A decision that lacked evidence teaches nothing: phi has 0 where a part failed, which would be learned as what it said.
+
+    Raises:
+        InvalidAnswer: when the policy writes to its input.
     """
     if not read(record).has_all_evidence:
         return state
-    if earlier is not None and not earlier.void:
-        state = policy.forget(state, interaction(policy, record, earlier))  # type: ignore[attr-defined]  # the caller has asked for it
-    return state if reward.void else learn(policy, state, interaction(policy, record, reward))
+    with only_reading(policy):
+        if earlier is not None and not earlier.void:
+            state = policy.forget(state, interaction(policy, record, earlier))  # type: ignore[attr-defined]  # the caller has asked for it
+        return state if reward.void else learn(policy, state, interaction(policy, record, reward))
 
 
 def interaction(policy: Policy[Any], record: DecisionRecord, reward: RewardRecord) -> Interaction:

@@ -12,7 +12,7 @@ import numpy as np
 
 from recsdk import arrays, states
 from recsdk.base import Forgettable, Items, Mergeable, Policy, Request
-from recsdk.errors import ChangedSetting, InvalidValue, LedgerCorrupt, LedgerMismatch, RecsdkError, warn
+from recsdk.errors import ChangedSetting, InvalidAnswer, InvalidValue, LedgerCorrupt, LedgerMismatch, RecsdkError, warn
 from recsdk.ledger import Corrects, DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.records import decision, fields_of
 from recsdk.live import base, features, layout
@@ -153,11 +153,12 @@ class Learner:
     def is_ahead(self, before: Mark, error: BaseException) -> bool:
         """Tells whether the state may hold what the ledger does not, after what was written since `before` was rolled back.
 
-        A policy that refuses a reward has changed nothing; after any other error in it nobody knows.
+        A policy that refuses a reward has changed nothing; after any other error in it nobody knows, nor after a wrong answer of it.
         """
         if self._num_changes != before.num_changes:
             return True
-        return self._num_tried != before.num_tried and not (isinstance(error, RecsdkError) and self.num_learned == before.num_learned)
+        is_refusal = isinstance(error, RecsdkError) and not isinstance(error, InvalidAnswer)
+        return self._num_tried != before.num_tried and not (is_refusal and self.num_learned == before.num_learned)
 
     def share(self, outcomes: Sequence[tuple[DecisionRecord, RewardRecord]]) -> Any:
         """Returns what outcomes alone would have taught, to be subtracted; None where the state is no sum of them."""

@@ -9,8 +9,8 @@ import pytest
 
 from recsdk import explore
 from recsdk.errors import InvalidAnswer
-from recsdk.live.guard import Features
-from tests.live.shop import Hashing, catalogue, small_recommender, state, tables
+from recsdk.live.guard import Features, named
+from tests.live.shop import Hashing, catalogue, serve, small_recommender, state, tables
 
 
 @attrs.frozen
@@ -119,6 +119,50 @@ class Scales(Hashing):
 def test_an_encoder_that_writes_to_its_input_is_refused(tmp_path):
     with small_recommender(tmp_path, encoder=Scales()) as shop, pytest.raises(InvalidAnswer, match=r"Scales.* must not write"):
         shop.recommend({"age": 3})
+
+
+@attrs.frozen
+class Spoils:
+    """A policy that counts in its state, in place; then it does with the context what it is told to do at such a reward."""
+
+    runs_on: ClassVar[tuple[str, ...]] = ("numpy",)
+    learns_from: ClassVar[str] = "chosen"
+
+    spoil: dict = attrs.field(repr=False, eq=False)
+
+    def init(self, prior):
+        return np.zeros(1)
+
+    def probs(self, state, rng, context):
+        return explore.uniform(context.mask)
+
+    def update(self, state, interaction):
+        state += 1
+        spoil = self.spoil.get(interaction.reward)
+        return state if spoil is None else spoil(interaction.context)
+
+
+@pytest.mark.parametrize(("spoil", "told"), [(unmask, "must not write to its input"), (lambda _: None, "got None")])
+def test_what_a_policy_spoils_while_it_learns_is_refused_by_its_name_and_undone(tmp_path, spoil, told):
+    policy = Spoils({})
+    with small_recommender(tmp_path, policy=policy, scorers=["recency"], floor=0) as shop:
+        slates = serve(shop, range(3))
+        before = tables(tmp_path), state(shop)
+        policy.spoil[0.5] = spoil
+        with pytest.raises(InvalidAnswer, match=rf"Spoils\(\).*{told}"):
+            shop.reward(slates[0].decision_id, 0.5, item=slates[0].ids[1])
+        assert (tables(tmp_path), state(shop)) == before
+        serve(shop, range(3, 6))
+        assert shop.audit()
+        policy.spoil[1.0] = spoil
+        with pytest.raises(InvalidAnswer, match=rf"Spoils\(\).*{told}"):  # a fold refuses what is refused live
+            shop.audit()
+
+
+def test_an_error_where_no_part_was_asked_passes_as_it_is():
+    error = ValueError("assignment destination is read-only")
+    assert named(None, error) is error
+    assert isinstance(named(Spoils({}), error), InvalidAnswer)
 
 
 def test_an_error_of_a_plugins_own_passes_as_it_is(tmp_path):
