@@ -133,6 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table, of this process alone")
     parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     chosen = parser.parse_args(arguments)
+    if chosen.rounds < 2:
+        parser.error(f"--rounds must be at least 2, got {chosen.rounds}")
     rows = measure(chosen.rewards, chosen.rounds)
     if chosen.json:
         print(json.dumps({"machine": machine, "rows": rows}, indent=1))

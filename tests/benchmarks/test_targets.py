@@ -40,6 +40,25 @@ def test_a_target_is_met_up_to_its_bound(targets, measured, at_least, met):
     assert ("not installed" in line) is (measured is None)
 
 
+@pytest.mark.parametrize("option", [["--quick"], ["--only", "disk"]])
+def test_a_rough_table_or_a_part_of_it_is_not_written_over_the_whole(targets, option, monkeypatch, capsys):
+    monkeypatch.setattr(targets, "PARTS", dict.fromkeys(targets.PARTS, lambda quick: []))
+    monkeypatch.setattr(targets.report, "write", None)
+    with pytest.raises(SystemExit):
+        targets.main(["--write", *option])
+    assert "must be without --quick and --only" in capsys.readouterr().err
+
+
+def test_the_share_of_sets_is_of_those_that_had_no_say(targets, tmp_path, monkeypatch):
+    page = tmp_path / "quality.md"
+    monkeypatch.setattr(targets, "QUALITY", page)
+    regions = (("quality-tried", 9), ("quality-unseen", 5), ("quality", 1))
+    page.write_text("".join(f"<!-- benchmarks:{name} -->\non {share} of 10 sets\n<!-- /benchmarks:{name} -->\n" for name, share in regions))
+    assert [row.measured for row in targets.of_quality(quick=True)] == [50]
+    page.write_text(page.read_text().replace("on 5 of", "of 5 of"))
+    assert [row.measured for row in targets.of_quality(quick=True)] == [None]
+
+
 def test_an_unknown_part_is_refused(targets, capsys):
     with pytest.raises(SystemExit):
         targets.main(["--only", "loop,nothing"])

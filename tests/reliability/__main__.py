@@ -1,10 +1,14 @@
-"""The long reliability run: `python -m tests.reliability [nightly|mutants]`. It prints its totals, and ends with 1 after a fault."""
+"""The long reliability run, half an hour and more; it prints its totals, and ends with 1 after a fault."""
 
-import sys
+import argparse
 
 from tests.reliability.nightly import nightly, without_each_protection
 
+RUNS = {"nightly": nightly, "mutants": without_each_protection}
+
 if __name__ == "__main__":
-    faults = list(without_each_protection() if sys.argv[1:] == ["mutants"] else nightly())
+    parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
+    parser.add_argument("run", choices=RUNS, nargs="?", default="nightly", help="mutants: each protection taken out must be noticed")
+    faults = list(RUNS[parser.parse_args().run]())
     print(f"{len(faults)} faults", *faults, sep="\n")
-    sys.exit(bool(faults))
+    raise SystemExit(bool(faults))

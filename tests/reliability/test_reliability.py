@@ -43,6 +43,14 @@ def test_after_damage_every_record_is_as_it_was_or_the_folder_is_refused():
     assert found.refused >= 60  # every cut loses what was acknowledged
 
 
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("nigthly", 2)])
+def test_the_long_run_starts_by_its_name_alone(argument, code):
+    command = [sys.executable, "-m", "tests.reliability", argument]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)  # noqa: S603  (its own module)
+    assert answer.returncode == code
+    assert "[{nightly,mutants}]" in answer.stdout + answer.stderr
+
+
 @NEEDS_STRACE
 @pytest.mark.slow
 @pytest.mark.timeout(900)
