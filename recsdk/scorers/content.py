@@ -46,13 +46,14 @@ def _names(instance: Any, field: Any, value: Any) -> None:
 class Content:
     """Scores an item by the cosine similarity of its features to those of the user's latest items.
 
-    It needs no rewards, and knows a new item at once. A str is a category, a list of str shares a weight of 1, a number is spread over the
-    two nearest bins of a logarithmic grid. A value counts more the fewer items have it, by the logarithm of the inverse frequency. All are
-    hashed into vectors of length 1. The user's latest item has weight 1, the one before it `recency_decay`, and so on; the column is
-    in [-1, 1], and 0 where nothing is known of the user or the item. An item of the fit is known by the features that it had then.
-    For vectors made elsewhere use `Dot` with the encoder `Frozen`.
+    It needs no rewards, and knows a new item at once, as a candidate and in the history that it remembers. A str is a category, a list of
+    str shares a weight of 1, a number is spread over the two nearest bins of a logarithmic grid. A value counts more the fewer items have
+    it, by the logarithm of the inverse frequency. All are hashed into vectors of length 1. The user's latest item has weight 1, the one
+    before it `recency_decay`, and so on; the column is in [-1, 1], and 0 where nothing is known of the user or the item. An item of the
+    fit is known by the features that it had then. For vectors made elsewhere use `Dot` with the encoder `Frozen`.
 
-    The history is the request's list feature `history`, item ids, oldest first. For a request without one it is what the scorer
+    The history is the request's list feature `history`, item ids, oldest first; ids that were not there at the fit are passed over, since
+    a request does not bring their features. For a request without one it is what the scorer
     remembers of the `user`, from the log and from live rewards above 0, each item once.
 
     Attributes:

@@ -190,25 +190,24 @@ class Rare:
     name: str = attrs.field(default="(rare)", validator=some_text)
 
     def fit(self, table: Table) -> Learned:
-        """Learns the categories that keep their names, by column."""
+        """Learns the kind and the categories that keep their names, by column."""
         require(table, self.columns)
-        return {name: self._frequent(name, table[name]) for name in self.columns}
+        return {name: {"kind": column_kind(table[name]), "kept": self._frequent(name, table[name])} for name in self.columns}
 
     def change(self, learned: Learned, table: Table) -> Table:
         """Returns the columns with one name for all that is rare; a list has it once."""
-        return {name: self._renamed(name, table[name], frozenset(learned[name])) for name in self.columns if name in table}
+        return {name: self._renamed(name, table[name], **learned[name]) for name in self.columns if name in table}
 
     def _frequent(self, name: str, column: np.ndarray) -> list[str]:
         count = Counter(part for parts in _parts(name, column) for part in dict.fromkeys(parts or ()))
         return sorted(part for part, number in count.items() if number >= self.at_least)
 
-    def _renamed(self, name: str, column: np.ndarray, known: frozenset[str]) -> np.ndarray:
-        is_bag = column_kind(column) == BAG
-        found = [
-            None if parts is None else list(dict.fromkeys(part if part in known else self.name for part in parts))
-            for parts in _parts(name, column)
-        ]
-        return objects(found if is_bag else [None if parts is None else parts[0] for parts in found])
+    def _renamed(self, name: str, column: np.ndarray, kind: str | None, kept: list[str]) -> np.ndarray:
+        rows, got, known = _parts(name, column), column_kind(column), frozenset(kept)
+        if None not in (kind, got) and got != kind:
+            raise InvalidRequest(f"{name!r} must hold a {kind} as at the fit, got a {got}.")
+        found = [None if parts is None else list(dict.fromkeys(part if part in known else self.name for part in parts)) for parts in rows]
+        return objects(found if got == BAG else [None if parts is None else parts[0] for parts in found])
 
 
 def _parts(name: str, column: np.ndarray) -> list[list[str] | None]:

@@ -250,6 +250,12 @@ def test_a_column_of_another_kind_than_at_the_fit_is_refused():
     with pytest.raises(InvalidRequest, match="'brand' must hold texts where 'none' is filled in, got a number"):
         apply_to_request(fitted, {"brand": 7})
     assert apply_to_request(fitted, {}) == {"brand": "none"}
+    fitted = fit([Rare(columns=("brand", "tags"))], read_rows([{"brand": "a", "tags": ["b"]}]))
+    with pytest.raises(InvalidRequest, match="'brand' must hold a str as at the fit, got a list of str"):
+        apply_to_request(fitted, {"brand": ["a"]})
+    with pytest.raises(InvalidRequest, match="'tags' must hold a list of str as at the fit, got a str"):
+        apply_to_request(fitted, {"tags": "b"})
+    assert apply_to_request(fitted, {}) == {}
     with pytest.raises(InvalidRequest, match="rows must have a column 'time'"):
         apply_to_request(fit([Cyclic()], read_rows([{"time": 1}])), {"age": 3})
 
