@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -164,17 +164,19 @@ class Frozen:
         if len(bad):
             raise InvalidLog(f"{path}: the vector of {ids[bad[0]]!r} must be finite, got {vectors[bad[0]]}.")
         if len(set(ids)) < len(ids):
-            raise InvalidLog(f"{path}: each id must be there once, got {next(name for name in ids if ids.count(name) > 1)!r} twice.")
+            raise InvalidLog(f"{path}: each id must be there once, got {Counter(ids).most_common(1)[0][0]!r} twice.")
         table = np.concatenate([np.zeros((1, self.dim), np.float32), _unit(vectors) if self.similarity == "cosine" else vectors])
         return Vectors(vocabulary(ids, 1 + np.arange(len(ids))), table)
 
 
 def _of_arrays(path: str) -> tuple[list[str], np.ndarray]:
-    try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:  # NumPy leaves a file open that is no archive
-            ids, vectors = file["ids"], file["vectors"]
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InvalidLog(f"{path} must be .npz with the arrays 'ids', text, and 'vectors', got {type(error).__name__}: {error}.") from error
+    with open(path, "rb") as opened:  # NumPy leaves a file open that is no archive
+        try:
+            with np.load(opened, allow_pickle=False) as file:
+                ids, vectors = file["ids"], file["vectors"]
+        except Exception as error:  # a damaged file makes NumPy and zlib fail in any way
+            told = f"{type(error).__name__}: {error}"
+            raise InvalidLog(f"{path} must be .npz with the arrays 'ids', text, and 'vectors', got {told}.") from error
     if ids.dtype.kind != "U" or ids.ndim != 1 or vectors.dtype.kind not in "fiu" or len(vectors) != len(ids):
         told = f"{ids.dtype}{list(ids.shape)} and {vectors.dtype}{list(vectors.shape)}"
         raise InvalidLog(f"{path}: 'ids' must be text, and 'vectors' numbers with a row for each, got {told}.")

@@ -18,7 +18,8 @@ class MF(SequenceSettings):
     It is the simplest of the sequence encoders, and the one to compare the others with. There is no vector per user: what a user took is
     summed, the latest item with weight 1, the one before with `recency_decay`, and so on, over the Euclidean length of these weights, and a
     vector that all users share is added. So a new user needs no training. It reads, trains and serves as `SASRec` does; see there. With
-    `recency_decay=1` the order does not count. With `loss="bpr"` it is trained as BPR-MF is.
+    `recency_decay=1` the order does not count. `loss="bpr"` is the loss of BPR-MF, without its penalty on large vectors: `weight_decay`
+    does nothing here, since vectors of items do not decay, and there are no layers.
 
     Its other settings are those of `recsdk.encoders.settings.SequenceSettings`; here `output` is "untied" by default.
 

@@ -27,7 +27,7 @@ class SequenceSettings:
         accumulate: parts in which a step's sequences go through the network, one after another: a large batch then fits into memory.
         learning_rate: of AdamW after the warm-up.
         warmup_steps: over which the learning rate rises from 0.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW, on the layers' matrices; vectors of items and places do not decay.
         clip_norm: length to which a longer gradient is shortened.
         patience: epochs without a better validation metric after which training stops; 0 to go on.
         num_validation: users whose last item validates; at most half of those who took two items.

@@ -66,7 +66,7 @@ class Ensemble:
     Each user's last item is held out, the members are fitted to the rest, and the weights are those of a conditional logit over the
     catalogue: they maximise the likelihood of what was held out. Then the members are fitted again, to all. So fitting takes twice the
     time of the members. An encoder becomes a member as `Dot(encoder=...)`. The column has a standard deviation of about 1/4 over the
-    catalogue. Where no user took three items, all columns weigh alike.
+    catalogue. Where no user took three items, all columns weigh 1, and it is their sum.
 
     Attributes:
         scorers: the members, by name or as configs.
@@ -98,10 +98,16 @@ class Ensemble:
         return Stacked(tuple(scorer.init() for scorer in self.scorers), np.ones(sum(len(scorer.columns) for scorer in self.scorers)))
 
     def fit(self, log: Events) -> Stacked:
-        """Fits the members to all but what is held out, the weights to that, and the members to all."""
+        """Fits the members to all but what is held out, the weights to that, and the members to all.
+
+        Raises:
+            InvalidLog: a log with events and no column `user`.
+        """
         try:
             split = leave_one_out(log, user=self.user, history=self.history)
         except InvalidLog:
+            if len(log.item) and self.user not in log.requests:
+                raise
             weights = self.init().weights
         else:
             weights = self._weights(tuple(scorer.fit(split.refit) for scorer in self.scorers), split.test)

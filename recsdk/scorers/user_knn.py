@@ -41,7 +41,8 @@ class UserKNN:
     The query weighs the user's latest item 1, the one before `recency_decay`, and so on. Another user is as alike as the weights of what
     both took sum to, over the square root of how much the other took. The column is the share of likeness, among the
     `num_neighbours` most alike users, that took the item: in [0, 1]. It is 0 where nothing is known of the user, and for an item that
-    arrived after the fit. The state keeps who took what: 16 bytes for each pair.
+    arrived after the fit. A user of the fit is one of their own neighbours: that raises the scores of what this user took before the
+    fit, and one other user fewer is asked. The state keeps who took what: 16 bytes for each pair.
 
     The history is the request's list feature `history`, item ids, oldest first. For a request without one it is what the scorer
     remembers of the `user`, from the log and from live rewards above 0, each item once.

@@ -1,6 +1,8 @@
 """Vectors made elsewhere."""
 
+import contextlib
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +118,25 @@ def test_a_file_that_holds_something_else_is_refused(write, message, tmp_path):
     write(path)
     with pytest.raises((InvalidLog, InvalidValue), match=message):
         Frozen(vectors=str(path), dim=3).fit(LOG)
+
+
+def test_a_damaged_file_is_refused_or_says_the_same(tmp_path):
+    path = tmp_path / "items.npz"
+    np.savez_compressed(path, ids=IDS, vectors=TABLE)
+    data, encoder = path.read_bytes(), Frozen(vectors=str(path), dim=3)
+    for at in range(len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+        with contextlib.suppress(InvalidLog):
+            assert encoder._read(str(path)).table.shape == (5, 3)
+
+
+def test_a_duplicate_among_many_is_named_at_once(tmp_path):
+    path, names = tmp_path / "items.npz", [f"item-{number}" for number in range(50_000)]
+    np.savez(path, ids=[*names, names[-1]], vectors=np.ones((50_001, 3), np.float32))
+    begun = time.process_time()
+    with pytest.raises(InvalidLog, match="got 'item-49999' twice"):
+        Frozen(vectors=str(path), dim=3)._read(str(path))
+    assert time.process_time() - begun < 5  # half a minute, were each counted
 
 
 def test_a_bad_row_is_told_by_its_line(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from recsdk.base import Request
 from recsdk.data import events_from_rows, items_from_rows, take
-from recsdk.errors import InvalidValue
+from recsdk.errors import InvalidLog, InvalidValue
 from recsdk.ranking import by_scorer, leave_one_out, rank_evaluate
 from recsdk.scorers.ensemble import Columns, Ensemble, _likelihood, _logit
 from recsdk.scorers.function import FunctionScorer
@@ -107,6 +107,12 @@ def test_live_rewards_reach_the_members_that_learn():
 def test_where_nothing_can_be_held_out_all_weigh_alike():
     log = events_from_rows(LOG.items, [{"user_id": "u", "item": "i1", "time": 0.0}])
     assert Ensemble().fit(log).weights.tolist() == [1.0, 1.0]
+
+
+def test_a_log_that_does_not_say_who_the_user_is_is_refused_and_one_without_events_is_not():
+    with pytest.raises(InvalidLog, match=r"must have a column 'uid' that says who the user is"):
+        Ensemble(user="uid", scorers=("popularity",)).fit(LOG)
+    assert Ensemble(scorers=("popularity",)).fit(events_from_rows(LOG.items, [])).weights.tolist() == [1.0]
 
 
 def test_members_may_be_given_by_name():

@@ -127,7 +127,7 @@ class Faiss:
         faiss = _faiss()
         selector: dict[str, Any] = {}
         if num_allowed < len(state.slot):
-            may = allowed if len(state.slot) == len(allowed) else (state.slot >= 0) & allowed[state.slot]
+            may = allowed if len(state.slot) == state.num_built else (state.slot >= 0) & allowed[state.slot]
             selector = {"sel": faiss.IDSelectorBitmap(np.packbits(may, bitorder="little"))}
         if isinstance(state.found, faiss.IndexIVF):
             return faiss.SearchParametersIVF(nprobe=self.effort, **selector)

@@ -66,6 +66,15 @@ def test_an_index_that_grew_and_changed_finds_as_one_that_was_built(index):
     assert sorted(found.tolist()) == list(range(4000))
 
 
+@pytest.mark.parametrize("index", INDEXES)
+def test_items_that_came_in_another_order_than_that_of_their_slots_are_hidden_as_they_should_be(index):
+    retriever = retriever_of(index)
+    state = retriever.add(retriever.build(VECTORS[:100]), np.array([101, 100]), VECTORS[:102])
+    allowed = np.ones(102, bool)
+    allowed[100] = False
+    assert sorted(retriever.search(state, RNG, USERS[0], allowed, 101).tolist()) == [*range(100), 101]
+
+
 def test_an_index_is_built_anew_when_it_has_outgrown_itself():
     retriever = retriever_of("Flat")
     state = retriever.build(VECTORS[:200])
