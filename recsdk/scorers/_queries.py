@@ -59,7 +59,7 @@ def sequences(log: Events, user: str) -> Sequences:
     keys = np.empty(len(rows), np.int64)
     for place, value in enumerate(users[rows].tolist()):
         if not isinstance(value, str) or value not in keys_of:
-            keys_of[value] = _key(user, value)
+            keys_of[value] = key(user, value)
         keys[place] = keys_of[value]
     rows = rows[keys.argsort(kind="stable")]
     return Sequences(np.sort(keys), log.items.slot[log.item[rows]], rows)
@@ -92,25 +92,34 @@ def recent(memory: Memory, features: Mapping[str, Any], user: str, history: str,
     value = features.get(user)
     if value is None:
         return np.empty(0, np.int64)
-    found: np.ndarray = _histories.recall(memory.histories, _key(user, value))
+    found: np.ndarray = _histories.recall(memory.histories, key(user, value))
     return found[:most]
 
 
 def remember(memory: Memory, user: str, requests: Sequence[Request], slots: Sequence[int], rewards: Sequence[float]) -> Memory:
-    """Puts each item with a reward above 0 at the front of its user's history. Consumes `memory`.
+    """Puts what was taken into a memory, see `extend`. Consumes `memory`."""
+    return memory._replace(histories=extend(memory.histories, user, requests, slots, rewards))
+
+
+def extend(histories: Histories, user: str, requests: Sequence[Request], slots: Sequence[int], rewards: Sequence[float]) -> Histories:
+    """Puts each item with a reward above 0 at the front of its user's history. Consumes `histories`.
 
     Raises:
         InvalidRequest: a user that is no str.
     """
-    histories = memory.histories
     for request, slot, reward in zip(requests, slots, rewards, strict=True):
         value = request.features.get(user) if reward > 0 else None
         if value is not None:
-            histories = _histories.remember(histories, _key(user, value), slot)
-    return memory._replace(histories=histories)
+            histories = _histories.remember(histories, key(user, value), slot)
+    return histories
 
 
-def _key(user: str, value: object) -> int:
+def key(user: str, value: object) -> int:
+    """Returns the hash of a user, given the name of the request's feature that says who it is, and its value.
+
+    Raises:
+        InvalidRequest: a user that is no str.
+    """
     if not isinstance(value, str):
         raise InvalidRequest(f"{user!r} says who the user is and must be a str, got {value!r}.")
     return _histories.key_of(value)

@@ -10,8 +10,7 @@ import numpy as np
 
 from recsdk.base import Array, Events, Items, Request
 from recsdk.checks import integer, number
-from recsdk.errors import InvalidRequest
-from recsdk.scorers import _histories, _neighbours
+from recsdk.scorers import _histories, _neighbours, _queries
 from recsdk.scorers._histories import Histories
 from recsdk.scorers._neighbours import Neighbours
 from recsdk.validators import feature_name
@@ -72,7 +71,7 @@ class ItemKNN:
         """See `recsdk.base.Scorer`."""
         users = log.requests.get(self.user, np.full(len(log.item), None, object))
         rows = np.flatnonzero((log.reward > 0) & np.array([value is not None for value in users], bool))
-        keys = np.array([_histories.key_of(self._user(users[row])) for row in rows], np.int64)
+        keys = np.array([_queries.key(self.user, users[row]) for row in rows], np.int64)
         slots = log.items.slot[log.item[rows]]
         histories = _histories.empty(self.max_users, self.history)
         for key, slot in zip(keys.tolist(), slots.tolist(), strict=True):
@@ -83,7 +82,7 @@ class ItemKNN:
     def score(self, state: Taken, request: Request, candidates: Items) -> Array:
         """Returns f32[K, 1] in [0, sqrt(history)]."""
         value = request.features.get(self.user)
-        recent = np.empty(0, np.int64) if value is None else _histories.recall(state.histories, _histories.key_of(self._user(value)))
+        recent = np.empty(0, np.int64) if value is None else _histories.recall(state.histories, _queries.key(self.user, value))
         totals = _neighbours.similarity(state.neighbours, recent, candidates.slot)
         return (totals / np.sqrt(max(len(recent), 1))).astype(np.float32)[:, None]
 
@@ -93,14 +92,4 @@ class ItemKNN:
 
     def fold(self, state: Taken, requests: Sequence[Request], slots: Sequence[int], rewards: Sequence[float]) -> Taken:
         """See `recsdk.base.FoldsOnline`."""
-        histories = state.histories
-        for request, slot, reward in zip(requests, slots, rewards, strict=True):
-            value = request.features.get(self.user) if reward > 0 else None
-            if value is not None:
-                histories = _histories.remember(histories, _histories.key_of(self._user(value)), slot)
-        return state._replace(histories=histories)
-
-    def _user(self, value: object) -> str:
-        if not isinstance(value, str):
-            raise InvalidRequest(f"{self.user!r} says who the user is and must be a str, got {value!r}.")
-        return value
+        return state._replace(histories=_queries.extend(state.histories, self.user, requests, slots, rewards))
