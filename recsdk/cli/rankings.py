@@ -254,7 +254,10 @@ def doubts(path: Path, part: Any, told_origin: Any, held: Held) -> list[str]:
         )
     if mine["events"] == theirs.get("events"):
         return []
-    return [f"{path} was not fitted to exactly the events before what is held out: what it has seen of that makes its figures too good."]
+    return [
+        f"{path} was not fitted to exactly the events before what is held out, with the same --features: what it has seen of that"
+        " makes its figures too good."
+    ]
 
 
 def _catalogue(items: Items, size: int | None = None) -> tuple[int, str]:

@@ -156,6 +156,17 @@ def test_a_model_that_has_seen_the_test_is_told(log, trained, tmp_path, capsys):
     assert "its figures too good" in found["notes"][-1]
 
 
+def test_a_model_of_other_features_is_told(tmp_path, capsys):
+    path, out = tmp_path / "log.csv", tmp_path / "model"
+    path.write_text("user_id,item,time,device\n" + "".join(f"{user},{item},{time},phone\n" for user, item, time in rows()))
+    assert run("train", path, "popularity", "--features", "device", "--out", out) == 0
+    _ = capsys.readouterr()
+    found, _ = told(capsys, "rank-eval", path, out, "--features", "device", "--against", "popularity")
+    assert found["notes"] == [f"{path}: there is no reward: every event counts as taken."]
+    found, _ = told(capsys, "rank-eval", path, out, "--against", "popularity")
+    assert "with the same --features" in found["notes"][-1]
+
+
 def test_a_scorer_of_another_catalogue_is_refused(log, tmp_path, capsys):
     out, turned = tmp_path / "knn.safetensors", tmp_path / "turned.csv"
     assert run("train", log, "item-knn", "--out", out) == 0
