@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from recsdk.checks import Validator, require_number
+from recsdk.checks import Validator
 from recsdk.errors import InvalidValue, one_of
 
 
@@ -15,14 +15,6 @@ def choice(*allowed: str) -> Validator:
         one_of(f"{type(instance).__name__}.{field.name}", value, allowed)
 
     return validate
-
-
-def share(instance: Any, field: Any, value: Any) -> None:
-    """Refuses what is not in [0, 1)."""
-    name = f"{type(instance).__name__}.{field.name}"
-    require_number(name, value, at_least=0)
-    if value >= 1:
-        raise InvalidValue(f"{name} must be below 1, got {value!r}.")
 
 
 def _text(wanted: str) -> Validator:

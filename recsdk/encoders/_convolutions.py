@@ -108,6 +108,8 @@ def _convolved(layer: Convolution, window: Array, dtype: Any) -> Array:
 def _window(hidden: Array, width: int, gap: int) -> Array:
     """Returns f32[B, T, W D]: each place beside those `gap`, 2 `gap`, ... before it; zeros where there are none."""
     xp = hidden.__array_namespace__()
-    reach, length = gap * (width - 1), hidden.shape[1]
+    length = hidden.shape[1]
+    reach = min(gap * (width - 1), length)
     padded = xp.concatenate([xp.zeros((hidden.shape[0], reach, hidden.shape[2]), dtype=np.float32), hidden], axis=1)
-    return xp.concatenate([padded[:, reach - gap * step : reach - gap * step + length] for step in range(width)], axis=2)
+    starts = [max(reach - gap * step, 0) for step in range(width)]
+    return xp.concatenate([padded[:, start : start + length] for start in starts], axis=2)

@@ -79,15 +79,17 @@ class NextItem:
         return jnp.where(there, losses, 0).sum() / jnp.maximum(there.sum(), 1)
 
     def metric(self, params: Any, cases: Validation) -> jax.Array:
-        """Returns the mean NDCG at 10 over the cases, of a full ranking without `seen`."""
+        """Returns the mean NDCG at 10 over the cases, of a full ranking without `seen`; of items that score alike half come first."""
         table = self._items(params)
 
         def part(some: Validation) -> jax.Array:
             hidden = self.shape.forward(params, some.tokens, dtype=self._dtype())
             users = self._scaled(hidden[jnp.arange(len(some.last)), some.last])
-            scores = jnp.where(some.seen, -jnp.inf, self._scores(users, table))
-            own = jnp.take_along_axis(self._scores(users, table), some.target[:, None], axis=1)
-            above = (scores > own).sum(axis=1)
+            scores = self._scores(users, table)
+            own = jnp.take_along_axis(scores, some.target[:, None], axis=1)
+            is_target = jnp.arange(len(table))[None] == some.target[:, None]
+            scores = jnp.where(some.seen | is_target, -jnp.inf, scores)
+            above = (~(scores < own)).sum(axis=1) - (scores == own).sum(axis=1) / 2  # half of those alike; all, where it is NaN
             return jnp.where(above < 10, 1 / jnp.log2(2.0 + above), 0) * some.weight
 
         size = min(CASES_AT_ONCE, len(cases.last))

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
-from recsdk.checks import integer, number
-from recsdk.validators import choice, feature_name, file_name, share
+from recsdk.checks import integer, number, require_number
+from recsdk.errors import InvalidValue
+from recsdk.validators import choice, feature_name, file_name
+
+
+def _share(instance: Any, field: Any, value: Any) -> None:
+    name = f"{type(instance).__name__}.{field.name}"
+    require_number(name, value, at_least=0)
+    if value and not 0 < round(256 * value) < 256:
+        raise InvalidValue(f"{name} must be 0, or in [0.002, 0.998], got {value!r}.")
 
 
 @attrs.frozen(kw_only=True)
@@ -21,7 +31,7 @@ class SequenceSettings:
         loss: "softmax" over the whole catalogue; or against `num_negatives` drawn items, for large catalogues: "sampled", a softmax with
             the logQ correction, "gbce", "bce" or "bpr".
         num_negatives: drawn items, the same for all sequences of a step.
-        dropout: share that is left out in training: of each branch that is added, or of each input of a recurrent layer.
+        dropout: share that is left out in training, in whole 256ths: of each branch that is added, or of each input of a recurrent layer.
         epochs: at most.
         batch_size: sequences per step.
         accumulate: parts in which a step's sequences go through the network, one after another: a large batch then fits into memory.
@@ -55,7 +65,7 @@ class SequenceSettings:
     temperature: float = attrs.field(default=1.0, validator=number(above=0))
     loss: str = attrs.field(default="softmax", validator=choice("softmax", "sampled", "bce", "gbce", "bpr"))
     num_negatives: int = attrs.field(default=1024, validator=integer(at_least=1))
-    dropout: float = attrs.field(default=0.2, validator=share)
+    dropout: float = attrs.field(default=0.2, validator=_share)
     epochs: int = attrs.field(default=100, validator=integer(at_least=1))
     batch_size: int = attrs.field(default=128, validator=integer(at_least=1))
     accumulate: int = attrs.field(default=1, validator=integer(at_least=1))

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import NamedTuple
 
 import attrs
 import jax
@@ -12,7 +13,7 @@ import pytest
 from recsdk import states
 from recsdk.data import concatenate_items, events_from_rows, items_from_rows, requests_table
 from recsdk.encoders import training
-from recsdk.encoders._objective import NextItem
+from recsdk.encoders._objective import NextItem, Validation
 from recsdk.encoders._transformer import TransformerShape
 from recsdk.encoders.on_device import OnDevice
 from recsdk.encoders.sasrec import SASRec
@@ -118,6 +119,39 @@ def test_the_sampled_loss_estimates_that_of_the_whole_catalogue():
     exact = jax.jit(OBJECTIVE.loss)(params, tokens[:, :6], jax.random.key(0))
     many = attrs.evolve(OBJECTIVE, loss_name="sampled", num_negatives=2000)
     np.testing.assert_allclose(jax.jit(many.loss)(params, tokens[:, :6], jax.random.key(0)), exact, rtol=0.02)
+
+
+class Table(NamedTuple):
+    table: jax.Array
+    output: jax.Array
+
+
+@attrs.frozen
+class Given:
+    """A user's vector is 1, so that an item's score is its only coordinate."""
+
+    def forward(self, params, tokens, dropout=None, dtype=None):
+        return jnp.ones((*tokens.shape, 1), np.float32)
+
+
+def test_of_items_that_score_alike_half_rank_before_the_target_and_what_is_no_number_ranks_last():
+    objective = attrs.evolve(OBJECTIVE, shape=Given(), temperature=1.0)
+    cases = Validation(np.ones((1, 2), np.int32), np.array([1]), np.array([3]), np.zeros((1, 6), bool), np.ones(1, np.float32))
+
+    def found(*scores, seen=()):
+        table = jnp.array([[0.0], *([score] for score in scores)], jnp.float32)
+        hidden = np.isin(np.arange(6), seen)[None]
+        return float(objective.metric(Table(table, jnp.zeros((0, 1))), cases._replace(seen=hidden)))
+
+    def at(above):
+        return pytest.approx(1 / np.log2(2 + above), rel=1e-6)
+
+    assert found(1, 2, 5, 4, 3) == at(0)
+    assert found(7, 8, 5, 4, 9) == at(3)
+    assert found(7, 8, 5, 4, 9, seen=(1, 3)) == at(2)
+    assert found(5, 5, 5, 5, 5) == at(2)
+    assert found(5, 9, 5, 5, 4, seen=(4,)) == at(1.5)
+    assert found(*[np.nan] * 5) == found(1, 2, np.nan, 3, 4) == at(6)  # behind all rows
 
 
 def by_hand(own, others, counts, loss):
@@ -254,7 +288,7 @@ def test_a_history_that_is_no_list_is_refused(state):
         ({"num_heads": 3}, "SASRec.num_heads must divide dim, 64, got 3"),
         ({"max_length": 1}, "SASRec.max_length must be a whole number >= 2, got 1"),
         ({"activation": "gelu"}, "SASRec.activation must be one of"),
-        ({"dropout": 1.0}, "SASRec.dropout must be below 1, got 1.0"),
+        ({"dropout": 1.0}, "SASRec.dropout must be 0, or in"),
         ({"loss": "hinge"}, "SASRec.loss must be one of"),
         ({"accumulate": 0}, "SASRec.accumulate must be a whole number >= 1, got 0"),
         ({"checkpoint": 3}, "SASRec.checkpoint must be the name of a file, a str, got 3"),

@@ -8,7 +8,7 @@ import pytest
 from recsdk import states, testing
 from recsdk.data import events_from_rows, items_from_rows, requests_table
 from recsdk.encoders._bidirectional import BidirectionalShape
-from recsdk.encoders._convolutions import ConvolutionShape
+from recsdk.encoders._convolutions import ConvolutionShape, _window
 from recsdk.encoders._factors import FactorShape
 from recsdk.encoders._objective import NextItem
 from recsdk.encoders._recurrent import RecurrentShape
@@ -159,6 +159,16 @@ def test_a_convolution_is_a_sum_over_the_places_of_its_window():
             found.append(hidden[place] + (logistic(gate) * value) @ layer.outward)
         hidden = np.array(found)
     np.testing.assert_allclose(shape.forward(params, TOKENS[:1])[0], normed(hidden), atol=1e-5)
+
+
+def test_a_window_reaches_no_further_than_the_sequence(monkeypatch):
+    hidden, sizes = np.arange(24, dtype=np.float32).reshape(1, 6, 4), []
+    zeros = np.zeros
+    monkeypatch.setattr(np, "zeros", lambda shape, **kind: sizes.append(shape[1]) or zeros(shape, **kind))
+    for gap in (1, 2, 4, 8, 4096):
+        wanted = [hidden[0, place - step * gap] if place >= step * gap else [0] * 4 for place in range(6) for step in range(3)]
+        np.testing.assert_array_equal(_window(hidden, 3, gap).reshape(-1, 4), wanted)
+    assert max(sizes) == 6
 
 
 def test_a_factorised_user_is_the_decayed_sum_of_what_was_taken():

@@ -34,6 +34,13 @@ def test_a_folder_made_before_knows_it(encoder):
     assert differences(json.loads(json.dumps(identity(encoder()))), encoder()) == []
 
 
+@pytest.mark.parametrize("dropout", [-0.1, 0.001, 0.999, 1.0, float("nan"), True])
+def test_a_dropout_that_would_leave_out_nothing_or_all_is_refused(dropout):
+    with pytest.raises(InvalidValue, match=r"SASRec\.dropout must be (0, or in \[0\.002, 0\.998\]|a finite number >= 0), got"):
+        SASRec(dropout=dropout)
+    assert [SASRec(dropout=good).dropout for good in (0.0, 0.002, 0.998)] == [0.0, 0.002, 0.998]
+
+
 @pytest.mark.parametrize("encoder", FORMER)
 def test_each_has_the_shared_settings_with_their_checks(encoder):
     shared = {field.name: field.default for field in attrs.fields(SequenceSettings)}
