@@ -40,10 +40,10 @@ class _Timed(NamedTuple):
     """
 
     asked: Asked
-    num_works: int | None
-    payload: str
-    time: float
-    generation: int
+    num_works: int | None = None
+    payload: str = ""
+    time: float = 0.0
+    generation: int = 0
 
 
 class _Search(NamedTuple):
@@ -89,7 +89,7 @@ def answered(loop: Loop, asked: Asked) -> Slate:
     now = loop.now()
     try:
         loop.catch_up(now)
-        (timed,) = _remembering(loop, [(asked, num_works)], now)
+        (timed,) = _remembering(loop, [_Timed(asked, num_works)], now)
         answer = _decided(loop, timed)
     finally:
         _tell_failures(loop)
@@ -97,22 +97,19 @@ def answered(loop: Loop, asked: Asked) -> Slate:
     return answer.slate
 
 
-def _remembering(loop: Loop, asked: Sequence[tuple[Asked, int | None]], now: float) -> list[_Timed]:
-    """Returns what is to be decided at a time, with histories for the users who have none of the application's."""
-    timed = functools.partial(_all_timed, loop, asked, now)
-    return loop.turns.read(timed) if any(loop.histories.wanted(one) for one, _ in asked) else timed()
+def _remembering(loop: Loop, timed: Sequence[_Timed], now: float) -> list[_Timed]:
+    """Returns what is to be decided, at another time and with histories as they are then, for users who have none of the application's."""
+    again = functools.partial(_all_remembering, loop, timed, now)
+    return loop.turns.read(again) if any(loop.histories.wanted(one.asked) for one in timed) else again()
 
 
-def _all_timed(loop: Loop, asked: Sequence[tuple[Asked, int | None]], now: float) -> list[_Timed]:
+def _all_remembering(loop: Loop, timed: Sequence[_Timed], now: float) -> list[_Timed]:
     """Is `_remembering` for the thread that has its turn."""
-    histories, feedback = loop.histories, None if loop.settlement is None else loop.settlement.feedback
-    given = [(histories.given(one, loop.ledger, feedback) if histories.wanted(one) else one, num_works) for one, num_works in asked]
-    return [_Timed(one, num_works, intake.canonical(one.fields), now, histories.generation) for one, num_works in given]
-
-
-def _anew(timed: Sequence[_Timed]) -> list[tuple[Asked, int | None]]:
-    """Returns what was asked, to be decided at another time."""
-    return [(one.asked, one.num_works) for one in timed]
+    histories, feedback, found = loop.histories, None if loop.settlement is None else loop.settlement.feedback, list[_Timed]()
+    for asked, num_works, *_ in timed:
+        given = histories.given(asked, loop.ledger, feedback) if histories.wanted(asked) else asked
+        found.append(_Timed(given, num_works, intake.canonical(given.fields), now, histories.generation))
+    return found
 
 
 def _tell_failures(loop: Loop) -> None:
@@ -138,7 +135,7 @@ def all_answered(loop: Loop, asked: Sequence[Asked]) -> list[Slate]:
     began, now = time.perf_counter(), loop.now()
     try:
         loop.catch_up(now)
-        timed = _remembering(loop, [(one, None) for one in asked], now)
+        timed = _remembering(loop, [_Timed(one) for one in asked], now)
         answers = _all_decided(loop, timed)
     finally:
         _tell_failures(loop)
@@ -159,15 +156,14 @@ def _all_decided(loop: Loop, timed: Sequence[_Timed]) -> list[_Answer]:
                     searches[index] = searches[index] if is_there else searches[index].done()
             return loop.turns.alone(functools.partial(_all_kept, loop, timed, searches))
         except Moved:
-            timed = _remembering(loop, _anew(timed), loop.now())
+            timed = _remembering(loop, timed, loop.now())
         except Exception as error:
             if loop.is_open:
                 raise
             raise LedgerError(CLOSED) from error  # another thread has closed it meanwhile, and its models are gone
 
     def decided() -> list[_Answer]:
-        now = timed[0].time if loop.settlement is None else loop.now()  # no window is closed on it yet
-        again = _all_timed(loop, _anew(timed), now)
+        again = _all_remembering(loop, timed, timed[0].time if loop.settlement is None else loop.now())  # no window is closed on it yet
         return _all_kept(loop, again, [_search(loop, one) for one in again])
 
     return loop.turns.alone(decided)
@@ -226,11 +222,10 @@ def _decided(loop: Loop, timed: _Timed) -> _Answer:
         answer = keep(functools.partial(_kept, loop, timed, ready))
         if answer is not None:
             return answer
-        (timed,) = _remembering(loop, _anew([timed]), loop.now())
+        (timed,) = _remembering(loop, [timed], loop.now())
 
     def decided() -> _Answer | None:
-        time = timed.time if loop.settlement is None else loop.now()  # no window is closed on it yet
-        (now,) = _all_timed(loop, _anew([timed]), time)
+        (now,) = _all_remembering(loop, [timed], timed.time if loop.settlement is None else loop.now())  # no window is closed on it yet
         ready = _ready(loop, now, _standing(loop, now), _search(loop, now))
         with loop.turns.transaction():
             return _kept(loop, now, ready)
@@ -285,11 +280,8 @@ def _kept(loop: Loop, timed: _Timed, ready: Ready | None) -> _Answer | None:
     name = timed.asked.decision_id
     if ready is None:
         return _Answer(Slate(name, (), ()))
-    if (
-        timed.generation != loop.histories.generation
-        or not loop.decider.is_current(ready)
-        or (loop.settlement is not None and loop.settlement.is_settled(ready.record))
-    ):
+    is_current = timed.generation == loop.histories.generation and loop.decider.is_current(ready)
+    if not is_current or (loop.settlement is not None and loop.settlement.is_settled(ready.record)):
         return None
     is_first = timed.num_works in (None, loop.turns.num_works)
     known = None if is_first else loop.ledger.decision(name)

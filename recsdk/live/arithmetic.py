@@ -18,7 +18,7 @@ def arithmetic(*policies: Any) -> str:
 
     Example:
         >>> import recsdk
-        >>> len(arithmetic()), arithmetic() == arithmetic(recsdk.LinTS())
+        >>> len(arithmetic()), arithmetic() == arithmetic(recsdk.Uniform())
         (8, True)
     """
     size = 129  # more than one block of any kernel, no multiple of one, and too little to be shared among threads
