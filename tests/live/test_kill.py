@@ -151,13 +151,14 @@ def test_killed_in_the_middle_of_a_recovery_the_next_one_is_the_same(tmp_path, m
 import os, signal
 from pathlib import Path
 from tests.live.process import open_shop
-from recsdk.live.learner import Learner
-teach = Learner._teach_scorers
-def dying(self, *outcome):
-    if self.num_learned == 3:
+from recsdk.live import learner
+learner.BLOCK = 2
+teach = learner.Learner._fold_scorers
+def dying(self, lessons):
+    if self.num_learned == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-    teach(self, *outcome)
-Learner._teach_scorers = dying
+    teach(self, lessons)
+learner.Learner._fold_scorers = dying
 open_shop(Path({str(tmp_path)!r}))
 """
     for _ in range(2):
