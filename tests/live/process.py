@@ -24,8 +24,8 @@ START, WINDOW = 1_700_000_000.0, 60.0
 
 def open_shop(folder: Path, **options: object) -> Recommender:
     """Opens the shop, which takes a snapshot after every fifth reward; its policy has no kernels, which each process would have to load."""
-    parts = {"items": CATALOGUE[:4], "encoder": None, "scorers": ["popularity", TopicTally()], "policy": "disjoint-lin-ts", "snapshot_every": 5}
-    return open_recommender(folder, **parts | options)
+    parts = {"items": CATALOGUE[:4], "encoder": None, "scorers": ["popularity", TopicTally()], "policy": "disjoint-lin-ts"}
+    return open_recommender(folder, **parts | {"snapshot_every": 5} | options)
 
 
 def open_waiting_shop(folder: Path, now: float) -> Recommender:
