@@ -84,6 +84,18 @@ class TransformerShape:
     activation: str
     is_tied: bool
 
+    @classmethod
+    def of(cls, config: Any) -> TransformerShape:
+        """Returns the architecture that an encoder's settings ask for."""
+        return cls(
+            dim=config.dim,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            max_length=config.max_length,
+            activation=config.activation,
+            is_tied=config.output == "tied",
+        )
+
     def init(self, rng: np.random.Generator, num_rows: int) -> Transformer:
         """Returns parameters before training."""
         gated = self.activation == "swiglu"

@@ -51,15 +51,7 @@ class BERT4Rec(SequenceSettings):
     @property
     def shape(self) -> BidirectionalShape:
         """The architecture."""
-        transformer = TransformerShape(
-            dim=self.dim,
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            max_length=self.max_length,
-            activation=self.activation,
-            is_tied=self.output == "tied",
-        )
-        return BidirectionalShape(transformer=transformer, mask_share=self.mask_share)
+        return BidirectionalShape(transformer=TransformerShape.of(self), mask_share=self.mask_share)
 
     init = _sequential.init
     fit = _sequential.fit

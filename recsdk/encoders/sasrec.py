@@ -56,14 +56,7 @@ class SASRec(SequenceSettings):
     @property
     def shape(self) -> TransformerShape:
         """The architecture."""
-        return TransformerShape(
-            dim=self.dim,
-            num_layers=self.num_layers,
-            num_heads=self.num_heads,
-            max_length=self.max_length,
-            activation=self.activation,
-            is_tied=self.output == "tied",
-        )
+        return TransformerShape.of(self)
 
     init = _sequential.init
     fit = _sequential.fit

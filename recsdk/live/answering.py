@@ -98,7 +98,7 @@ def answered(loop: Loop, asked: Asked) -> Slate:
 
 
 def _remembering(loop: Loop, timed: Sequence[_Timed], now: float) -> list[_Timed]:
-    """Returns what is to be decided, at another time and with histories as they are then, for users who have none of the application's."""
+    """Returns what is to be decided, at another time, with histories that hold then, for users who have none of the application's."""
     again = functools.partial(_all_remembering, loop, timed, now)
     return loop.turns.read(again) if any(loop.histories.wanted(one.asked) for one in timed) else again()
 
@@ -106,9 +106,11 @@ def _remembering(loop: Loop, timed: Sequence[_Timed], now: float) -> list[_Timed
 def _all_remembering(loop: Loop, timed: Sequence[_Timed], now: float) -> list[_Timed]:
     """Is `_remembering` for the thread that has its turn."""
     histories, feedback, found = loop.histories, None if loop.settlement is None else loop.settlement.feedback, list[_Timed]()
-    for asked, num_works, *_ in timed:
-        given = histories.given(asked, loop.ledger, feedback) if histories.wanted(asked) else asked
-        found.append(_Timed(given, num_works, intake.canonical(given.fields), now, histories.generation))
+    for one in timed:
+        is_stale = not one.payload or one.generation != histories.generation
+        asked = histories.given(one.asked, loop.ledger, feedback) if is_stale and histories.wanted(one.asked) else one.asked
+        payload = intake.canonical(asked.fields) if is_stale else one.payload
+        found.append(_Timed(asked, one.num_works, payload, now, histories.generation))
     return found
 
 

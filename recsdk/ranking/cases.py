@@ -105,8 +105,7 @@ def leave_one_out(log: Events, *, user: str = "user_id", history: str = "history
         [0, 1, 2, 3, 4, 5, 6, 7]
     """
     taken = _taken(log, user)
-    ends = np.flatnonzero(np.diff(taken.user, append=-1))
-    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
+    starts, ends = _firsts_and_lasts(taken)
     long_enough = ends - starts >= 2
     if not long_enough.any():
         raise InvalidLog(f"log must have a user, by {user!r}, with three items that have a reward above 0.")
@@ -218,8 +217,7 @@ def split_by_user(
     column = log.requests[user].tolist()
     draw = {name: _drawn(seed, name) for name in dict.fromkeys(column) if name is not None}
     place = np.array([1.0 if name is None else draw[name] for name in column])
-    ends = np.flatnonzero(np.diff(taken.user, append=-1))
-    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
+    starts, ends = _firsts_and_lasts(taken)
     drawn, long_enough = place[taken.row[ends]], ends > starts
     parts, num_left_out = [], 0
     for low, high in ((test, test + validation), (0.0, test)):
@@ -255,6 +253,12 @@ def _taken(log: Events, user: str) -> _Taken:
     row = np.flatnonzero((log.reward > 0) & (users >= 0))
     row = row[np.argsort(users[row], kind="stable")]
     return _Taken(row, users[row])
+
+
+def _firsts_and_lasts(taken: _Taken) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the places of each user's first and last row."""
+    last = np.flatnonzero(np.diff(taken.user, append=-1))
+    return np.concatenate([[0], last[:-1] + 1]).astype(np.int64), last
 
 
 def _cases(log: Events, taken: _Taken, history: str, first: np.ndarray, middle: np.ndarray, last: np.ndarray) -> Cases:
