@@ -1,10 +1,11 @@
-"""Finds policies, scorers, encoders, retrievers and ledgers by name, among the entry points of every installed distribution.
+"""Finds policies, scorers, encoders, retrievers, ledgers and commands by name, among the entry points of every installed distribution.
 
 Listing imports nothing. A plugin that is broken, clashing or made for another interface spoils only its own use.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import functools
 import importlib
@@ -12,7 +13,8 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator
-from importlib import metadata
+from importlib import metadata, util
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from recsdk.errors import (
@@ -28,8 +30,8 @@ from recsdk.errors import (
     one_of,
 )
 
-KINDS = ("policies", "scorers", "encoders", "retrievers", "ledgers")
-"""The kinds of plugin; the entry-point group of a kind is `recsdk.` and its name."""
+KINDS = ("policies", "scorers", "encoders", "retrievers", "ledgers", "commands")
+"""The kinds of plugin; the entry-point group of a kind is `recsdk.` and its name. A command is run by `recsdk NAME`, not constructed."""
 
 EXTRAS = {"jax": "deep", "flax": "deep", "optax": "deep", "altair": "report", "vl_convert": "report", "polars": "parquet"}
 EXTRAS |= {"numba": "fast"}
@@ -156,7 +158,7 @@ def find(kind: str, name: str) -> Plugin:
 
 
 def resolve(plugin: Plugin) -> Callable[..., Any]:
-    """Imports a plugin and returns what its entry point names: a config class, a factory, or a scoring function.
+    """Imports a plugin and returns what its entry point names: a config class, a factory, a scoring function, or a command.
 
     Raises:
         PluginLoadError: when it fails to import, exits, or is made for another interface.
@@ -182,10 +184,15 @@ def resolve(plugin: Plugin) -> Callable[..., Any]:
 def build(plugin: Plugin, /, **hyperparameters: Any) -> Any:
     """Imports a plugin that is already found and constructs it, as `load` does.
 
+    Raises:
+        InvalidValue: for a command, which would run.
+
     Example:
         >>> build(find("policies", "recsdk:lin-ucb"))
         LinUCB(alpha=0.5, ridge=1.0)
     """
+    if plugin.kind == "commands":
+        raise InvalidValue(f"The {plugin} is not constructed: `recsdk {plugin.name}` runs it.")
     factory = resolve(plugin)
     _check_hyperparameters(plugin, factory, hyperparameters)
     with _blaming(plugin, "constructed", passing=(RecsdkError, ValueError, TypeError)):
@@ -218,8 +225,30 @@ def names() -> dict[str, str]:
     return {plugin.value: plugin.name for plugin in _listing(tuple(sys.path)).plugins}
 
 
+def summary(plugin: Plugin) -> str:
+    """Returns the first line of the docstring of a command, or of its module, read without importing it.
+
+    Example:
+        >>> summary(Plugin("commands", "plugins", "recsdk", "0.1.0", "recsdk.cli.plugins:plugins"))
+        'List the installed policies, scorers, encoders, retrievers, ledgers and commands, without importing any.'
+    """
+    module, _, name = plugin.value.partition(":")
+    package, *inner = module.split(".")
+    try:
+        found = util.find_spec(package)
+        path = Path((found and found.origin) or "")
+        tree = ast.parse(path.parent.joinpath(*inner).with_suffix(".py").read_text("utf-8") if inner else path.read_text("utf-8"))
+        told = ast.get_docstring(tree) or ""
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                told = ast.get_docstring(node) or told
+    except (OSError, ValueError, SyntaxError, ImportError):  # it may be anything; the command itself then says what is wrong
+        told = ""
+    return told.partition("\n")[0] or f"A command of {plugin.distribution}."
+
+
 def contract(kind: str) -> list[str]:
-    """Names the methods and properties that a part of one kind must have.
+    """Names the methods and properties that a part of one kind, other than a command, must have.
 
     Example:
         >>> contract("scorers")

@@ -1,5 +1,7 @@
 """The `recsdk` command: one module for each subcommand, imported when it runs.
 
+Distributions add subcommands of their own by entry points in the group `recsdk.commands`: a function or a `cyclopts.App`.
+
 Results go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 the command's own finding
 (`doctor` found something broken) or output that nobody reads on, 2 a bad argument, a `RecsdkError` or a file that cannot be read, told in
 one line.
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _note
-            _app()(words, exit_on_error=False)
+            _app(words[0])(words, exit_on_error=False)
         sys.stdout.flush()
     except CycloptsError:  # already printed
         sys.exit(2)
@@ -70,15 +72,26 @@ def _note(message: Warning | str, category: type[Warning], filename: str, lineno
 
 
 def _help() -> str:
-    width = max(map(len, COMMANDS))
-    commands = "\n".join(f"  {name:{width}}  {summary}" for name, summary in COMMANDS.items())
+    from textwrap import shorten
+
+    from recsdk.plugins import installed, summary
+
+    others = {plugin.name: summary(plugin) for plugin in installed("commands") if plugin.name not in COMMANDS}
+    width = max(map(len, COMMANDS | others))
+
+    def table(title: str, commands: dict[str, str]) -> str:
+        rows = [f"  {name:{width}}  {shorten(text, 76 - width, placeholder=' ...')}\n" for name, text in commands.items()]
+        return "".join([f"{title}:\n", *rows, "\n"]) if rows else ""
+
     return (
         "Usage: recsdk COMMAND\n\nRecommendation that learns from every reward.\n\n"
-        f"Commands:\n{commands}\n\nrecsdk COMMAND --help shows a command's options, recsdk --version the version."
+        f"{table('Commands', COMMANDS)}{table('Commands of other distributions', others)}"
+        "recsdk COMMAND --help shows a command's options, recsdk --version the version."
     )
 
 
-def _app() -> App:
+def _app(asked: str) -> App:
+    """Returns the program; what others have installed is looked for only where it is asked for."""
     from cyclopts import App
 
     # "plaintext": the help has no markup, and reading it as such would import a parser that takes 0.1 s.
@@ -86,6 +99,12 @@ def _app() -> App:
     for name, summary in COMMANDS.items():
         function = name.replace("-", "_")
         app.command(f"recsdk.cli.{function}:{function}", name=name, help=summary)
+    if asked not in COMMANDS and not asked.startswith("-"):
+        from recsdk import plugins
+
+        bare = asked.rpartition(":")[2]
+        if any(plugin.name == bare for plugin in plugins.installed("commands")):
+            app.command(plugins.resolve(plugins.find("commands", asked)), name=asked)
     return app
 
 

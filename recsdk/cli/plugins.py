@@ -15,7 +15,7 @@ from recsdk.plugins import Listing, listing
 
 
 def plugins(*, json: JsonFlag = False) -> None:
-    """List the installed policies, scorers, encoders, retrievers and ledgers, without importing any.
+    """List the installed policies, scorers, encoders, retrievers, ledgers and commands, without importing any.
 
     Args:
         json: Print the results as JSON.

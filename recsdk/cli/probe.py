@@ -14,13 +14,16 @@ from recsdk.plugins import Plugin, build, hyperparameters, resolve
 
 
 def examine(plugin: Plugin) -> dict[str, str]:
-    """Imports a plugin and, where its hyper-parameters have defaults, constructs it.
+    """Imports a plugin and, unless it is a command or its hyper-parameters have no defaults, constructs it.
 
     Returns:
         `status`, "ok", "missing-extra" or "broken", and `detail`, one sentence or nothing.
     """
     try:
-        required = [name for name, is_required in hyperparameters(resolve(plugin)).items() if is_required]
+        found = resolve(plugin)
+        if plugin.kind == "commands":  # constructing it would run it
+            return {"status": "ok", "detail": ""}
+        required = [name for name, is_required in hyperparameters(found).items() if is_required]
         if required:
             return {"status": "ok", "detail": f"The {plugin} was not constructed: it must be given {required}."}
         build(plugin)

@@ -4,6 +4,7 @@ import json
 import platform
 import re
 import sqlite3
+import sys
 import time
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recsdk import cli, plugins
-from recsdk.errors import LedgerCorrupt
+from recsdk.errors import InvalidValue, LedgerCorrupt
 from tests.distributions import write_distribution
 from tests.processes import run_python
 
@@ -240,3 +241,83 @@ def test_help_names_every_command_and_imports_none():
 def test_every_command_has_help(capsys, name):
     assert run(name, "--help") == 0
     assert cli.COMMANDS[name] in " ".join(capsys.readouterr().out.split())
+
+
+COMMAND = """
+from recsdk.errors import InvalidValue
+def greet(name: str, /, *, twice: bool = False):
+    '''Greet somebody.
+
+    Args:
+        name: Who.
+        twice: Do it again.
+    '''
+    if name == "nobody":
+        raise InvalidValue("name must be somebody's.")
+    print("hello " * (1 + twice) + name)
+"""
+APP = """
+'Count sheep.'
+from cyclopts import App
+sheep = App(name="sheep", help="Count sheep.", help_format="plaintext")
+@sheep.default
+def count(): print("one")
+@sheep.command
+def wolves(): print("none")
+"""
+
+
+@pytest.fixture
+def extended(tmp_path, monkeypatch):
+    commands = {"greet": "acme_commands:greet", "sheep": "acme_sheep:sheep", "broken": "acme_broken:broken", "demo": "acme_broken:demo"}
+    modules = {"acme_commands": COMMAND, "acme_sheep": APP, "acme_broken": "import acme_is_not_there"}
+    write_distribution(tmp_path, "acme", {"commands": commands}, modules)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        (["greet", "ann", "--twice"], "hello hello ann"),
+        (["acme:greet", "ann"], "hello ann"),
+        (["sheep"], "one"),
+        (["sheep", "wolves"], "none"),
+        (["greet", "--help"], "Greet somebody."),
+    ],
+)
+def test_a_distribution_adds_commands(extended, capsys, words, printed):
+    assert run(*words) == 0
+    assert printed in capsys.readouterr().out
+
+
+def test_a_command_of_another_distribution_ends_as_the_own_do(extended, capsys):
+    assert run("greet", "nobody") == 2
+    assert capsys.readouterr().err == "name must be somebody's.\n"
+    assert run("broken") == 2
+    assert "commands plugin 'broken' of acme 1.0 raises ModuleNotFoundError when imported" in capsys.readouterr().err
+
+
+def test_no_distribution_replaces_an_own_command(extended, capsys):
+    assert run("demo", "--help") == 0
+    assert cli.COMMANDS["demo"] in " ".join(capsys.readouterr().out.split())
+
+
+def test_help_names_the_commands_of_other_distributions_and_imports_none(extended, monkeypatch):
+    monkeypatch.setattr("sys.modules", {name: module for name, module in sys.modules.items() if not name.startswith("acme")})
+    printed = cli._help()
+    assert re.search(r"^  greet +Greet somebody\.$", printed, re.MULTILINE)
+    assert re.search(r"^  sheep +Count sheep\.$", printed, re.MULTILINE)
+    assert re.search(r"^  broken +A command of acme\.$", printed, re.MULTILINE)
+    assert not [name for name in sys.modules if name.startswith("acme")]
+
+
+def test_the_doctor_imports_a_command_and_does_not_run_it(site, capsys):
+    write_distribution(site, "case-command", {"commands": {"shout": "shouts:shout"}}, {"shouts": "def shout(): raise SystemExit(7)"})
+    assert run("doctor") == 0
+    assert "shout" in capsys.readouterr().out
+
+
+def test_a_command_is_not_constructed(extended):
+    with pytest.raises(InvalidValue, match="`recsdk greet` runs it"):
+        plugins.load("commands", "greet")
