@@ -34,7 +34,7 @@ KINDS = ("policies", "scorers", "encoders", "retrievers", "ledgers", "commands")
 """The kinds of plugin; the entry-point group of a kind is `recsdk.` and its name. A command is run by `recsdk NAME`, not constructed."""
 
 EXTRAS = {"jax": "deep", "flax": "deep", "optax": "deep", "altair": "report", "vl_convert": "report", "polars": "parquet"}
-EXTRAS |= {"numba": "fast"}
+EXTRAS |= {"numba": "fast", "implicit": "als"}
 EXTRAS |= {"safetensors": "deep", "scipy": "ope", "sklearn": "ope", "prometheus_client": "prometheus", "opentelemetry": "otel"}
 """The extra of recsdk that brings each optional module."""
 
