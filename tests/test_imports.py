@@ -127,6 +127,8 @@ ALLOWED = {
     ("recsdk.live.recommender", "recsdk.policies.wrappers"): "the floor is on by default",
     ("recsdk.live.records", "recsdk.datasets.files"): "files from outside are read in one place",
     ("recsdk.live.transfer", "recsdk.datasets.files"): "files from outside are read in one place",
+    ("recsdk.scorers._network", "recsdk.encoders.training"): "there is one trainer",
+    ("recsdk.scorers.mlp", "recsdk.encoders.training"): "the same",
     ("recsdk.testing.__main__", "recsdk.cli.output"): "the kit's command prints as the other commands do",
 }
 """Imports that break `MAY_IMPORT`, each with the reason why it stays."""

@@ -11,14 +11,13 @@ from recsdk.base import Array, Events, Items, Online, Request
 from recsdk.checks import integer, number
 from recsdk.errors import InvalidLog, InvalidValue
 from recsdk.ranking import Cases, by_scorer, leave_one_out
+from recsdk.scorers._logit import Columns, logit
 from recsdk.scorers._members import check, members
 from recsdk.validators import feature_name
 
 MOST_SCORES = 2**24
 """Scores that are held at once while weights are fitted."""
 LEAST_CASES = 16
-MOST_STEPS = 50
-SETTLED = 1e-8
 SPREAD = 0.25
 
 
@@ -32,20 +31,6 @@ class Stacked(NamedTuple):
 
     members: tuple[Any, ...]
     weights: np.ndarray
-
-
-class Columns(NamedTuple):
-    """Scores of C held-out cases.
-
-    Attributes:
-        scores: f64[C, N, M], of each item by each column.
-        ranked: bool[C, N], false for what the user had taken before.
-        target: i64[C], the item that was taken.
-    """
-
-    scores: np.ndarray
-    ranked: np.ndarray
-    target: np.ndarray
 
 
 def _scorers(given: Any) -> Any:
@@ -144,37 +129,6 @@ class Ensemble:
         scores = np.stack(parts, axis=2).astype(np.float64)
         spread = scores.std(axis=1).mean(axis=0)
         scale = np.where(spread > 0, spread, 1.0)
-        weights = _logit(Columns(scores / scale, ranked, target), self.ridge) / scale
+        weights = logit(Columns(scores / scale, ranked, target), self.ridge) / scale
         total = (scores @ weights).std(axis=1).mean()
         return weights * (SPREAD / total) if total > 0 else weights
-
-
-def _logit(data: Columns, ridge: float) -> np.ndarray:
-    """Returns f64[M], the weights of the largest likelihood less `ridge` / 2 times their squares, by Newton's method with halved steps."""
-    weights = np.zeros(data.scores.shape[2])
-    best, slope, curvature = _likelihood(data, weights, ridge)
-    for _ in range(MOST_STEPS):
-        step = np.linalg.solve(curvature, slope)
-        if np.abs(step).max() < SETTLED:
-            break
-        found = _likelihood(data, weights + step, ridge)
-        while found[0] < best and np.abs(step).max() >= SETTLED:
-            step = step / 2
-            found = _likelihood(data, weights + step, ridge)
-        weights, (best, slope, curvature) = weights + step, found
-    return weights
-
-
-def _likelihood(data: Columns, weights: np.ndarray, ridge: float) -> tuple[float, np.ndarray, np.ndarray]:
-    """Returns the penalised log-likelihood, its gradient f64[M], and the negative of its second derivative f64[M, M]."""
-    cases = np.arange(len(data.target))
-    totals = np.where(data.ranked, data.scores @ weights, -np.inf)
-    totals -= totals.max(axis=1, keepdims=True)
-    chance = np.exp(totals)
-    norm = chance.sum(axis=1, keepdims=True)
-    chance /= norm
-    mean = (chance[:, None] @ data.scores)[:, 0]
-    slope = (data.scores[cases, data.target] - mean).sum(axis=0) - ridge * weights
-    second = np.einsum("cnm,cnk->mk", data.scores * chance[:, :, None], data.scores, optimize=True) - mean.T @ mean
-    value = (totals[cases, data.target] - np.log(norm[:, 0])).sum() - ridge / 2 * weights @ weights
-    return float(value), slope, second + ridge * np.eye(len(weights))

@@ -8,7 +8,8 @@ from recsdk.base import Request
 from recsdk.data import events_from_rows, items_from_rows, take
 from recsdk.errors import InvalidLog, InvalidValue
 from recsdk.ranking import by_scorer, leave_one_out, rank_evaluate
-from recsdk.scorers.ensemble import Columns, Ensemble, _likelihood, _logit
+from recsdk.scorers._logit import Columns, _likelihood, logit
+from recsdk.scorers.ensemble import Ensemble
 from recsdk.scorers.function import FunctionScorer
 from recsdk.scorers.item_knn import ItemKNN
 from recsdk.scorers.popularity import Popularity
@@ -80,7 +81,7 @@ def test_the_weights_are_where_the_likelihood_is_highest():
     ranked = rng.random((400, 12)) < 0.8
     utility = np.where(ranked, scores @ truth + rng.gumbel(size=(400, 12)), -np.inf)
     data = Columns(scores, ranked, utility.argmax(axis=1))
-    weights = _logit(data, 1e-3)
+    weights = logit(data, 1e-3)
     np.testing.assert_allclose(weights, truth, atol=0.2)
     best, slope, _ = _likelihood(data, weights, 1e-3)
     np.testing.assert_allclose(slope, 0, atol=1e-5)
