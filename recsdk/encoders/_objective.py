@@ -13,6 +13,7 @@ import numpy as np
 import optax  # type: ignore[import-untyped]  # its wheel has no type information
 
 from recsdk.encoders._bidirectional import BidirectionalShape
+from recsdk.encoders._decoder import DecoderShape
 from recsdk.encoders._sequences import BEGIN
 
 CALIBRATION = 0.75
@@ -44,7 +45,9 @@ class Validation(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class NextItem:
-    """Predicts each item of a sequence from those before it; or where the shape looks both ways, those that are left out.
+    """Predicts each item of a sequence from those before it.
+
+    Where the shape looks both ways, it predicts those that are left out; where it has a decoder, the next few of each place.
 
     Attributes:
         shape: the architecture: `forward(params, tokens, dropout, dtype)`.
@@ -69,6 +72,8 @@ class NextItem:
         table = self._items(params)
         if isinstance(self.shape, BidirectionalShape):
             hidden, targets, there = self._left_out(params, tokens[:, 1:], key)
+        elif isinstance(self.shape, DecoderShape):
+            hidden, targets, there = self._ahead(params, tokens, key)
         else:
             targets = tokens[:, 1:]
             hidden, there = self._users(params, tokens[:, :-1], key), targets != BEGIN
@@ -106,6 +111,15 @@ class NextItem:
         asked = there & (drawn | is_last)
         hidden = self.shape.fill(params, jnp.where(asked, BEGIN, items), there, self._dropout(key), self._dtype())
         return self._scaled(hidden), items, asked
+
+    def _ahead(self, params: Any, tokens: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns the vectors that tell the next items of each place, those items, and which of them are there; step after step."""
+        length = tokens.shape[1] - 1
+        padded = jnp.pad(tokens, ((0, 0), (0, self.shape.num_ahead - 1)), constant_values=BEGIN)
+        following = [padded[:, step : step + length] for step in range(1, self.shape.num_ahead + 1)]
+        told = self.shape.ahead(params, tokens[:, :-1], following[:-1], self._dropout(key), self._dtype())
+        targets = jnp.concatenate(following, axis=1)
+        return self._scaled(jnp.concatenate(told, axis=1)), targets, targets != BEGIN
 
     def _users(self, params: Any, tokens: jax.Array, key: jax.Array) -> jax.Array:
         return self._scaled(self.shape.forward(params, tokens, self._dropout(key), self._dtype()))

@@ -9,6 +9,7 @@ from recsdk.encoders.gru import GRU
 from recsdk.encoders.lstm import LSTM
 from recsdk.encoders.mf import MF
 from recsdk.encoders.sasrec import SASRec
+from recsdk.encoders.seq2seq import Seq2Seq
 from recsdk.encoders.two_tower import TwoTower
 
 TRAINING = {"dim": 8, "max_length": 8, "epochs": 10, "warmup_steps": 0, "learning_rate": 0.02, "progress": False}
@@ -30,6 +31,7 @@ def test_conforms(encoder, check):
     LSTM(dropout=0.0, **TRAINING),
     CNN(dropout=0.0, **TRAINING),
     MF(dropout=0.0, **TRAINING),
+    Seq2Seq(dropout=0.0, **TRAINING),
     BERT4Rec(num_layers=1, dropout=0.0, **{**TRAINING, "epochs": 40}),
 )
 def test_conforms_in_other_processes_too(encoder, check):

@@ -9,6 +9,7 @@ from recsdk import states, testing
 from recsdk.data import events_from_rows, items_from_rows, requests_table
 from recsdk.encoders._bidirectional import BidirectionalShape
 from recsdk.encoders._convolutions import ConvolutionShape, _window
+from recsdk.encoders._decoder import DecoderShape
 from recsdk.encoders._factors import FactorShape
 from recsdk.encoders._objective import NextItem
 from recsdk.encoders._recurrent import RecurrentShape
@@ -18,6 +19,7 @@ from recsdk.encoders.cnn import CNN
 from recsdk.encoders.lstm import LSTM
 from recsdk.encoders.mf import MF
 from recsdk.encoders.on_device import OnDevice
+from recsdk.encoders.seq2seq import Seq2Seq
 from recsdk.errors import InvalidValue
 
 NUM_ITEMS, LENGTH = 20, 6
@@ -26,12 +28,14 @@ ENCODERS = {
     "lstm": LSTM(epochs=25, **TRAINING),
     "cnn": CNN(num_layers=1, epochs=25, **TRAINING),
     "mf": MF(recency_decay=0.5, epochs=25, **TRAINING),
+    "seq2seq": Seq2Seq(num_layers=1, num_ahead=2, epochs=25, **TRAINING),
     "bert4rec": BERT4Rec(num_layers=1, epochs=80, patience=30, **TRAINING),
 }
 TRANSFORMER = TransformerShape(dim=8, num_layers=2, num_heads=2, max_length=6, activation="swiglu", is_tied=True)
 CAUSAL = {
     "lstm": RecurrentShape(dim=8, num_layers=2, max_length=6, is_tied=True, cell="lstm"),
     "cnn": ConvolutionShape(dim=8, num_layers=2, window=3, max_length=6, is_tied=True),
+    "seq2seq": DecoderShape(reader=ConvolutionShape(dim=8, num_layers=1, window=2, max_length=6, is_tied=True), num_ahead=3),
     "mf": FactorShape(dim=8, max_length=6, is_tied=False, recency_decay=0.5),
 }
 BOTH_WAYS = BidirectionalShape(transformer=TRANSFORMER, mask_share=0.4)
@@ -171,6 +175,36 @@ def test_a_window_reaches_no_further_than_the_sequence(monkeypatch):
     assert max(sizes) == 6
 
 
+def test_a_decoder_tells_item_after_item_from_what_was_read():
+    shape = CAUSAL["seq2seq"]
+    params = params_of(shape)
+    read = shape.reader.forward(params, TOKENS[:1, :3])[0]
+    next_item, after_it = np.array([[5, 6, 7]]), np.array([[1, 2, 3]])
+    found = shape.ahead(params, TOKENS[:1, :3], [next_item, after_it], None, np.float32)
+    for place in range(3):
+        state = read[place]
+        for step, before in enumerate((0, next_item[0, place], after_it[0, place])):
+            given = np.split(params.table[before] @ params.cell.inward + params.cell.inward_bias, 3)
+            kept = np.split(state @ params.cell.onward + params.cell.onward_bias, 3)
+            update, reset = logistic(given[0] + kept[0]), logistic(given[1] + kept[1])
+            state = update * state + (1 - update) * np.tanh(given[2] + reset * kept[2])
+            np.testing.assert_allclose(found[step][0, place], state @ params.last + params.last_bias, atol=1e-5)
+    np.testing.assert_array_equal(shape.forward(params, TOKENS[:1, :3]), found[0])
+
+
+def test_a_decoder_is_asked_for_the_next_items_of_each_place_as_far_as_the_sequence_goes():
+    objective = NextItem(
+        shape=CAUSAL["seq2seq"], loss_name="softmax", num_negatives=1, is_cosine=False, temperature=1.0, dropout=0.0, dtype="float32"
+    )
+    params = params_of(CAUSAL["seq2seq"])
+    hidden, targets, there = jax.jit(objective._ahead)(params, np.array([[0, 5, 6, 7, 0]]), jax.random.key(0))
+    assert targets.tolist() == [[5, 6, 7, 0, 6, 7, 0, 0, 7, 0, 0, 0]]
+    assert there.tolist() == [[True, True, True, False, True, True, False, False, True, False, False, False]]
+    following = [np.array([[5, 6, 7, 0]]), np.array([[6, 7, 0, 0]])]
+    wanted = CAUSAL["seq2seq"].ahead(params, np.array([[0, 5, 6, 7]]), following, None, np.float32)
+    np.testing.assert_allclose(hidden, np.concatenate(wanted, axis=1), atol=5e-5)
+
+
 def test_a_factorised_user_is_the_decayed_sum_of_what_was_taken():
     params = params_of(CAUSAL["mf"])
     one, two, three = params.table[TOKENS[0, 1:4]]
@@ -202,6 +236,7 @@ def test_bert4rec_guesses_from_both_sides_and_always_the_last():
     [
         (lambda: BERT4Rec(num_heads=3), r"BERT4Rec\.num_heads must divide dim, 64, got 3"),
         (lambda: BERT4Rec(mask_share=1.5), r"BERT4Rec\.mask_share must be a finite number >= 0 and <= 1, got 1\.5"),
+        (lambda: Seq2Seq(num_ahead=0), r"Seq2Seq\.num_ahead must be a whole number >= 1, got 0"),
         (lambda: CNN(window=1), r"CNN\.window must be a whole number >= 2, got 1"),
         (lambda: MF(recency_decay=0.0), r"MF\.recency_decay must be a finite number > 0"),
         (lambda: LSTM(output="both"), r"LSTM\.output must be one of"),
