@@ -35,6 +35,7 @@ class Options(NamedTuple):
         quick: whether rough is good enough.
         as_json: whether to print every number, instead of tables.
         write: whether to put tables and pictures into the pages.
+        only: parts of the names of those who are measured; none for everyone.
     """
 
     name: str
@@ -42,6 +43,11 @@ class Options(NamedTuple):
     quick: bool
     as_json: bool
     write: bool
+    only: tuple[str, ...]
+
+    def keeps(self, name: str) -> bool:
+        """Tells whether a contestant is measured."""
+        return not self.only or any(part in name for part in self.only)
 
 
 def parse(script: str, about: str | None, arguments: Sequence[str] | None) -> Options:
@@ -51,10 +57,16 @@ def parse(script: str, about: str | None, arguments: Sequence[str] | None) -> Op
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--write", action="store_true", help="put tables and pictures into docs/ and README.md")
     parser.add_argument("--sizes", default=SIZES, help="candidates x features, as in %(default)s")
+    parser.add_argument("--only", default="", help="parts of the names of those to be measured, such as lin-ucb,numba")
     chosen = parser.parse_args(arguments)
-    options = ["--quick"] * chosen.quick + [f"--sizes {chosen.sizes}"] * (chosen.sizes != SIZES)
+    if chosen.write and chosen.only:
+        parser.error("--write must be without --only: it would put a part of the table over the whole")
+    options = (
+        ["--quick"] * chosen.quick + [f"--sizes {chosen.sizes}"] * (chosen.sizes != SIZES) + [f"--only {chosen.only}"] * bool(chosen.only)
+    )
     name = " ".join([f"python benchmarks/{script}", *options])
-    return Options(name, [_size(text) for text in chosen.sizes.split(",")], chosen.quick, chosen.json, chosen.write)
+    sizes, only = [_size(text) for text in chosen.sizes.split(",")], tuple(filter(None, chosen.only.split(",")))
+    return Options(name, sizes, chosen.quick, chosen.json, chosen.write, only)
 
 
 def missing(packages: Iterable[str]) -> list[str]:

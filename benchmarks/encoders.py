@@ -2,9 +2,10 @@
 
 python benchmarks/encoders.py --data FOLDER [--sets ml-1m beauty ml-100k] [--models ease sasrec ...] [--seconds 500] [--out FILE]
 
-FOLDER holds `ml-100k/ml-100k.inter`, `ml-1m/ratings.csv.gz` and `amazon-beauty/Beauty.txt.gz`, as shared/data does; by default it is
-the folder `data` in $RECSDK_SHARED. Everything but a user's last item is fitted on; a deep encoder holds the last of that back for
-some users, to stop early. Runs go from cheap to dear until `--seconds` are over; each prints its row at once.
+FOLDER holds `ml-100k/ml-100k.inter`, `ml-1m/ratings.csv.gz`, `amazon-beauty/Beauty.txt.gz`, `lastfm-s3rec/LastFM.txt.gz` and
+`amazon-beauty-bert4rec/beauty.txt.gz`; by default it is the folder `data` in $RECSDK_SHARED. Everything but a user's last item is fitted
+on; a deep encoder holds the last of that back for some users, to stop early. Runs go from cheap to dear until `--seconds` are over; each
+prints its row at once.
 
 `--from FILE ...` measures nothing: it prints the table of rows that earlier runs put `--out`; with `--write` into docs/ranking-quality.md.
 """
@@ -35,7 +36,9 @@ from recsdk.encoders.on_device import OnDevice
 from recsdk.encoders.sasrec import SASRec
 from recsdk.encoders.settings import SequenceSettings
 from recsdk.ranking import RankEvaluation, Split, by_encoder, by_scorer, compare_rankings, leave_one_out, rank_evaluate
+from recsdk.scorers.dot import Dot
 from recsdk.scorers.ease import EASE
+from recsdk.scorers.ensemble import Ensemble
 from recsdk.scorers.item_knn import ItemKNN
 from recsdk.scorers.popularity import Popularity
 from recsdk.scorers.seq_item_knn import SeqItemKNN
@@ -61,21 +64,42 @@ def ml_1m(folder: Path) -> Iterator[Row]:
             yield user, item, float(order)
 
 
-def beauty(folder: Path) -> Iterator[Row]:
-    """Yields the purchases with each one's place in its user's order as the time."""
-    with gzip.open(folder / "amazon-beauty/Beauty.txt.gz", "rt") as lines:
-        for line in lines:
-            user, *items = line.split()
-            yield from ((user, item, float(place)) for place, item in enumerate(items))
+def sequences(file: str) -> Callable[[Path], Iterator[Row]]:
+    """Reads lines of a user and all items, with each one's place as the time."""
+
+    def read_lines(folder: Path) -> Iterator[Row]:
+        with gzip.open(folder / file, "rt") as lines:
+            for line in lines:
+                user, *items = line.split()
+                yield from ((user, item, float(place)) for place, item in enumerate(items))
+
+    return read_lines
 
 
-SETS: dict[str, Callable[[Path], Iterator[Row]]] = {"ml-1m": ml_1m, "beauty": beauty, "ml-100k": ml_100k}
+def beauty_long_tail(folder: Path) -> Iterator[Row]:
+    """Yields the purchases of the set of BERT4Rec with each one's place in the file as the time."""
+    with gzip.open(folder / "amazon-beauty-bert4rec/beauty.txt.gz", "rt") as lines:
+        for place, line in enumerate(lines):
+            user, item = line.split()
+            yield user, item, float(place)
 
-COUNTING: dict[str, dict[str, Any]] = {
-    "ml-100k": {"popularity": Popularity(half_life=1e12), "item-knn": ItemKNN(), "ease": EASE(), "seq-item-knn": SeqItemKNN()},
-    "ml-1m": {"popularity": Popularity(half_life=1e12), "item-knn": ItemKNN(), "ease": EASE(), "seq-item-knn": SeqItemKNN()},
-    "beauty": {"popularity": Popularity(half_life=1e12), "item-knn": ItemKNN(), "seq-item-knn": SeqItemKNN()},
+
+SETS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    "ml-1m": ml_1m,
+    "beauty": sequences("amazon-beauty/Beauty.txt.gz"),
+    "beauty-long-tail": beauty_long_tail,
+    "lastfm": sequences("lastfm-s3rec/LastFM.txt.gz"),
+    "ml-100k": ml_100k,
 }
+FEW_ITEMS = ("ml-1m", "lastfm", "ml-100k")
+"""Sets whose items are few enough for a matrix of all pairs."""
+
+
+def counting(name: str) -> dict[str, Any]:
+    """Returns the scorers of a data set that count."""
+    ease = {"ease": EASE()} if name in FEW_ITEMS else {}
+    scorers = {"popularity": Popularity(half_life=1e12), "item-knn": ItemKNN(), **ease, "seq-item-knn": SeqItemKNN()}
+    return scorers | ({"ensemble": Ensemble()} if ease else {})
 
 
 def deep(name: str) -> dict[str, Any]:
@@ -96,7 +120,7 @@ def deep(name: str) -> dict[str, Any]:
             "sasrec-gbce": _with(wide, loss="gbce", num_negatives=1024),
             **_others(wide, "bert4rec", "gru", "lstm", "cnn", "mf"),
         }
-    if name == "beauty":
+    if name.startswith("beauty"):
         wide = SASRec(dim=128, num_heads=2, max_length=50, dropout=0.5, epochs=60, patience=8, batch_size=256, progress=False)
         return {
             "sasrec": wide,
@@ -116,6 +140,7 @@ def deep(name: str) -> dict[str, Any]:
         "sasrec-128-cosine": _with(narrow, dim=128, dropout=0.5, similarity="cosine", temperature=0.06),
         "sasrec-slow": _with(narrow, learning_rate=3e-4, epochs=300),
         **_others(narrow, "bert4rec", "gru", "lstm", "cnn", "mf"),
+        "ensemble-sasrec": Ensemble(scorers=("seq-item-knn", "ease", Dot(encoder=narrow))),
     }
 
 
@@ -224,16 +249,15 @@ def play(arguments: argparse.Namespace) -> Iterable[dict[str, Any]]:
             flush=True,
         )
         counted: dict[str, RankEvaluation] = {}
-        runs = [(model, part, 0) for model, part in COUNTING[name].items()]
+        runs = [(model, part, 0) for model, part in counting(name).items()]
         runs += [(model, part, seed) for seed in range(arguments.seeds) for model, part in deep(name).items()]
         for model, part, seed in runs:
             if (arguments.models and model not in arguments.models) or time.perf_counter() > end:
                 continue
-            is_deep = isinstance(part, SequenceSettings)
-            if is_deep and arguments.epochs:
+            if isinstance(part, SequenceSettings) and arguments.epochs:
                 part = _with(part, epochs=arguments.epochs)
             found, row = run(name, model, part, split, seed)
-            if not is_deep:
+            if model in counting(name):
                 counted[model] = found
             elif counted:
                 against = max(counted, key=lambda other: counted[other].ndcg.value)

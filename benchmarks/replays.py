@@ -124,9 +124,9 @@ def _drive_vw(options: str) -> None:
     workspace.finish()
 
 
-def disagreements(log: Interaction) -> Iterator[float]:
-    """Yields by how much, relative to the largest number of each array, the engines' final states differ, for each policy."""
-    for policy in POLICIES.values():
+def disagreements(log: Interaction, keeps: Callable[[str], bool]) -> Iterator[float]:
+    """Yields by how much, relative to the largest number of each array, the engines' final states differ, for each policy to be kept."""
+    for policy in (policy for name, policy in POLICIES.items() if keeps(name)):
         *others, wanted = (replay(policy, log, engine=engine).state for engine in ENGINES)
         yield from (_relative(one, other) for state in others for one, other in zip(wanted, state, strict=True))
 

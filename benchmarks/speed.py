@@ -7,7 +7,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 # NumPy reads this when it is imported. Its arrays are small here: a second thread makes every contestant slower, and none comparable.
@@ -54,10 +54,10 @@ class Measured(NamedTuple):
     notes: list[str]
 
 
-def measure(size: tuple[int, int], effort: Effort, progress: Progress, names: Sequence[str] = ()) -> Measured:
-    """Gives everyone its turns, or those of some names."""
+def measure(size: tuple[int, int], effort: Effort, progress: Progress, keeps: Callable[[str], bool]) -> Measured:
+    """Gives everyone its turns who bears a name to be kept, and bare NumPy."""
     everyone, events, notes = contestants.entries(size), contestants.stream(*size), list[str]()
-    everyone = {name: entry for name, entry in everyone.items() if not names or name in names}
+    everyone = {name: entry for name, entry in everyone.items() if keeps(name) or name == contestants.BARE}
     runs, counts = {}, {}
     for name, entry in everyone.items():
         contestant = entry.make()
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = command.parse("speed.py", __doc__, arguments)
     machine = report.machine()
     with Progress(console=Console(stderr=True)) as progress:
-        found = [measure(size, QUICK if options.quick else FULL, progress) for size in options.sizes]
+        found = [measure(size, QUICK if options.quick else FULL, progress, options.keeps) for size in options.sizes]
     results = {
         "command": options.name,
         "machine": machine,

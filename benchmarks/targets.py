@@ -22,7 +22,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RECSDK_FAST", "1")
 
 import command
-import contestants
 import disk
 import loop
 import loop_contestants
@@ -89,7 +88,7 @@ def of_policies(quick: bool) -> list[Row]:
     """Deciding and learning, beside bare LinUCB."""
     names = {"recsdk wide-deep": "wide-deep", "recsdk neural-squarecb": "neural-squarecb"}
     effort = speed.QUICK if quick else speed.FULL
-    rows = speed.measure(WIDTHS, effort, Progress(disable=True), (contestants.BARE, *names)).rows
+    rows = speed.measure(WIDTHS, effort, Progress(disable=True), names.__contains__).rows
     ratios = {row["contestant"]: row["to_bare"] for row in rows}
     at = f"({WIDTHS[0]}, {WIDTHS[1]})"
     by = f"python benchmarks/speed.py --sizes {WIDTHS[0]}x{WIDTHS[1]}"

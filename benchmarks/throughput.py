@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,13 +58,13 @@ class Measured(NamedTuple):
     disagreement: float
 
 
-def measure(size: tuple[int, int], effort: Effort, progress: Progress) -> Measured:
-    """Lets everyone walk the log."""
+def measure(size: tuple[int, int], effort: Effort, progress: Progress, keeps: Callable[[str], bool]) -> Measured:
+    """Lets everyone walk the log who bears a name to be kept, and bare NumPy."""
     num_rounds = max(1, min(effort.num_rounds, effort.num_bytes // (8 * size[0] * size[1])))
     log = replays.uniform_log(num_rounds, *size)
     task = progress.add_task(f"log of {num_rounds}, K = {size[0]}, D = {size[1]}", total=1 + effort.walks)
     with tempfile.TemporaryDirectory() as folder:
-        everyone = replays.entries(log, Path(folder))
+        everyone = {name: entry for name, entry in replays.entries(log, Path(folder)).items() if keeps(name) or name == BARE}
         runs = {name: entry.run for name, entry in everyone.items()}
         first = timing.interleave(runs, 1, lambda: progress.advance(task))
         seconds = timing.interleave(runs, effort.walks, lambda: progress.advance(task))
@@ -76,7 +76,7 @@ def measure(size: tuple[int, int], effort: Effort, progress: Progress) -> Measur
         row = {"contestant": name, "kind": entry.kind, "size": size, **timing.quartiles(speeds)._asdict()}
         to_bare = timing.ratio(speeds, [num_rounds / value for value in seconds[BARE]])
         rows.append(row | {"to_bare": to_bare, "num_settings": entry.num_settings, "num_rounds": num_rounds, "compile_seconds": compiling})
-    return Measured(rows, max(replays.disagreements(log)))
+    return Measured(rows, max(replays.disagreements(log, keeps), default=0.0))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = command.parse("throughput.py", __doc__, arguments)
     machine = report.machine(("recsdk", "numpy", "jax", *LIMIT_AND_PEER))
     with Progress(console=Console(stderr=True)) as progress:
-        found = [measure(size, QUICK if options.quick else FULL, progress) for size in options.sizes]
+        found = [measure(size, QUICK if options.quick else FULL, progress, options.keeps) for size in options.sizes]
     rows, disagreement = [row for one in found for row in one.rows], max(one.disagreement for one in found)
     results = {
         "command": options.name,
