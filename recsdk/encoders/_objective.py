@@ -57,6 +57,7 @@ class NextItem:
         temperature: divides the scores.
         dropout: share of a branch that is left out in training.
         dtype: of matrix products, "float32" or "bfloat16".
+        num_rows: rows of the tables that count, where rows were added so that devices have equally many; 0 for all.
     """
 
     shape: Any
@@ -66,6 +67,7 @@ class NextItem:
     temperature: float
     dropout: float
     dtype: str
+    num_rows: int = 0
 
     def loss(self, params: Any, tokens: jax.Array, key: jax.Array) -> jax.Array:
         """Returns the mean loss over the places to be predicted."""
@@ -145,10 +147,12 @@ class NextItem:
         return jnp.bfloat16 if self.dtype == "bfloat16" else np.float32
 
     def _scores(self, users: jax.Array, table: jax.Array) -> jax.Array:
-        """Returns f32[..., R], very low for the row that is no item."""
+        """Returns f32[..., R], very low for rows that are no item."""
         dtype = self._dtype()
         scores = jnp.matmul(users.astype(dtype), table.astype(dtype).T, preferred_element_type=jnp.float32)
-        return scores.at[..., BEGIN].set(NEVER)
+        row = jnp.arange(len(table)).reshape((1,) * (scores.ndim - 1) + (-1,))
+        # No `scores.at[].set`: on tables that lie on several devices XLA's CPU sets other columns too.
+        return jnp.where((row != BEGIN) & (row < (self.num_rows or len(table))), scores, NEVER)
 
     def _softmax(self, hidden: jax.Array, table: jax.Array, targets: jax.Array) -> jax.Array:
         losses: jax.Array = optax.softmax_cross_entropy_with_integer_labels(self._scores(hidden, table), targets)
@@ -156,7 +160,7 @@ class NextItem:
 
     def _against_drawn(self, hidden: jax.Array, table: jax.Array, targets: jax.Array, key: jax.Array) -> jax.Array:
         """Returns f32[B, T], the loss against items drawn alike from all, where the target counts for none of them."""
-        num_items, num = len(table) - 1, self.num_negatives
+        num_items, num = (self.num_rows or len(table)) - 1, self.num_negatives
         drawn = jax.random.randint(key, (num,), 1, num_items + 1, dtype=jnp.int32)
         dtype = self._dtype()
         own = (hidden * table[targets]).sum(axis=2, keepdims=True)

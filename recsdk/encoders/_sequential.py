@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from recsdk.arrays import leaves, require_jax
 from recsdk.base import Array, Events, Items, Table
-from recsdk.encoders import _sequences
+from recsdk.encoders import _fitting, _sequences
 from recsdk.encoders._sequences import Histories
-from recsdk.encoders.checkpoint import read, read_header, write
-from recsdk.errors import CheckpointMismatch, MissingExtra, install
 from recsdk.vocabulary import Vocabulary, numbers_of, vocabulary
 
 SPREAD = 0.25
@@ -82,7 +77,7 @@ def fit(config: Any, log: Events, *, state: SequenceState | None = None, seed: i
         CheckpointCorrupt: it is damaged.
         InvalidLog: the log has no column `user`.
         InvalidRequest: users that are no str.
-        InvalidValue: no step of an epoch was finite.
+        InvalidValue: no step of an epoch was finite, or JAX has fewer devices.
         MissingExtra: JAX or Optax is not installed.
     """
     state = init(config, seed) if state is None else state
@@ -90,7 +85,7 @@ def fit(config: Any, log: Events, *, state: SequenceState | None = None, seed: i
     histories = _sequences.from_log(known, log, config.user)
     state = state._replace(vocabulary=known, params=_grown(config.shape, state.params, len(known.ids) + 1, seed))
     if len(histories.row):
-        state = _trained(config, state, histories, seed)
+        state = _fitting.trained(config, state, histories, seed)
     return _calibrated(config, state, histories)
 
 
@@ -110,106 +105,6 @@ def encode_requests(config: Any, state: SequenceState, requests: Table) -> Array
     size = next((len(column) for column in requests.values()), 1)
     found = _sequences.from_requests(state.vocabulary, requests, config.history, size)
     return _encoded(config, state.params, found) * state.scale
-
-
-def objective(config: Any) -> Any:
-    """Returns what to train. Imports JAX."""
-    try:
-        jax = require_jax()
-        from recsdk.encoders._objective import NextItem
-    except ModuleNotFoundError as error:
-        raise MissingExtra(f"Training {type(config).__name__} needs {error.name}, which is not installed: {install('deep')}.") from error
-    is_fast = jax.default_backend() in ("gpu", "tpu")
-    return NextItem(
-        shape=config.shape,
-        loss_name=config.loss,
-        num_negatives=config.num_negatives,
-        is_cosine=config.similarity == "cosine",
-        temperature=config.temperature,
-        dropout=config.dropout,
-        dtype={"auto": "bfloat16" if is_fast else "float32"}.get(config.precision, config.precision),
-    )
-
-
-def _trained(config: Any, state: SequenceState, histories: Histories, seed: int) -> SequenceState:
-    wanted = objective(config)
-    from recsdk.encoders.training import Settings, start, train
-
-    held = _held(histories, config.num_validation, seed)
-    rows = _sequences.windows(histories, held, config.shape.max_length, config.max_windows)
-    cases = _validation(config, histories, held, len(state.params.table))
-    settings = Settings(
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        warmup_steps=config.warmup_steps,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-        patience=config.patience,
-        seed=seed,
-        progress=config.progress,
-        label=f"training {type(config).__name__}",
-        accumulate=config.accumulate,
-    )
-    begun = start(state.params, settings)
-    if config.checkpoint is None:
-        trained = train(wanted, begun, rows, cases, settings)
-    else:
-        origin = _origin(config, state, rows, seed)
-        begun = _resumed(config.checkpoint, begun, origin)
-        trained = train(wanted, begun, rows, cases, settings, after_epoch=lambda now: write(config.checkpoint, now, {"origin": origin}))
-    return state._replace(params=trained.best, history=trained.history, best_epoch=trained.best_epoch)
-
-
-def _origin(config: Any, state: SequenceState, rows: np.ndarray, seed: int) -> str:
-    """Returns a digest of all that a training's result follows from."""
-    digest = hashlib.blake2b(f"{config!r} {seed}".encode(), digest_size=16)
-    for array in (rows, *leaves(state)):
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _resumed(path: str, begun: Any, origin: str) -> Any:
-    """Returns the state of an interrupted training, or where there is no file, `begun`."""
-    if not Path(path).exists():
-        return begun
-    found = read_header(path).get("origin")
-    if found != origin:
-        raise CheckpointMismatch(
-            f"checkpoint must be of this training, of the same settings, seed and log; {path!r} is of another: remove it, or name another."
-        )
-    return read(path, begun)
-
-
-def _held(histories: Histories, most: int, seed: int) -> np.ndarray:
-    """Chooses the users whose last item validates: at most half of those who took two; but one where there is only one."""
-    able = np.flatnonzero(np.diff(histories.start) >= 2)
-    held = np.zeros(len(histories.start) - 1, bool)
-    held[np.random.default_rng(seed).permutation(able)[: min(most, max(len(able) // 2, 1))]] = True
-    return held
-
-
-def _validation(config: Any, histories: Histories, held: np.ndarray, num_rows: int) -> Any:
-    from recsdk.encoders._objective import CASES_AT_ONCE, Validation
-
-    users = np.flatnonzero(held)
-    parts = [histories.row[histories.start[user] : histories.start[user + 1]] for user in users]
-    if not parts:  # nobody took two items: any case will do, and every epoch is as good as the next
-        parts = [np.array([1])]
-    size = min(CASES_AT_ONCE, len(parts))
-    num = -(-len(parts) // size) * size
-    tokens, last = _sequences.padded([part[:-1] for part in parts], config.shape.max_length)
-    seen = np.zeros((num, num_rows), bool)
-    for row, part in zip(seen, parts, strict=False):
-        row[part[:-1]] = True
-        row[part[-1]] = False
-
-    def filled(array: np.ndarray) -> np.ndarray:
-        return np.concatenate([array, np.zeros((num - len(array), *array.shape[1:]), array.dtype)])
-
-    target = np.array([part[-1] for part in parts], np.int32)
-    weight = np.full(len(parts), len(users) > 0, np.float32)
-    return Validation(filled(tokens), filled(last.astype(np.int32)), filled(target), seen, filled(np.maximum(weight, np.float32(1e-6))))
 
 
 def _grown(shape: Shape, params: Any, num_rows: int, seed: int) -> Any:

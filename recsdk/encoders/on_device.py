@@ -8,7 +8,7 @@ import attrs
 import numpy as np
 
 from recsdk.base import Array, Events, Items, Table
-from recsdk.encoders import _sequences, _sequential
+from recsdk.encoders import _fitting, _sequences, _sequential
 from recsdk.encoders._sequential import SequenceState
 
 AT_ONCE = 256
@@ -56,7 +56,7 @@ class OnDevice:
             InvalidRequest: a history that is no list of str.
             MissingExtra: JAX, Flax or Optax is not installed.
         """
-        objective = attrs.evolve(_sequential.objective(self.encoder), dtype="float32")
+        objective = attrs.evolve(_fitting.objective(self.encoder), dtype="float32")
         import jax
 
         from recsdk.encoders._objective import users

@@ -17,8 +17,8 @@ class Seq2Seq(SequenceSettings):
 
     It reads, trains and serves as `SASRec` does; see there. Gated convolutions read the history, as in `CNN`. From what they read, a gated
     recurrent cell tells the next item; then, given that item, the one after it, and so on. In training all of these count alike, at every
-    place of a sequence. The user's vector is the one that tells the next item. Use it where the order of the next few items is loose, so
-    that the very next one teaches little. A step takes `num_ahead` times as long as with `CNN`, where the catalogue is large.
+    place of a sequence. The user's vector is the one that tells the next item. It is meant for logs in which the order of the next few
+    items is loose; compare it with `CNN`. A step takes `num_ahead` times as long, where the catalogue is large.
 
     Its other settings are those of `recsdk.encoders.settings.SequenceSettings`.
 

@@ -47,6 +47,8 @@ class SequenceSettings:
         history: the requests' list feature of item ids.
         checkpoint: file that is written after each epoch. A training that was interrupted goes on from it, to the very parameters that it
             would have reached; None for no file.
+        devices: of JAX, that train together: each has a part of every batch and of the rows of every table of vectors. The model is that
+            of one device up to rounding.
         progress: whether to show a bar on stderr; None where that is a terminal.
 
     References:
@@ -80,4 +82,5 @@ class SequenceSettings:
     user: str = attrs.field(default="user_id", validator=feature_name)
     history: str = attrs.field(default="history", validator=feature_name)
     checkpoint: str | None = attrs.field(default=None, eq=False, repr=False, validator=attrs.validators.optional(file_name))
+    devices: int = attrs.field(default=1, eq=False, repr=False, validator=integer(at_least=1))
     progress: bool | None = attrs.field(default=None, eq=False, repr=False)

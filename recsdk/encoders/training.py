@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # its wheel has no type information
 
+from recsdk.encoders import _sharding
 from recsdk.errors import InvalidValue
 
 BETA2 = 0.98
@@ -46,6 +47,7 @@ class Settings(NamedTuple):
         progress: whether to show a bar on stderr; None where that is a terminal.
         label: what the bar says.
         accumulate: parts of equal size in which a step's rows go through the network, one after another. The loss is the mean over them.
+        num_devices: that share each part of a step's rows, and the rows of the parameters `table` and `output`, which must divide by it.
     """
 
     epochs: int
@@ -59,6 +61,7 @@ class Settings(NamedTuple):
     progress: bool | None = None
     label: str = "training"
     accumulate: int = 1
+    num_devices: int = 1
 
 
 class TrainerState(NamedTuple):
@@ -111,10 +114,11 @@ def train(
         The state after the last epoch; what to use is its `best`.
 
     Raises:
-        InvalidValue: no step of an epoch was finite.
+        InvalidValue: no step of an epoch was finite, or there are fewer devices.
     """
     num_rows = len(jax.tree.leaves(rows)[0])
-    size = -(-min(settings.batch_size, num_rows) // settings.accumulate) * settings.accumulate
+    equal = settings.accumulate * settings.num_devices
+    size = -(-min(settings.batch_size, num_rows) // equal) * equal
     calls = -(-num_rows // (size * STEPS_PER_DISPATCH))
     steps = -(-num_rows // (size * calls))
     # Optax and array-API code add numbers of different types and ranks: an application that forbids this must still be able to train.
@@ -122,6 +126,11 @@ def train(
         # Copies, since they are donated: what is put on a CPU may share NumPy's memory.
         state = jax.tree.map(jnp.array, state)._replace(best_epoch=state.best_epoch, history=state.history)
         rows, cases = jax.device_put((rows, cases))
+        if settings.num_devices > 1:
+            parts = state.params, state.moments, state.best
+            params, moments, best = jax.device_put(parts, _sharding.shardings(parts, settings.num_devices))
+            state = state._replace(params=params, moments=moments, best=best)
+            rows, cases = jax.device_put((rows, cases), _sharding.everywhere(settings.num_devices))
         with _bar(settings, calls, num_rows) as shown:
             while len(state.history) < settings.epochs and not _is_over(state, settings):
                 epoch, begun, losses = len(state.history), time.perf_counter(), []
@@ -197,10 +206,12 @@ def _compiled_steps(
         # Clipping makes an update of 0 from a norm that overflows, so the norm is looked at as well.
         finite = jnp.isfinite(loss) & jnp.isfinite(sum(jnp.vdot(leaf, leaf) for leaf in jax.tree.leaves(gradient)))
         new = optax.apply_updates(params, updates), new_moments
-        return jax.tree.map(lambda now, before: jnp.where(finite, now, before), new, carry), jnp.where(finite, loss, jnp.nan)
+        kept = jax.tree.map(lambda now, before: jnp.where(finite, now, before), new, carry)
+        return _sharding.keep(kept, settings.num_devices), jnp.where(finite, loss, jnp.nan)
 
     numbers = first + jnp.arange(len(batches), dtype=jnp.int32)
-    (params, moments), losses = jax.lax.scan(step, (params, moments), (batches, numbers))
+    begun = _sharding.keep((params, moments), settings.num_devices)
+    (params, moments), losses = jax.lax.scan(step, begun, (_sharding.spread(batches, settings.num_devices), numbers))
     return params, moments, losses
 
 

@@ -1,0 +1,130 @@
+"""From histories to a trained sequence model: what is held out, what is trained on, and how."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsdk.arrays import leaves, require_jax
+from recsdk.encoders import _sequences
+from recsdk.encoders._sequences import Histories
+from recsdk.encoders.checkpoint import read, read_header, write
+from recsdk.errors import CheckpointMismatch, MissingExtra, install
+
+
+def objective(config: Any, num_rows: int = 0) -> Any:
+    """Returns what to train; only the first rows of the tables count, or where `num_rows` is 0, all. Imports JAX."""
+    try:
+        jax = require_jax()
+        from recsdk.encoders._objective import NextItem
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"Training {type(config).__name__} needs {error.name}, which is not installed: {install('deep')}.") from error
+    is_fast = jax.default_backend() in ("gpu", "tpu")
+    return NextItem(
+        shape=config.shape,
+        loss_name=config.loss,
+        num_negatives=config.num_negatives,
+        is_cosine=config.similarity == "cosine",
+        temperature=config.temperature,
+        dropout=config.dropout,
+        num_rows=num_rows,
+        dtype={"auto": "bfloat16" if is_fast else "float32"}.get(config.precision, config.precision),
+    )
+
+
+def trained(config: Any, state: Any, histories: Histories, seed: int) -> Any:
+    """Returns the `SequenceState` after training; the tables lie on several devices where the settings say so."""
+    num_rows = len(state.params.table)
+    state = state._replace(params=_filled(state.params, config.devices))
+    wanted = objective(config, num_rows if len(state.params.table) > num_rows else 0)
+    from recsdk.encoders.training import Settings, start, train
+
+    held = _held(histories, config.num_validation, seed)
+    rows = _sequences.windows(histories, held, config.shape.max_length, config.max_windows)
+    cases = _validation(config, histories, held, len(state.params.table))
+    settings = Settings(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        warmup_steps=config.warmup_steps,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+        patience=config.patience,
+        seed=seed,
+        progress=config.progress,
+        label=f"training {type(config).__name__}",
+        accumulate=config.accumulate,
+        num_devices=config.devices,
+    )
+    begun = start(state.params, settings)
+    if config.checkpoint is None:
+        done = train(wanted, begun, rows, cases, settings)
+    else:
+        origin = _origin(config, state, rows, seed)
+        begun = _resumed(config.checkpoint, begun, origin)
+        done = train(wanted, begun, rows, cases, settings, after_epoch=lambda now: write(config.checkpoint, now, {"origin": origin}))
+    best = done.best._replace(table=done.best.table[:num_rows], output=done.best.output[:num_rows])
+    return state._replace(params=best, history=done.history, best_epoch=done.best_epoch)
+
+
+def _filled(params: Any, multiple: int) -> Any:
+    """Adds rows of zeros to the tables, so that devices have equally many."""
+
+    def filled(table: np.ndarray) -> np.ndarray:
+        return np.pad(table, ((0, -len(table) % multiple), (0, 0)))
+
+    return params._replace(table=filled(params.table), output=filled(params.output))
+
+
+def _origin(config: Any, state: Any, rows: np.ndarray, seed: int) -> str:
+    """Returns a digest of all that a training's result follows from."""
+    digest = hashlib.blake2b(f"{config!r} {seed}".encode(), digest_size=16)
+    for array in (rows, *leaves(state)):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _resumed(path: str, begun: Any, origin: str) -> Any:
+    """Returns the state of an interrupted training, or where there is no file, `begun`."""
+    if not Path(path).exists():
+        return begun
+    found = read_header(path).get("origin")
+    if found != origin:
+        raise CheckpointMismatch(
+            f"checkpoint must be of this training, of the same settings, seed and log; {path!r} is of another: remove it, or name another."
+        )
+    return read(path, begun)
+
+
+def _held(histories: Histories, most: int, seed: int) -> np.ndarray:
+    """Chooses the users whose last item validates: at most half of those who took two; but one where there is only one."""
+    able = np.flatnonzero(np.diff(histories.start) >= 2)
+    held = np.zeros(len(histories.start) - 1, bool)
+    held[np.random.default_rng(seed).permutation(able)[: min(most, max(len(able) // 2, 1))]] = True
+    return held
+
+
+def _validation(config: Any, histories: Histories, held: np.ndarray, num_rows: int) -> Any:
+    from recsdk.encoders._objective import CASES_AT_ONCE, Validation
+
+    users = np.flatnonzero(held)
+    parts = [histories.row[histories.start[user] : histories.start[user + 1]] for user in users]
+    if not parts:  # nobody took two items: any case will do, and every epoch is as good as the next
+        parts = [np.array([1])]
+    size = min(CASES_AT_ONCE, len(parts))
+    num = -(-len(parts) // size) * size
+    tokens, last = _sequences.padded([part[:-1] for part in parts], config.shape.max_length)
+    seen = np.zeros((num, num_rows), bool)
+    for row, part in zip(seen, parts, strict=False):
+        row[part[:-1]] = True
+        row[part[-1]] = False
+
+    def filled(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([array, np.zeros((num - len(array), *array.shape[1:]), array.dtype)])
+
+    target = np.array([part[-1] for part in parts], np.int32)
+    weight = np.full(len(parts), len(users) > 0, np.float32)
+    return Validation(filled(tokens), filled(last.astype(np.int32)), filled(target), seen, filled(np.maximum(weight, np.float32(1e-6))))
