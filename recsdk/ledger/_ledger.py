@@ -21,12 +21,28 @@ from recsdk.ledger._packing import pack
 from recsdk.ledger._recent import Recent
 from recsdk.ledger._redact import empty_decision, empty_other, scrub
 from recsdk.ledger._rows import Row
-from recsdk.ledger._schema import DECISIONS, ITEM, NUM_ITEMS, PARTS, REWARD, REWARD_FIELDS, REWARDS, SIGNAL, SIGNALS_OF, columns, version
+from recsdk.ledger._schema import (
+    DECISIONS,
+    ITEM,
+    NUM_ITEMS,
+    PARTS,
+    PAYLOAD,
+    REWARD,
+    REWARD_FIELDS,
+    REWARDS,
+    SIGNAL,
+    SIGNALS_OF,
+    columns,
+    version,
+)
 from recsdk.ledger._segments import NUM_ROWS, Segments
 from recsdk.ledger._verify import verify
 from recsdk.ledger.progress import Progress
 from recsdk.ledger.records import checksum, decision, in_order, refuse_elsewhere, verified_bytes
 from recsdk.ledger.redaction import SCRUB, Named, emptying
+
+BLOCK = 200
+"""Outcomes that are read and checked together."""
 
 
 class SqliteLedger:
@@ -184,17 +200,44 @@ class SqliteLedger:
 
     def outcome_fields(self, start: int = 0) -> Iterator[tuple[RewardRecord, Row]]:
         """See `recsdk.ledger.YieldsFields`."""
-        texts, number = dict[int, str](), REWARD_FIELDS + PARTS
+        texts = dict[int, str | None]()
         fields = self._decision.replace("p.text", "d.parts")  # hardly any two decisions have different ones
-        query = f"SELECT {self._reward}, {fields} FROM {REWARDS} WHERE r.number > ? ORDER BY r.number"  # noqa: S608 -- constants
-        self._progress.check()
-        with translated("The ledger could not be read"):
-            for row in self._db.execute(query, (start,)):
-                text = texts.get(row[number])
-                if text is None:
-                    (text,) = self._first("SELECT text FROM parts WHERE number = ?", row[number]) or (None,)
-                    texts[row[number]] = text
-                yield rows.reward(row[:REWARD_FIELDS]), self._fields((*row[REWARD_FIELDS:number], text, *row[number + 1 :]))
+        query = f"SELECT {self._reward}, {fields}, r.number FROM {REWARDS} WHERE r.number > ? ORDER BY r.number LIMIT {BLOCK}"  # noqa: S608 -- constants
+        while True:
+            try:
+                block = list(self._rows(query, start))
+            except LedgerError:  # those that come before what cannot be read
+                yield from (self._outcome(row, texts) for row in self._rows(query, start))
+                raise
+            if not block:
+                return
+            start = block[-1][-1]
+            yield from self._together(block, texts) or (self._outcome(row, texts) for row in block)
+
+    def _together(self, block: list[Row], texts: dict[int, str | None]) -> Iterable[tuple[RewardRecord, Row]] | None:
+        """Returns outcomes in half of the time; None where one is not as it was written, or was moved."""
+        columns = list(zip(*block, strict=True))
+        reward, decision = columns[:REWARD_FIELDS], columns[REWARD_FIELDS:-1]
+        decision[PARTS] = tuple([self._text(number, texts) for number in decision[PARTS]])
+        try:
+            rewards, decisions = rows.rewards(reward), rows.decisions_fields(decision)
+        except (LedgerCorrupt, TypeError):  # what is no array any more
+            return None
+        if rewards is None or decisions is None or "" in decision[PAYLOAD]:
+            return None
+        self._recent.note_all(decision[0], decision[NUM_ITEMS])
+        return zip(rewards, decisions, strict=True)
+
+    def _outcome(self, row: Row, texts: dict[int, str | None]) -> tuple[RewardRecord, Row]:
+        reward, decision = row[:REWARD_FIELDS], list(row[REWARD_FIELDS:-1])
+        decision[PARTS] = self._text(decision[PARTS], texts)
+        return rows.reward(reward), self._fields(tuple(decision))
+
+    def _text(self, number: int, texts: dict[int, str | None]) -> str | None:
+        """Returns the text of parts of a number; None where it is missing."""
+        if number not in texts:
+            (texts[number],) = self._first("SELECT text FROM parts WHERE number = ?", number) or (None,)
+        return texts[number]
 
     def num_rewards(self) -> int:
         (number,) = next(self._rows("SELECT COALESCE(MAX(number), 0) FROM rewards"))
@@ -303,7 +346,7 @@ class SqliteLedger:
     def _fields(self, row: Row) -> Row:
         """Returns the fields of the decision of a row, from its segment where it was moved."""
         self._recent.note(row[0], row[NUM_ITEMS])
-        if row[2] != "":
+        if row[PAYLOAD] != "":
             return rows.decision_fields(row)
         *_, number, _, crc32 = row
         record = self._segments.record(number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 from recsdk.ledger import DecisionRecord, ItemRecord, RewardRecord, records
 from recsdk.ledger import _rows as rows
@@ -80,9 +81,13 @@ class Recent:
 
     def note(self, decision_id: str, num_items: int) -> None:
         """Keeps how many versions of items were before a decision."""
+        self.note_all([decision_id], [num_items])
+
+    def note_all(self, decision_ids: Sequence[str], num_items: Sequence[int]) -> None:
+        """Keeps how many versions of items were before each of some decisions."""
         if len(self._num_items) >= NUM_READ:
             self._num_items.clear()
-        self._num_items[decision_id] = num_items
+        self._num_items.update(zip(decision_ids, num_items, strict=True))
 
     def put_item(self, slot: int) -> None:
         """Lets go of the items of a slot, which gets another one."""

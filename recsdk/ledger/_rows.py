@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import zlib
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from recsdk.ledger import DecisionRecord, ItemRecord, RewardRecord, SignalRecord, records
-from recsdk.ledger._packing import unpack
+from recsdk.ledger._packing import unpack, unpack_all
 from recsdk.ledger.records import arrays_of
 
 Row = tuple[Any, ...]
+_made = functools.partial(tuple.__new__, RewardRecord)
+"""Is `RewardRecord._make` in a third of the time."""
 
 
 def decision_values(record: DecisionRecord) -> Row:
@@ -26,13 +31,38 @@ def decision_fields(row: Row) -> Row:
     try:
         if packed:
             slots, probs, features = unpack(slots), unpack(probs), unpack(features)
-        before, after = f"{decision_id}{time}{payload}{parts}{num_learned}".encode(), f"{user or ''}{marks or ''}".encode()
-        found = zlib.crc32(b"".join((before, slots, action, probs, b"%d" % dim, features, after)))  # is `checksum`, in a third of the time
+        after = (num_learned, slots, action, probs, dim, features, user, marks)
+        found = _decision_crc32(decision_id, time, payload, str(parts).encode(), *after)
     except TypeError:  # what is no array any more
         found = None
     if found != crc32:
         raise records.damaged("Decision", decision_id)
-    return decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, user, marks
+    return decision_id, time, payload, parts, *after
+
+
+def decisions_fields(columns: Sequence[Sequence[Any]]) -> Iterable[Row] | None:
+    """Is `decision_fields` of many rows, given as columns; None where not all of them are as they were written."""
+    decision_id, time, payload, parts, num_learned, slots, action, probs, dim, features, user, marks, _, _, packed, crc32s = columns
+    slots, probs, features = (_unpacked(packed, column) for column in (slots, probs, features))
+    before, after = (decision_id, time, payload), (num_learned, slots, action, probs, dim, features, user, marks)
+    encoded = {text: str(text).encode() for text in set(parts)}  # few long ones
+    found = map(_decision_crc32, *before, map(encoded.__getitem__, parts), *after)
+    return zip(*before, parts, *after, strict=True) if all(map(operator.eq, found, crc32s)) else None
+
+
+def _unpacked(packed: Sequence[int], column: Sequence[bytes]) -> Sequence[bytes]:
+    if all(packed):
+        return unpack_all(column)
+    return [unpack(data) if is_packed else data for is_packed, data in zip(packed, column, strict=True)]
+
+
+def _decision_crc32(
+    decision_id: str, time: float, payload: str, parts: bytes, num_learned: int, slots: bytes, action: bytes, probs: bytes, dim: int,
+    features: bytes, user: str | None, marks: str | None,
+) -> int:  # fmt: skip
+    """Is `checksum` of a decision, in a third of the time."""
+    before, after = f"{decision_id}{time}{payload}".encode(), f"{user or ''}{marks or ''}".encode()
+    return zlib.crc32(b"".join((before, parts, b"%d" % num_learned, slots, action, probs, b"%d" % dim, features, after)))
 
 
 def reward_values(record: RewardRecord) -> Row:
@@ -55,17 +85,31 @@ def item_values(record: ItemRecord) -> Row:
 
 def reward(row: Row) -> RewardRecord:
     """Reads a reward."""
-    reward_id, decision_id, position, value, time, replaces, void, crc32 = row
-    text = f"{reward_id}{decision_id}{position}{value}{time}{replaces or ''}{void or ''}"  # is `checksum`, in half of the time
-    if zlib.crc32(text.encode()) != crc32:
-        raise records.damaged("Reward", reward_id)
-    return tuple.__new__(RewardRecord, (reward_id, decision_id, position, value, time, replaces, bool(void)))  # in half of the time
+    *values, crc32 = row
+    if _reward_crc32(*values) != crc32:
+        raise records.damaged("Reward", row[0])
+    return reward_of(values)
 
 
-def reward_of(values: Row) -> RewardRecord:
+def rewards(columns: Sequence[Sequence[Any]]) -> Iterable[RewardRecord] | None:
+    """Is `reward` of many rows, given as columns; None where not all of them are as they were written."""
+    *values, void, crc32s = columns
+    if not all(map(operator.eq, map(_reward_crc32, *values, void), crc32s)):
+        return None
+    return map(_made, zip(*values, map(bool, void), strict=True))
+
+
+def _reward_crc32(
+    reward_id: str, decision_id: str, position: int, value: float, time: float, replaces: str | None, void: int | None
+) -> int:  # fmt: skip
+    """Is `checksum` of a reward, in half of the time."""
+    return zlib.crc32(f"{reward_id}{decision_id}{position}{value}{time}{replaces or ''}{void or ''}".encode())
+
+
+def reward_of(values: Sequence[Any]) -> RewardRecord:
     """Returns the reward of its values."""
-    reward_id, decision_id, position, value, time, replaces, void = values
-    return RewardRecord(reward_id, decision_id, position, value, time, replaces, bool(void))
+    *before, void = values
+    return _made((*before, bool(void)))
 
 
 def signal(row: Row) -> SignalRecord:

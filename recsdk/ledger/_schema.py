@@ -75,8 +75,8 @@ DECISION = (
     "d.id, d.time, d.payload, p.text, d.num_learned, d.slots, d.action, d.probs, d.dim, d.features, d.user, d.marks, "
     "d.num_items, d.number, d.packed, COALESCE(d.forgotten, d.crc32)"
 )
-PARTS, NUM_ITEMS = 3, 12
-"""The places of `p.text` and `d.num_items` in a row of these."""
+PAYLOAD, PARTS, NUM_ITEMS = 2, 3, 12
+"""The places of `d.payload`, `p.text` and `d.num_items` in a row of these."""
 SIGNAL = "s.id, d.id, s.position, s.name, s.value, s.time, s.happened, s.about, COALESCE(s.forgotten, s.crc32)"
 REWARD = "r.id, d.id, r.position, r.value, r.time, r.replaces, r.void, COALESCE(r.forgotten, r.crc32)"
 REWARD_FIELDS = 8

@@ -5,23 +5,24 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from recsdk.base import Context, Interaction, Items, Policy, fold, learn, rounds
+from recsdk.base import Context, Interaction, Items, Policy, Request, fold, learn, rounds
 from recsdk.data import items_from_stored
 from recsdk.ledger import Ledger, RewardRecord, YieldsFields
-from recsdk.ledger.records import FLOAT32, decision, fields_of
+from recsdk.ledger.records import FLOAT32, FLOAT64, INT32, decision, fields_of
 from recsdk.live import histories
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.guard import everything, frozen_items, only_reading
 from recsdk.live.interactions import after
 from recsdk.live.marks import loads
 
-INT, DOUBLE = struct.Struct("<i"), struct.Struct("<d")
+INT = INT32.itemsize
+TIME, PAYLOAD, PARTS, SLOTS, ACTION, DIM = 1, 2, 3, 5, 6, 8
+"""Places of some fields of a decision."""
 BLOCK = 200
 """Outcomes that are read and prepared together."""
 ALIGNED = 8
@@ -46,13 +47,6 @@ class Lesson(NamedTuple):
     reward: RewardRecord
     earlier: RewardRecord | None = None
     counts: bool = True
-
-    @property
-    def slot(self) -> int:
-        """Slot of the rewarded item; for a page of the one at the top."""
-        *_, slots, action, _, _, _, _, _ = self.fields
-        (place,) = INT.unpack_from(action, INT.size * max(self.reward.position, 0))
-        return int(INT.unpack_from(slots, INT.size * place)[0])
 
 
 class Logged(Mapping[str, Any]):
@@ -85,6 +79,11 @@ def requested(payload: str) -> dict[str, Any]:
     return histories.features(_decode(payload)[0])
 
 
+def asked(lessons: Sequence[Lesson]) -> list[Request]:
+    """Returns the requests, whose features are read when they are first looked at."""
+    return [Request(Logged(lesson.fields[PAYLOAD]), lesson.fields[TIME]) for lesson in lessons]
+
+
 def outcome_fields(ledger: Ledger, start: int) -> Iterator[tuple[RewardRecord, Sequence[Any]]]:
     """Yields the outcomes of any ledger, each with the fields of its decision."""
     if isinstance(ledger, YieldsFields):
@@ -92,10 +91,25 @@ def outcome_fields(ledger: Ledger, start: int) -> Iterator[tuple[RewardRecord, S
     return ((reward, fields_of(record)) for reward, record in ledger.outcomes(start))
 
 
+def shown_slots(lessons: Sequence[Lesson]) -> np.ndarray:
+    """Returns i32[T], the slots of the rewarded items; for pages of those at the top."""
+    slots, action = ([lesson.fields[place] for lesson in lessons] for place in (SLOTS, ACTION))
+    return _at(slots, _at(action, _positions(lessons), INT32).tolist(), INT32)
+
+
+def _positions(lessons: Sequence[Lesson]) -> list[int]:
+    return [max(reward.position, 0) for _, reward, _, _ in lessons]
+
+
+def _at(arrays: Sequence[bytes], places: Sequence[int], dtype: np.dtype[Any], width: int = 1) -> np.ndarray:
+    """Returns of each array so many numbers from `width` times its place on, behind each other."""
+    size = width * dtype.itemsize
+    return np.frombuffer(b"".join([data[size * place : size * (place + 1)] for data, place in zip(arrays, places, strict=True)]), dtype)
+
+
 def states_after(policy: Policy[Any], state: Any, lessons: Iterable[Lesson]) -> Iterator[tuple[Any, int]]:
     """Yields states, and how many more lessons each has learned: to the last bit as `interactions.after` learns them, one by one."""
-    is_of_chosen = policy.learns_from == "chosen"
-    for is_plain, run in itertools.groupby(lessons, lambda lesson: is_of_chosen and _is_plain(lesson)):
+    for is_plain, run in itertools.groupby(lessons, _is_plain if policy.learns_from == "chosen" else lambda _: False):
         if is_plain:
             log, is_good = _log(list(run))
             if is_good and "numpy" in policy.runs_on:
@@ -123,22 +137,18 @@ def _log(lessons: Sequence[Lesson]) -> tuple[Interaction, bool]:
 
     And whether `base.learn` would refuse none of them.
     """
-    rows, slot, value, propensity = list[bytes](), list[int](), list[float](), list[float]()
-    for (_, _, _, _, _, slots, action, probs, dim, features, _, _), reward, _, _ in lessons:
-        position = max(reward.position, 0)
-        (place,) = INT.unpack_from(action, INT.size * position)
-        start = FLOAT32.itemsize * dim * (place if len(features) == dim * len(slots) else position)  # of all candidates, or of the shown
-        rows.append(features[start : start + FLOAT32.itemsize * dim])
-        slot += INT.unpack_from(slots, INT.size * place)
-        propensity += DOUBLE.unpack_from(probs, DOUBLE.size * (position * (len(slots) // INT.size) + place))
-        value.append(reward.value)
-    num, width = len(rows), lessons[0].fields[8]
-    features = np.empty((num, math.ceil(width / ALIGNED) * ALIGNED))[:, :width]
-    features[:] = np.frombuffer(b"".join(rows), FLOAT32).reshape(num, width)
-    numbers = np.array([value, propensity])
-    is_good = np.isfinite(numbers).all() and (numbers[1] > 0).all() and (numbers[1] <= 1).all() and np.isfinite(features).all()
-    context = Context(features[:, None], everything(num)[:, None], np.array(slot, np.int64)[:, None])
-    return Interaction(context, np.zeros(num, np.int64), numbers[0], numbers[1], np.ones(num)), bool(is_good)
+    *_, slots, action, probs, (width, *_), features, _, _ = zip(*[lesson.fields for lesson in lessons], strict=True)
+    positions, num = _positions(lessons), len(lessons)
+    places: list[int] = _at(action, positions, INT32).tolist()
+    drawn = [position * (len(each) // INT) + place for each, position, place in zip(slots, positions, places, strict=True)]
+    keeps_all = [len(x) == width * len(each) for x, each in zip(features, slots, strict=True)]
+    rows = [place if all_ else position for all_, place, position in zip(keeps_all, places, positions, strict=True)]
+    x = np.empty((num, math.ceil(width / ALIGNED) * ALIGNED))[:, :width]
+    x[:] = _at(features, rows, FLOAT32, width).reshape(num, width)
+    reward, propensity = np.array([lesson.reward.value for lesson in lessons]), _at(probs, drawn, FLOAT64)
+    is_good = np.isfinite(reward).all() and (propensity > 0).all() and (propensity <= 1).all() and np.isfinite(x).all()
+    context = Context(x[:, None], everything(num)[:, None], _at(slots, places, INT32).astype(np.int64)[:, None])
+    return Interaction(context, np.zeros(num, np.int64), reward, propensity, np.ones(num)), bool(is_good)
 
 
 class AsShown:

@@ -21,7 +21,7 @@ from recsdk.live.base import BASE, Beginning
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.contest import Change, Contest
 from recsdk.live.evidence import Evidence
-from recsdk.live.folding import BLOCK, AsShown, Lesson, Logged, outcome_fields, requested, states_after
+from recsdk.live.folding import ACTION, BLOCK, DIM, PARTS, AsShown, Lesson, asked, outcome_fields, requested, shown_slots, states_after
 from recsdk.live.identity import differences, identity
 from recsdk.live.interactions import after
 
@@ -30,8 +30,6 @@ TOLERANCE = 1e-6
 MIXED = "mixed"
 QUICK = 5_000
 """Rewards that are folded again in less than a second, which is exact to the last bit."""
-TIME, PAYLOAD, PARTS, ACTION, DIM = 1, 2, 3, 6, 8
-"""Places of some fields of a decision."""
 
 
 class Mark(NamedTuple):
@@ -282,18 +280,17 @@ class Learner:
         forgets, outcomes = self.forgets, itertools.islice(outcome_fields(self._ledger, num_learned), end and end - num_learned)
         replaced = frozenset[str]() if forgets else self._replaced(num_learned)
         while block := list(itertools.islice(outcomes, BLOCK)):
-            lessons = [
-                Lesson(
-                    self._in_present_columns(fields),
-                    reward,
-                    self._corrected(reward) if forgets else None,
-                    reward.reward_id not in replaced,
-                )
-                for reward, fields in block
-                if fields[ACTION]
-            ]
+            lessons = self._lessons([outcome for outcome in block if outcome[1][ACTION]], forgets, replaced)
             self._fold(lessons)
             self.num_learned += len(block) - len(lessons)  # users who are forgotten
+
+    def _lessons(self, outcomes: Sequence[tuple[RewardRecord, Sequence[Any]]], forgets: bool, replaced: frozenset[str]) -> list[Lesson]:
+        rewards, decisions = [reward for reward, _ in outcomes], [fields for _, fields in outcomes]
+        if {self._layout_of(*key) for key in {(fields[PARTS], fields[DIM]) for fields in decisions}} - {self.evidence.layout}:
+            decisions = list(map(self._in_present_columns, decisions))
+        if forgets:
+            return list(map(Lesson, decisions, rewards, map(self._corrected, rewards)))
+        return [Lesson(fields, reward, None, reward.reward_id not in replaced) for reward, fields in zip(rewards, decisions, strict=True)]
 
     def _fold(self, lessons: Sequence[Lesson]) -> None:
         self._num_tried += len(lessons)
@@ -311,9 +308,10 @@ class Learner:
 
     def _fold_scorers(self, lessons: Sequence[Lesson]) -> None:
         """Shows rewards to the scorers that learn online."""
-        requests = [Request(Logged(lesson.fields[PAYLOAD]), lesson.fields[TIME]) for lesson in lessons]
-        slots, rewards = [lesson.slot for lesson in lessons], [lesson.reward.value for lesson in lessons]
-        self.evidence.fold(requests, slots, rewards, lambda place: self._shown.one(self._ledger, lessons[place].fields[0], slots[place]))
+        slots, rewards = shown_slots(lessons).tolist(), [lesson.reward.value for lesson in lessons]
+        self.evidence.fold(
+            asked(lessons), slots, rewards, lambda place: self._shown.one(self._ledger, lessons[place].fields[0], slots[place])
+        )
 
     def _corrected(self, reward: RewardRecord) -> RewardRecord | None:
         """Returns the reward that this one takes the place of, if any."""

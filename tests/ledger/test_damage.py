@@ -1,5 +1,6 @@
 """Damage on disk: a folder gives all that was acknowledged, or says what is missing; never a shorter history in silence."""
 
+import contextlib
 import shutil
 import sqlite3
 
@@ -325,3 +326,25 @@ def test_a_ledger_whose_maker_was_killed_at_its_first_write_is_made_again(tmp_pa
     db.close()
     assert records(killed) == ([], [])
     assert not list(killed.glob("*-journal"))
+
+
+DAMAGE = (
+    "UPDATE rewards SET value = 7.5",
+    "UPDATE decisions SET payload = ' ' || payload",
+    "UPDATE decisions SET payload = CAST(x'ff' AS TEXT)",
+)
+
+
+@pytest.mark.parametrize("block", [1, 4, 200])
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_outcomes_come_up_to_the_damaged_one_however_many_are_read_together(tmp_path, folders, monkeypatch, block, damage):
+    monkeypatch.setattr("recsdk.ledger._ledger.BLOCK", block)
+    folder = shutil.copytree(folders[0] / "closed", tmp_path / "copy")
+    with contextlib.closing(sqlite3.connect(folder / "ledger.sqlite", isolation_level=None)) as db:
+        db.execute(f"{damage} WHERE number = 7")  # there is a reward for each decision
+    with contextlib.closing(Sqlite().read(folder)) as ledger:
+        found = ledger.outcomes()
+        assert len({next(found)[0].reward_id for _ in range(6)}) == 6
+        with pytest.raises(LedgerCorrupt, match=r"checksum|could not be read"):
+            next(found)
+        assert len(list(ledger.outcomes(7))) == NUM_REWARDS - 7

@@ -1,5 +1,6 @@
 """Decisions that were moved into Parquet are read as before, and a compaction that is killed at any step has lost nothing."""
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -276,3 +277,18 @@ def test_killed_at_any_step_every_decision_is_there_and_the_next_compaction_clea
     found = killed(folder, 1)
     assert len(found) > 80
     assert set(found) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("block", [1, 3, 200])
+def test_outcomes_of_moved_emptied_and_other_decisions_are_the_same_in_blocks_of_any_size(folder, monkeypatch, block):
+    whole = list(map(repr, Sqlite().read(folder).outcomes()))
+    Sqlite().compact(folder, before=1e12, limit=5)
+    monkeypatch.setattr("recsdk.ledger._ledger.BLOCK", block)
+    with contextlib.closing(Sqlite().open(folder)) as ledger:
+        assert list(map(repr, ledger.outcomes())) == whole
+        left = [record.decision_id for _, record in ledger.outcomes()][8]
+        with ledger.transaction():
+            ledger.redact([left], drop=())
+        empty = [not len(record.action) for _, record in ledger.outcomes()]
+        assert empty == [place == 8 for place in range(NUM)]
+        assert [each for place, each in enumerate(map(repr, ledger.outcomes())) if place != 8] == whole[:8] + whole[9:]

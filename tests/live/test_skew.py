@@ -101,9 +101,9 @@ def test_a_policy_that_answers_otherwise_than_it_did_is_found(tmp_path):
 
 def test_a_state_that_is_not_the_fold_is_found(tmp_path):
     OUTSIDE["weather"] = 1.0
-    with small_recommender(tmp_path, policy="boltzmann", scorers=[weather]) as shop:  # every change of the mean changes its probabilities
+    with small_recommender(tmp_path, policy="boltzmann", scorers=[weather]) as shop:  # a price that counts more changes its probabilities
         serve(shop, range(5))
-        shop._loop.learner.state.mean[:] *= -1
+        shop._loop.learner.state.mean[:] += 1
         serve(shop, range(5, 8))
         scorers = shop._loop.evidence.scorers
     assert recompute(tmp_path, share=1.0, scorers=scorers) == (5, dict.fromkeys(["d5", "d6", "d7"], "probabilities"), 0)
