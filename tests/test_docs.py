@@ -17,6 +17,7 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
 
 from recsdk.cli import COMMANDS
+from recsdk.plugins import installed
 from tests.processes import run_python
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +29,8 @@ NEEDS |= {
     "plugins/recsdk-faiss/README.md": "recsdk_faiss",
     "plugins/recsdk-example/README.md": "recsdk_example",
     "plugins/recsdk-postgres/README.md": "recsdk_postgres",
+    "plugins/recsdk-streams/README.md": "recsdk_streams",
+    "docs/how-to/consume-a-stream.md": "recsdk_streams",
 }
 MOST_LINES = 275  # "about 250", docstrings not counted
 
@@ -91,7 +94,8 @@ def test_commands_and_files_that_a_page_names_exist(page):
     shown = "\n".join(re.findall(r"```console\n(.*?)```", text, re.DOTALL))
     targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"^\$ make ([\w-]+)", shown, re.MULTILINE)) <= targets
-    assert set(re.findall(r"^\$ recsdk (\w[\w-]*)", shown, re.MULTILINE)) <= set(COMMANDS)
+    others = {plugin.name for plugin in installed("commands")}
+    assert set(re.findall(r"^\$ recsdk (\w[\w-]*)", shown, re.MULTILINE)) <= {*COMMANDS, *others}
     prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", prose) if "://" not in link]
     assert [link for link in links if link and not (page.parent / link).exists()] == []

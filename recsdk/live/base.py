@@ -16,6 +16,9 @@ from recsdk.errors import LedgerCorrupt
 from recsdk.ledger import Ledger
 from recsdk.live.identity import differences
 
+OUTBOX = "outbox/"
+"""Where the ledger keeps what is still to be sent because of a stream, whose name follows."""
+
 BASE = "base"
 """Where the ledger keeps the states that folds begin with."""
 DROPPED = "dropped"

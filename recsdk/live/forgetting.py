@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from recsdk.errors import InvalidValue
 from recsdk.ledger import DecisionRecord, Ledger, Redacts, RewardRecord
 from recsdk.live import base, traffic
-from recsdk.live.base import BASE
+from recsdk.live.base import BASE, OUTBOX
 from recsdk.live.learner import Learner
 from recsdk.live.rewards import standing_rewards
 from recsdk.live.settlement import EARLY, Told
@@ -69,13 +69,13 @@ def forget(ledger: Ledger, learner: Learner, user: str, transaction: AbstractCon
     rewards = [(record, ledger.rewards_of(record.decision_id)) for record in reversed(records)]
     standing = [(record, reward) for record, found in rewards for reward in standing_rewards(found).values() if not reward.void]
     horizon, fixed = base.horizon(ledger), _fixed(ledger, learner, rewards)
-    learned_from = ("snapshot/", f"{BASE}/") if any(found for _, found in rewards) and not horizon.num_learned else ("snapshot/",)
+    drop = ("snapshot/", OUTBOX, *((f"{BASE}/",) if any(found for _, found in rewards) and not horizon.num_learned else ()))
     has_all = learner.beginning().state is not None
     learned = [(record, reward) for record, reward in standing if has_all or reward.reward_id not in fixed]
     with transaction:
         traffic.forget(ledger, records)
         part = learner.share(learned)
-        redacted = ledger.redact(ids, drop=learned_from)
+        redacted = ledger.redact(ids, drop=drop)
         num_waiting = _drop_waiting(ledger, user, ids)
         state: Means = "nothing" if not redacted.rewards else "subtracted" if learner.subtract(part) else "folded"
         num_fixed = 0 if state == "subtracted" else sum(reward.reward_id in fixed for _, reward in standing)

@@ -90,7 +90,7 @@ class Loop:
         self.num_observer_errors = 0
         self.tally = Tally()
         self.histories = Histories(options.remember, self.ids)
-        self.changing_items = threading.Lock()
+        self.changing_items = threading.RLock()
         self._telling = threading.RLock()
         self._ticking = threading.Lock()
 
@@ -126,7 +126,8 @@ class Loop:
 
     def now(self) -> float:
         """Returns the time of what happens now."""
-        seconds = intake.seconds(self.options.clock())
+        block = self.turns.block
+        seconds = intake.seconds(self.options.clock() if block is None else block.time)
         if self.settlement is None:
             return seconds
         with self._ticking:
@@ -134,6 +135,8 @@ class Loop:
 
     def tell(self, notice: Notice) -> None:
         """Counts what was told, and tells the observer, whose failure stops nothing."""
+        if self.turns.later(self.tell, notice):
+            return
         self.tally.add(notice)
         if self.options.observer is None:
             return
@@ -181,6 +184,8 @@ class Loop:
 
     def learned(self, before: int, num_more: int, changes: Sequence[Published]) -> None:
         """Tells of changes, and writes a snapshot when one is due, after `num_more` rewards were learned beside `before` others."""
+        if self.turns.later(self.learned, before, num_more, changes):
+            return
         for change in changes:
             self.tell(change)
         every = self.options.snapshot_every
@@ -200,9 +205,10 @@ class Loop:
 
     def hold(self, items: Items, vectors: np.ndarray, *, active: bool) -> None:
         """Writes items, and then holds them in the catalogue; in a turn, with `changing_items`."""
-        with self.ledger.transaction():
+        with self.turns.transaction():
             contents = self.catalogue.kept(self.ledger, items, vectors, active=active)
-        self.catalogue.hold(contents)
+        if not self.turns.later(self.catalogue.hold, contents):
+            self.catalogue.hold(contents)
 
     @property
     def contest(self) -> Contest:
@@ -277,8 +283,10 @@ class Loop:
     def restart(self) -> None:
         """Makes the settlement and the histories again from the ledger; time does not go back."""
         self.histories.renew()
+        if (block := self.turns.block) is not None:
+            self.decider.arms.num_drawn = block.num_drawn
         if self.settlement is not None and self.is_open:
-            latest = self.settlement.now(0.0)
+            latest = self.settlement.now(0.0) if block is None else block.latest
             self.settlement = Settlement(self.settlement.feedback, self.ledger, self.ids)
             self.settlement.now(latest)
 

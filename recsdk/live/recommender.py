@@ -18,7 +18,7 @@ from recsdk.data import take
 from recsdk.errors import InvalidRequest, InvalidReward, LedgerError
 from recsdk.ledger import DecisionRecord, Durable
 from recsdk.ledger.stores import folder_path
-from recsdk.live import answering, asking, dropping, events, forgetting, intake, keeping, places, published, swapping
+from recsdk.live import answering, asking, dropping, events, feeding, forgetting, intake, keeping, places, published, swapping
 from recsdk.live.catalogue import Catalogue, Rule
 from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider, Slate
@@ -26,6 +26,7 @@ from recsdk.live.dropping import Dropped
 from recsdk.live.events import Worth
 from recsdk.live.evidence import Evidence
 from recsdk.live.faults import Fallback, Faults
+from recsdk.live.feeding import Call, Fed
 from recsdk.live.forgetting import Forgotten
 from recsdk.live.learner import Learner
 from recsdk.live.loop import Loop, Options
@@ -537,6 +538,47 @@ class Recommender:
             slots = self.catalogue.slots(named)
             items, vectors = take(self.catalogue.items, slots), self.catalogue.vectors[slots]
             self._loop.turns.alone(lambda: self._loop.hold(items, vectors, active=False))
+
+    @_going
+    def feed(self, stream: str, calls: Sequence[Call], place: Callable[[list[Any]], Fed]) -> list[Any]:
+        """Makes many calls that come from a stream; they, and how far the stream was read, are in the ledger at once, or nothing is.
+
+        So a reader that is killed anywhere goes on where `fed` says, and each message counts exactly once.
+
+        Args:
+            stream: its name; a recommender can be fed from several.
+            calls: in their order. One that changes the catalogue is the last.
+            place: is given the answers, and returns how far the stream was read and what is still to be sent. It may be called again, when
+                a call was refused that had written already, and all others are made anew.
+
+        Returns:
+            For each call what the method returns, or the error by which it was refused: an `InvalidValue`, `Unknown` or `Conflict`. Others
+            go on beside it.
+
+        Raises:
+            InvalidValue: a method that cannot be called so; a change of the catalogue that is not the last call.
+            InvalidAnswer, LedgerError: as the methods raise them; nothing is done then.
+
+        Example:
+            >>> from recsdk.live.feeding import Call, Fed
+            >>> with Recommender.open("kiosk", items=[{"id": "daily"}]) as kiosk:
+            ...     asked = Call("recommend", {"request": {}, "decision_id": "d1"}, time=1_700_000_000.0)
+            ...     told = Call("reward", {"decision_id": "d1", "value": 1.0}, time=1_700_000_060.0)
+            ...     slate, is_new = kiosk.feed("visits", [asked, told], lambda answers: Fed(b"2"))
+            ...     slate.ids, is_new, kiosk.fed("visits").position
+            (('daily',), True, b'2')
+        """
+        return feeding.feed(self._loop, {name: getattr(self, name) for name in feeding.CALLS}, stream, calls, place)
+
+    @_going
+    def fed(self, stream: str) -> Fed | None:
+        """Tells how far a stream was read that feeds this recommender; None for one that never did.
+
+        Example:
+            >>> with Recommender.open("booth", items=[{"id": "photo"}]) as booth:
+            ...     booth.fed("visits")
+        """
+        return feeding.fed(self._loop, stream)
 
     @_going
     def standings(self) -> tuple[Standing, ...]:

@@ -8,6 +8,7 @@ no thread is handed work that it could have done itself, and nobody is answered 
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -39,6 +40,25 @@ class _Job:
         if self.error is not None:
             raise self.error
         return self.result
+
+
+class Block:
+    """Many calls that share one transaction, see `Turns.together`.
+
+    Attributes:
+        time: of the call under way, in seconds since the epoch.
+        torn: what was raised by a work of the call under way, which may have written a part of what it was to write.
+        after: what is to be done once all is durable.
+        latest: where the settlement's time goes back to, should all of it be rolled back; the same for the next.
+        num_drawn: slates that were drawn before.
+    """
+
+    def __init__(self, latest: float, num_drawn: int) -> None:
+        self.time = 0.0
+        self.torn: Exception | None = None
+        self.after: list[Callable[[], Any]] = []
+        self.latest = latest
+        self.num_drawn = num_drawn
 
 
 class _Failing:
@@ -79,6 +99,7 @@ class Turns:
         self._busy = False
         self._leader: int | None = None
         self.num_works = 0
+        self._block: Block | None = None
         self._ended = False
         self._refusal: RecsdkError | None = None
 
@@ -105,6 +126,35 @@ class Turns:
         """Returns what `work` returns, which makes transactions of its own."""
         return self._done(_Job(work, "alone"))  # type: ignore[no-any-return]
 
+    @property
+    def block(self) -> Block | None:
+        """The block of the calls that this thread makes; None where each call is by itself."""
+        return self._block if self._block is not None and self._leader == threading.get_ident() else None
+
+    def later(self, call: Callable[..., Any], *arguments: Any) -> bool:
+        """Keeps a call of a function for when the block that this thread is in is durable; tells whether it is in one."""
+        block = self.block
+        if block is not None:
+            block.after.append(functools.partial(call, *arguments))
+        return block is not None
+
+    def together(self, block: Block, work: Callable[[], R]) -> R:
+        """Is `alone` for a work that makes many calls: all that they write is one transaction, and what they tell comes after it."""
+
+        def joined() -> R:
+            self._block = block
+            try:
+                with self._mending(), self._ledger.transaction():
+                    return work()
+            finally:
+                self._block = None
+
+        return self.alone(joined)
+
+    def is_refusal(self, error: Exception) -> bool:
+        """Tells whether an error was raised where nothing was written yet, see `refusing`."""
+        return error is self._refusal
+
     def follow(self, learner: Learner) -> None:
         """Watches another learner from now on; for the thread that has the turn."""
         self._learner = learner
@@ -124,6 +174,9 @@ class Turns:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
         """Is a transaction of the ledger, for the thread that has the turn; after an error, the state is mended."""
+        if self.block is not None:  # it is a part of that one
+            yield
+            return
         with self._mending(), self._ledger.transaction():
             yield
 
@@ -133,7 +186,7 @@ class Turns:
 
     def _done(self, job: _Job) -> Any:
         if self._leader == threading.get_ident():
-            return job.work()
+            return self._nested(job)
         with self._mutex:
             if self._busy:
                 self._queue.append(job)
@@ -148,6 +201,16 @@ class Turns:
             if not job.done:
                 self._lead(job, [])
         return job.answer()
+
+    def _nested(self, job: _Job) -> Any:
+        block = self._block
+        if block is None or job.kind == "reads":
+            return job.work()
+        try:
+            return job.work()
+        except Exception as error:
+            block.torn = block.torn or error
+            raise
 
     def _wait(self, job: _Job, wake: threading.Lock) -> None:
         try:
