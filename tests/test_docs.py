@@ -31,6 +31,9 @@ NEEDS |= {
     "plugins/recsdk-postgres/README.md": "recsdk_postgres",
     "plugins/recsdk-streams/README.md": "recsdk_streams",
     "docs/how-to/consume-a-stream.md": "recsdk_streams",
+    "plugins/recsdk-serve/README.md": "recsdk_serve",
+    "docs/how-to/serve.md": "recsdk_serve",
+    "docs/how-to/secure-a-deployment.md": "recsdk_serve",
 }
 MOST_LINES = 275  # "about 250", docstrings not counted
 

@@ -124,11 +124,20 @@ class Catalogue:
         slots, free = [], len(self.items.ids)
         for item_id in items.ids:
             if item_id in self:
-                raise DuplicateCandidates(f"items must not be in the catalogue yet, got {item_id!r}: remove it first to change it.")
+                raise DuplicateCandidates(f"items must not be in the catalogue yet, got {item_id!r}: change_items changes it.")
             known = self.shelf.slot(item_id)
             slots.append(known if known >= 0 else free)
             free += known < 0
         return items._replace(slot=np.array(slots, np.int64))
+
+    def changed(self, items: Items) -> Items:
+        """Returns items as they are read back from a ledger, with the slots of those of these ids, which they are to replace.
+
+        Raises:
+            UnknownItem, DuplicateCandidates: an item that is not in the catalogue, or twice.
+        """
+        items = items_from_stored(json.loads(intake.canonical(rows_from_items(items))))
+        return items._replace(slot=self.slots(items.ids.tolist()))
 
     def joined(self, items: Items, vectors: np.ndarray, active: np.ndarray) -> Change:
         """Returns a change by which the catalogue holds items in their slots, in place of what these held; it takes effect with `hold`.

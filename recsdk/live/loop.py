@@ -194,9 +194,16 @@ class Loop:
 
     def add_items(self, rows: Items | Iterable[Mapping[str, Any]]) -> None:
         """Adds items to the catalogue."""
+        self._put(rows, lambda given: self.catalogue.place(given))
+
+    def change_items(self, rows: Items | Iterable[Mapping[str, Any]]) -> None:
+        """Replaces items of the catalogue by others of the same ids."""
+        self._put(rows, lambda given: self.catalogue.changed(given))
+
+    def _put(self, rows: Items | Iterable[Mapping[str, Any]], place: Callable[[Items], Items]) -> None:
         given = intake.items(rows, self.now())
         with self.changing_items:
-            items = self.catalogue.place(given)
+            items = place(given)
             if self.evidence.is_shared:
                 vectors = self.evidence.vectors(items)
                 self.turns.alone(lambda: self.hold(items, vectors, active=True))

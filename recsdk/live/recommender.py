@@ -521,6 +521,24 @@ class Recommender:
         self._loop.add_items(rows)
 
     @_going
+    def change_items(self, rows: Items | Iterable[Mapping[str, Any]]) -> None:
+        """Gives items of the catalogue other features, all in one step; durable when this returns.
+
+        An item keeps what scorers have learned of it. It counts as added now, unless its row states when.
+
+        Raises:
+            InvalidRequest, UnknownItem, DuplicateCandidates: a row that is no item, or an item that is not there, or twice. Nothing is
+                changed then.
+
+        Example:
+            >>> with Recommender.open("stall", items=[{"id": "fig", "price": 3.0}]) as shop:
+            ...     shop.change_items([{"id": "fig", "price": 2.0}])
+            ...     shop.catalogue.items.features["price"].tolist()
+            [2.0]
+        """
+        self._loop.change_items(rows)
+
+    @_going
     def remove_items(self, ids: Iterable[str]) -> None:
         """Takes items out of the catalogue; decisions that showed them can still be rewarded. Durable when this returns.
 

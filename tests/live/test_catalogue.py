@@ -104,7 +104,7 @@ def test_named_candidates_come_in_the_order_of_the_application():
 
 
 def test_an_item_that_is_there_has_no_other_place():
-    with pytest.raises(DuplicateCandidates, match="'i1': remove it first"):
+    with pytest.raises(DuplicateCandidates, match="'i1': change_items changes it"):
         line(3).place(items_from_rows([{"id": "new"}, {"id": "i1"}]))
 
 

@@ -1,0 +1,279 @@
+"""The web application: routes, keys, logs and the life of the service, around `Service`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from importlib import metadata
+from typing import Any
+
+import msgspec
+import prometheus_client
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from recsdk import Recommender
+from recsdk.errors import InvalidValue
+from recsdk.live.exporters import PrometheusObserver
+from recsdk.live.observe import Notice, Observer
+from recsdk_serve import messages as m
+from recsdk_serve.events import Hub, whose
+from recsdk_serve.guard import Limits, Refused, body, decoded, refusal
+from recsdk_serve.keys import Client, Keys
+from recsdk_serve.operations import OPERATIONS, Operation, openapi
+from recsdk_serve.service import Service
+
+LOGGER = logging.getLogger("recsdk_serve")
+ACCESS = logging.getLogger("recsdk_serve.access")
+TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+ANYBODY = Client("", frozenset(("decide", "reward", "items", "admin")))
+ENCODER = msgspec.json.Encoder()
+
+
+def make_app(
+    opening: Callable[[Observer], Recommender],
+    *,
+    keys: Keys | None = None,
+    limits: Limits | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Starlette:
+    """Makes a web application of a recommender, for a program of one's own: with parts, rules or a feedback that no command names.
+
+    Args:
+        opening: opens the recommender when the application starts, with the observer that it is given. It is closed when that stops.
+        keys: of clients; without any everybody may do everything, so only the machine itself should reach it.
+        limits: of what clients may ask for.
+        is_stopping: tells whether the server is about to stop; streams then end, and the service is not ready any more.
+
+    Example:
+        >>> import recsdk
+        >>> items = [{"id": "tea"}, {"id": "coffee"}]
+        >>> app = make_app(lambda observer: recsdk.Recommender.open("cafe", items=items, policy="lin-ts", observer=observer))
+        >>> from starlette.testclient import TestClient
+        >>> with TestClient(app) as client:
+        ...     slate = client.post("/v1/decide", json={"size": 2}).json()
+        >>> sorted(slate["ids"])
+        ['coffee', 'tea']
+    """
+    front = Front(opening, keys, limits or Limits(), is_stopping)
+    routes = [Route(each.path, _Endpoint(front, each), methods=[each.method]) for each in OPERATIONS]
+    routes += [
+        Route("/v1/events/decisions", front.decisions),
+        Route("/v1/events/slates", front.slates),
+        Route("/v2", front.metadata),
+        Route("/v2/health/live", front.live),
+        Route("/v2/health/ready", front.ready),
+        Route("/metrics", front.metrics),
+        Route("/openapi.json", front.openapi),
+    ]
+    handlers = {HTTPException: _missing, Refused: _refused, Exception: _refused}
+    app = Starlette(routes=routes, lifespan=front.life, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return app
+
+
+class Front:
+    """What stands between the network and the service: who calls, and whether it may."""
+
+    def __init__(
+        self, opening: Callable[[Observer], Recommender], keys: Keys | None, limits: Limits, is_stopping: Callable[[], bool]
+    ) -> None:
+        self._opening, self._keys, self.limits, self._is_stopping = opening, keys, limits, is_stopping
+        self._service: Service | None = None
+        self.hub: Hub
+        self._registry = prometheus_client.CollectorRegistry()
+        self._seconds = prometheus_client.Histogram(
+            "recsdk_http_request_duration_seconds", "Time of a request.", ("operation", "status"), registry=self._registry
+        )
+
+    @contextlib.asynccontextmanager
+    async def life(self, app: Starlette) -> AsyncIterator[None]:
+        """Opens the recommender and warms it; at the end answers what waits and closes it."""
+        del app
+        self.hub = Hub(self.limits)
+        exported = PrometheusObserver(registry=self._registry)
+
+        def observe(notice: Notice) -> None:
+            exported(notice)
+            self.hub.notice(notice)
+
+        service = Service(await asyncio.to_thread(self._opening, observe), self.limits)
+        watching = asyncio.create_task(self._watch())
+        try:
+            await service.warm()
+            self._service = service
+            yield
+        finally:
+            self._service = None
+            watching.cancel()
+            self.hub.end()
+            await asyncio.to_thread(service.close)
+
+    async def _watch(self) -> None:
+        """Ends the streams when the server is about to stop: it waits for them."""
+        while not self._is_stopping():
+            await asyncio.sleep(0.2)
+        self.hub.end()
+
+    @property
+    def service(self) -> Service:
+        """The service.
+
+        Raises:
+            Refused: 503, before it has begun and after it has ended.
+        """
+        if self._service is None:
+            raise Refused(503, "NotReady", "The service is not open.", headers={"retry-after": "1"})
+        return self._service
+
+    def allowed(self, authorization: str, scope: str) -> Client:
+        """Returns who calls.
+
+        Raises:
+            Refused: 401 without a key that somebody has, 403 without the scope, 503 where the keys cannot be read.
+        """
+        if self._keys is None:
+            return ANYBODY
+        kind, _, key = authorization.partition(" ")
+        try:
+            client = self._keys.client(key.strip()) if kind.lower() == "bearer" else None
+        except (OSError, InvalidValue) as error:
+            LOGGER.error("Nobody is let in: the keys cannot be read: %s", error)
+            raise Refused(503, "NotReady", "Nobody can be let in now.", headers={"retry-after": "10"}) from error
+        if client is None:
+            raise Refused(401, "NoKey", "Give a key: `Authorization: Bearer recsdk_...`.", headers={"www-authenticate": "Bearer"})
+        if scope not in client.scopes:
+            raise Refused(403, "NoScope", f"This needs a key with the scope {scope!r}.")
+        return client
+
+    def note(self, operation: str, status: int, began: float, client: str, trace: str, error: str = "") -> None:
+        """Counts a call and writes its line of the access log: no id, no user, nothing of what was asked."""
+        seconds = time.perf_counter() - began
+        self._seconds.labels(operation, status).observe(seconds)
+        if ACCESS.isEnabledFor(logging.INFO):
+            told = {"operation": operation, "status": status, "ms": round(seconds * 1e3, 3)}
+            more = {"client": client, "trace": trace, "error": error}
+            ACCESS.info(json.dumps({"time": round(time.time(), 3), **told, **{name: value for name, value in more.items() if value}}))
+
+    async def decisions(self, request: Request) -> Response:
+        """Streams decisions."""
+        self.allowed(request.headers.get("authorization", ""), "admin")
+        self.hub.require_room()
+        return _stream(self.hub.decisions(request.headers.get("last-event-id", "")))
+
+    async def slates(self, request: Request) -> Response:
+        """Streams fresh slates of a user."""
+        self.allowed(request.headers.get("authorization", ""), "decide")
+        user, size = request.query_params.get("user", ""), request.query_params.get("size", "1")
+        if not user or not re.fullmatch(r"[1-9]\d?|100", size, re.ASCII):
+            wrong = "size" if user else "user"
+            raise Refused(422, "WrongType", "user must be the user's key, and size a whole number in [1, 100].", wrong)
+        self.hub.require_room()
+        asked = m.Decide(user=user, size=int(size), at_most=True, deferred=True)
+        return _stream(self.hub.slates(user, lambda: self.service.quick.ask(asked)))
+
+    async def metadata(self, request: Request) -> Response:
+        """Tells what this is."""
+        del request
+        return _json(m.Metadata(name="recsdk", version=metadata.version("recsdk"), extensions=[]))
+
+    async def live(self, request: Request) -> Response:
+        """Tells that the process answers."""
+        del request
+        return _json(m.Live(live=True))
+
+    async def ready(self, request: Request) -> Response:
+        """Tells whether it takes requests."""
+        del request
+        is_ready = self._service is not None and not self._is_stopping()
+        return _json(m.Ready(ready=is_ready), 200 if is_ready else 503)
+
+    async def metrics(self, request: Request) -> Response:
+        """Shows the metrics for Prometheus."""
+        self.allowed(request.headers.get("authorization", ""), "admin")
+        return Response(prometheus_client.generate_latest(self._registry), media_type=prometheus_client.CONTENT_TYPE_LATEST)
+
+    async def openapi(self, request: Request) -> Response:
+        """Describes the service."""
+        del request
+        return _json(openapi(metadata.version("recsdk-serve")))
+
+
+class _Endpoint:
+    """An operation as a bare ASGI application: no request object is made of a call, which would take as long as a decision."""
+
+    def __init__(self, front: Front, operation: Operation) -> None:
+        self._front, self._operation = front, operation
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        began, headers, client, error, extra = time.perf_counter(), dict(scope["headers"]), "", "", {}
+        trace = headers.get(b"traceparent", b"").decode("latin-1")
+        trace = trace if TRACE.fullmatch(trace) else ""
+        try:
+            caller = self._front.allowed(headers.get(b"authorization", b"").decode("latin-1"), self._operation.scope)
+            client = caller.name
+            status, answer = 200, await self._answer(headers, receive)
+        except Exception as cause:
+            refused = refusal(cause, self._operation.takes)
+            status, answer, extra, error = refused.status, refused.problem, refused.headers, refused.problem.error
+            if status == 500:
+                LOGGER.error("%s has failed.", self._operation.name, exc_info=cause)
+        data = ENCODER.encode(answer)
+        sent = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(data)), *_headers(extra)]
+        sent += [(b"traceparent", trace.encode())] if trace else []
+        await send({"type": "http.response.start", "status": status, "headers": sent})
+        await send({"type": "http.response.body", "body": data})
+        self._front.note(self._operation.name, status, began, client, trace[3:35], error)
+
+    async def _answer(self, headers: Mapping[bytes, bytes], receive: Any) -> Any:
+        operation, service = self._operation, self._front.service
+        if operation.method == "GET":
+            asked: Any = m.Nothing()
+        else:
+            asked = decoded(await body(headers, receive, self._front.limits), operation.takes, self._front.limits)
+        if isinstance(asked, m.Decide):
+            return await service.quick.ask(asked)
+        do = getattr(service, operation.name)
+        answer = await (service.quick if operation.lane == "quick" else service.slow).ask(lambda: do(asked))
+        if operation.evidence == "all":
+            self._front.hub.evidence()
+        elif operation.evidence == "user":
+            for decision_id, user in whose(asked):
+                self._front.hub.evidence(decision_id, user)
+        return answer
+
+
+def _headers(extra: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in extra.items()]
+
+
+def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(ENCODER.encode(value), status, headers, "application/json")
+
+
+def _stream(events: AsyncIterator[str]) -> Response:
+    return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store", "x-accel-buffering": "no"})
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Tells in the one shape what was refused outside of an operation."""
+    del request
+    refused = refusal(error)
+    return _json(refused.problem, refused.status, refused.headers)
+
+
+async def _missing(request: Request, error: Exception) -> Response:
+    """Says so of a path or a method that is not there."""
+    status = getattr(error, "status_code", 404)
+    kind, told = ("NotAllowed", "Another method is meant") if status == 405 else ("NotFound", "There is nothing here")
+    return await _refused(
+        request, Refused(status, kind, f"{told}: /openapi.json says what there is.", headers=getattr(error, "headers", None))
+    )

@@ -1,0 +1,143 @@
+"""`recsdk serve` and `recsdk serve-key`."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from recsdk import Recommender
+from recsdk.datasets.files import json_object, text_lines
+from recsdk.errors import InvalidRequest, InvalidValue, RecsdkError
+from recsdk.ledger.stores import store
+from recsdk.live.contest import ROLES
+from recsdk.live.observe import Notice, Observer
+from recsdk.live.parts import encoder_of, known_of, policy_of, scorers_of
+from recsdk_serve.keys import Keys, Scope, add_key, revoke_key
+
+SWITCH = 0.0005
+"""Seconds after which a thread that works lets another one in: the network should not wait for a batch of decisions."""
+
+
+def serve(
+    folder: Path,
+    /,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    keys: Path | None = None,
+    items: Path | None = None,
+    policy: str | None = None,
+    scorer: Annotated[list[str] | None, Parameter(negative=())] = None,
+    reward_range: tuple[float, float] | None = None,
+    log_features: Literal["shown", "all"] = "shown",
+    remember: int = 0,
+    access_log: bool = True,
+) -> None:
+    """Serve a recommender over HTTP, until it is ended by SIGTERM or Ctrl-C.
+
+    Calls that are under way are answered first. A folder that is there is opened with its own policy, scorers and encoder; for rules, a
+    feedback or parts without names write a program with recsdk_serve.make_app.
+
+    Args:
+        folder: The recommender's folder; it is made where it is not there.
+        host: Address to listen on; other machines can reach only another than 127.0.0.1, which needs --keys.
+        port: Port to listen on; 0 takes a free one.
+        keys: File of keys, as serve-key makes it.
+        items: Items to add that the folder has never held, a JSON object with an "id" and features on each line.
+        policy: Name of the policy.
+        scorer: Name of a scorer; give it several times for several.
+        reward_range: The least and the largest reward.
+        log_features: "all" keeps the features of all candidates, which evaluating other policies needs.
+        remember: How many items a user's history has that a request is given.
+        access_log: Write a line for each call to standard error, as JSON.
+    """
+    import socket
+
+    import uvicorn
+
+    from recsdk_serve.app import make_app
+
+    _require_keys(host, keys)
+    sys.setswitchinterval(SWITCH)
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    logging.getLogger("recsdk_serve.access").setLevel(logging.INFO if access_log else logging.WARNING)
+    rows = [] if items is None else [_row(items, number, line) for number, line in enumerate(text_lines(items), start=1) if line.strip()]
+    parts = _parts(folder) | ({} if scorer is None else {"scorers": scorer}) | ({} if policy is None else {"policy": policy, "floor": 0.05})
+    told: list[Observer] = []
+
+    def tell(notice: Notice) -> None:
+        for observer in told:
+            observer(notice)
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    settings: dict[str, Any] = {"reward_range": reward_range, "log_features": log_features, "remember": remember}
+    with (
+        socket.create_server((host, port), family=family, backlog=2_048) as listening,
+        Recommender.open(folder, items=rows, observer=tell, **settings, **parts) as shop,
+    ):
+
+        def opening(observer: Observer) -> Recommender:
+            told.append(observer)
+            return shop
+
+        app = make_app(opening, keys=None if keys is None else Keys(keys), is_stopping=lambda: server.should_exit)
+        options: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "on", "server_header": False}
+        server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=30, **options))
+        warning = "" if keys else " No keys: everybody on this machine may do everything, and no other machine gets in."
+        print(f"Serving {folder} on http://{host}:{listening.getsockname()[1]}.{warning}", file=sys.stderr, flush=True)
+        server.run(sockets=[listening])
+    sys.exit(not server.started)
+
+
+def serve_key(
+    file: Path, name: str, /, *, scope: Annotated[list[Scope] | None, Parameter(negative=())] = None, revoke: bool = False
+) -> None:
+    """Make a key for a client of recsdk serve, and print it once; the file has its hash only.
+
+    A service that runs knows it from the next call on, as it does of one that is revoked.
+
+    Args:
+        file: File of keys; it is made where it is not there.
+        name: Whose key it is; the access log has this name.
+        scope: What it may do, several times for several: decide, reward, items, or admin for all else.
+        revoke: Take the key of this name away.
+    """
+    if revoke:
+        revoke_key(file, name)
+    else:
+        print(add_key(file, name, scope or []))
+
+
+def _require_keys(host: str, keys: Path | None) -> None:
+    is_local = host == "localhost"
+    with contextlib.suppress(ValueError):
+        is_local = is_local or ipaddress.ip_address(host).is_loopback
+    if keys is None and not is_local:
+        raise InvalidValue(
+            f"host must be 127.0.0.1 where there are no keys, got {host!r}: make some by `recsdk serve-key`, and give --keys."
+        )
+
+
+def _parts(folder: Path) -> dict[str, Any]:
+    """Returns the parts that a folder was last opened with, and no floor beside that of its policy; nothing where it is not there."""
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return {}
+    with contextlib.closing(store(folder).read(folder)) as stored:
+        if json.loads(stored.get(ROLES) or "{}"):
+            raise InvalidValue(f"{folder} has challengers of its policy: serve it by a program with recsdk_serve.make_app.")
+        known = known_of(stored)
+        return {"policy": policy_of(stored), "floor": 0, "scorers": scorers_of(known), "encoder": encoder_of(known)}
+
+
+def _row(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        return json_object(line)
+    except RecsdkError as error:
+        raise InvalidRequest(f"{path}, line {number}: {error}") from error

@@ -1,0 +1,164 @@
+"""Streams of Server-Sent Events: what is decided, for dashboards; and fresh slates for users who wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from recsdk.live.observe import Decided, Notice, Rewarded
+from recsdk_serve.guard import Limits, Refused
+from recsdk_serve.messages import Slate
+
+KEPT = 4_096
+"""Events that a dashboard can be given again after it was away."""
+BEHIND = 1_024
+"""Events that may wait for a dashboard that is slow; then the oldest are dropped."""
+USERS = 65_536
+"""Decisions of which it is remembered whose they are."""
+QUIET = 15.0
+"""Seconds after which a comment is sent, so that proxies keep the connection."""
+
+
+class Event(NamedTuple):
+    """Something that has happened."""
+
+    number: int
+    kind: str
+    data: str
+
+
+class Hub:
+    """Tells those who have subscribed. All but `notice` is called in the event loop.
+
+    Attributes:
+        num_dropped: events that were dropped, since a subscriber was slow.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._epoch, self._number = secrets.token_hex(4), 0
+        self._kept: collections.deque[Event] = collections.deque(maxlen=KEPT)
+        self._dashboards: dict[asyncio.Event, collections.deque[Event]] = {}
+        self._users: dict[str, list[asyncio.Event]] = {}
+        self._whose: dict[str, str] = {}
+        self._ended = False
+        self.num_dropped = 0
+
+    def notice(self, notice: Notice) -> None:
+        """Takes what the recommender tells, in any thread."""
+        if isinstance(notice, Decided | Rewarded):
+            self._loop.call_soon_threadsafe(self._tell, notice)
+
+    def _tell(self, notice: Decided | Rewarded) -> None:
+        if isinstance(notice, Decided) and notice.user is not None:
+            self._whose[notice.decision_id] = notice.user
+            if len(self._whose) > USERS:
+                del self._whose[next(iter(self._whose))]
+        self._number += 1
+        event = Event(self._number, type(notice).__name__.lower(), msgspec.json.encode(notice._asdict()).decode())
+        self._kept.append(event)
+        for there, waiting in self._dashboards.items():
+            self.num_dropped += len(waiting) == waiting.maxlen
+            waiting.append(event)
+            there.set()
+
+    def evidence(self, decision_id: str | None = None, user: str | None = None) -> None:
+        """Says that there is new evidence about the user of a decision, or about a user; without either, about all."""
+        name = user if decision_id is None else self._whose.get(decision_id)
+        everyone = decision_id is None and user is None
+        for there in [each for found in self._users.values() for each in found] if everyone else self._users.get(name or "", ()):
+            there.set()
+
+    def end(self) -> None:
+        """Ends all streams."""
+        self._ended = True
+        for there in [*self._dashboards, *(each for found in self._users.values() for each in found)]:
+            there.set()
+
+    def require_room(self) -> None:
+        """Refuses a stream too many.
+
+        Raises:
+            Refused: 429.
+        """
+        num = len(self._dashboards) + sum(map(len, self._users.values()))
+        if num >= self._limits.subscribers or self._ended:
+            raise Refused(429, "Busy", f"{num} streams are open: try again later.", headers={"retry-after": "10"})
+
+    async def decisions(self, last: str) -> AsyncIterator[str]:
+        """Yields decisions and rewards as they happen, after those that came since the event `last`, as far as they are kept.
+
+        Where some are missing, since they are not kept any more or the subscriber was slow, an event "dropped" says how many; -1 where
+        nobody knows, after a new start of the service.
+        """
+        there, waiting = asyncio.Event(), collections.deque[Event](maxlen=BEHIND)
+        self._dashboards[there] = waiting
+        try:
+            epoch, _, number = last.partition("-")
+            seen = int(number) if epoch == self._epoch and number.isdecimal() and len(number) < 20 else self._number
+            if last and epoch != self._epoch:
+                yield _text("dropped", '{"num":-1}')
+            waiting.extend(event for event in self._kept if event.number > seen)
+            yield ":\n\n"
+            while not self._ended:
+                while waiting:
+                    event = waiting.popleft()
+                    if event.number > seen + 1:
+                        yield _text("dropped", f'{{"num":{event.number - seen - 1}}}')
+                    seen = event.number
+                    yield _text(event.kind, event.data, f"{self._epoch}-{seen}")
+                if not await _within(there):
+                    yield ":\n\n"
+        finally:
+            del self._dashboards[there]
+
+    async def slates(self, user: str, decide: Callable[[], Awaitable[Slate]]) -> AsyncIterator[str]:
+        """Yields a slate for a user, and a fresh one when there is new evidence.
+
+        Where evidence comes quicker than slates are read, one slate answers all of it. Each is deferred: it counts once it is said to be
+        shown. A stream begins with a fresh slate, so one that goes on misses nothing.
+        """
+        there = asyncio.Event()
+        self._users.setdefault(user, []).append(there)
+        try:
+            there.set()
+            while not self._ended:
+                if not await _within(there):
+                    yield ":\n\n"
+                    continue
+                try:
+                    slate = await decide()
+                except Refused:  # too many wait: it is asked for again
+                    there.set()
+                    await asyncio.sleep(0.1)
+                    continue
+                yield _text("slate", msgspec.json.encode(slate).decode(), slate.decision_id)
+        finally:
+            self._users[user].remove(there)
+            if not self._users[user]:
+                del self._users[user]
+
+
+def _text(kind: str, data: str, name: str | None = None) -> str:
+    return f"{f'id: {name}{chr(10)}' if name else ''}event: {kind}\ndata: {data}\n\n"
+
+
+async def _within(there: asyncio.Event) -> bool:
+    """Waits for an event, and takes it; tells whether it came before it was quiet for too long."""
+    try:
+        await asyncio.wait_for(there.wait(), QUIET)
+    except TimeoutError:
+        return False
+    there.clear()
+    return True
+
+
+def whose(asked: Any) -> list[tuple[str | None, str | None]]:
+    """Returns the decisions and users that a reward, several, or a signal are about."""
+    return [(one.decision_id, getattr(one, "user", None)) for one in getattr(asked, "rewards", [asked])]

@@ -1,0 +1,205 @@
+"""What a client sends and gets: the OpenAPI page is made of these types, and what does not fit them is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+Feature = str | bool | int | float | None | list[str]
+Position = Annotated[int, Meta(ge=0, le=10_000)]
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+MOST = 1_000
+"""Requests, rewards or items of one call."""
+
+
+class Decide(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A request for what to show; each field is the argument of `Recommender.recommend` of that name."""
+
+    request: Annotated[dict[str, Feature], Meta(description="Features of the user and the circumstances.")] = {}
+    size: Annotated[int, Meta(ge=1, le=10_000, description="How many items to show.")] = 1
+    at_most: Annotated[bool, Meta(description="Show fewer where fewer candidates are left.")] = False
+    candidates: Annotated[list[str] | None, Meta(description="Item ids to choose from; without, the catalogue finds them.")] = None
+    seen: Annotated[list[str], Meta(description="Item ids not to show.")] = []
+    pinned: Annotated[dict[Position, str] | None, Meta(description="The item to show at a position, from 0 at the top.")] = None
+    promoted: Annotated[dict[Position, list[str]] | None, Meta(description="The items that a position is drawn from.")] = None
+    chosen: Annotated[list[str] | None, Meta(description="The slate that the client has chosen itself.")] = None
+    user: Annotated[str | None, Meta(description="The user's key; without, the request's user_id.")] = None
+    decision_id: Annotated[Name | None, Meta(description="A name for this decision: the same name gives the same answer.")] = None
+    deferred: Annotated[bool, Meta(description="The slate may not be shown: it does not count before /v1/shown says so.")] = False
+
+
+class Slate(Struct, frozen=True, kw_only=True):
+    """The items to show, from the top; the decision is in the ledger."""
+
+    decision_id: str
+    ids: tuple[str, ...]
+    propensities: Annotated[tuple[float, ...], Meta(description="Of each item at its position, given those above it.")]
+    repeats: Annotated[str | None, Meta(description="The decision whose slate this is, where it is served again.")] = None
+
+
+class DecideBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Many requests, decided together: all or none."""
+
+    requests: Annotated[list[Decide], Meta(min_length=1, max_length=MOST)]
+
+
+class Slates(Struct, frozen=True, kw_only=True):
+    """The slates, in the order of the requests."""
+
+    slates: list[Slate]
+
+
+class Reward(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The reward of a shown item, or of the whole page."""
+
+    decision_id: str
+    value: float
+    item: Annotated[str | None, Meta(description="Which of the shown items; not needed where one was shown.")] = None
+    position: Annotated[Position | Literal["page"] | None, Meta(description="Where it was shown, in place of item.")] = None
+    reward_id: Annotated[Name | None, Meta(description="A name for this reward, so that a repeated call counts once.")] = None
+
+
+class Rewarded(Struct, frozen=True, kw_only=True):
+    """A reward that is durable and learned."""
+
+    new: Annotated[bool, Meta(description="False where it had been taken before, which changes nothing.")]
+
+
+class RewardBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Many rewards, each taken or refused by itself."""
+
+    rewards: Annotated[list[Reward], Meta(min_length=1, max_length=MOST)]
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """What is wrong with a call: nothing was done."""
+
+    error: Annotated[str, Meta(description="The kind of error, such as UnknownItem; programs compare this.")]
+    message: Annotated[str, Meta(description="What is wrong and what would be right, for people.")]
+    field: Annotated[str | None, Meta(description="The field that it is about, where one is.")] = None
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What became of one of many rewards."""
+
+    new: Annotated[bool, Meta(description="False where it had been taken before, or was refused.")]
+    problem: Annotated[Problem | None, Meta(description="Why it was refused, where it was.")] = None
+
+
+class Results(Struct, frozen=True, kw_only=True):
+    """What became of each reward, in their order."""
+
+    results: list[Result]
+
+
+class Signal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something that happened to a shown item, in a folder with a feedback; see `Recommender.signal`."""
+
+    name: str
+    decision_id: str | None = None
+    user: str | None = None
+    item: str | None = None
+    position: Position | Literal["page"] | None = None
+    value: float = 1.0
+    time: Annotated[float | None, Meta(description="Seconds since the epoch; without, now.")] = None
+    signal_id: Name | None = None
+
+
+class Correct(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A correction of a signal or a reward."""
+
+    event_id: Annotated[str, Meta(description="The signal_id or reward_id that was given, or the default one.")]
+    value: Annotated[float | None, Meta(description="What it is to be; null takes it back.")]
+
+
+class Shown(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whether a decision was shown."""
+
+    decision_id: str
+    shown: bool = True
+
+
+class Received(Struct, frozen=True, kw_only=True):
+    """What became of a message."""
+
+    receipt: Annotated[str, Meta(description="taken, duplicate, early, late, expired or unknown.")]
+
+
+class Items(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Items by id with their features; there may be `added`, the time of entry in seconds since the epoch."""
+
+    items: Annotated[list[dict[str, Feature]], Meta(min_length=1, max_length=MOST)]
+
+
+class ItemIds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Items by id."""
+
+    ids: Annotated[list[str], Meta(min_length=1, max_length=MOST)]
+
+
+class Catalogue(Struct, frozen=True, kw_only=True):
+    """The catalogue after a change."""
+
+    num_items: int
+
+
+class Forget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A user who is to be forgotten."""
+
+    user: Annotated[str, Meta(min_length=1)]
+
+
+class Forgotten(Struct, frozen=True, kw_only=True):
+    """What was deleted, see `Recommender.forget`."""
+
+    report: dict[str, Any]
+
+
+class Publish(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Other scorers, by name, which are made and tried aside before they serve; see `Recommender.swap`."""
+
+    scorers: Annotated[list[str], Meta(max_length=MOST)]
+
+
+class Nothing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """No arguments."""
+
+
+class Change(Struct, frozen=True, kw_only=True):
+    """A change of what serves."""
+
+    reason: str
+    model: str
+    policy: str
+    time: Annotated[float, Meta(description="Seconds since the epoch.")]
+
+
+class Models(Struct, frozen=True, kw_only=True):
+    """What serves, and what has served, the oldest first."""
+
+    policy: str
+    num_learned: int
+    num_items: int
+    durability: str
+    published: list[Change]
+
+
+class Live(Struct, frozen=True, kw_only=True):
+    """Whether the process answers."""
+
+    live: bool
+
+
+class Ready(Struct, frozen=True, kw_only=True):
+    """Whether it takes requests: the folder is open and the models are warm."""
+
+    ready: bool
+
+
+class Metadata(Struct, frozen=True, kw_only=True):
+    """The server, as KServe's V2 protocol asks for it."""
+
+    name: str
+    version: str
+    extensions: list[str]

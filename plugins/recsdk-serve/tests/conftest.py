@@ -1,0 +1,39 @@
+"""A shop and a client of it, in one process; what is held by all tests stands in one folder for each."""
+
+import contextlib
+
+import pytest
+from recsdk_serve import make_app
+from starlette.testclient import TestClient
+
+import recsdk
+
+ITEMS = [{"id": f"item-{number}", "price": float(number)} for number in range(8)]
+
+
+@pytest.fixture
+def make_client(tmp_path):
+    """Makes a client of a shop in a folder "shop", to be used in a `with`; settings are those of the opening."""
+
+    def made(*, keys=None, limits=None, is_stopping=lambda: False, **settings):
+        chosen = {"items": ITEMS, "policy": "lin-ts", "scorers": ["popularity"], "reward_range": (0, 1)} | settings
+
+        def opening(observer):
+            return recsdk.Recommender.open(tmp_path / "shop", **chosen, observer=observer)
+
+        app = make_app(opening, keys=keys, limits=limits, is_stopping=is_stopping)
+        return TestClient(app, raise_server_exceptions=False)
+
+    return made
+
+
+@pytest.fixture
+def serving(make_client):
+    """Is `make_client`, entered until the test ends."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(make_client(**settings))
+
+
+@pytest.fixture
+def client(serving):
+    return serving()

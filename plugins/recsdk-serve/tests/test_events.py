@@ -1,0 +1,222 @@
+"""Streams: what is told to whom, and what becomes of those who are slow or come back."""
+
+import asyncio
+import json
+
+import pytest
+from recsdk_serve import Limits, events
+from recsdk_serve.events import Hub
+from recsdk_serve.guard import Refused
+from recsdk_serve.messages import Slate
+
+from recsdk.live.observe import Decided, Rewarded
+
+
+def decided(number, user=None):
+    return Decided(f"visit-{number}", user, num_candidates=8, size=1, seconds=0.001)
+
+
+def read(text):
+    """Returns the id, the kind and the data of an event."""
+    fields = dict(line.split(": ", 1) for line in text.strip().splitlines() if not line.startswith(":"))
+    return fields.get("id"), fields.get("event"), json.loads(fields.get("data", "null"))
+
+
+async def following(stream, num):
+    """Returns the next events of a stream that are no comments."""
+    found = []
+    while len(found) < num:
+        text = await asyncio.wait_for(anext(stream), 5)
+        if not text.startswith(":"):
+            found.append(read(text))
+    return found
+
+
+async def begun(hub, last=""):
+    stream = hub.decisions(last)
+    while not (await asyncio.wait_for(anext(stream), 5)).startswith(":"):
+        pass
+    return stream
+
+
+def test_a_dashboard_gets_what_happens_in_order():
+    async def run():
+        hub = Hub(Limits())
+        stream = await begun(hub)
+        hub.notice(decided(1, "ann"))
+        hub.notice(Rewarded("visit-1", num_new=1, total=0.5))
+        (_, first, data), (_, second, _) = await following(stream, 2)
+        assert (first, second) == ("decided", "rewarded")
+        assert (data["decision_id"], data["user"]) == ("visit-1", "ann")
+
+    asyncio.run(run())
+
+
+def test_one_who_comes_back_misses_nothing_and_gets_nothing_twice():
+    async def run():
+        hub = Hub(Limits())
+        stream = await begun(hub)
+        for number in range(3):
+            hub.notice(decided(number))
+        last = (await following(stream, 2))[-1][0]
+        await stream.aclose()
+        hub.notice(decided(3))
+        await asyncio.sleep(0)
+        again = await following(hub.decisions(last), 2)
+        assert [data["decision_id"] for _, _, data in again] == ["visit-2", "visit-3"]
+
+    asyncio.run(run())
+
+
+def test_a_slow_dashboard_loses_the_oldest_and_is_told_how_many(monkeypatch):
+    monkeypatch.setattr(events, "BEHIND", 4)
+
+    async def run():
+        hub = Hub(Limits())
+        stream = await begun(hub)
+        for number in range(10):
+            hub.notice(decided(number))
+        await asyncio.sleep(0)
+        found = await following(stream, 5)
+        assert found[0] == (None, "dropped", {"num": 6})
+        assert [data["decision_id"] for _, _, data in found[1:]] == [f"visit-{number}" for number in range(6, 10)]
+        assert hub.num_dropped == 6
+
+    asyncio.run(run())
+
+
+def test_one_who_comes_back_too_late_is_told_what_is_missing(monkeypatch):
+    monkeypatch.setattr(events, "KEPT", 2)
+
+    async def run():
+        hub = Hub(Limits())
+        stream = await begun(hub)
+        hub.notice(decided(0))
+        ((last, _, _),) = await following(stream, 1)
+        for number in range(1, 6):
+            hub.notice(decided(number))
+        await asyncio.sleep(0)
+        found = await following(hub.decisions(last), 2)
+        assert found[0] == (None, "dropped", {"num": 3})
+        assert found[1][2]["decision_id"] == "visit-4"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("last", ["x", "other-5", "-", "0-" + "9" * 50])
+def test_one_who_comes_from_another_start_is_told_so(last):
+    async def run():
+        assert await following(Hub(Limits()).decisions(last), 1) == [(None, "dropped", {"num": -1})]
+
+    asyncio.run(run())
+
+
+def made(num):
+    """Returns a function that decides, and what it has decided."""
+    found = []
+
+    async def decide():
+        found.append(Slate(decision_id=f"slate-{len(found)}", ids=("a",), propensities=(1.0,)))
+        return found[-1]
+
+    return decide, found
+
+
+def test_a_user_gets_a_slate_at_once_and_a_fresh_one_for_new_evidence():
+    async def run():
+        hub, (decide, _) = Hub(Limits()), made(0)
+        hub.notice(decided(1, "ann"))
+        hub.notice(decided(2, "bob"))
+        stream = hub.slates("ann", decide)
+        assert (await following(stream, 1))[0][:2] == ("slate-0", "slate")
+        for evidence, fresh in (
+            ({"decision_id": "visit-2"}, False),
+            ({"decision_id": "visit-1"}, True),
+            ({"user": "ann"}, True),
+            ({}, True),
+        ):
+            hub.evidence(**evidence)
+            there = asyncio.ensure_future(anext(stream))
+            done, _ = await asyncio.wait([there], timeout=0.05)
+            assert bool(done) == fresh, evidence
+            if not fresh:
+                hub.evidence(user="ann")
+                await there
+
+    asyncio.run(run())
+
+
+def test_one_slate_answers_all_the_evidence_that_came_meanwhile():
+    async def run():
+        hub, (decide, slates) = Hub(Limits()), made(0)
+        stream = hub.slates("ann", decide)
+        await following(stream, 1)
+        for _ in range(100):
+            hub.evidence(user="ann")
+        await following(stream, 1)
+        there = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0.05)
+        assert not there.done()
+        assert len(slates) == 2
+        there.cancel()
+
+    asyncio.run(run())
+
+
+def test_a_user_is_asked_for_again_where_the_service_is_busy():
+    async def run():
+        hub, (decide, _), refusals = Hub(Limits()), made(0), [Refused(429, "Busy", "busy")]
+
+        async def busy():
+            if refusals:
+                raise refusals.pop()
+            return await decide()
+
+        assert (await following(hub.slates("ann", busy), 1))[0][0] == "slate-0"
+
+    asyncio.run(run())
+
+
+def test_streams_are_limited_and_who_leaves_makes_room():
+    async def run():
+        hub = Hub(Limits(subscribers=2))
+        stream, (decide, _) = await begun(hub), made(0)
+        slates = hub.slates("ann", decide)
+        await following(slates, 1)
+        with pytest.raises(Refused, match="2 streams are open"):
+            hub.require_room()
+        await slates.aclose()
+        hub.require_room()
+        await stream.aclose()
+
+    asyncio.run(run())
+
+
+def test_the_memory_of_whose_a_decision_is_stays_small(monkeypatch):
+    monkeypatch.setattr(events, "USERS", 10)
+
+    async def run():
+        hub = Hub(Limits())
+        for number in range(100):
+            hub.notice(decided(number, "ann"))
+        await asyncio.sleep(0)
+        assert len(hub._whose) == 10
+
+    asyncio.run(run())
+
+
+def test_all_streams_end_with_the_service():
+    async def run():
+        hub, (decide, _) = Hub(Limits()), made(0)
+        streams = [await begun(hub), hub.slates("ann", decide)]
+        await following(streams[1], 1)
+        hub.end()
+        for stream in streams:
+            assert len([text async for text in stream]) <= 1
+
+    asyncio.run(asyncio.wait_for(run(), 5))
+
+
+@pytest.mark.parametrize("query", ["", "?user=", "?user=ann&size=0", "?user=ann&size=101", "?user=ann&size=1e3", "?user=ann&size=%D9%A1"])
+def test_a_stream_of_nobody_or_of_a_wrong_size_is_refused(client, query):
+    assert client.get(f"/v1/events/slates{query}").status_code == 422

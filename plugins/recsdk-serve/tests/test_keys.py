@@ -1,0 +1,102 @@
+"""Who may do what."""
+
+import json
+
+import pytest
+from recsdk_serve import Keys, add_key, revoke_key
+from recsdk_serve.operations import EVENTS, OPEN, OPERATIONS
+
+from recsdk.errors import InvalidValue
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "keys.json"
+
+
+def bearer(key):
+    return {"authorization": f"Bearer {key}"}
+
+
+def test_a_key_lets_in_where_its_scope_says_and_nowhere_else(serving, file):
+    keys = {scope: add_key(file, scope, [scope]) for scope in ("decide", "reward", "items", "admin")}
+    client = serving(keys=Keys(file))
+    for operation in OPERATIONS:
+        for scope, key in keys.items():
+            answer = client.request(operation.method, operation.path, headers=bearer(key), content=b"?")
+            assert (answer.status_code != 403) == (scope == operation.scope), (operation, scope)
+    for path, (_, scope) in EVENTS.items():
+        for name, key in keys.items():
+            if name != scope:
+                assert client.get(path, headers=bearer(key)).status_code == 403
+
+
+def test_without_a_key_that_somebody_has_nobody_gets_in(serving, file):
+    key = add_key(file, "web", ["decide", "reward", "items", "admin"])
+    client = serving(keys=Keys(file))
+    wrong = [{}, bearer(""), bearer(key[:-1]), bearer(key + "x"), bearer("x"), {"authorization": key}, {"authorization": f"Basic {key}"}]
+    wrong += [bearer("recsdk_"), bearer("recsdk__"), {"authorization": b"Bearer \xff\xfe"}]
+    for headers in wrong:
+        for operation in OPERATIONS:
+            answer = client.request(operation.method, operation.path, json={}, headers=headers)
+            assert (answer.status_code, answer.json()["error"]) == (401, "NoKey")
+            assert answer.headers["www-authenticate"] == "Bearer"
+        assert client.get("/metrics", headers=headers).status_code == 401
+        assert client.get("/v1/events/decisions", headers=headers).status_code == 401
+    assert client.post("/v1/decide", json={}, headers=bearer(key)).status_code == 200
+
+
+def test_health_is_open_to_all(serving, file):
+    add_key(file, "web", ["decide"])
+    client = serving(keys=Keys(file))
+    assert [client.get(path).status_code for path in (*OPEN, "/openapi.json")] == [200] * 4
+
+
+def test_a_key_that_is_revoked_or_added_counts_from_the_next_call_on(serving, file):
+    old = add_key(file, "old", ["decide"])
+    client = serving(keys=Keys(file))
+    assert client.post("/v1/decide", json={}, headers=bearer(old)).status_code == 200
+    new = add_key(file, "new", ["decide"])
+    revoke_key(file, "old")
+    assert client.post("/v1/decide", json={}, headers=bearer(old)).status_code == 401
+    assert client.post("/v1/decide", json={}, headers=bearer(new)).status_code == 200
+
+
+@pytest.mark.parametrize("spoil", [lambda file: file.unlink(), lambda file: file.write_text("{}")])
+def test_where_the_file_cannot_be_read_any_more_nobody_gets_in(serving, file, spoil):
+    key = add_key(file, "web", ["decide"])
+    client = serving(keys=Keys(file))
+    spoil(file)
+    assert client.post("/v1/decide", json={}, headers=bearer(key)).status_code == 503
+
+
+def test_the_file_holds_no_key_and_only_its_owner_reads_it(file):
+    key = add_key(file, "web", ["decide"])
+    secret = key.rpartition("_")[2]
+    assert secret not in file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+
+
+def test_the_same_key_is_never_made_twice_and_salts_differ(file):
+    assert add_key(file, "a", ["decide"]) != add_key(file, "b", ["decide"])
+    entries = list(json.loads(file.read_text())["keys"].values())
+    assert entries[0]["salt"] != entries[1]["salt"]
+
+
+@pytest.mark.parametrize(("name", "scopes"), [("web", ["all"]), ("web", []), ("", ["decide"]), ("a\nb", ["decide"]), ("there", ["decide"])])
+def test_a_key_of_no_scope_or_of_a_name_that_is_there_is_refused(file, name, scopes):
+    add_key(file, "there", ["decide"])
+    before = file.read_text()
+    with pytest.raises(InvalidValue):
+        add_key(file, name, scopes)
+    assert file.read_text() == before
+
+
+STRANGE = '{"keys": {"a": {"name": "x", "scopes": ["root"], "salt": "", "hash": ""}}}'
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"keys": {"a": {}}}', STRANGE])
+def test_what_is_no_file_of_keys_is_refused(file, text):
+    file.write_text(text)
+    with pytest.raises(InvalidValue, match="must be a file of keys"):
+        Keys(file)

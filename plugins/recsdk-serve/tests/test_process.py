@@ -1,0 +1,159 @@
+"""`recsdk serve` as it is run: over a socket, killed and ended."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx2
+import pytest
+from recsdk_serve import Keys, add_key
+from recsdk_serve.commands import serve, serve_key
+
+import recsdk
+from recsdk.errors import InvalidValue
+
+WARM = 60.0
+
+
+@contextlib.contextmanager
+def serving(folder, *options):
+    """Runs the command, and yields its process and a client of it."""
+    items = folder.parent / "items.jsonl"
+    items.write_text("".join(json.dumps({"id": f"item-{number}", "price": float(number)}) + "\n" for number in range(8)))
+    command = [sys.executable, "-m", "recsdk", "serve", str(folder), "--port", "0", "--items", str(items), "--no-access-log", *options]
+    environment = {**os.environ, "RECSDK_FAST": "0"}  # kernels take a second to load
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
+        try:
+            line = process.stderr.readline()
+            address = re.search(r"http://\S+:\d+", line)
+            assert address, line + process.stderr.read()
+            threading.Thread(target=process.stderr.read, daemon=True).start()
+            with httpx2.Client(base_url=address.group(), timeout=WARM) as client:
+                yield process, client
+        finally:
+            process.kill()
+
+
+def new(folder):
+    return folder, "--policy", "lin-ts", "--scorer", "popularity", "--reward-range", "0", "1"
+
+
+def visit(client, name):
+    slate = client.post("/v1/decide", json={"decision_id": name, "user": "ann"})
+    assert slate.status_code == 200, slate.text
+    reward = client.post("/v1/reward", json={"decision_id": name, "value": 1.0})
+    assert reward.json() == {"new": True}
+
+
+def test_no_acknowledged_reward_is_lost_by_a_kill(tmp_path):
+    folder, acknowledged = tmp_path / "shop", []
+
+    def visits(client, number):
+        with contextlib.suppress(httpx2.TransportError):
+            for turn in range(10_000):
+                visit(client, f"{number}-{turn}")
+                acknowledged.append(f"{number}-{turn}")
+
+    with serving(*new(folder)) as (process, client):
+        visit(client, "first")
+        threads = [threading.Thread(target=visits, args=(client, number)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+    assert acknowledged
+    with serving(folder) as (_, client):  # with the parts that the folder has
+        acknowledged.append("first")
+        for start in range(0, len(acknowledged), 500):
+            rewards = [{"decision_id": name, "value": 1.0} for name in acknowledged[start : start + 500]]
+            results = client.post("/v1/reward:batch", json={"rewards": rewards}).json()["results"]
+            assert results == [{"new": False, "problem": None}] * len(rewards)
+        assert client.get("/v1/models").json()["policy"].startswith("WithFloor(policy=lin-ts(")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])  # noqa: S104 -- it is refused
+def test_without_keys_no_other_machine_is_served(tmp_path, host):
+    with pytest.raises(InvalidValue, match=r"host must be 127\.0\.0\.1 where there are no keys"):
+        serve(tmp_path / "shop", host=host)
+    assert not (tmp_path / "shop").exists()
+
+
+def test_keys_are_made_and_revoked_by_a_command(tmp_path, capsys):
+    serve_key(tmp_path / "keys.json", "web", scope=["decide"])
+    key = capsys.readouterr().out.strip()
+    assert Keys(tmp_path / "keys.json").client(key).name == "web"
+    serve_key(tmp_path / "keys.json", "web", revoke=True)
+    assert Keys(tmp_path / "keys.json").client(key) is None
+
+
+LIES = [
+    ["content-length: 5", "transfer-encoding: chunked"],
+    ["content-length: -1"],
+    ["content-length: 2, 3"],
+    ["content-length: 1e3"],
+    ["transfer-encoding: chunked, chunked"],
+]
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory):
+    """A service with keys, its client, and its folder."""
+    folder = tmp_path_factory.mktemp("guarded")
+    key = add_key(folder / "keys.json", "web", ["decide", "reward", "admin"])
+    with serving(*new(folder / "shop"), "--keys", str(folder / "keys.json")) as (process, client):
+        assert client.get("/v2/health/ready").json() == {"ready": True}
+        assert client.post("/v1/decide", json={}).status_code == 401
+        client.headers["authorization"] = f"Bearer {key}"
+        yield process, client, folder / "shop"
+
+
+@pytest.mark.parametrize("lines", LIES)
+def test_lies_about_the_length_get_nothing_done(guarded, lines):
+    _, client, _ = guarded
+    client.post("/v1/decide", json={"user": "ann"})
+    key = client.headers["authorization"]
+    head = ["POST /v1/forget HTTP/1.1", "host: x", f"authorization: {key}", "content-type: application/json", *lines, "connection: close"]
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=WARM) as lying:
+        lying.sendall("\r\n".join([*head, "", '{"user": "ann"}']).encode())
+        first = lying.recv(1_000).split(b"\r\n")[0]
+    assert first == b"" or b" 4" in first
+    assert client.post("/v1/forget", json={"user": "ann"}).json()["report"]["num_decisions"] == 1
+
+
+def test_calls_under_way_are_answered_at_sigterm_and_the_folder_is_closed(guarded):
+    process, client, folder = guarded
+    before, streaming = client.get("/v1/models").json()["num_learned"], threading.Event()
+    visit(client, "first")
+
+    def stream():
+        with client.stream("GET", "/v1/events/slates", params={"user": "ann"}) as events:
+            for _ in events.iter_lines():
+                streaming.set()
+
+    follower = threading.Thread(target=stream)
+    follower.start()
+    assert streaming.wait(WARM)
+    body = b'{"decision_id": "last", "size": 3}'
+    head = [f"POST /v1/decide HTTP/1.1\r\nhost: x\r\nauthorization: {client.headers['authorization']}", f"content-length: {len(body)}"]
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=WARM) as asking:
+        asking.sendall("\r\n".join([*head, "content-type: application/json", "expect: 100-continue", "", ""]).encode())
+        assert asking.recv(1_000).startswith(b"HTTP/1.1 100 ")  # the call is under way
+        process.send_signal(signal.SIGTERM)
+        follower.join(WARM)  # streams end, and calls do not
+        assert not follower.is_alive()
+        asking.sendall(body)
+        assert b" 200 " in asking.recv(1_000).split(b"\r\n")[0]
+    assert process.wait(WARM) in (0, -signal.SIGTERM)
+    with recsdk.Recommender.open(folder, policy="lin-ts", scorers=["popularity"]) as shop:
+        assert shop.num_learned == before + 1
+        assert shop.reward("last", 1.0, position=2)
+        assert shop.audit()
