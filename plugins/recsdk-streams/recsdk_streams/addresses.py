@@ -11,16 +11,17 @@ from recsdk.errors import InvalidValue, MissingExtra
 from recsdk_streams.base import Sink, Source
 from recsdk_streams.files import FileSink, FileSource
 
-KNOWN = "PATH, nats://HOST:PORT/STREAM or redis://HOST:PORT/DATABASE?stream=KEY"
-NATS, REDIS = ("nats", "tls"), ("redis", "rediss")
+KNOWN = "PATH, nats://HOST:PORT/STREAM, redis://HOST:PORT/DATABASE?stream=KEY or kafka://HOST:PORT/TOPIC/PARTITION"
+NATS, REDIS, KAFKA = ("nats", "tls"), ("redis", "rediss"), ("kafka",)
 
 
 def source(address: str) -> Source:
     """Opens the stream of an address, to be read.
 
     Args:
-        address: the path of a file; `nats://host:4222/STREAM`, with TLS `tls://`; `redis://host:6379/0?stream=KEY`, with TLS
-            `rediss://`. A name of an environment variable after a "$" is replaced by it, so that no password need stand in a command.
+        address: the path of a file; `nats://host:4222/STREAM`, with TLS `tls://`; `redis://host:6379/0?stream=KEY`, with TLS `rediss://`;
+            `kafka://host:9092/TOPIC/PARTITION`, with settings of librdkafka as its query. A name of an environment variable after a "$" is
+            replaced by it, so that no password need stand in a command.
 
     Raises:
         InvalidValue: what is no such address.
@@ -43,11 +44,15 @@ def source(address: str) -> Source:
             from recsdk_streams.redis import RedisSource
 
             return RedisSource(redis.Redis.from_url(f"{server}/{place}", socket_timeout=None), query["stream"])
+        if kind in KAFKA:
+            from recsdk_streams.kafka import KafkaSource
+
+            return KafkaSource(*_partition(place), query)
     return FileSource(place)
 
 
 def sink(address: str) -> Sink:
-    """Opens the stream of an address, to be written to; for NATS it is a subject, `nats://host:4222/SUBJECT`.
+    """Opens the stream of an address, to be written to; of NATS it is a subject, `nats://host:4222/SUBJECT`, of Kafka a topic.
 
     Args:
         address: as for `source`.
@@ -70,6 +75,10 @@ def sink(address: str) -> Sink:
             from recsdk_streams.redis import RedisSink
 
             return RedisSink(redis.Redis.from_url(f"{server}/{place}", socket_timeout=None), query["stream"])
+        if kind in KAFKA:
+            from recsdk_streams.kafka import KafkaSink
+
+            return KafkaSink(place, query)
     return FileSink(place)
 
 
@@ -81,10 +90,21 @@ def _parts(address: str) -> tuple[str, str, str, dict[str, str]]:
         return "", "", address, {}
     found = urlsplit(address)
     query, place = dict(parse_qsl(found.query)), found.path.strip("/")
-    if kind not in (*NATS, *REDIS) or (kind in NATS and not place) or set(query) != ({"stream"} if kind in REDIS else set()):
-        told = f"{kind}://{found.hostname or ''}{found.path}" + ("?" + "&".join(query) if query else "")  # without passwords
-        raise InvalidValue(f"A stream must be given as {KNOWN}, got {told}.")
-    return kind, f"{kind}://{found.netloc}", place, query
+    if kind in KAFKA and place:
+        return kind, found.netloc, place, {"bootstrap.servers": found.netloc, **query}
+    if (kind in NATS and place and not query) or (kind in REDIS and set(query) == {"stream"}):
+        return kind, f"{kind}://{found.netloc}", place, query
+    told = f"{kind}://{found.hostname or ''}{found.path}" + ("?" + "&".join(query) if query else "")  # without passwords
+    raise InvalidValue(f"A stream must be given as {KNOWN}, got {told}.")
+
+
+def _partition(place: str) -> tuple[str, int]:
+    topic, _, number = place.partition("/")
+    if not number.isdecimal():
+        raise InvalidValue(
+            f"A stream of Kafka must be one partition, kafka://HOST:PORT/TOPIC/PARTITION, got {place!r}: each has its own folder."
+        )
+    return topic, int(number)
 
 
 @contextlib.contextmanager
@@ -92,7 +112,5 @@ def _extra(kind: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        if isinstance(error, MissingExtra):
-            raise
-        name = "nats" if kind in NATS else "redis"
+        name = "kafka" if kind in KAFKA else "nats" if kind in NATS else "redis"
         raise MissingExtra(f"{kind}:// needs a client: pip install 'recsdk-streams[{name}]' ({error}).") from error

@@ -2,12 +2,15 @@
 
 import asyncio
 import importlib.util
+import sys
 import uuid
 
 import pytest
-from recsdk_streams import Letter, StreamError, StreamGap
+from recsdk_streams import Letter, StreamError, StreamGap, addresses
 from recsdk_streams.local import LocalServer, missing
 from recsdk_streams.testing import CONTENTS, SOURCE_CHECKS
+
+from recsdk.errors import InvalidValue, MissingExtra
 
 
 def started(kind, module):
@@ -97,8 +100,46 @@ class NatsBench:
         self.do(lambda js: js.purge_stream(self.name))
 
 
-@pytest.fixture(params=["redis", "nats"])
+class KafkaBench:
+    def __init__(self, servers):
+        self.settings, self.topic = {"bootstrap.servers": servers, "log_level": 0}, uuid.uuid4().hex
+        self.put([b"of another partition"], partition=0)  # makes the topic
+
+    def put(self, contents, partition=1):
+        from confluent_kafka import Producer
+
+        producer = Producer(self.settings)
+        for content in contents:
+            producer.produce(self.topic, content, partition=partition)
+        assert producer.flush(10) == 0
+
+    def source(self):
+        from recsdk_streams.kafka import KafkaSource
+
+        return KafkaSource(self.topic, 1, self.settings)
+
+    def sink(self):
+        from recsdk_streams.kafka import KafkaSink
+
+        return KafkaSink(self.topic, self.settings, partition=1)
+
+    def cut(self):
+        pytest.skip("the mock cluster of librdkafka deletes no records")
+
+
+@pytest.fixture(scope="module")
+def kafka_servers():
+    """The addresses of the mock cluster of librdkafka: brokers in this process, which speak Kafka's protocol on real sockets."""
+    kafka = pytest.importorskip("confluent_kafka")
+    holder = kafka.Producer({"test.mock.num.brokers": 1, "bootstrap.servers": "mock", "log_level": 0})
+    yield ",".join(f"{broker.host}:{broker.port}" for broker in holder.list_topics(timeout=30).brokers.values())
+    holder.flush(1)
+
+
+@pytest.fixture(params=["kafka", "redis", "nats"])
 def bench(request):
+    if request.param == "kafka":
+        return KafkaBench(request.getfixturevalue("kafka_servers"))
     kind = {"redis": RedisBench, "nats": NatsBench}[request.param]
     return kind(request.getfixturevalue(f"{request.param}_server"))
 
@@ -108,6 +149,7 @@ def test_an_adapter_conforms(bench, check):
     check(bench)
 
 
+@pytest.mark.parametrize("bench", ["redis", "nats"], indirect=True)
 def test_a_server_that_is_killed_and_comes_back_has_all_that_was_sent(bench, monkeypatch):
     monkeypatch.setattr("recsdk_streams.nats.PATIENCE", 1.0)
     source, sink = bench.source(), bench.sink()
@@ -182,3 +224,73 @@ def test_an_entry_of_redis_that_was_read_may_stay_as_the_only_one(redis_server):
     with pytest.raises(StreamGap, match="trim a stream no further"):
         source.read(last.offset, 10, 0.0)
     source.close()
+
+
+def test_a_partition_of_kafka_that_was_cut_or_made_again_is_a_gap(kafka_servers, monkeypatch):
+    import confluent_kafka
+    from recsdk_streams import kafka
+
+    bench = KafkaBench(kafka_servers)
+    bench.put(CONTENTS)
+    with pytest.raises(StreamGap, match=r"read up to 7, and has messages 0 to 6"):
+        bench.source().read("7", 10, 1.0)
+    assert bench.source().read("6", 10, 0.0) == []
+
+    class Cut(confluent_kafka.Consumer):
+        def get_watermark_offsets(self, partition, timeout):
+            return 3, super().get_watermark_offsets(partition, timeout=timeout)[1]
+
+    monkeypatch.setattr(kafka, "Consumer", Cut)
+    with pytest.raises(StreamGap, match=r"read up to 1, and has messages 3 to 6"):
+        bench.source().read("1", 10, 1.0)
+    assert len(bench.source().read("2", 10, 1.0)) == len(CONTENTS) - 3
+
+
+def test_brokers_of_kafka_that_are_away_are_told(monkeypatch):
+    from recsdk_streams import kafka
+
+    monkeypatch.setattr(kafka, "PATIENCE", 0.3)
+    settings = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
+    source, sink = kafka.KafkaSource("visits", 0, settings), kafka.KafkaSink("slates", settings)
+    with pytest.raises(StreamError, match="kafka:visits/0 could not be used"):
+        source.read(None, 1, 0.0)
+    with pytest.raises(StreamError, match="kafka:slates"):
+        sink.send([Letter("d1", b"one")])
+    for end in (source, sink):
+        end.close()
+
+
+def test_addresses_open_what_they_name(redis_server, nats_server, kafka_servers, tmp_path, monkeypatch):
+    nats, redis, kafka = NatsBench(nats_server), RedisBench(redis_server), KafkaBench(kafka_servers)
+    monkeypatch.setenv("KEY", redis.key)
+    places = {
+        f"{nats_server.url}/{nats.name}": f"nats:{nats.name}",
+        f"{redis_server.url}/0?stream=$KEY": f"redis:{redis.key}",
+        f"kafka://{kafka_servers}/{kafka.topic}/1?log_level=0": f"kafka:{kafka.topic}/1",
+        str(tmp_path / "stream.jsonl"): f"file:{tmp_path / 'stream.jsonl'}",
+    }
+    for address, name in places.items():
+        sink = addresses.sink(address.replace("/1?", "?"))
+        sink.send([Letter("key", b"data")])
+        source = addresses.source(address)
+        assert source.name == name
+        if not name.startswith("kafka"):  # which has chosen the partition by the key
+            assert [message.data for message in source.read(None, 10, 5.0)] == [b"data"]
+        for end in (source, sink):
+            end.close()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://host/visits", "nats://host", "nats://host/visits?a=b", "redis://host/0", "kafka://host:9092", "kafka://host/topic/x"],
+)
+def test_what_is_no_address_is_refused_without_its_password(address):
+    with pytest.raises(InvalidValue, match=r"[Aa] stream .*must be") as caught:
+        addresses.source(address.replace("host", "user:secret@host"))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_client_that_is_not_installed_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "recsdk_streams.nats", None)
+    with pytest.raises(MissingExtra, match=r"nats:// needs a client: pip install 'recsdk-streams\[nats\]'"):
+        addresses.source("nats://localhost/visits")

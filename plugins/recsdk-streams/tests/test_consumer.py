@@ -312,6 +312,36 @@ def test_killed_a_consumer_goes_on_as_if_nothing_had_been(made, folder):
     assert outcome(folder) == made[1]
 
 
+def test_the_command_consumes_until_it_is_told_to_stop(tmp_path):
+    with recsdk.Recommender.open(tmp_path / "shop", items=[{"id": "tea"}, {"id": "milk"}], policy="lin-ts", feedback=FEEDBACK):
+        pass
+    told = [{"kind": "decide", "decision_id": f"t{number}", "request": {}, "at": NOW + 100 * number} for number in range(3)]
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in told) + "poison\n")
+    words = [
+        sys.executable,
+        "-m",
+        "recsdk",
+        "consume",
+        "shop",
+        "--from",
+        "in.jsonl",
+        "--to",
+        "$OUT.jsonl",
+        "--dead",
+        "dead.jsonl",
+        "--json",
+    ]
+    process = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, env={**os.environ, "OUT": "out"})  # noqa: S603
+    deadline = time.monotonic() + 200
+    while not lines(tmp_path / "dead.jsonl") and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=200)
+    assert process.returncode == 0
+    assert json.loads(out) == {"num_messages": 4, "num_slates": 3, "num_taken": 0, "num_duplicates": 0, "num_dead": 1}
+    assert [slate["decision_id"] for slate in lines(tmp_path / "out.jsonl")] == ["t0", "t1", "t2"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_killed_fifty_times_a_consumer_goes_on_as_if_nothing_had_been(tmp_path):
