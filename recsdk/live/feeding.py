@@ -14,10 +14,10 @@ from recsdk.live.turns import Block
 FED = "fed/"
 """Where the ledger keeps how far a stream was read, whose name follows."""
 
-CALLS = ("recommend", "reward", "reward_slate", "signal", "correct", "shown", "not_shown", "add_items", "remove_items")
+CALLS = ("recommend", "reward", "reward_slate", "signal", "correct", "shown", "not_shown", "add_items", "change_items", "remove_items")
 """The methods of a recommender that a stream can call."""
 
-LAST = ("add_items", "remove_items")
+LAST = ("add_items", "change_items", "remove_items")
 """Those that come last in a block, since the catalogue changes once they are durable."""
 
 
@@ -25,7 +25,8 @@ class Call(NamedTuple):
     """A call of a recommender that a message asks for.
 
     Attributes:
-        method: one of `recommend`, `reward`, `reward_slate`, `signal`, `correct`, `shown`, `not_shown`, `add_items`, `remove_items`.
+        method: one of `recommend`, `reward`, `reward_slate`, `signal`, `correct`, `shown`, `not_shown`, `add_items`, `change_items`,
+            `remove_items`.
         arguments: of the method, by name.
         time: seconds since the epoch, which the call takes for now.
 

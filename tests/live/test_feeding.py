@@ -69,10 +69,11 @@ SIGNALS = [
     Call("not_shown", {"decision_id": "d1"}, NOW + 145),
     Call("add_items", {"rows": [{"id": "new", "price": 1.0}]}, NOW + 150),
 ]
+CHANGES = [*SIGNALS[:-1], Call("change_items", {"rows": [{"id": "i1", "price": 9.0}]}, NOW + 150)]
 KINDS = {
     "rewards": (REWARDS, {}),
     "signals": (SIGNALS, {"feedback": FEEDBACK, "remember": 3}),
-    "a policy that cannot forget": (SIGNALS, {"feedback": FEEDBACK, "policy": "bag"}),
+    "a policy that cannot forget": (CHANGES, {"feedback": FEEDBACK, "policy": "bag"}),
     "a burn-in, and slates that stay": (SIGNALS, {"feedback": FEEDBACK, "traffic": recsdk.Traffic(sticky=15, burn_in=4)}),
 }
 
@@ -100,7 +101,7 @@ def test_what_is_fed_is_what_the_calls_do_one_by_one(tmp_path, kind):
                 (answers, state(shop), sorted(kind for kind in kinds if kind not in ("Recovered", "Snapshotted")), len(shop.catalogue))
             )
     assert found[0] == found[1]
-    assert {call.method for call in (*REWARDS, *SIGNALS)} == set(CALLS)
+    assert {call.method for call in (*REWARDS, *SIGNALS, *CHANGES)} == set(CALLS)
     one, fed = (tables(tmp_path / folder) for folder in ("one", "fed"))
     for table in ("decisions", "signals", "rewards"):
         assert one[table] == fed[table], table

@@ -93,6 +93,12 @@ class AddItems(_Base, tag="add_items"):
     rows: list[dict[str, Any]]
 
 
+class ChangeItems(_Base, tag="change_items"):
+    """Gives items other features, see `Recommender.change_items`."""
+
+    rows: list[dict[str, Any]]
+
+
 class RemoveItems(_Base, tag="remove_items"):
     """Removes items, see `Recommender.remove_items`."""
 
@@ -108,9 +114,10 @@ METHODS: dict[type, str] = {
     Shown: "shown",
     NotShown: "not_shown",
     AddItems: "add_items",
+    ChangeItems: "change_items",
     RemoveItems: "remove_items",
 }
-_DECODER = msgspec.json.Decoder(Decide | Reward | Rewards | Signal | Correct | Shown | NotShown | AddItems | RemoveItems)
+_DECODER = msgspec.json.Decoder(Decide | Reward | Rewards | Signal | Correct | Shown | NotShown | AddItems | ChangeItems | RemoveItems)
 
 
 def call(message: Message, earliest: float, latest: float) -> Call:
