@@ -77,9 +77,9 @@ def _help() -> str:
     from recsdk.plugins import installed, summary
 
     others = {plugin.name: summary(plugin) for plugin in installed("commands") if plugin.name not in COMMANDS}
-    width = max(map(len, COMMANDS | others))
 
     def table(title: str, commands: dict[str, str]) -> str:
+        width = max(map(len, commands), default=0)
         rows = [f"  {name:{width}}  {shorten(text, 76 - width, placeholder=' ...')}\n" for name, text in commands.items()]
         return "".join([f"{title}:\n", *rows, "\n"]) if rows else ""
 

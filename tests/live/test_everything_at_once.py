@@ -93,10 +93,14 @@ class Shop:
         self.clock.now += self.random.choice([1.0, 25.0, 61.0])
 
     def stock(self):
-        if self.random.choice([True, False]):
-            self.shop.remove_items([self.random.choice(ITEMS)["id"]])
-        else:
-            self.shop.add_items([self.random.choice(ITEMS)])
+        item = self.random.choice(ITEMS)
+        match self.random.choice(["remove", "add", "change"]):
+            case "remove":
+                self.shop.remove_items([item["id"]])
+            case "add":
+                self.shop.add_items([item])
+            case "change":
+                self.shop.change_items([item | {"price": self.random.choice([1.0, 3.0])}])
 
     def ramp(self):
         for standing in self.shop.standings():

@@ -29,9 +29,8 @@ from recsdk_serve.events import Hub, whose
 from recsdk_serve.guard import Limits, Refused, body, decoded, refusal
 from recsdk_serve.keys import Client, Keys
 from recsdk_serve.operations import OPERATIONS, Operation, openapi
-from recsdk_serve.service import Service
+from recsdk_serve.service import LOGGER, Service
 
-LOGGER = logging.getLogger("recsdk_serve")
 ACCESS = logging.getLogger("recsdk_serve.access")
 TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 ANYBODY = Client("", frozenset(("decide", "reward", "items", "admin")))
@@ -43,6 +42,7 @@ def make_app(
     *,
     keys: Keys | None = None,
     limits: Limits | None = None,
+    warming: Mapping[str, Any] | None = None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Starlette:
     """Makes a web application of a recommender, for a program of one's own: with parts, rules or a feedback that no command names.
@@ -51,6 +51,8 @@ def make_app(
         opening: opens the recommender when the application starts, with the observer that it is given. It is closed when that stops.
         keys: of clients; without any everybody may do everything, so only the machine itself should reach it.
         limits: of what clients may ask for.
+        warming: features of a request that is decided before the service is ready, so that models are loaded; the decision is deferred
+            and counts for nothing. None for none.
         is_stopping: tells whether the server is about to stop; streams then end, and the service is not ready any more.
 
     Example:
@@ -63,7 +65,7 @@ def make_app(
         >>> sorted(slate["ids"])
         ['coffee', 'tea']
     """
-    front = Front(opening, keys, limits or Limits(), is_stopping)
+    front = Front(opening, keys, limits or Limits(), warming, is_stopping)
     routes = [Route(each.path, _Endpoint(front, each), methods=[each.method]) for each in OPERATIONS]
     routes += [
         Route("/v1/events/decisions", front.decisions),
@@ -84,9 +86,14 @@ class Front:
     """What stands between the network and the service: who calls, and whether it may."""
 
     def __init__(
-        self, opening: Callable[[Observer], Recommender], keys: Keys | None, limits: Limits, is_stopping: Callable[[], bool]
+        self,
+        opening: Callable[[Observer], Recommender],
+        keys: Keys | None,
+        limits: Limits,
+        warming: Mapping[str, Any] | None,
+        is_stopping: Callable[[], bool],
     ) -> None:
-        self._opening, self._keys, self.limits, self._is_stopping = opening, keys, limits, is_stopping
+        self._opening, self._keys, self.limits, self._warming, self._is_stopping = opening, keys, limits, warming, is_stopping
         self._service: Service | None = None
         self.hub: Hub
         self._registry = prometheus_client.CollectorRegistry()
@@ -108,7 +115,8 @@ class Front:
         service = Service(await asyncio.to_thread(self._opening, observe), self.limits)
         watching = asyncio.create_task(self._watch())
         try:
-            await service.warm()
+            if self._warming is not None:
+                await service.warm(self._warming)
             self._service = service
             yield
         finally:

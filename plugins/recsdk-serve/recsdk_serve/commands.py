@@ -8,7 +8,7 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 
@@ -18,7 +18,7 @@ from recsdk.errors import InvalidRequest, InvalidValue, RecsdkError
 from recsdk.ledger.stores import store
 from recsdk.live.contest import ROLES
 from recsdk.live.observe import Notice, Observer
-from recsdk.live.parts import encoder_of, known_of, policy_of, scorers_of
+from recsdk.live.parts import encoder_of, known_of, latest, policy_of, scorers_of
 from recsdk_serve.keys import Keys, Scope, add_key, revoke_key
 
 SWITCH = 0.0005
@@ -40,10 +40,10 @@ def serve(
     remember: int = 0,
     access_log: bool = True,
 ) -> None:
-    """Serve a recommender over HTTP, until it is ended by SIGTERM or Ctrl-C.
+    """Serve a recommender over HTTP.
 
-    Calls that are under way are answered first. A folder that is there is opened with its own policy, scorers and encoder; for rules, a
-    feedback or parts without names write a program with recsdk_serve.make_app.
+    It goes on until SIGTERM or Ctrl-C; calls that are under way are answered first. A folder that is there is opened with its own policy,
+    scorers and encoder; for rules, a feedback or parts without names write a program with recsdk_serve.make_app.
 
     Args:
         folder: The recommender's folder; it is made where it is not there.
@@ -69,7 +69,8 @@ def serve(
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     logging.getLogger("recsdk_serve.access").setLevel(logging.INFO if access_log else logging.WARNING)
     rows = [] if items is None else [_row(items, number, line) for number, line in enumerate(text_lines(items), start=1) if line.strip()]
-    parts = _parts(folder) | ({} if scorer is None else {"scorers": scorer}) | ({} if policy is None else {"policy": policy, "floor": 0.05})
+    parts, request = _found(folder)
+    parts = parts | ({} if scorer is None else {"scorers": scorer}) | ({} if policy is None else {"policy": policy, "floor": 0.05})
     told: list[Observer] = []
 
     def tell(notice: Notice) -> None:
@@ -87,7 +88,8 @@ def serve(
             told.append(observer)
             return shop
 
-        app = make_app(opening, keys=None if keys is None else Keys(keys), is_stopping=lambda: server.should_exit)
+        allowed = None if keys is None else Keys(keys)
+        app = make_app(opening, keys=allowed, warming=request, is_stopping=lambda: server.should_exit)
         options: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "on", "server_header": False}
         server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=30, **options))
         warning = "" if keys else " No keys: everybody on this machine may do everything, and no other machine gets in."
@@ -99,9 +101,10 @@ def serve(
 def serve_key(
     file: Path, name: str, /, *, scope: Annotated[list[Scope] | None, Parameter(negative=())] = None, revoke: bool = False
 ) -> None:
-    """Make a key for a client of recsdk serve, and print it once; the file has its hash only.
+    """Make a key for a client of recsdk serve, or take it away.
 
-    A service that runs knows it from the next call on, as it does of one that is revoked.
+    The key is printed once; the file has its hash only. A service that runs knows it from the next call on, as it does of one that is
+    revoked.
 
     Args:
         file: File of keys; it is made where it is not there.
@@ -125,15 +128,23 @@ def _require_keys(host: str, keys: Path | None) -> None:
         )
 
 
-def _parts(folder: Path) -> dict[str, Any]:
-    """Returns the parts that a folder was last opened with, and no floor beside that of its policy; nothing where it is not there."""
+class _Found(NamedTuple):
+    """What a folder was last opened with, as arguments of `open`, without a floor beside that of its policy; and what it was last asked."""
+
+    parts: dict[str, Any]
+    request: dict[str, Any]
+
+
+def _found(folder: Path) -> _Found:
     if not folder.is_dir() or not any(folder.iterdir()):
-        return {}
+        return _Found({}, {})
     with contextlib.closing(store(folder).read(folder)) as stored:
         if json.loads(stored.get(ROLES) or "{}"):
             raise InvalidValue(f"{folder} has challengers of its policy: serve it by a program with recsdk_serve.make_app.")
         known = known_of(stored)
-        return {"policy": policy_of(stored), "floor": 0, "scorers": scorers_of(known), "encoder": encoder_of(known)}
+        last = [json.loads(record.payload) for record in latest(stored, 1) if record.payload]
+        parts = {"policy": policy_of(stored), "floor": 0, "scorers": scorers_of(known), "encoder": encoder_of(known)}
+        return _Found(parts, last[0].get("request", {}) if last else {})
 
 
 def _row(path: Path, number: int, line: str) -> dict[str, Any]:

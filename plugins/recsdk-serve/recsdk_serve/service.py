@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from recsdk import Recommender
@@ -12,6 +13,7 @@ from recsdk_serve import messages as m
 from recsdk_serve.guard import Limits, refusal
 from recsdk_serve.lanes import Lane
 
+LOGGER = logging.getLogger("recsdk_serve")
 MOST_TOGETHER = 64
 
 
@@ -28,9 +30,14 @@ class Service:
         self.quick = Lane(self._together, "recsdk-quick", waiting=limits.waiting, most=MOST_TOGETHER)
         self.slow = Lane(_one_by_one, "recsdk-slow", waiting=16, most=1)
 
-    async def warm(self) -> None:
-        """Makes one decision that does not count, so that the first client need not wait for what is loaded or compiled once."""
-        await self.quick.ask(m.Decide(decision_id=f"warm-{secrets.token_hex(8)}", at_most=True, deferred=True))
+    async def warm(self, request: Mapping[str, Any]) -> None:
+        """Makes a decision that does not count, so that the first client need not wait for what is loaded or compiled once."""
+        name = f"warm-{secrets.token_hex(8)}"
+        asked = m.Decide(request=dict(request), user="recsdk-serve", decision_id=name, at_most=True, deferred=True)
+        try:
+            await self.quick.ask(asked)
+        except Exception:
+            LOGGER.warning("The service is not warm: it could not decide on %r.", sorted(request), exc_info=True)
 
     def close(self) -> None:
         """Does what waits, writes a snapshot and releases the folder."""

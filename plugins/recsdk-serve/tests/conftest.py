@@ -1,8 +1,10 @@
 """A shop and a client of it, in one process; what is held by all tests stands in one folder for each."""
 
 import contextlib
+import threading
 
 import pytest
+import uvicorn
 from recsdk_serve import make_app
 from starlette.testclient import TestClient
 
@@ -15,13 +17,13 @@ ITEMS = [{"id": f"item-{number}", "price": float(number)} for number in range(8)
 def make_client(tmp_path):
     """Makes a client of a shop in a folder "shop", to be used in a `with`; settings are those of the opening."""
 
-    def made(*, keys=None, limits=None, is_stopping=lambda: False, **settings):
+    def made(*, keys=None, limits=None, warming=None, is_stopping=lambda: False, **settings):
         chosen = {"items": ITEMS, "policy": "lin-ts", "scorers": ["popularity"], "reward_range": (0, 1)} | settings
 
         def opening(observer):
             return recsdk.Recommender.open(tmp_path / "shop", **chosen, observer=observer)
 
-        app = make_app(opening, keys=keys, limits=limits, is_stopping=is_stopping)
+        app = make_app(opening, keys=keys, limits=limits, warming=warming, is_stopping=is_stopping)
         return TestClient(app, raise_server_exceptions=False)
 
     return made
@@ -37,3 +39,16 @@ def serving(make_client):
 @pytest.fixture
 def client(serving):
     return serving()
+
+
+@pytest.fixture
+def address(make_client):
+    """Serves the shop over a socket, by a thread."""
+    server = uvicorn.Server(uvicorn.Config(make_client().app, port=0, log_config=None, lifespan="on"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while thread.is_alive() and not server.started:
+        thread.join(0.01)
+    yield "http://{}:{}".format(*server.servers[0].sockets[0].getsockname())
+    server.should_exit = True
+    thread.join()

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 import recsdk
+from recsdk.errors import EmptyLog
 
 
 def post(client, path, body, status=200, **headers):
@@ -152,7 +153,7 @@ def test_metrics_count_calls_and_decisions_and_name_nobody(client):
     told = client.get("/metrics").text
     assert 'recsdk_http_request_duration_seconds_count{operation="decide",status="200"} 1.0' in told
     assert 'recsdk_http_request_duration_seconds_count{operation="decide",status="422"} 1.0' in told
-    assert "recsdk_decision_duration_seconds_count 2.0" in told  # with the one that warmed it
+    assert "recsdk_decision_duration_seconds_count 1.0" in told
     assert "a-secret" not in told
 
 
@@ -172,3 +173,28 @@ def test_a_trace_is_taken_over_into_the_answer_and_the_log(client, caplog):
 def test_a_trace_that_is_none_is_ignored(client, trace):
     answer = client.post("/v1/decide", json={}, headers={"traceparent": trace.encode()})
     assert "traceparent" not in answer.headers
+
+
+def test_it_is_warmed_by_a_decision_that_counts_for_nothing(make_client, tmp_path):
+    with make_client(warming={"hour": 9}) as client:
+        assert "recsdk_decision_duration_seconds_count 1.0" in client.get("/metrics").text
+        assert client.get("/v1/models").json()["num_learned"] == 0
+    with pytest.raises(EmptyLog):
+        recsdk.read_ledger(tmp_path / "shop", default_reward=0.0, window=0)
+
+
+def test_a_service_that_cannot_be_warmed_says_so_and_serves(serving, caplog):
+    with caplog.at_level(logging.WARNING, "recsdk_serve"):
+        client = serving(warming={"hour": [1]})
+    assert "not warm" in caplog.text
+    assert client.get("/v2/health/ready").json() == {"ready": True}
+
+
+def test_it_is_not_ready_any_more_when_the_server_is_about_to_stop(serving):
+    stopping = []
+    client = serving(is_stopping=lambda: bool(stopping))
+    assert client.get("/v2/health/ready").status_code == 200
+    stopping.append(1)
+    answer = client.get("/v2/health/ready")
+    assert (answer.status_code, answer.json()) == (503, {"ready": False})
+    assert post(client, "/v1/decide", {})["ids"]

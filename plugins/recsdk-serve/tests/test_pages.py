@@ -5,27 +5,12 @@ import os
 import re
 import shutil
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 BASH = shutil.which("bash") or ""
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "call-from-another-language.md"
-
-
-@pytest.fixture
-def address(make_client):
-    """Serves the shop over a socket, by a thread."""
-    server = uvicorn.Server(uvicorn.Config(make_client().app, port=0, log_config=None, lifespan="on"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while thread.is_alive() and not server.started:
-        thread.join(0.01)
-    yield "http://{}:{}".format(*server.servers[0].sockets[0].getsockname())
-    server.should_exit = True
-    thread.join()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None or not BASH, reason="needs curl")

@@ -1,0 +1,90 @@
+"""How many calls a second `recsdk-serve` answers, client and server on one machine: `python benchmarks/serve.py`."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+import json
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from loop_contestants import K, make, open_shop
+
+CASES = (
+    ("decide", (300, 500, 750, 1_000, 1_500, 3_000)),
+    ("decide:batch", (10, 20, 40)),
+    ("reward", (500, 1_000, 2_000, 4_000, 6_000)),
+)
+"""Calls, and how many are due a second."""
+
+
+def serve(folder: Path, number: int) -> None:
+    """Serves a folder on a socket that is inherited, as `recsdk serve` does, with parts that have no names."""
+    import uvicorn
+    from recsdk_serve import make_app
+    from recsdk_serve.commands import SWITCH
+
+    sys.setswitchinterval(SWITCH)
+    app = make_app(lambda observer: open_shop(folder, policy="lin-ts", observer=observer), warming={"user_id": "1", "age": 0.5})
+    uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")).run(sockets=[socket.socket(fileno=number)])
+
+
+def main() -> None:
+    """Prints a row for each call and rate."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--call", choices=[call for call, _ in CASES])
+    parser.add_argument("--serve", nargs=2)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(Path(arguments.serve[0]), int(arguments.serve[1]))
+        return
+    print(f"K = {K}, D = 64, lin-ts, process-crash; load {os.getloadavg()[0]:.1f}\n")
+    print("| call | due a second | decisions or rewards a second | p50 ms | p99 ms |\n| --- | --: | --: | --: | --: |")
+    with tempfile.TemporaryDirectory() as place, socket.create_server(("127.0.0.1", 0), backlog=1_024) as listening:
+        make(Path(place) / "shop", 1_000)
+        began, number = time.perf_counter(), listening.fileno()
+        command = [sys.executable, __file__, "--serve", str(Path(place) / "shop"), str(number)]
+        with subprocess.Popen(command, pass_fds=[number]) as process:  # noqa: S603 -- this script
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            ready(url)
+            cold = time.perf_counter() - began
+            for call, rates in CASES:
+                for rate in rates if arguments.call in (None, call) else ():
+                    print(row(url, call, rate, arguments.seconds), flush=True)
+            process.send_signal(signal.SIGTERM)
+    print(f"\nReady {cold:.1f} s after the process was started.")
+
+
+def ready(url: str) -> None:
+    """Waits until the service is ready."""
+    while True:
+        try:
+            urlopen(f"{url}/v2/health/ready", timeout=60).close()  # noqa: S310 -- its own address
+        except URLError:
+            time.sleep(0.01)
+        else:
+            return
+
+
+def row(url: str, call: str, rate: float, seconds: float) -> str:
+    """Returns the row of a call and a rate."""
+    options = ["--call", call, "--rate", str(rate), "--seconds", str(seconds), "--request", '{"age": 0.5}', "--json"]
+    command = [sys.executable, "-m", "recsdk", "bench-serve", url, *options]
+    told = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 -- recsdk
+    found = json.loads(told.stdout)
+    return f"| {call} | {rate:,} | {found['answered']:,.0f} | {found['p50']:.1f} | {found['p99']:.1f} |"
+
+
+if __name__ == "__main__":
+    main()
