@@ -137,6 +137,23 @@ def _name(name: Hashable) -> str:
     return name
 
 
+def join(name: str, columns: Sequence[np.ndarray | None], sizes: Sequence[int]) -> np.ndarray:
+    """Joins columns of one name end to end; None stands for a column that is not there, of so many missing values.
+
+    Raises:
+        InvalidRequest: columns of different kinds.
+    """
+    kinds = {column_kind(column) for column in columns if column is not None} - {None}
+    if len(kinds) > 1:
+        raise InvalidRequest(f"{name!r} must hold one kind of value, got {' and '.join(sorted(map(str, kinds)))}.")
+    missing, dtype = (np.nan, np.float64) if kinds == {NUMBER} else (None, object)
+    filled = [
+        np.full(size, missing, dtype) if column is None or (dtype == np.float64 and column.dtype == object) else column
+        for column, size in zip(columns, sizes, strict=True)
+    ]
+    return np.concatenate(filled)
+
+
 def objects(values: Sequence[Any]) -> np.ndarray:
     """Returns object[N], whatever the values are."""
     return np.fromiter(values, object, len(values))

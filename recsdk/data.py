@@ -14,7 +14,7 @@ import numpy as np
 from recsdk import times
 from recsdk.base import Events, Items, Table
 from recsdk.checks import is_number, require_number
-from recsdk.columns import NUMBER, check_text, column_kind, objects, requests_table
+from recsdk.columns import check_text, column_kind, join, objects, requests_table
 from recsdk.errors import (
     DuplicateCandidates,
     IgnoredInput,
@@ -235,22 +235,10 @@ def concatenate_items(*parts: Items) -> Items:
     ids = np.concatenate([part.ids for part in parts])
     _check_distinct(ids.tolist())
     names = dict.fromkeys(name for part in parts for name in part.features)
-    features = {name: _join(name, parts) for name in names}
+    sizes = [len(part.ids) for part in parts]
+    features = {name: join(name, [part.features.get(name) for part in parts], sizes) for name in names}
     slot = np.concatenate([part.slot for part in parts])
     return Items(ids, features, slot, np.concatenate([part.added for part in parts]))
-
-
-def _join(name: str, parts: Sequence[Items]) -> np.ndarray:
-    columns = [part.features.get(name) for part in parts]
-    kinds = {column_kind(column) for column in columns if column is not None} - {None}
-    if len(kinds) > 1:
-        raise InvalidRequest(f"{name!r} must hold one kind of value, got {' and '.join(sorted(map(str, kinds)))}.")
-    missing, dtype = (np.nan, np.float64) if kinds == {NUMBER} else (None, object)
-    filled = [
-        np.full(len(part.ids), missing, dtype) if column is None or (dtype == np.float64 and column.dtype == object) else column
-        for part, column in zip(parts, columns, strict=True)
-    ]
-    return np.concatenate(filled)
 
 
 def _identifier(row: dict[str, Any], number: int) -> str:

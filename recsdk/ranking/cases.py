@@ -215,7 +215,7 @@ def split_by_user(
     require_integer("seed", seed, at_least=0)
     taken = _taken(log, user)
     column = log.requests[user].tolist()
-    draw = {name: _drawn(seed, name) for name in dict.fromkeys(column) if name is not None}
+    draw = {name: drawn(seed, name) for name in dict.fromkeys(column) if name is not None}
     place = np.array([1.0 if name is None else draw[name] for name in column])
     starts, ends = _firsts_and_lasts(taken)
     drawn, long_enough = place[taken.row[ends]], ends > starts
@@ -230,7 +230,7 @@ def split_by_user(
     return Split(_events(log, place >= test + validation), parts[0], parts[1], _events(log, place >= test), num_left_out)
 
 
-def _drawn(seed: int, name: str) -> float:
+def drawn(seed: int, name: str) -> float:
     """Returns a number in [0, 1) that is this user's alone."""
     return int.from_bytes(hashlib.blake2b(f"{seed} {name}".encode(), digest_size=6).digest()) / 2**48
 
