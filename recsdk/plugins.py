@@ -282,10 +282,9 @@ def _listing(path: tuple[str, ...]) -> Listing:
 
 def _plugins_of(distribution: metadata.Distribution) -> list[Plugin]:
     groups = {f"recsdk.{kind}": kind for kind in KINDS}
+    name, version = distribution.name, distribution.version  # each reads the metadata anew
     return [
-        Plugin(groups[entry.group], entry.name, distribution.name, distribution.version, entry.value)
-        for entry in distribution.entry_points
-        if entry.group in groups
+        Plugin(groups[entry.group], entry.name, name, version, entry.value) for entry in distribution.entry_points if entry.group in groups
     ]
 
 

@@ -6,6 +6,7 @@ finds. Small integers lack their high bytes. Integers and float32 are alike in t
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import zlib
 from collections.abc import Sequence
@@ -76,6 +77,9 @@ def unpack_all(column: Sequence[bytes]) -> Sequence[bytes]:
     kinds = {packed[:1] for packed in column}
     if kinds == {PLAIN}:
         return [packed[1:] for packed in column]
+    if kinds == {DEFLATED}:
+        with contextlib.suppress(zlib.error):
+            return [zlib.decompress(packed[1:]) for packed in column]
     if kinds != {NARROW} or not all(len(packed) > 1 and 1 <= packed[1] <= 4 and (len(packed) - 2) % packed[1] == 0 for packed in column):
         return list(map(unpack, column))
     numbers = [(len(packed) - 2) // packed[1] for packed in column]

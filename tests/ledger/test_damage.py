@@ -348,3 +348,18 @@ def test_outcomes_come_up_to_the_damaged_one_however_many_are_read_together(tmp_
         with pytest.raises(LedgerCorrupt, match=r"checksum|could not be read"):
             next(found)
         assert len(list(ledger.outcomes(7))) == NUM_REWARDS - 7
+
+
+def test_outcomes_that_could_not_be_read_are_told_though_the_next_try_can(folders, monkeypatch):
+    tries, right = [], SqliteLedger._rows
+
+    def failing_once(ledger, *query):
+        tries.append(query)
+        if len(tries) == 1:
+            raise LedgerError("The disk failed once.")
+        return right(ledger, *query)
+
+    with contextlib.closing(Sqlite().read(folders[0] / "closed")) as ledger:
+        monkeypatch.setattr(SqliteLedger, "_rows", failing_once)
+        with pytest.raises(LedgerError, match="once"):
+            list(ledger.outcomes())
