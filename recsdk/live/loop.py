@@ -184,7 +184,7 @@ class Loop:
 
     def learned(self, before: int, num_more: int, changes: Sequence[Published]) -> None:
         """Tells of changes, and writes a snapshot when one is due, after `num_more` rewards were learned beside `before` others."""
-        if self.turns.later(self.learned, before, num_more, changes):
+        if (not num_more and not changes) or self.turns.later(self.learned, before, num_more, changes):
             return
         for change in changes:
             self.tell(change)

@@ -133,6 +133,24 @@ def test_what_was_rolled_back_never_was(tmp_path, kind):
     assert found[0] == found[1]
 
 
+def test_a_place_that_cannot_be_written_takes_all_back(tmp_path, monkeypatch):
+    with opened(tmp_path) as shop:
+        put = type(shop._loop.ledger).put
+
+        def failing(self, name, data):
+            if name == "outbox/s":
+                raise OSError("no room")
+            put(self, name, data)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(shop._loop.ledger), "put", failing)
+            with pytest.raises(OSError, match="no room"):
+                shop.feed("s", [decide(0), reward(0)], place)
+        assert shop.num_learned == 0
+        assert shop.fed("s") is None
+        assert shop._loop.ledger.decision("d0") is None
+
+
 def test_a_call_that_is_refused_is_an_error_in_its_place_and_the_others_count(tmp_path):
     calls = [reward(5), decide(0), reward(0, float("nan")), decide(0, size=2), reward(0, item="i99"), reward(0), reward(0, 2.0), reward(0)]
     with opened(tmp_path) as shop:
