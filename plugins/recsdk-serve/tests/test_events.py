@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import httpx2
 import pytest
 from recsdk_serve import Limits, events
 from recsdk_serve.events import Hub
@@ -220,3 +221,36 @@ def test_all_streams_end_with_the_service():
 @pytest.mark.parametrize("query", ["", "?user=", "?user=ann&size=0", "?user=ann&size=101", "?user=ann&size=1e3", "?user=ann&size=%D9%A1"])
 def test_a_stream_of_nobody_or_of_a_wrong_size_is_refused(client, query):
     assert client.get(f"/v1/events/slates{query}").status_code == 422
+
+
+def test_over_the_network_a_reward_and_a_new_item_bring_a_fresh_slate(address):
+    def slate(lines):
+        return json.loads(next(line for line in lines if line.startswith("data: "))[6:])
+
+    with httpx2.Client(base_url=address, timeout=30) as client, client.stream("GET", "/v1/events/slates?user=ann&size=2") as stream:
+        assert stream.headers["content-type"].startswith("text/event-stream")
+        lines = stream.iter_lines()
+        first = slate(lines)
+        name = client.post("/v1/decide", json={"user": "ann"}).json()["decision_id"]
+        client.post("/v1/reward", json={"decision_id": name, "value": 1.0})
+        second = slate(lines)
+        client.post("/v1/items", json={"items": [{"id": "fresh", "price": 1.0}]})
+        third = slate(lines)
+        assert len({first["decision_id"], second["decision_id"], third["decision_id"]}) == 3
+        assert client.post("/v1/shown", json={"decision_id": third["decision_id"]}).json() == {"receipt": "taken"}
+
+
+def test_over_the_network_a_dashboard_goes_on_after_the_last_event_it_had(address):
+    def event(lines):
+        return read("\n".join(next(lines) for _ in range(3)))
+
+    with httpx2.Client(base_url=address, timeout=30) as client:
+        with client.stream("GET", "/v1/events/decisions") as stream:
+            lines = (line for line in stream.iter_lines() if line and not line.startswith(":"))
+            client.post("/v1/decide", json={"decision_id": "visit-1"})
+            last, kind, data = event(lines)
+            assert (kind, data["decision_id"]) == ("decided", "visit-1")
+        client.post("/v1/decide", json={"decision_id": "visit-2"})
+        with client.stream("GET", "/v1/events/decisions", headers={"last-event-id": last}) as stream:
+            lines = (line for line in stream.iter_lines() if line and not line.startswith(":"))
+            assert event(lines)[2]["decision_id"] == "visit-2"
