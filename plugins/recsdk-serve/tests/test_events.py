@@ -189,6 +189,10 @@ def test_streams_are_limited_and_who_leaves_makes_room():
         await slates.aclose()
         hub.require_room()
         await stream.aclose()
+        last = hub.slates("bob", decide)
+        await following(last, 1)
+        hub.require_room()
+        await last.aclose()
 
     asyncio.run(run())
 

@@ -79,6 +79,8 @@ def test_what_waits_is_done_before_the_thread_ends_and_nothing_is_taken_after():
         other = asyncio.create_task(lane.ask("a"))
         await asyncio.sleep(0)
         ending = asyncio.create_task(asyncio.to_thread(lane.end))
+        while not lane._ended:
+            await asyncio.sleep(0.001)
         work.may.set()
         await ending
         assert await asyncio.gather(first, other) == ["first", "a"]
