@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from importlib import metadata
 from typing import Any
 
-import msgspec
 import prometheus_client
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,16 +24,15 @@ from recsdk.errors import InvalidValue
 from recsdk.live.exporters import PrometheusObserver
 from recsdk.live.observe import Notice, Observer
 from recsdk_serve import messages as m
-from recsdk_serve.events import Hub, whose
-from recsdk_serve.guard import Limits, Refused, body, decoded, refusal
+from recsdk_serve.endpoint import ENCODER, Endpoint
+from recsdk_serve.events import Hub
+from recsdk_serve.guard import Limits, Refused, refusal
 from recsdk_serve.keys import Client, Keys
-from recsdk_serve.operations import OPERATIONS, Operation, openapi
+from recsdk_serve.operations import OPERATIONS, openapi
 from recsdk_serve.service import LOGGER, Service
 
 ACCESS = logging.getLogger("recsdk_serve.access")
-TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 ANYBODY = Client("", frozenset(("decide", "reward", "items", "admin")))
-ENCODER = msgspec.json.Encoder()
 
 
 def make_app(
@@ -66,7 +64,7 @@ def make_app(
         ['coffee', 'tea']
     """
     front = Front(opening, keys, limits or Limits(), warming, is_stopping)
-    routes = [Route(each.path, _Endpoint(front, each), methods=[each.method]) for each in OPERATIONS]
+    routes = [Route(each.path, Endpoint(front, each), methods=[each.method]) for each in OPERATIONS]
     routes += [
         Route("/v1/events/decisions", front.decisions),
         Route("/v1/events/slates", front.slates),
@@ -213,54 +211,6 @@ class Front:
         """Describes the service."""
         del request
         return _json(openapi(metadata.version("recsdk-serve")))
-
-
-class _Endpoint:
-    """An operation as a bare ASGI application: no request object is made of a call, which would take as long as a decision."""
-
-    def __init__(self, front: Front, operation: Operation) -> None:
-        self._front, self._operation = front, operation
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        began, headers, client, error, extra = time.perf_counter(), dict(scope["headers"]), "", "", {}
-        trace = headers.get(b"traceparent", b"").decode("latin-1")
-        trace = trace if TRACE.fullmatch(trace) else ""
-        try:
-            caller = self._front.allowed(headers.get(b"authorization", b"").decode("latin-1"), self._operation.scope)
-            client = caller.name
-            status, answer = 200, await self._answer(headers, receive)
-        except Exception as cause:
-            refused = refusal(cause, self._operation.takes)
-            status, answer, extra, error = refused.status, refused.problem, refused.headers, refused.problem.error
-            if status == 500:
-                LOGGER.error("%s has failed.", self._operation.name, exc_info=cause)
-        data = ENCODER.encode(answer)
-        sent = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(data)), *_headers(extra)]
-        sent += [(b"traceparent", trace.encode())] if trace else []
-        await send({"type": "http.response.start", "status": status, "headers": sent})
-        await send({"type": "http.response.body", "body": data})
-        self._front.note(self._operation.name, status, began, client, trace[3:35], error)
-
-    async def _answer(self, headers: Mapping[bytes, bytes], receive: Any) -> Any:
-        operation, service = self._operation, self._front.service
-        if operation.method == "GET":
-            asked: Any = m.Nothing()
-        else:
-            asked = decoded(await body(headers, receive, self._front.limits), operation.takes, self._front.limits)
-        if isinstance(asked, m.Decide):
-            return await service.quick.ask(asked)
-        do = getattr(service, operation.name)
-        answer = await (service.quick if operation.lane == "quick" else service.slow).ask(lambda: do(asked))
-        if operation.evidence == "all":
-            self._front.hub.evidence()
-        elif operation.evidence == "user":
-            for decision_id, user in whose(asked):
-                self._front.hub.evidence(decision_id, user)
-        return answer
-
-
-def _headers(extra: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode(), value.encode()) for name, value in extra.items()]
 
 
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
