@@ -35,6 +35,7 @@ class Endpoint:
         self._front, self._operation = front, operation
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answers a call."""
         began, headers, client, error, extra = time.perf_counter(), dict(scope["headers"]), "", "", {}
         trace = headers.get(b"traceparent", b"").decode("latin-1")
         trace = trace if TRACE.fullmatch(trace) else ""
