@@ -138,7 +138,7 @@ def test_a_user_gets_a_slate_at_once_and_a_fresh_one_for_new_evidence():
         ):
             hub.evidence(**evidence)
             there = asyncio.ensure_future(anext(stream))
-            done, _ = await asyncio.wait([there], timeout=0.05)
+            done, _ = await asyncio.wait([there], timeout=5 if fresh else 0.05)
             assert bool(done) == fresh, evidence
             if not fresh:
                 hub.evidence(user="ann")

@@ -66,11 +66,11 @@ def test_no_acknowledged_reward_is_lost_by_a_kill(tmp_path):
         threads = [threading.Thread(target=visits, args=(client, number)) for number in range(3)]
         for thread in threads:
             thread.start()
-        time.sleep(0.3)
+        while len(acknowledged) < 30:
+            time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         for thread in threads:
             thread.join()
-    assert acknowledged
     with serving(folder) as (_, client):  # with the parts that the folder has
         acknowledged.append("first")
         for start in range(0, len(acknowledged), 500):
