@@ -218,10 +218,10 @@ def split_by_user(
     draw = {name: drawn(seed, name) for name in dict.fromkeys(column) if name is not None}
     place = np.array([1.0 if name is None else draw[name] for name in column])
     starts, ends = _firsts_and_lasts(taken)
-    drawn, long_enough = place[taken.row[ends]], ends > starts
+    draws, long_enough = place[taken.row[ends]], ends > starts
     parts, num_left_out = [], 0
     for low, high in ((test, test + validation), (0.0, test)):
-        inside = (drawn >= low) & (drawn < high)
+        inside = (draws >= low) & (draws < high)
         chosen = inside & long_enough
         if not chosen.any():
             raise InvalidLog(f"log must have a user, by {user!r}, with two items that have a reward above 0 in each part.")
