@@ -34,8 +34,8 @@ SECURITY = "default-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-in
 
 
 def open_shop(folder: Path, observer: Observer) -> recsdk.Recommender:
-    """Opens the shop's recommender: a click is worth 1, and what nobody has clicked for three seconds 0."""
-    feedback = recsdk.Feedback(window=3.0, default=0.0, signals={"click": 1.0})
+    """Opens the shop's recommender: what nobody has clicked for three seconds is worth 0, and a click 1, also when it comes later."""
+    feedback = recsdk.Feedback(window=3.0, default=0.0, signals={"click": 1.0}, late=1.0)
     return recsdk.Recommender.open(
         folder, items=ITEMS, scorers=["crossed"], policy="lin-ts", feedback=feedback, log_features="all", observer=observer
     )

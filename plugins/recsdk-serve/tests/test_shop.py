@@ -64,5 +64,5 @@ def test_a_visitor_clicks_and_the_shop_learns_of_what_was_shown(tmp_path):
         page.locator("#rate", has_text="Visits: 3.").wait_for()
     assert wrong == []
     log = recsdk.read_ledger(tmp_path / "shop", position=0)
-    assert log.reward[0] == 1  # the window of the first visit has closed
+    assert log.reward[:1].tolist() == [1]  # the window of the first visit has closed; a click that came later has corrected it
     assert not log.reward[1:].any()
