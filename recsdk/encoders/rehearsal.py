@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from recsdk.base import Events
@@ -16,7 +18,7 @@ def rehearse(old: Events, new: Events, *, share: float = 0.2, seed: int = 0, use
 
     A model that goes on with a new log alone, by `fit(new, state=old_state)`, may forget what the old log taught. Fit it to what this
     returns instead. Of a user who is in the new log, all old events are added, so that their history goes on. Of the others, a share is
-    drawn by their ids: another `seed` draws others.
+    drawn by their ids: another `seed` draws others. The draw is not that of `split_by_user`: who was trained on may be rehearsed.
 
     Args:
         old: the log that the model was fitted to.
@@ -29,7 +31,7 @@ def rehearse(old: Events, new: Events, *, share: float = 0.2, seed: int = 0, use
         The events of both, sorted by time, with the catalogue of `new`.
 
     Raises:
-        InvalidLog: a log without the column, or an item that the catalogue of `new` lacks.
+        InvalidLog: a log with events and without the column, or an item that the catalogue of `new` lacks.
         InvalidRequest: a column that holds one kind of value in `old` and another in `new`.
         InvalidValue: a share that is not in [0, 1].
 
@@ -46,12 +48,9 @@ def rehearse(old: Events, new: Events, *, share: float = 0.2, seed: int = 0, use
     """
     require_number("share", share, at_least=0, at_most=1)
     require_integer("seed", seed, at_least=0)
-    for name, log in (("old", old), ("new", new)):
-        if user not in log.requests:
-            raise InvalidLog(f"{name}.requests must have a column {user!r} that says who the user is.{nearest(user, log.requests)}")
-    there = set(new.requests[user].tolist())
-    names = old.requests[user].tolist()
-    chosen = {name for name in set(names) - {None} if name in there or drawn(seed, name) < share}
+    names, there = _users("old", old, user), set(_users("new", new, user))
+    known = {name for name in names if name is not None and name == name}  # a missing number is NaN, which differs from itself
+    chosen = {name for name in known if name in there or drawn(seed, name, "rehearse") < share}
     rows = np.flatnonzero([name in chosen for name in names])
     place = {name: number for number, name in enumerate(new.items.ids.tolist())}
     ids = old.items.ids[old.item[rows]].tolist()
@@ -67,3 +66,9 @@ def rehearse(old: Events, new: Events, *, share: float = 0.2, seed: int = 0, use
         requests[name] = join(name, columns, [len(rows), len(new.item)])[order]
     item = np.concatenate([np.array([place[name] for name in ids], np.int64), new.item])
     return Events(requests, new.items, item[order], np.concatenate([old.reward[rows], new.reward])[order], time[order])
+
+
+def _users(what: str, log: Events, user: str) -> list[Any]:
+    if user not in log.requests and len(log.item):
+        raise InvalidLog(f"{what}.requests must have a column {user!r} that says who the user is.{nearest(user, log.requests)}")
+    return log.requests[user].tolist() if user in log.requests else []

@@ -230,9 +230,10 @@ def split_by_user(
     return Split(_events(log, place >= test + validation), parts[0], parts[1], _events(log, place >= test), num_left_out)
 
 
-def drawn(seed: int, name: str) -> float:
-    """Returns a number in [0, 1) that is this user's alone."""
-    return int.from_bytes(hashlib.blake2b(f"{seed} {name}".encode(), digest_size=6).digest()) / 2**48
+def drawn(seed: int, name: object, purpose: str = "") -> float:
+    """Returns a number in [0, 1) that is this user's alone; for each purpose another."""
+    digest = hashlib.blake2b(f"{seed} {name}".encode(), digest_size=6, person=purpose.encode()).digest()
+    return int.from_bytes(digest) / 2**48
 
 
 class _Taken(NamedTuple):

@@ -8,6 +8,7 @@ from recsdk.encoders import training
 from recsdk.encoders.mf import MF
 from recsdk.encoders.rehearsal import rehearse
 from recsdk.errors import InvalidLog, InvalidRequest, InvalidValue
+from recsdk.ranking import split_by_user
 
 NUM = 12
 OLD_ITEMS = items_from_rows([{"id": f"i{n}"} for n in range(NUM)])
@@ -53,6 +54,26 @@ def test_a_larger_share_keeps_whom_a_smaller_one_kept_and_another_seed_draws_oth
     few, more, other = (users(rehearse(OLD, NEW, share=share, seed=seed)) for share, seed in ((0.2, 0), (0.5, 0), (0.2, 1)))
     assert few < more
     assert few != other
+
+
+def test_of_who_was_split_off_to_train_on_the_share_is_rehearsed_too():
+    train = split_by_user(OLD, validation=0.25, test=0.25, seed=3).train
+    kept = users(rehearse(train, NEW, share=0.5, seed=3)) & users(train)
+    assert 0.25 < len(kept) / len(users(train)) < 0.75
+
+
+@pytest.mark.parametrize("requests", [{}, {"user_id": np.empty(0, object)}])
+def test_an_old_log_without_events_adds_nothing(requests):
+    nothing = np.empty(0)
+    both = rehearse(OLD._replace(requests=requests, item=np.empty(0, np.int64), reward=nothing, time=nothing), NEW, share=1.0)
+    assert both.item.tolist() == NEW.item.tolist()
+    assert both.requests["user_id"].tolist() == NEW.requests["user_id"].tolist()
+
+
+def test_users_that_are_numbers_are_rehearsed_but_not_a_missing_one():
+    old = events_from_rows(OLD_ITEMS, [{"user": 7, "item": "i1", "time": 1.0}, {"item": "i2", "time": 2.0}])
+    new = events_from_rows(ITEMS, [{"user": 8, "item": "i1", "time": 3.0}, {"item": "i2", "time": 4.0}])
+    np.testing.assert_array_equal(rehearse(old, new, share=1.0, user="user").requests["user"], [7, 8, np.nan])
 
 
 def test_the_history_of_a_user_of_both_logs_goes_on():
