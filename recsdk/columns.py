@@ -47,6 +47,18 @@ def request_table(features: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: _cell(value) for name, value in features.items()}
 
 
+def features_at(table: Mapping[str, np.ndarray], row: int) -> dict[str, Any]:
+    """Returns one row of a table as an application would give it: plain values, without those that are missing.
+
+    Example:
+        >>> features_at({"device": np.array(["tv", None], object), "age": np.array([np.nan, 31.0])}, 1)
+        {'age': 31.0}
+    """
+    values = {name: column[row] for name, column in table.items()}
+    there = {name: value for name, value in values.items() if value is not None and value == value}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in there.items()}
+
+
 def _cell(value: Any) -> np.ndarray:
     if value is None or isinstance(value, str):
         return objects([value])

@@ -9,6 +9,7 @@ import numpy as np
 
 from recsdk.base import Array, Encoder, Request, Scorer
 from recsdk.checks import require_integer, require_number
+from recsdk.columns import features_at
 from recsdk.errors import InvalidScores, InvalidValue
 from recsdk.ranking.cases import Cases
 from recsdk.ranking.metrics import Ranking, rank_metrics
@@ -226,14 +227,11 @@ def by_scorer(scorer: Scorer[Any], state: Any, *, column: str | None = None) -> 
     place = 0 if column is None else scorer.columns.index(column)
 
     def scores(cases: Cases, rows: np.ndarray) -> Array:
-        return np.stack([scorer.score(state, _request(cases, row), cases.items)[:, place] for row in rows])
+        return np.stack(
+            [scorer.score(state, Request(features_at(cases.requests, row), float(cases.time[row])), cases.items)[:, place] for row in rows]
+        )
 
     return scores
-
-
-def _request(cases: Cases, row: int) -> Request:
-    values = {name: column[row] for name, column in cases.requests.items()}
-    return Request({name: value for name, value in values.items() if value is not None and value == value}, float(cases.time[row]))
 
 
 def _places(scores: Scores, cases: Cases, rows: np.ndarray, mask_history: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

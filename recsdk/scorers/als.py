@@ -44,7 +44,7 @@ class ALS:
     known of the user, and for an item that nobody took before the fit.
 
     The history is the request's list feature `history`, item ids, oldest first. For a request without one it is what the scorer
-    remembers of the `user`, from the log and from live rewards above 0, each item once.
+    remembers of the `user`, from the log and from live rewards above 0. An item that is there several times counts once, as the latest.
 
     Attributes:
         num_factors: width of the vectors.
@@ -101,6 +101,7 @@ class ALS:
     def score(self, state: Factors, request: Request, candidates: Items) -> Array:
         """Returns f32[K, 1]."""
         recent = _queries.recent(state.memory, request.features, self.user, self.history, self.history_length)
+        recent = recent[np.sort(np.unique(recent, return_index=True)[1])]  # each item once, where it was taken last
         weights = self.confidence * self.recency_decay ** np.arange(len(recent))
         vectors = at(state.items, recent).astype(np.float64)
         curvature = state.gram + (vectors * weights[:, None]).T @ vectors

@@ -9,6 +9,7 @@ import numpy as np
 
 from recsdk.base import Array, Events, Items, Online, Request
 from recsdk.checks import integer, number
+from recsdk.columns import features_at, mean_and_scale
 from recsdk.data import take
 from recsdk.errors import InvalidValue
 from recsdk.scorers._logit import Columns, logit
@@ -51,8 +52,9 @@ class Calibrated:
     items stays that of the scorer. The log must tell what was shown and not taken too, as events with a reward of 0. The probabilities
     are right for items as they were shown in the log, not for items that nobody would have shown.
 
-    The scorer is fitted to the older events. It then meets the others one by one, as it would live, and a temperature and an intercept
-    are fitted such that what was taken, a reward above 0, is most likely. Last, the scorer is fitted to all events. The temperature is not
+    The scorer is fitted to the older events. It then meets the others as it would live: it scores all events of one time, such as those of
+    one slate, before it learns of their rewards. A temperature and an intercept are fitted such that what was taken, a reward above 0, is
+    most likely. Last, the scorer is fitted to all events. The temperature is not
     negative: a scorer that ranks worse than by chance gets the share of what was taken as the probability of every item.
 
     Attributes:
@@ -86,10 +88,10 @@ class Calibrated:
     def fit(self, log: Events) -> Calibration:
         """Fits the scorer to the older events, temperature and intercept to the later ones, and the scorer to all."""
         begin = len(log.item) - round(self.validation * len(log.item))
-        later = np.arange(begin, len(log.item))
-        if not len(later):
+        if begin == len(log.item):
             return self.init()._replace(member=self.scorer.fit(log))
-        scores, taken = self._met(self.scorer.fit(_part(log, slice(0, begin))), log, later)
+        begin = int(np.searchsorted(log.time, log.time[begin])) or begin  # where it can be, no time is cut in two
+        scores, taken = self._met(self.scorer.fit(_part(log, slice(0, begin))), log, begin)
         slope, intercept = _line(scores, taken)
         return Calibration(self.scorer.fit(log), np.array(slope), np.array(intercept))
 
@@ -105,24 +107,29 @@ class Calibrated:
             return state
         return state._replace(member=self.scorer.update(state.member, request, item, reward))
 
-    def _met(self, state: Any, log: Events, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _met(self, state: Any, log: Events, begin: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns f64[V], the score of what was shown in each of V events, before it was known whether it was taken; and i64[V]."""
-        scored = set(np.linspace(rows[0], rows[-1], min(len(rows), self.num_validation)).astype(np.int64).tolist())
+        num = len(log.item)
+        scored = set(np.linspace(begin, num - 1, min(num - begin, self.num_validation)).astype(np.int64).tolist())
         scores, taken = [], []
-        for row in rows.tolist():
-            request = Request({name: column[row] for name, column in log.requests.items()}, float(log.time[row]))
-            item, reward = take(log.items, log.item[row : row + 1]), float(log.reward[row])
-            if row in scored:
-                scores.append(float(self.scorer.score(state, request, item)[0, 0]))
-                taken.append(int(reward > 0))
+        for rows in np.split(np.arange(begin, num), np.flatnonzero(np.diff(log.time[begin:])) + 1):
+            shown = [
+                (row, Request(features_at(log.requests, row), float(log.time[row])), take(log.items, log.item[row : row + 1]))
+                for row in rows.tolist()
+            ]
+            for row, request, item in shown:
+                if row in scored:
+                    scores.append(float(self.scorer.score(state, request, item)[0, 0]))
+                    taken.append(int(log.reward[row] > 0))
             if isinstance(self.scorer, Online):
-                state = self.scorer.update(state, request, item, reward)
+                for row, request, item in shown:
+                    state = self.scorer.update(state, request, item, float(log.reward[row]))
         return np.array(scores), np.array(taken)
 
 
 def _line(scores: np.ndarray, taken: np.ndarray) -> tuple[float, float]:
     """Returns the slope and the intercept of the likeliest log odds: a choice between taking, and not, which scores 0."""
-    centre, spread = scores.mean(), scores.std() or 1.0
+    centre, spread = mean_and_scale(scores)
     columns = np.zeros((len(taken), 2, 2))
     columns[:, 1] = np.stack([(scores - centre) / spread, np.ones(len(taken))], axis=1)
     both = np.ones((len(taken), 2), bool)

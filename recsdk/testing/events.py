@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recsdk.base import Events, Items, Request
+from recsdk.columns import features_at
 from recsdk.data import concatenate_items, events_from_rows, items_from_rows, take
 
 DAY = 86400.0
@@ -62,8 +63,7 @@ def empty(log: Events) -> Events:
 
 def request(log: Events, row: int) -> Request:
     """Returns the request of one event, with missing features left out, as an application sends it."""
-    values = {name: column[row] for name, column in log.requests.items()}
-    return Request({name: _plain(value) for name, value in values.items() if not _missing(value)}, float(log.time[row]))
+    return Request(features_at(log.requests, row), float(log.time[row]))
 
 
 def unseen_request(log: Events) -> Request:
@@ -97,11 +97,3 @@ def read_only(record: Any) -> Any:
     if isinstance(record, tuple) and hasattr(record, "_fields"):
         return type(record)(*map(read_only, record))
     return record
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, (float, np.floating)) and bool(np.isnan(value)))

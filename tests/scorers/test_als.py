@@ -75,6 +75,12 @@ def test_an_item_taken_twice_counts_once():
     np.testing.assert_array_equal(twice.items, STATE.items)
 
 
+@pytest.mark.parametrize(("given", "same"), [("22", "2"), ("2324", "324"), ("3x224", "324")])
+def test_an_item_that_is_there_twice_in_a_history_counts_once_as_the_latest(given, same):
+    wanted = scores(SCORER, STATE, history=[f"i{item}" for item in same])
+    np.testing.assert_array_equal(scores(SCORER, STATE, history=[f"i{item}" for item in given]), wanted)
+
+
 def test_the_threads_of_blas_and_global_random_numbers_do_not_tell():
     np.random.seed(3)  # noqa: NPY002  # the claim is that it is not read
     threadpoolctl = pytest.importorskip("threadpoolctl")

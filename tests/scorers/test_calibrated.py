@@ -7,7 +7,7 @@ from recsdk import testing
 from recsdk.base import Request
 from recsdk.data import events_from_rows, items_from_rows, take
 from recsdk.errors import InvalidValue
-from recsdk.scorers.calibrated import Calibrated
+from recsdk.scorers.calibrated import Calibrated, _line
 from recsdk.scorers.function import FunctionScorer
 from recsdk.scorers.popularity import Popularity
 from recsdk.scorers.recency import Recency
@@ -88,6 +88,53 @@ def test_the_scorer_is_asked_before_it_learns_of_an_event_and_learns_of_each():
         events_from_rows(items, rows[:100] + [{**row, "time": 200.0} for row in rows[:100]])
     )
     assert again.slope > 1
+
+
+def test_no_event_of_a_slate_is_known_when_another_is_scored():
+    """Each slate has an item of its own, four times: a scorer that had learnt of one would know of the next."""
+    items = items_from_rows([{"id": f"i{n}"} for n in range(200)])
+    taken = np.random.default_rng(0).random(200) < 0.5
+    rows = [{"item": f"i{n // 4}", "time": float(n // 4), "reward": float(taken[n // 4])} for n in range(800)]
+    assert Calibrated(scorer=Popularity()).fit(events_from_rows(items, rows)).slope == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("times", "sizes"), [("0123456789", [8, 10]), ("0111222222", [4, 10]), ("0000000000", [8, 10])])
+def test_the_older_events_end_where_a_time_ends_if_there_are_several_times(times, sizes):
+    fitted = []
+
+    class Recording:
+        columns, init, score = (
+            ("none",),
+            dict,
+            staticmethod(lambda state, request, candidates: np.zeros((len(candidates.ids), 1), np.float32)),
+        )
+
+        def fit(self, log):
+            fitted.append(len(log.item))
+
+    Calibrated(scorer=Recording()).fit(events_from_rows(ITEMS, [{"item": "i1", "time": float(time)} for time in times]))
+    assert fitted == sizes
+
+
+def test_what_an_event_lacks_is_missing_from_its_request():
+    seen = []
+
+    def known(request, candidates):
+        seen.append(request.features)
+        return [0.0] * len(candidates.ids)
+
+    rows = [{"item": "i1", "time": float(n)} | ({"age": 3.0} if n % 2 else {"device": "tv"}) for n in range(8)]
+    Calibrated(scorer=FunctionScorer(known), validation=0.5).fit(events_from_rows(ITEMS, rows))
+    assert seen == [{"device": "tv"}, {"age": 3.0}] * 2
+
+
+def test_scores_that_vary_by_rounding_alone_tell_nothing():
+    rng = np.random.default_rng(0)
+    scores, taken = 0.1 + 1e-17 * np.arange(1000), (rng.random(1000) < 0.3).astype(np.int64)
+    assert scores.std() > 0
+    slope, intercept = _line(scores, taken)
+    assert slope < 1e-6
+    assert 1 / (1 + np.exp(-intercept)) == pytest.approx(taken.mean(), abs=1e-3)
 
 
 def test_all_events_are_fitted_and_live_rewards_are_told():
