@@ -53,6 +53,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import os
 import sys
 import warnings
@@ -296,11 +297,17 @@ def quoted(value: object, longest: int = 80) -> str:
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the known name closest to `name`, or an empty string.
 
+    Of more than 256 known names, or for a name longer than 128 characters, there is no suggestion: to compare all would take longer than
+    what the caller asked for.
+
     Example:
         >>> nearest("aple", ["apple", "pear"])
         " Did you mean 'apple'?"
     """
-    match = difflib.get_close_matches(str(name), list(known), n=1)
+    text, names = str(name), list(itertools.islice(known, 257))
+    if len(names) > 256 or len(text) > 128:
+        return ""
+    match = difflib.get_close_matches(text, names, n=1)
     return f" Did you mean {match[0]!r}?" if match else ""
 
 

@@ -21,6 +21,8 @@ from recsdk.live.observe import Notice, Observer
 from recsdk.live.parts import encoder_of, known_of, latest, policy_of, scorers_of
 from recsdk_serve.keys import Keys, Scope, add_key, revoke_key
 
+PERSONAL = ("user_id", "history")
+"""Features of a request that say who asks."""
 SWITCH = 0.0005
 """Seconds after which a thread that works lets another one in: the network should not wait for a batch of decisions."""
 
@@ -129,7 +131,12 @@ def _require_keys(host: str, keys: Path | None) -> None:
 
 
 class _Found(NamedTuple):
-    """What a folder was last opened with, as arguments of `open`, without a floor beside that of its policy; and what it was last asked."""
+    """What a folder was last opened with and asked.
+
+    Attributes:
+        parts: arguments of `open`, without a floor beside that of its policy.
+        request: names of the last request's features, with empty values of their types: nothing of the user who asked is written again.
+    """
 
     parts: dict[str, Any]
     request: dict[str, Any]
@@ -144,7 +151,8 @@ def _found(folder: Path) -> _Found:
         known = known_of(stored)
         last = [json.loads(record.payload) for record in latest(stored, 1) if record.payload]
         parts = {"policy": policy_of(stored), "floor": 0, "scorers": scorers_of(known), "encoder": encoder_of(known)}
-        return _Found(parts, last[0].get("request", {}) if last else {})
+        request = last[0].get("request", {}) if last else {}
+        return _Found(parts, {name: type(value)() for name, value in request.items() if name not in PERSONAL})
 
 
 def _row(path: Path, number: int, line: str) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from recsdk.errors import Conflict, InvalidAnswer, InvalidValue, ModelRefused, R
 from recsdk_serve.messages import Problem
 
 Receive = Callable[[], Awaitable[Any]]
-STRINGS, BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL), re.compile(rb"[\[\]{}]")
+STRINGS, BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL), re.compile(rb"[\[\]{}]")
+"""Each byte is read once: a string without an end reaches to the end of the body, so nothing is searched again from its quotes."""
 STATUSES: tuple[tuple[type[RecsdkError], int], ...] = (
     (Unknown, 404),
     (Conflict, 409),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from recsdk_serve.guard import Limits, refusal
 from recsdk_serve.lanes import Lane
 
 LOGGER = logging.getLogger("recsdk_serve")
-MOST_TOGETHER = 64
+MOST_TOGETHER, MOST_REFUSED = 64, 8
 
 
 class Service:
@@ -48,16 +49,29 @@ class Service:
     def _together(self, jobs: Sequence[Any]) -> list[Any]:
         """Answers jobs, each an asked `Decide` or a function; decisions are made in one go where there are several."""
         asked = {place: arguments(job) for place, job in enumerate(jobs) if isinstance(job, m.Decide)}
-        answers: dict[int, Any] = {}
-        if len(asked) > 1:
-            try:
-                answers = dict(zip(asked, map(slate, self.recommender.recommend_many(asked.values())), strict=True))
-            except Exception:  # one is refused: each is then asked for by itself, and meets its own error
-                answers = {}
+        answers = self._decided(asked)
         for place, job in enumerate(jobs):
             if place not in answers:
                 answers[place] = _tried(lambda job=job, place=place: self._decide(asked[place]) if place in asked else job())  # type: ignore[misc]
         return [answers[place] for place in range(len(jobs))]
+
+    def _decided(self, asked: Mapping[int, dict[str, Any]]) -> dict[int, Any]:
+        """Returns the slates of those that can be decided together; the others are to be asked for by themselves, and meet their errors.
+
+        One that is refused is left out and the rest is asked for again. After a few of these nobody is decided together.
+        """
+        left = dict(asked)
+        for _ in range(MOST_REFUSED):
+            if len(left) < 2:
+                break
+            try:
+                return dict(zip(left, map(slate, self.recommender.recommend_many(left.values())), strict=True))
+            except Exception as error:
+                found = re.match(r"requests\[(\d+)\]: ", str(error))
+                if found is None:
+                    break
+                del left[list(left)[int(found[1])]]
+        return {}
 
     def _decide(self, asked: dict[str, Any]) -> m.Slate:
         return slate(self.recommender.recommend(**asked))

@@ -1,13 +1,18 @@
 """What each call does, and that it is what `Recommender` does."""
 
+import asyncio
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
+from recsdk_serve import Limits, commands
+from recsdk_serve import messages as m
+from recsdk_serve.service import Service
 
 import recsdk
-from recsdk.errors import EmptyLog
+from recsdk.errors import EmptyLog, TooFewCandidates
 
 
 def post(client, path, body, status=200, **headers):
@@ -130,6 +135,59 @@ def test_one_bad_request_among_many_spoils_no_other(client):
 
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(ask, range(32))) == [422, 200, 200, 200] * 8
+
+
+class Counted:
+    """A recommender that counts what it is asked, and refuses the size 9."""
+
+    def __init__(self):
+        self.batches, self.alone = [], []
+
+    def recommend_many(self, requests):
+        requests = list(requests)
+        self.batches.append(len(requests))
+        for index, asked in enumerate(requests):
+            if asked.get("size") == 9:
+                raise TooFewCandidates(f"requests[{index}]: size must be smaller.")
+        return [self.slate(asked) for asked in requests]
+
+    def recommend(self, **asked):
+        self.alone.append(asked["decision_id"])
+        if asked.get("size") == 9:
+            raise TooFewCandidates("size must be smaller.")
+        return self.slate(asked)
+
+    def slate(self, asked):
+        return SimpleNamespace(decision_id=asked["decision_id"], ids=("a",), propensities=(1.0,), repeats=None)
+
+
+@pytest.mark.parametrize(("bad", "batches", "alone"), [([], 1, 0), ([5], 2, 1), ([0, 3, 9], 4, 3), (range(10), 8, 10), (range(9), 8, 10)])
+def test_who_is_refused_among_many_is_asked_alone_and_the_others_together(bad, batches, alone):
+    async def run():
+        counted = Counted()
+        service = Service(counted, Limits())
+        jobs = [m.Decide(decision_id=f"visit-{place}", size=9 if place in bad else 1) for place in range(10)]
+        answers = service._together(jobs)
+        assert [isinstance(answer, TooFewCandidates) for answer in answers] == [place in bad for place in range(10)]
+        assert all(answer.decision_id == f"visit-{place}" for place, answer in enumerate(answers) if place not in bad)
+        assert (len(counted.batches), len(counted.alone)) == (batches, alone)
+        service.quick.end()
+        service.slow.end()
+
+    asyncio.run(run())
+
+
+def test_nothing_of_a_user_is_left_by_the_warming_once_it_is_forgotten(make_client, tmp_path):
+    with make_client(remember=4) as client:
+        visit = {"request": {"user_id": "ann-smith", "likes": "ann-smith's tea", "age": 4.5}, "decision_id": "visit-1"}
+        post(client, "/v1/decide", visit)
+        post(client, "/v1/reward", {"decision_id": "visit-1", "value": 1.0})
+        post(client, "/v1/decide", visit | {"decision_id": "visit-2"})  # with a history
+    warming = commands._found(tmp_path / "shop").request
+    assert warming == {"likes": "", "age": 0.0}
+    with make_client(remember=4, warming=warming) as client:
+        assert post(client, "/v1/forget", {"user": "ann-smith"})["report"]["num_decisions"] == 2
+    assert not [path for path in (tmp_path / "shop").rglob("*") if path.is_file() and b"ann-smith" in path.read_bytes()]
 
 
 def test_what_was_acknowledged_is_there_when_the_folder_is_opened_again(make_client, tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -104,16 +105,22 @@ def test_a_body_of_50_megabytes_is_refused_before_it_is_read(client):
     assert (answer.status_code, problem(answer)) == (413, "TooLarge")
 
 
-def test_a_body_that_grows_is_refused_where_the_limit_is(client):
+def test_a_body_that_grows_is_refused_where_the_limit_is():
     read = []
 
     def chunks():
         for _ in range(1_000):
             read.append(1)
-            yield b" " * 10_000
+            yield {"type": "http.request", "body": b" " * 10_000, "more_body": True}
 
-    answer = client.post("/v1/decide", content=chunks(), headers=JSON)
-    assert (answer.status_code, problem(answer)) == (413, "TooLarge")
+    arriving = chunks()
+
+    async def receive():
+        return next(arriving)
+
+    with pytest.raises(Refused) as caught:
+        asyncio.run(body({b"content-type": b"application/json"}, receive, Limits(body=100_000)))
+    assert (caught.value.status, caught.value.problem.error, len(read)) == (413, "TooLarge", 11)
 
 
 def test_a_slow_body_is_ended():
@@ -183,6 +190,19 @@ def test_any_bytes_are_decoded_or_refused(data):
     except Refused as error:
         found = error.status
     assert isinstance(found, Decide) or found in (400, 422)
+
+
+def test_a_string_without_an_end_is_read_in_a_time_that_grows_with_its_length():
+    def seconds(num):
+        data, best = b'"' + b'\\"' * num + b"[" * 33, 10.0
+        for _ in range(5):
+            began = time.perf_counter()
+            with pytest.raises(Refused, match="strict JSON"):
+                decoded(data, Decide, Limits())
+            best = min(best, time.perf_counter() - began)
+        return best
+
+    assert seconds(4_000) < 24 * seconds(500)  # 8 times the length; 64 times, were it searched again from each quote
 
 
 @pytest.mark.parametrize("depth", [1, 31, 32, 33, 40])
