@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, ClassVar, NamedTuple
 
 import attrs
 import numpy as np
 
-from recsdk.base import Array, Events, Items, Request
+from recsdk.base import Array, Events, Items, Request, Table
 from recsdk.checks import integer, number
-from recsdk.columns import requests_table
+from recsdk.columns import CATEGORY, column_kind, mean_and_scale, objects, requests_table
 from recsdk.errors import MissingExtra, install
 from recsdk.scorers._members import check, member
+from recsdk.validators import feature_name
 
 SEED = 0
 VALIDATION = 5
 """One in so many events validates: those that come last."""
+MOST_TAKEN = 100
+"""Latest items of a history that the log does not tell."""
 
 
 class Mixed(NamedTuple):
@@ -51,10 +55,15 @@ class MLP:
     Use it where rewards are more than taken or not, such as ratings or minutes watched: an encoder learns what is taken, this learns
     what it earns. Where all rewards are alike there is nothing to learn, and the column is that reward; `Dot` is then the one to use.
     Training needs the extra `deep`, serving NumPy alone. The encoder is fitted to all events; the network is too, but for the last
-    fifth of them, on which its error decides when to stop.
+    fifth of them, on which its error decides when to stop. Since the encoder has seen these, training may stop late.
+
+    An encoder of sequences reads a history. Where the log has no column `history`, an event's history is what its user had taken, with a
+    reward above 0, at earlier times of the log: the latest 100 items.
 
     Attributes:
         encoder: by name, or as a config.
+        user: name of the requests' feature that identifies the user, a str.
+        history: name of the requests' list feature that the encoder reads.
         num_hidden: width of the hidden layer.
         epochs: at most.
         batch_size: events per step.
@@ -76,6 +85,8 @@ class MLP:
     columns: ClassVar[tuple[str, ...]] = ("mlp",)
 
     encoder: Any = attrs.field(converter=_encoder, validator=_is_encoder)
+    user: str = attrs.field(default="user_id", validator=feature_name)
+    history: str = attrs.field(default="history", validator=feature_name)
     num_hidden: int = attrs.field(default=32, validator=integer(at_least=1))
     epochs: int = attrs.field(default=50, validator=integer(at_least=1))
     batch_size: int = attrs.field(default=256, validator=integer(at_least=1))
@@ -95,11 +106,11 @@ class MLP:
             MissingExtra: JAX or Optax is not installed.
         """
         state = self.encoder.fit(log, seed=SEED)
-        num, middle = len(log.item), float(log.reward.mean()) if len(log.item) else 0.0
-        spread = float(log.reward.std()) if num else 0.0
-        if num < VALIDATION or not spread:
+        num, (middle, spread) = len(log.item), mean_and_scale(log.reward)
+        if num < VALIDATION or not np.ptp(log.reward):
             return self._constant(state, middle)
-        inputs = self.encoder.encode_requests(state, log.requests) * self.encoder.encode_items(state, log.items)[log.item]
+        requests = self._with_histories(log)
+        inputs = self.encoder.encode_requests(state, requests) * self.encoder.encode_items(state, log.items)[log.item]
         scale = np.sqrt((inputs * inputs).mean(axis=0))
         scale[scale == 0] = 1
         data = {"inputs": inputs / scale, "reward": ((log.reward - middle) / spread).astype(np.float32)}
@@ -110,8 +121,26 @@ class MLP:
     def score(self, state: Mixed, request: Request, candidates: Items) -> Array:
         """Returns f32[K, 1]."""
         user = self.encoder.encode_requests(state.encoder, requests_table([dict(request.features)]))[0]
-        hidden = np.maximum((self.encoder.encode_items(state.encoder, candidates) * user) @ state.inward + state.bias, 0)
-        return (hidden @ state.outward + state.constant)[:, None].astype(np.float32)
+        inputs = self.encoder.encode_items(state.encoder, candidates) * user
+        # A product and a sum for each row, so that it does not depend on the other candidates.
+        hidden = np.maximum((inputs[:, None] @ state.inward)[:, 0] + state.bias, 0)
+        return ((hidden * state.outward).sum(axis=1, keepdims=True) + state.constant).astype(np.float32)
+
+    def _with_histories(self, log: Events) -> Table:
+        """Returns the log's requests; those without a history and with a user get what the user had taken by then."""
+        users = log.requests.get(self.user)
+        if self.history in log.requests or users is None or column_kind(users) != CATEGORY:
+            return log.requests
+        names, ids, times = users.tolist(), log.items.ids[log.item].tolist(), log.time.tolist()
+        taken: dict[str | None, list[str]] = {}
+        found: list[list[str]] = []
+        for _, rows in itertools.groupby(range(len(times)), times.__getitem__):
+            now = list(rows)
+            found += [taken.get(names[row], [])[-MOST_TAKEN:] for row in now]
+            for row in now:
+                if log.reward[row] > 0 and names[row] is not None:
+                    taken.setdefault(names[row], []).append(ids[row])
+        return {**log.requests, self.history: objects(found)}
 
     def _constant(self, state: Any, value: float) -> Mixed:
         dim, width = self.encoder.dim, self.num_hidden

@@ -9,10 +9,10 @@ import pytest
 
 from recsdk import testing
 from recsdk.base import Request
-from recsdk.data import events_from_rows, items_from_rows
+from recsdk.data import events_from_rows, items_from_rows, take
 from recsdk.encoders.gru import GRU
 from recsdk.errors import InvalidValue, MissingExtra
-from recsdk.scorers.mlp import MLP
+from recsdk.scorers.mlp import MLP, Mixed
 from recsdk.testing import example_log
 
 
@@ -101,3 +101,65 @@ def test_what_is_no_encoder_is_refused():
     with pytest.raises(InvalidValue, match=r"MLP\.encoder must be one of the encoders"):
         MLP(encoder=3)
     assert MLP(encoder=GRU(dim=8)).init().inward.shape == (8, 32)
+
+
+@attrs.frozen
+class Latest(Given):
+    """An encoder that reads the number of the item that was taken last, and how many were."""
+
+    def encode_requests(self, state, requests):
+        taken = requests["history"].tolist()
+        return np.array([[int(each[-1][1:]) if each else -1, len(each)] for each in taken], np.float32)
+
+
+def test_an_events_history_is_what_its_user_took_at_earlier_times():
+    rows = [("u", 0, 1), ("u", 0, 2), (None, 1, 3), ("v", 1, 4), ("u", 2, 5), ("u", 3, 6), ("v", 3, 7)]
+    rewards = [1.0, 2.0, 1.0, 1.0, -1.0, 1.0, 1.0]
+    events = events_from_rows(
+        ITEMS,
+        [
+            {"user_id": user, "time": float(time), "item": f"i{item}", "reward": reward}
+            for (user, time, item), reward in zip(rows, rewards, strict=True)
+        ],
+    )
+    wanted = [[], [], [], [], ["i1", "i2"], ["i1", "i2"], ["i4"]]
+    assert SCORER._with_histories(events)["history"].tolist() == wanted
+    given = {**events.requests, "history": events.requests["user_id"]}
+    assert SCORER._with_histories(events._replace(requests=given)) is given  # what the log tells is left as it is
+
+
+def test_a_reward_that_depends_on_what_was_taken_last_is_learnt_from_a_log_without_histories():
+    rng = np.random.default_rng(0)
+    shown = rng.integers(10, size=(20, 60))
+    rows = [
+        {"user_id": f"u{user}", "time": float(60 * user + n), "item": f"i{item}", "reward": 20.0 + (before - 5) * (item - 5)}
+        for user, line in enumerate(shown)
+        for n, (before, item) in enumerate(zip([0, *line], line, strict=False))
+    ]
+    scorer = MLP(encoder=Latest(), learning_rate=0.01, epochs=100)
+    state = scorer.fit(events_from_rows(ITEMS, rows))
+    low, high = (scorer.score(state, Request({"history": ["i1"] * 20 + [last]}, 0.0), ITEMS)[:, 0] for last in ("i1", "i9"))
+    assert np.ptp(high - low) > 10
+
+
+def test_the_score_of_an_item_is_the_same_to_the_bit_alone_and_among_others():
+    items, scorer = items_from_rows([{"id": f"i{n}"} for n in range(67)]), MLP(encoder=Wide(), num_hidden=33)
+    rng = np.random.default_rng(0)
+    shapes = (48, 33), 33, 33, ()
+    state = Mixed(Nothing(), *(rng.standard_normal(shape).astype(np.float32) for shape in shapes))
+    together = scorer.score(state, Request({}, 0.0), items)
+    for part in (np.array([3]), np.array([66, 1]), np.arange(20)):
+        np.testing.assert_array_equal(scorer.score(state, Request({}, 0.0), take(items, part)), together[part])
+
+
+@attrs.frozen
+class Wide(Given):
+    """An encoder of random vectors."""
+
+    dim: int = 48
+
+    def encode_requests(self, state, requests):
+        return np.ones((1, 48), np.float32)
+
+    def encode_items(self, state, items):
+        return np.stack([np.random.default_rng(slot).standard_normal(48, np.float32) for slot in items.slot])
