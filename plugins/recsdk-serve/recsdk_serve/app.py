@@ -26,10 +26,11 @@ from recsdk.live.observe import Notice, Observer
 from recsdk_serve import messages as m
 from recsdk_serve.endpoint import ENCODER, Endpoint
 from recsdk_serve.events import Hub
-from recsdk_serve.guard import Limits, Refused, refusal
+from recsdk_serve.guard import Limits, Refused, refusal, require_local, require_same_site
 from recsdk_serve.keys import Client, Keys
 from recsdk_serve.operations import OPERATIONS, openapi
 from recsdk_serve.service import LOGGER, Service
+from recsdk_serve.signals import hearing
 
 ACCESS = logging.getLogger("recsdk_serve.access")
 ANYBODY = Client("", frozenset(("decide", "reward", "items", "admin")))
@@ -51,7 +52,8 @@ def make_app(
         limits: of what clients may ask for.
         warming: features of a request that is decided before the service is ready, so that models are loaded; the decision is deferred
             and counts for nothing. None for none.
-        is_stopping: tells whether the server is about to stop; streams then end, and the service is not ready any more.
+        is_stopping: tells whether the server is about to stop; streams then end, and the service is not ready any more. A server that runs
+            in the main thread and stops at SIGTERM or SIGINT, as uvicorn does, needs none.
 
     Example:
         >>> import recsdk
@@ -92,6 +94,7 @@ class Front:
         is_stopping: Callable[[], bool],
     ) -> None:
         self._opening, self._keys, self.limits, self._warming, self._is_stopping = opening, keys, limits, warming, is_stopping
+        self._is_stopped = False
         self._service: Service | None = None
         self.hub: Hub
         self._registry = prometheus_client.CollectorRegistry()
@@ -110,22 +113,31 @@ class Front:
             exported(notice)
             self.hub.notice(notice)
 
-        service = Service(await asyncio.to_thread(self._opening, observe), self.limits)
-        watching = asyncio.create_task(self._watch())
-        try:
-            if self._warming is not None:
-                await service.warm(self._warming)
-            self._service = service
-            yield
-        finally:
-            self._service = None
-            watching.cancel()
-            self.hub.end()
-            await asyncio.to_thread(service.close)
+        self._is_stopped = False
+        with hearing(self._stop):
+            service = Service(await asyncio.to_thread(self._opening, observe), self.limits)
+            watching = asyncio.create_task(self._watch())
+            try:
+                if self._warming is not None:
+                    await service.warm(self._warming)
+                self._service = service
+                yield
+            finally:
+                self._service = None
+                watching.cancel()
+                self.hub.end()
+                await asyncio.to_thread(service.close)
+
+    def _stop(self) -> None:
+        self._is_stopped = True
+
+    def is_stopping(self) -> bool:
+        """Tells whether the server is about to stop."""
+        return self._is_stopped or self._is_stopping()
 
     async def _watch(self) -> None:
         """Ends the streams when the server is about to stop: it waits for them."""
-        while not self._is_stopping():
+        while not self.is_stopping():
             await asyncio.sleep(0.2)
         self.hub.end()
 
@@ -140,15 +152,18 @@ class Front:
             raise Refused(503, "NotReady", "The service is not open.", headers={"retry-after": "1"})
         return self._service
 
-    def allowed(self, authorization: str, scope: str) -> Client:
-        """Returns who calls.
+    def allowed(self, call: Mapping[str, Any], scope: str) -> Client:
+        """Returns who calls, of the scope of ASGI.
 
         Raises:
-            Refused: 401 without a key that somebody has, 403 without the scope, 503 where the keys cannot be read.
+            Refused: 401 without a key that somebody has, 403 without the scope, 503 where the keys cannot be read. Without keys, 403 for a
+                call that names another host.
         """
+        headers = dict(call["headers"])
         if self._keys is None:
+            require_local(headers, call.get("server"))
             return ANYBODY
-        kind, _, key = authorization.partition(" ")
+        kind, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         try:
             client = self._keys.client(key.strip()) if kind.lower() == "bearer" else None
         except (OSError, InvalidValue) as error:
@@ -169,15 +184,21 @@ class Front:
             more = {"client": client, "trace": trace, "error": error}
             ACCESS.info(json.dumps({"time": round(time.time(), 3), **told, **{name: value for name, value in more.items() if value}}))
 
+    def _require_own(self, request: Request, scope: str) -> None:
+        """Refuses a stream to who may not have it; without keys to pages of other sites too, as a browser asks for it unasked."""
+        self.allowed(request.scope, scope)
+        if self._keys is None:
+            require_same_site(dict(request.scope["headers"]))
+
     async def decisions(self, request: Request) -> Response:
         """Streams decisions."""
-        self.allowed(request.headers.get("authorization", ""), "admin")
+        self._require_own(request, "admin")
         self.hub.require_room()
         return _stream(self.hub.decisions(request.headers.get("last-event-id", "")))
 
     async def slates(self, request: Request) -> Response:
         """Streams fresh slates of a user."""
-        self.allowed(request.headers.get("authorization", ""), "decide")
+        self._require_own(request, "decide")
         user, size = request.query_params.get("user", ""), request.query_params.get("size", "1")
         if not user or not re.fullmatch(r"[1-9]\d?|100", size, re.ASCII):
             wrong = "size" if user else "user"
@@ -199,12 +220,12 @@ class Front:
     async def ready(self, request: Request) -> Response:
         """Tells whether it takes requests."""
         del request
-        is_ready = self._service is not None and not self._is_stopping()
+        is_ready = self._service is not None and not self.is_stopping()
         return _json(m.Ready(ready=is_ready), 200 if is_ready else 503)
 
     async def metrics(self, request: Request) -> Response:
         """Shows the metrics for Prometheus."""
-        self.allowed(request.headers.get("authorization", ""), "admin")
+        self.allowed(request.scope, "admin")
         return Response(prometheus_client.generate_latest(self._registry), media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
     async def openapi(self, request: Request) -> Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import logging
 import sys
@@ -19,6 +18,7 @@ from recsdk.ledger.stores import store
 from recsdk.live.contest import ROLES
 from recsdk.live.observe import Notice, Observer
 from recsdk.live.parts import encoder_of, known_of, latest, policy_of, scorers_of
+from recsdk_serve.guard import is_loopback
 from recsdk_serve.keys import Keys, Scope, add_key, revoke_key
 
 PERSONAL = ("user_id", "history")
@@ -121,10 +121,7 @@ def serve_key(
 
 
 def _require_keys(host: str, keys: Path | None) -> None:
-    is_local = host == "localhost"
-    with contextlib.suppress(ValueError):
-        is_local = is_local or ipaddress.ip_address(host).is_loopback
-    if keys is None and not is_local:
+    if keys is None and not is_loopback(host):
         raise InvalidValue(
             f"host must be 127.0.0.1 where there are no keys, got {host!r}: make some by `recsdk serve-key`, and give --keys."
         )

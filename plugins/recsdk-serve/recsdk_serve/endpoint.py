@@ -40,7 +40,7 @@ class Endpoint:
         trace = headers.get(b"traceparent", b"").decode("latin-1")
         trace = trace if TRACE.fullmatch(trace) else ""
         try:
-            caller = self._front.allowed(headers.get(b"authorization", b"").decode("latin-1"), self._operation.scope)
+            caller = self._front.allowed(scope, self._operation.scope)
             client = caller.name
             status, answer = 200, await self._answer(headers, receive)
         except Exception as cause:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import json
 import math
 import re
@@ -19,6 +21,8 @@ from recsdk_serve.messages import Problem
 Receive = Callable[[], Awaitable[Any]]
 STRINGS, BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL), re.compile(rb"[\[\]{}]")
 """Each byte is read once: a string without an end reaches to the end of the body, so nothing is searched again from its quotes."""
+HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^:\[\]]+)(?::[0-9]*)?")
+"""A Host header, and the name in it."""
 STATUSES: tuple[tuple[type[RecsdkError], int], ...] = (
     (Unknown, 404),
     (Conflict, 409),
@@ -79,6 +83,38 @@ def refusal(error: Exception, takes: type | None = None) -> Refused:
     known = word if takes is not None and word in getattr(takes, "__struct_fields__", ()) else None
     field = f"{place}.{word}" if place else known
     return Refused(status, type(error).__name__, str(error), field, {"retry-after": "1"} if status == 503 else None)
+
+
+def is_loopback(name: str) -> bool:
+    """Tells whether a host is this machine."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(name).is_loopback
+    return name == "localhost"
+
+
+def require_local(headers: Mapping[bytes, bytes], server: tuple[str, int | None] | None) -> None:
+    """Refuses a call that names another host than this machine or the address that it came to: a name of another site can lead here.
+
+    Raises:
+        Refused: 403.
+    """
+    found = HOST.fullmatch(headers.get(b"host", b"").decode("latin-1").lower())
+    name = found[1].strip("[]") if found else ""
+    if not (is_loopback(name) or (server is not None and name == server[0])):
+        told = f"Without keys the host must be localhost, a loopback address or the one that the service listens on, got {name!r}."
+        raise Refused(403, "OtherHost", told)
+
+
+def require_same_site(headers: Mapping[bytes, bytes]) -> None:
+    """Refuses a call that a browser makes for a page of another site.
+
+    Raises:
+        Refused: 403.
+    """
+    origin = headers.get(b"origin")
+    is_other = origin is not None and origin.partition(b"://")[2] != headers.get(b"host")
+    if is_other or headers.get(b"sec-fetch-site") == b"cross-site":
+        raise Refused(403, "OtherSite", "Without keys a page of another site gets no stream.")
 
 
 async def body(headers: Mapping[bytes, bytes], receive: Receive, limits: Limits) -> bytes:

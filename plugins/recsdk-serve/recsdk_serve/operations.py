@@ -12,7 +12,7 @@ from recsdk_serve.keys import Scope
 PROBLEMS = {
     400: "The body is no strict JSON, or too deep.",
     401: "No key, or one that nobody has.",
-    403: "A key without the scope.",
+    403: "A key without the scope; where there are no keys, another host or site than this machine's.",
     404: "No such decision, item or part.",
     408: "The body took too long.",
     409: "An id that was used before for something else.",

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from recsdk_serve import Keys, add_key, revoke_key
+from recsdk_serve.guard import require_same_site
 from recsdk_serve.operations import EVENTS, OPEN, OPERATIONS
 
 from recsdk.errors import InvalidValue
@@ -44,6 +45,41 @@ def test_without_a_key_that_somebody_has_nobody_gets_in(serving, file):
         assert client.get("/metrics", headers=headers).status_code == 401
         assert client.get("/v1/events/decisions", headers=headers).status_code == 401
     assert client.post("/v1/decide", json={}, headers=bearer(key)).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.8.0.1:80", "[::1]:8000", "testserver"])
+def test_without_keys_this_machine_and_the_address_that_is_listened_on_get_in(client, host):
+    assert client.post("/v1/decide", json={}, headers={"host": host}).status_code == 200
+
+
+OTHERS = ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.1", "localhost:1:2", "[::1", ""]
+
+
+@pytest.mark.parametrize("host", OTHERS)
+def test_without_keys_no_name_of_another_site_that_leads_here_gets_in(client, host):
+    for operation in OPERATIONS:
+        answer = client.request(operation.method, operation.path, json={}, headers={"host": host})
+        assert (answer.status_code, answer.json()["error"]) == (403, "OtherHost"), operation
+    for path in ("/v1/events/decisions", "/v1/events/slates?user=ann", "/metrics"):
+        assert client.get(path, headers={"host": host}).status_code == 403
+
+
+def test_with_keys_any_host_gets_in(serving, file):
+    key = add_key(file, "web", ["decide"])
+    client = serving(keys=Keys(file))
+    assert client.post("/v1/decide", json={}, headers=bearer(key) | {"host": "shop.example"}).status_code == 200
+
+
+@pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}, {"origin": "null"}])
+def test_without_keys_a_page_of_another_site_gets_no_stream(client, headers):
+    for path in ("/v1/events/decisions", "/v1/events/slates?user=ann"):
+        answer = client.get(path, headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (403, "OtherSite")
+
+
+def test_a_page_of_this_site_gets_a_stream():
+    require_same_site({b"host": b"localhost:8000"})
+    require_same_site({b"host": b"localhost:8000", b"sec-fetch-site": b"same-origin", b"origin": b"http://localhost:8000"})
 
 
 def test_health_is_open_to_all(serving, file):

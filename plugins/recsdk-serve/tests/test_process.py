@@ -66,8 +66,9 @@ def test_no_acknowledged_reward_is_lost_by_a_kill(tmp_path):
         threads = [threading.Thread(target=visits, args=(client, number)) for number in range(3)]
         for thread in threads:
             thread.start()
-        while len(acknowledged) < 30:
+        while len(acknowledged) < 30 and any(thread.is_alive() for thread in threads):
             time.sleep(0.01)
+        assert len(acknowledged) >= 30
         process.send_signal(signal.SIGKILL)
         for thread in threads:
             thread.join()
@@ -104,21 +105,26 @@ LIES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def guarded(tmp_path_factory):
-    """A service with keys, its client, and its folder."""
-    folder = tmp_path_factory.mktemp("guarded")
+@contextlib.contextmanager
+def guarded(folder):
+    """Runs a service with keys, and yields its process and a client that has one."""
     key = add_key(folder / "keys.json", "web", ["decide", "reward", "admin"])
     with serving(*new(folder / "shop"), "--keys", str(folder / "keys.json")) as (process, client):
         assert client.get("/v2/health/ready").json() == {"ready": True}
         assert client.post("/v1/decide", json={}).status_code == 401
         client.headers["authorization"] = f"Bearer {key}"
-        yield process, client, folder / "shop"
+        yield process, client
+
+
+@pytest.fixture(scope="module")
+def shared_client(tmp_path_factory):
+    with guarded(tmp_path_factory.mktemp("guarded")) as (_, client):
+        yield client
 
 
 @pytest.mark.parametrize("lines", LIES)
-def test_lies_about_the_length_get_nothing_done(guarded, lines):
-    _, client, _ = guarded
+def test_lies_about_the_length_get_nothing_done(shared_client, lines):
+    client = shared_client
     client.post("/v1/decide", json={"user": "ann"})
     key = client.headers["authorization"]
     head = ["POST /v1/forget HTTP/1.1", "host: x", f"authorization: {key}", "content-type: application/json", *lines, "connection: close"]
@@ -129,31 +135,57 @@ def test_lies_about_the_length_get_nothing_done(guarded, lines):
     assert client.post("/v1/forget", json={"user": "ann"}).json()["report"]["num_decisions"] == 1
 
 
-def test_calls_under_way_are_answered_at_sigterm_and_the_folder_is_closed(guarded):
-    process, client, folder = guarded
-    before, streaming = client.get("/v1/models").json()["num_learned"], threading.Event()
-    visit(client, "first")
+def test_calls_under_way_are_answered_at_sigterm_and_the_folder_is_closed(tmp_path):
+    with guarded(tmp_path) as (process, client):
+        before, streaming = client.get("/v1/models").json()["num_learned"], threading.Event()
+        visit(client, "first")
 
-    def stream():
-        with client.stream("GET", "/v1/events/slates", params={"user": "ann"}) as events:
-            for _ in events.iter_lines():
-                streaming.set()
+        def stream():
+            with client.stream("GET", "/v1/events/slates", params={"user": "ann"}) as events:
+                for _ in events.iter_lines():
+                    streaming.set()
 
-    follower = threading.Thread(target=stream)
-    follower.start()
-    assert streaming.wait(WARM)
-    body = b'{"decision_id": "last", "size": 3}'
-    head = [f"POST /v1/decide HTTP/1.1\r\nhost: x\r\nauthorization: {client.headers['authorization']}", f"content-length: {len(body)}"]
-    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=WARM) as asking:
-        asking.sendall("\r\n".join([*head, "content-type: application/json", "expect: 100-continue", "", ""]).encode())
-        assert asking.recv(1_000).startswith(b"HTTP/1.1 100 ")  # the call is under way
-        process.send_signal(signal.SIGTERM)
-        follower.join(WARM)  # streams end, and calls do not
-        assert not follower.is_alive()
-        asking.sendall(body)
-        assert b" 200 " in asking.recv(1_000).split(b"\r\n")[0]
-    assert process.wait(WARM) in (0, -signal.SIGTERM)
-    with recsdk.Recommender.open(folder, policy="lin-ts", scorers=["popularity"]) as shop:
+        follower = threading.Thread(target=stream)
+        follower.start()
+        assert streaming.wait(WARM)
+        body = b'{"decision_id": "last", "size": 3}'
+        head = [f"POST /v1/decide HTTP/1.1\r\nhost: x\r\nauthorization: {client.headers['authorization']}", f"content-length: {len(body)}"]
+        with socket.create_connection((client.base_url.host, client.base_url.port), timeout=WARM) as asking:
+            asking.sendall("\r\n".join([*head, "content-type: application/json", "expect: 100-continue", "", ""]).encode())
+            assert asking.recv(1_000).startswith(b"HTTP/1.1 100 ")  # the call is under way
+            process.send_signal(signal.SIGTERM)
+            follower.join(WARM)  # streams end, and calls do not
+            assert not follower.is_alive()
+            asking.sendall(body)
+            assert b" 200 " in asking.recv(1_000).split(b"\r\n")[0]
+        assert process.wait(WARM) in (0, -signal.SIGTERM)
+    with recsdk.Recommender.open(tmp_path / "shop", policy="lin-ts", scorers=["popularity"]) as shop:
         assert shop.num_learned == before + 1
         assert shop.reward("last", 1.0, position=2)
+        assert shop.audit()
+
+
+KIOSK = """
+import recsdk
+from recsdk_serve import make_app
+
+items = [{"id": "tea"}, {"id": "coffee"}]
+app = make_app(lambda observer: recsdk.Recommender.open("kiosk", items=items, policy="lin-ts", observer=observer))
+"""
+
+
+def test_an_application_of_uvicorn_ends_at_sigterm_though_a_stream_is_open(tmp_path):
+    (tmp_path / "kiosk.py").write_text(KIOSK)
+    command, environment = [sys.executable, "-m", "uvicorn", "kiosk:app", "--port", "0"], {**os.environ, "RECSDK_FAST": "0"}
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
+        try:
+            address = next(found.group() for line in process.stderr if (found := re.search(r"http://\S+:\d+", line)))
+            with httpx2.Client(base_url=address, timeout=WARM) as client, client.stream("GET", "/v1/events/slates?user=ann") as events:
+                lines = events.iter_lines()  # kept, or the stream would be closed
+                assert next(lines)
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(WARM / 2) in (0, -signal.SIGTERM)
+        finally:
+            process.kill()
+    with recsdk.Recommender.open(tmp_path / "kiosk", policy="lin-ts") as shop:  # it was released
         assert shop.audit()
