@@ -38,13 +38,14 @@ def objective(config: Any, num_rows: int = 0) -> Any:
 def trained(config: Any, state: Any, histories: Histories, seed: int) -> Any:
     """Returns the `SequenceState` after training; the tables lie on several devices where the settings say so."""
     num_rows = len(state.params.table)
-    state = state._replace(params=_filled(state.params, config.devices))
-    wanted = objective(config, num_rows if len(state.params.table) > num_rows else 0)
-    from recsdk.encoders.training import Settings, start, train
+    wanted = objective(config, num_rows if num_rows % config.devices else 0)
+    from recsdk.encoders import _sharding
+    from recsdk.encoders.training import Settings, TrainerState, start, train
 
+    _sharding.mesh(config.devices)  # before there are rows for so many
     held = _held(histories, config.num_validation, seed)
     rows = _sequences.windows(histories, held, config.shape.max_length, config.max_windows)
-    cases = _validation(config, histories, held, len(state.params.table))
+    cases = _validation(config, histories, held, num_rows + -num_rows % config.devices)
     settings = Settings(
         epochs=config.epochs,
         batch_size=config.batch_size,
@@ -59,24 +60,16 @@ def trained(config: Any, state: Any, histories: Histories, seed: int) -> Any:
         accumulate=config.accumulate,
         num_devices=config.devices,
     )
-    begun = start(state.params, settings)
-    if config.checkpoint is None:
-        done = train(wanted, begun, rows, cases, settings)
-    else:
+    begun, after_epoch = start(state.params, settings), None
+    if config.checkpoint is not None:
         origin = _origin(config, state, rows, seed)
         begun = _resumed(config.checkpoint, begun, origin)
-        done = train(wanted, begun, rows, cases, settings, after_epoch=lambda now: write(config.checkpoint, now, {"origin": origin}))
-    best = done.best._replace(table=done.best.table[:num_rows], output=done.best.output[:num_rows])
-    return state._replace(params=best, history=done.history, best_epoch=done.best_epoch)
 
+        def after_epoch(now: TrainerState) -> None:
+            write(config.checkpoint, _sharding.cut(now, num_rows), {"origin": origin})
 
-def _filled(params: Any, multiple: int) -> Any:
-    """Adds rows of zeros to the tables, so that devices have equally many."""
-
-    def filled(table: np.ndarray) -> np.ndarray:
-        return np.pad(table, ((0, -len(table) % multiple), (0, 0)))
-
-    return params._replace(table=filled(params.table), output=filled(params.output))
+    done = train(wanted, _sharding.filled(begun, config.devices), rows, cases, settings, after_epoch=after_epoch)
+    return state._replace(params=_sharding.cut(done.best, num_rows), history=done.history, best_epoch=done.best_epoch)
 
 
 def _origin(config: Any, state: Any, rows: np.ndarray, seed: int) -> str:

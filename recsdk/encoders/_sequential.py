@@ -77,7 +77,7 @@ def fit(config: Any, log: Events, *, state: SequenceState | None = None, seed: i
         CheckpointCorrupt: it is damaged.
         InvalidLog: the log has no column `user`.
         InvalidRequest: users that are no str.
-        InvalidValue: no step of an epoch was finite, or JAX has fewer devices.
+        InvalidValue: no step of an epoch was finite, JAX has fewer devices, or `batch_size` is no multiple of `accumulate`.
         MissingExtra: JAX or Optax is not installed.
     """
     state = init(config, seed) if state is None else state

@@ -5,6 +5,7 @@ What each device sends to the others is XLA's to find out: the program is that o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -32,12 +33,17 @@ def mesh(num_devices: int) -> Mesh:
 
 def shardings(tree: Any, num_devices: int) -> Any:
     """Returns where each array of parameters or of the optimiser's moments lies; a table's rows must divide by `num_devices`."""
+    return _each(tree, lambda table: _placed(num_devices, AXIS), lambda leaf: everywhere(num_devices))
 
-    def of(path: Any, leaf: Any) -> NamedSharding:
-        is_table = any(getattr(key, "name", "") in TABLES for key in path) and len(leaf) > 0
-        return _placed(num_devices, AXIS) if is_table else everywhere(num_devices)
 
-    return jax.tree_util.tree_map_with_path(of, tree)
+def filled(tree: Any, num_devices: int) -> Any:
+    """Adds rows of zeros to NumPy's tables, so that devices have equally many."""
+    return _each(tree, lambda table: np.pad(table, ((0, -len(table) % num_devices), (0, 0))), lambda leaf: leaf)
+
+
+def cut(tree: Any, num_rows: int) -> Any:
+    """Takes off the rows that `filled` added."""
+    return _each(tree, lambda table: table[:num_rows], lambda leaf: leaf)
 
 
 def everywhere(num_devices: int) -> NamedSharding:
@@ -55,6 +61,14 @@ def spread(batches: Any, num_devices: int) -> Any:
     if num_devices == 1:
         return batches
     return _noted(batches, _placed(num_devices, None, AXIS))
+
+
+def _each(tree: Any, of_table: Callable[[Any], Any], of_other: Callable[[Any], Any]) -> Any:
+    def of(path: Any, leaf: Any) -> Any:
+        is_table = any(getattr(key, "name", "") in TABLES for key in path) and len(leaf) > 0
+        return of_table(leaf) if is_table else of_other(leaf)
+
+    return jax.tree_util.tree_map_with_path(of, tree)
 
 
 def _placed(num_devices: int, *axes: str | None) -> NamedSharding:

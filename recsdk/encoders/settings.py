@@ -33,7 +33,7 @@ class SequenceSettings:
         num_negatives: drawn items, the same for all sequences of a step.
         dropout: share that is left out in training, in whole 256ths: of each branch that is added, or of each input of a recurrent layer.
         epochs: at most.
-        batch_size: sequences per step.
+        batch_size: sequences per step, a multiple of `accumulate`.
         accumulate: parts in which a step's sequences go through the network, one after another: a large batch then fits into memory.
         learning_rate: of AdamW after the warm-up.
         warmup_steps: over which the learning rate rises from 0.
@@ -46,7 +46,7 @@ class SequenceSettings:
         user: the log's column that says who the user is, a str.
         history: the requests' list feature of item ids.
         checkpoint: file that is written after each epoch. A training that was interrupted goes on from it, to the very parameters that it
-            would have reached; None for no file.
+            would have reached, with as many `devices`; None for no file.
         devices: of JAX, that train together: each has a part of every batch and of the rows of every table of vectors. The model is that
             of one device up to rounding.
         progress: whether to show a bar on stderr; None where that is a terminal.

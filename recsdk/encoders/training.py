@@ -26,7 +26,7 @@ class Objective(Protocol):
     """A loss and a metric. It is hashable by value: equal objectives share one compiled program."""
 
     def loss(self, params: Any, batch: Any, key: jax.Array) -> jax.Array:
-        """Returns f32[], the mean loss of a batch, to be minimised."""
+        """Returns f32[], the mean loss of a batch, to be minimised; with several devices, rows of zeros must count for nothing."""
 
     def metric(self, params: Any, cases: Any) -> jax.Array:
         """Returns f32[], the ranking metric of the validation cases, to be maximised."""
@@ -37,7 +37,7 @@ class Settings(NamedTuple):
 
     Attributes:
         epochs: at most.
-        batch_size: rows per step; all rows where there are fewer.
+        batch_size: rows per step, a multiple of `accumulate`; all rows where there are fewer.
         learning_rate: after the warm-up.
         warmup_steps: steps over which the learning rate rises from 0.
         weight_decay: of AdamW, for matrices of the layers and not for tables of vectors.
@@ -47,7 +47,8 @@ class Settings(NamedTuple):
         progress: whether to show a bar on stderr; None where that is a terminal.
         label: what the bar says.
         accumulate: parts of equal size in which a step's rows go through the network, one after another. The loss is the mean over them.
-        num_devices: that share each part of a step's rows, and the rows of the parameters `table` and `output`, which must divide by it.
+        num_devices: that share each part of a step's rows, filled up with rows of zeros, and the rows of the parameters `table` and
+            `output`, which must divide by it.
     """
 
     epochs: int
@@ -84,7 +85,8 @@ class TrainerState(NamedTuple):
 
 def start(params: Any, settings: Settings) -> TrainerState:
     """Returns the state before the first epoch."""
-    moments = jax.device_get(_optimiser(settings).init(params))
+    # AdamW begins at zeros; on the host, since several devices may hold what one cannot.
+    moments = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(_optimiser(settings).init, params))
     return TrainerState(params, moments, params, np.array(0), np.zeros((0, 3)))
 
 
@@ -114,28 +116,34 @@ def train(
         The state after the last epoch; what to use is its `best`.
 
     Raises:
-        InvalidValue: no step of an epoch was finite, or there are fewer devices.
+        InvalidValue: no step of an epoch was finite, there are fewer devices, or `batch_size` is no multiple of `accumulate`.
     """
+    if settings.batch_size % settings.accumulate:
+        raise InvalidValue(f"batch_size must be a multiple of accumulate, {settings.accumulate}, got {settings.batch_size}.")
     num_rows = len(jax.tree.leaves(rows)[0])
-    equal = settings.accumulate * settings.num_devices
-    size = -(-min(settings.batch_size, num_rows) // equal) * equal
-    calls = -(-num_rows // (size * STEPS_PER_DISPATCH))
-    steps = -(-num_rows // (size * calls))
+    part = -(-min(settings.batch_size, num_rows) // settings.accumulate)
+    calls = -(-num_rows // (part * settings.accumulate * STEPS_PER_DISPATCH))
+    steps = -(-num_rows // (part * settings.accumulate * calls))
+    num_filled = -part % settings.num_devices
+    if num_filled:
+        rows = jax.tree.map(lambda array: np.concatenate([array, np.zeros_like(array[:1])]), rows)
     # Optax and array-API code add numbers of different types and ranks: an application that forbids this must still be able to train.
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         # Copies, since they are donated: what is put on a CPU may share NumPy's memory.
-        state = jax.tree.map(jnp.array, state)._replace(best_epoch=state.best_epoch, history=state.history)
-        rows, cases = jax.device_put((rows, cases))
-        if settings.num_devices > 1:
-            parts = state.params, state.moments, state.best
-            params, moments, best = jax.device_put(parts, _sharding.shardings(parts, settings.num_devices))
-            state = state._replace(params=params, moments=moments, best=best)
-            rows, cases = jax.device_put((rows, cases), _sharding.everywhere(settings.num_devices))
+        parts = jax.tree.map(np.array, (state.params, state.moments, state.best))
+        where, everywhere = None, None
+        if settings.num_devices > 1:  # straight to where it lies: no device need hold a whole table
+            where, everywhere = _sharding.shardings(parts, settings.num_devices), _sharding.everywhere(settings.num_devices)
+        params, moments, best = jax.device_put(parts, where)
+        state = state._replace(params=params, moments=moments, best=best)
+        rows, cases = jax.device_put((rows, cases), everywhere)
         with _bar(settings, calls, num_rows) as shown:
             while len(state.history) < settings.epochs and not _is_over(state, settings):
                 epoch, begun, losses = len(state.history), time.perf_counter(), []
                 order = np.random.default_rng([settings.seed, epoch]).permutation(num_rows)
-                for call, batches in enumerate(np.resize(order, (calls, steps, size)).astype(np.int32)):
+                places = np.resize(order, (calls, steps, settings.accumulate, part)).astype(np.int32)
+                places = np.pad(places, ((0, 0), (0, 0), (0, 0), (0, num_filled)), constant_values=num_rows)
+                for call, batches in enumerate(places.reshape(calls, steps, -1)):
                     first = np.int32((epoch * calls + call) * steps)
                     params, moments, loss = _steps(objective, settings, state.params, state.moments, rows, batches, first)
                     state = state._replace(params=params, moments=moments)

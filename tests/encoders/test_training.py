@@ -119,6 +119,11 @@ def test_parts_of_few_rows_are_filled_up():
     np.testing.assert_allclose(layer(state.best), TRUTH, atol=0.05)
 
 
+def test_a_batch_that_cannot_be_cut_into_equal_parts_is_refused():
+    with pytest.raises(InvalidValue, match="batch_size must be a multiple of accumulate, 3, got 10"):
+        fitted(settings=SETTINGS._replace(batch_size=10, accumulate=3))
+
+
 def test_one_seed_gives_one_model_and_another_another():
     assert np.array_equal(layer(fitted().best), layer(fitted().best))
     assert not np.array_equal(layer(fitted().best), layer(fitted(settings=SETTINGS._replace(seed=1)).best))
