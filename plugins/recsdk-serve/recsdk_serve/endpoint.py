@@ -65,6 +65,8 @@ class Endpoint:
             return await service.quick.ask(asked)
         do = getattr(service, operation.name)
         answer = await (service.quick if operation.lane == "quick" else service.slow).ask(lambda: do(asked))
+        if isinstance(asked, m.Forget):
+            self._front.hub.forget(asked.user)
         if operation.evidence == "all":
             self._front.hub.evidence()
         elif operation.evidence == "user":

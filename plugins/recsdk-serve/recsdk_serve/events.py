@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
@@ -11,13 +12,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from recsdk.live.observe import Decided, Notice, Rewarded
-from recsdk_serve.guard import Limits, Refused
+from recsdk_serve.guard import Limits, Refused, refusal
 from recsdk_serve.messages import Slate
 
+LOGGER = logging.getLogger("recsdk_serve")
 KEPT = 4_096
 """Events that a dashboard can be given again after it was away."""
 BEHIND = 1_024
 """Events that may wait for a dashboard that is slow; then the oldest are dropped."""
+AT_ONCE = 64
+"""Slates for streams that may wait for their decisions: a change of items asks for one for each stream, and others come in between."""
 USERS = 65_536
 """Decisions of which it is remembered whose they are."""
 QUIET = 15.0
@@ -25,11 +29,12 @@ QUIET = 15.0
 
 
 class Event(NamedTuple):
-    """Something that has happened."""
+    """Something that has happened, to a user where it is known whose it is."""
 
     number: int
     kind: str
     data: str
+    user: str | None
 
 
 class Hub:
@@ -47,6 +52,7 @@ class Hub:
         self._dashboards: dict[asyncio.Event, collections.deque[Event]] = {}
         self._users: dict[str, list[asyncio.Event]] = {}
         self._whose: dict[str, str] = {}
+        self._deciding = asyncio.Semaphore(AT_ONCE)
         self._ended = False
         self.num_dropped = 0
 
@@ -60,8 +66,9 @@ class Hub:
             self._whose[notice.decision_id] = notice.user
             if len(self._whose) > USERS:
                 del self._whose[next(iter(self._whose))]
+        user = notice.user if isinstance(notice, Decided) else self._whose.get(notice.decision_id)
         self._number += 1
-        event = Event(self._number, type(notice).__name__.lower(), msgspec.json.encode(notice._asdict()).decode())
+        event = Event(self._number, type(notice).__name__.lower(), msgspec.json.encode(notice._asdict()).decode(), user)
         self._kept.append(event)
         for there, waiting in self._dashboards.items():
             self.num_dropped += len(waiting) == waiting.maxlen
@@ -73,6 +80,16 @@ class Hub:
         name = user if decision_id is None else self._whose.get(decision_id)
         everyone = decision_id is None and user is None
         for there in [each for found in self._users.values() for each in found] if everyone else self._users.get(name or "", ()):
+            there.set()
+
+    def forget(self, user: str) -> None:
+        """Keeps nothing of a user, and ends the user's streams."""
+        self._whose = {decision_id: name for decision_id, name in self._whose.items() if name != user}
+        for events in (self._kept, *self._dashboards.values()):
+            others = [event for event in events if event.user != user]
+            events.clear()
+            events.extend(others)
+        for there in self._users.pop(user, ()):
             there.set()
 
     def end(self) -> None:
@@ -97,14 +114,14 @@ class Hub:
         Where some are missing, since they are not kept any more or the subscriber was slow, an event "dropped" says how many; -1 where
         nobody knows, after a new start of the service.
         """
-        there, waiting = asyncio.Event(), collections.deque[Event](maxlen=BEHIND)
+        epoch, _, number = last.partition("-")
+        seen = int(number) if epoch == self._epoch and number.isdecimal() and len(number) < 20 else self._number
+        missed = [event for event in self._kept if event.number > seen]
+        there, waiting = asyncio.Event(), collections.deque(missed, maxlen=BEHIND + len(missed))
         self._dashboards[there] = waiting
         try:
-            epoch, _, number = last.partition("-")
-            seen = int(number) if epoch == self._epoch and number.isdecimal() and len(number) < 20 else self._number
             if last and epoch != self._epoch:
                 yield _text("dropped", '{"num":-1}')
-            waiting.extend(event for event in self._kept if event.number > seen)
             yield ":\n\n"
             while not self._ended:
                 while waiting:
@@ -122,27 +139,38 @@ class Hub:
         """Yields a slate for a user, and a fresh one when there is new evidence.
 
         Where evidence comes quicker than slates are read, one slate answers all of it. Each is deferred: it counts once it is said to be
-        shown. A stream begins with a fresh slate, so one that goes on misses nothing.
+        shown. A stream begins with a fresh slate, so one that goes on misses nothing. Where none can be decided, an event "problem" says
+        why.
         """
         there = asyncio.Event()
         self._users.setdefault(user, []).append(there)
         try:
             there.set()
             while not self._ended:
-                if not await _within(there):
+                is_there = await _within(there)
+                if there not in self._users.get(user, ()):
+                    return  # the user was forgotten
+                if not is_there:
                     yield ":\n\n"
                     continue
                 try:
-                    slate = await decide()
+                    async with self._deciding:
+                        slate = await decide()
                 except Refused:  # too many wait: it is asked for again
                     there.set()
                     await asyncio.sleep(0.1)
                     continue
+                except Exception as error:
+                    LOGGER.warning("A stream gets no slate.", exc_info=True)
+                    yield _text("problem", msgspec.json.encode(refusal(error).problem).decode())
+                    continue
                 yield _text("slate", msgspec.json.encode(slate).decode(), slate.decision_id)
         finally:
-            self._users[user].remove(there)
-            if not self._users[user]:
-                del self._users[user]
+            found = self._users.get(user, [])
+            if there in found:
+                found.remove(there)
+                if not found:
+                    del self._users[user]
 
 
 def _text(kind: str, data: str, name: str | None = None) -> str:

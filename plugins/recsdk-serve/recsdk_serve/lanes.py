@@ -71,7 +71,10 @@ class Lane:
                 self._there.wait_for(lambda: self._jobs or self._ended)
                 if not self._jobs:
                     return
-                jobs = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._most))]
+                taken = [self._jobs.popleft() for _ in range(min(len(self._jobs), self._most))]
+            jobs = [job for job in taken if not job.future.cancelled()]  # who has left is not served
+            if not jobs:
+                continue
             try:
                 answers = self._work([job.asked for job in jobs])
             except Exception as error:

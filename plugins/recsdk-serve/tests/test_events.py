@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 
 import httpx2
 import pytest
@@ -10,6 +11,7 @@ from recsdk_serve.events import Hub
 from recsdk_serve.guard import Refused
 from recsdk_serve.messages import Slate
 
+from recsdk.errors import EmptyCandidates
 from recsdk.live.observe import Decided, Rewarded
 
 
@@ -160,6 +162,120 @@ def test_one_slate_answers_all_the_evidence_that_came_meanwhile():
         assert not there.done()
         assert len(slates) == 2
         there.cancel()
+
+    asyncio.run(run())
+
+
+def test_one_who_comes_back_gets_all_that_is_kept_and_nothing_twice(monkeypatch):
+    monkeypatch.setattr(events, "BEHIND", 2)
+
+    async def run():
+        hub = Hub(Limits())
+        stream = await begun(hub)
+        for number in range(6):
+            hub.notice(decided(number))
+        ((first, _, _),) = [event for event in await following(stream, 2) if event[0]][:1]
+        await stream.aclose()
+        last = f"{first.partition('-')[0]}-1"
+        again = hub.decisions(last)
+        assert await anext(again) == ":\n\n"
+        hub.notice(decided(6))
+        hub.notice(decided(7))
+        await asyncio.sleep(0)
+        assert [data["decision_id"] for _, _, data in await following(again, 7)] == [f"visit-{number}" for number in range(1, 8)]
+        await again.aclose()
+
+    asyncio.run(run())
+
+
+def test_what_happens_while_one_of_another_start_is_told_so_comes_once():
+    async def run():
+        hub = Hub(Limits())
+        stream = hub.decisions("other-5")
+        assert read(await anext(stream))[1] == "dropped"
+        hub.notice(decided(0))
+        await asyncio.sleep(0)
+        assert await anext(stream) == ":\n\n"
+        hub.notice(decided(1))
+        await asyncio.sleep(0)
+        assert [data["decision_id"] for _, _, data in await following(stream, 2)] == ["visit-0", "visit-1"]
+        await stream.aclose()
+
+    asyncio.run(run())
+
+
+def test_of_a_user_who_is_forgotten_nothing_is_kept_told_or_streamed():
+    async def run():
+        hub, (decide, slates) = Hub(Limits()), made(0)
+        dashboard, of_ann, of_bob = await begun(hub), hub.slates("ann", decide), hub.slates("bob", decide)
+        await following(of_ann, 1)
+        await following(of_bob, 1)
+        for number, user in enumerate(["bob", "ann", "bob"]):
+            hub.notice(decided(number, user))
+        hub.notice(Rewarded("visit-1", num_new=1, total=1.0))
+        hub.notice(Rewarded("visit-2", num_new=1, total=1.0))
+        await asyncio.sleep(0)
+        hub.forget("ann")
+        assert "ann" not in repr(vars(hub))
+        assert "visit-1" not in repr(vars(hub))
+        told = [data["decision_id"] for name, _, data in await following(dashboard, 5) if name]
+        assert told == ["visit-0", "visit-2", "visit-2"]  # and twice that one is missing
+        assert [text async for text in of_ann] == []
+        hub.evidence(user="bob")
+        assert len(await following(of_bob, 1)) == 1
+        assert len(slates) == 3
+
+    asyncio.run(run())
+
+
+def test_a_call_of_forget_reaches_the_streams(client):
+    client.post("/v1/decide", json={"user": "ann-smith"})
+    (front,) = {route.endpoint.__self__ for route in client.app.routes if hasattr(route.endpoint, "__self__")}
+    ending = time.monotonic() + 30
+    while not front.hub._kept and time.monotonic() < ending:  # the loop of the service is another thread's
+        time.sleep(0.001)
+    assert "ann-smith" in repr(vars(front.hub))
+    client.post("/v1/forget", json={"user": "ann-smith"})
+    assert "ann-smith" not in repr(vars(front.hub))
+
+
+def test_an_error_is_told_and_the_next_evidence_brings_a_slate():
+    async def run():
+        hub, (decide, _), errors = Hub(Limits()), made(0), [EmptyCandidates("nothing to choose from")]
+
+        async def failing():
+            if errors:
+                raise errors.pop()
+            return await decide()
+
+        stream = hub.slates("ann", failing)
+        ((_, kind, data),) = await following(stream, 1)
+        assert (kind, data["error"], data["message"]) == ("problem", "EmptyCandidates", "nothing to choose from")
+        hub.evidence(user="ann")
+        assert (await following(stream, 1))[0][0] == "slate-0"
+        await stream.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_change_of_items_asks_for_few_slates_at_once(monkeypatch):
+    monkeypatch.setattr(events, "AT_ONCE", 3)
+
+    async def run():
+        hub, (decide, _), asking, most = Hub(Limits()), made(0), [], []
+
+        async def slow():
+            asking.append(1)
+            most.append(len(asking))
+            await asyncio.sleep(0.001)
+            asking.pop()
+            return await decide()
+
+        streams = [hub.slates(f"user-{number}", slow) for number in range(10)]
+        await asyncio.gather(*(following(stream, 1) for stream in streams))
+        assert (max(most), len(most)) == (3, 10)
+        for stream in streams:
+            await stream.aclose()
 
     asyncio.run(run())
 

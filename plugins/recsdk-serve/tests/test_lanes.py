@@ -90,7 +90,7 @@ def test_what_waits_is_done_before_the_thread_ends_and_nothing_is_taken_after():
     asyncio.run(run(Work()))
 
 
-def test_a_client_that_leaves_spoils_no_other():
+def test_a_client_that_leaves_spoils_no_other_and_is_not_served():
     async def run(work):
         lane, first = await busy(work)
         others = [asyncio.create_task(lane.ask(name)) for name in "ab"]
@@ -99,6 +99,7 @@ def test_a_client_that_leaves_spoils_no_other():
         await asyncio.sleep(0)
         work.may.set()
         assert await asyncio.gather(first, others[1]) == ["first", "b"]
+        assert work.batches == [["first"], ["b"]]
         lane.end()
 
     asyncio.run(run(Work()))
