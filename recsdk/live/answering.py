@@ -227,8 +227,9 @@ def _decided(loop: Loop, timed: _Timed) -> _Answer:
         (timed,) = _remembering(loop, [timed], loop.now())
 
     def decided() -> _Answer | None:
-        (now,) = _all_remembering(loop, [timed], timed.time if loop.settlement is None else loop.now())  # no window is closed on it yet
-        ready = _ready(loop, now, _standing(loop, now), _search(loop, now))
+        with loop.turns.refusing():
+            (now,) = _all_remembering(loop, [timed], timed.time if loop.settlement is None else loop.now())  # no window is closed on it yet
+            ready = _ready(loop, now, _standing(loop, now), _search(loop, now))
         with loop.turns.transaction():
             return _kept(loop, now, ready)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from recsdk.errors import Conflict, InvalidAnswer, InvalidValue, RecsdkError, Unknown, UnknownPlugin, one_of
 from recsdk.live.base import OUTBOX
 from recsdk.live.loop import Loop
-from recsdk.live.turns import Block
+from recsdk.live.turns import Block, done
 
 FED = "fed/"
 """Where the ledger keeps how far a stream was read, whose name follows."""
@@ -67,8 +67,8 @@ class _Again(Exception):
 
 def fed(loop: Loop, stream: str) -> Fed | None:
     """Returns how far a stream was read; None for one that never was."""
-    position = loop.turns.read(lambda: loop.ledger.get(FED + stream))
-    return None if position is None else Fed(position, loop.turns.read(lambda: loop.ledger.get(OUTBOX + stream)) or b"")
+    position, outbox = loop.turns.read(lambda: (loop.ledger.get(FED + stream), loop.ledger.get(OUTBOX + stream)))
+    return None if position is None else Fed(position, outbox or b"")
 
 
 def feed(
@@ -82,12 +82,11 @@ def feed(
     refused = dict[int, RecsdkError]()
     while True:
         try:
-            answers, block = _together(loop, methods, stream, calls, place, refused)
+            answers, told = _together(loop, methods, stream, calls, place, refused)
             break
         except _Again as again:
             refused[again.place] = again.error
-    for tell in block.after:
-        tell()
+    done(told)
     return answers
 
 
@@ -98,22 +97,23 @@ def _together(
     calls: Sequence[Call],
     place: Callable[[list[Any]], Fed],
     refused: Mapping[int, RecsdkError],
-) -> tuple[list[Any], Block]:
-    latest = 0.0 if loop.settlement is None else loop.settlement.now(0.0)
-    block, answers = Block(latest, loop.decider.arms.num_drawn), list[Any]()
+) -> tuple[list[Any], list[Callable[[], Any]]]:
+    def begin() -> Block:
+        return Block(0.0 if loop.settlement is None else loop.settlement.now(0.0), loop.decider.arms.num_drawn)
 
-    def work() -> None:
+    def work(block: Block) -> list[Any]:
+        answers = list[Any]()
         for number, call in enumerate(calls):
-            block.time, block.torn = call.time, None
+            block.time, block.torn, block.fault = call.time, None, None
             answer = functools.partial(methods[call.method], **call.arguments)
             answers.append(refused[number] if number in refused else _answered(loop, block, number, answer))
         position, outbox = place(answers)
         loop.ledger.put(FED + stream, position)
         loop.ledger.put(OUTBOX + stream, outbox)
+        return answers
 
     with loop.changing_items:  # in the order in which `add_items` takes the two
-        loop.turns.together(block, work)
-    return answers, block
+        return loop.turns.together(begin, work)
 
 
 def _answered(loop: Loop, block: Block, number: int, answer: Callable[[], Any]) -> Any:
@@ -124,6 +124,8 @@ def _answered(loop: Loop, block: Block, number: int, answer: Callable[[], Any]) 
     except (InvalidValue, Unknown, Conflict) as error:
         if isinstance(error, InvalidAnswer | UnknownPlugin):
             raise
+        if block.fault is not None:
+            raise block.fault from error
         is_clean = block.torn is None or (block.torn is error and loop.turns.is_refusal(error))
         if is_clean and loop.learner.num_learned == num_learned:
             return error

@@ -15,6 +15,7 @@ from recsdk.errors import InvalidValue, LedgerError
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import intake, opening, published
 from recsdk.live.catalogue import Catalogue
+from recsdk.live.catalogue import Change as Contents
 from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider
 from recsdk.live.evidence import Evidence
@@ -171,7 +172,12 @@ class Loop:
             assert self.settlement is not None  # noqa: S101 -- asked above
             return None, list(self.settlement.settle(now))
 
-        _, outcomes = self.revised(settled)
+        try:
+            _, outcomes = self.revised(settled)
+        except Exception as error:
+            if (block := self.turns.block) is not None:
+                block.fault = error
+            raise
         for decision, reward in outcomes:
             self.tell(Rewarded(decision.decision_id, 1, reward.value))
         return len(outcomes)
@@ -214,8 +220,14 @@ class Loop:
         """Writes items, and then holds them in the catalogue; in a turn, with `changing_items`."""
         with self.turns.transaction():
             contents = self.catalogue.kept(self.ledger, items, vectors, active=active)
-        if not self.turns.later(self.catalogue.hold, contents):
+        self.turns.hold(self._held, contents)
+
+    def _held(self, contents: Contents) -> None:
+        try:
             self.catalogue.hold(contents)
+        except BaseException:  # the ledger has items whose slots the catalogue would give away: opened again, both have them
+            self.release()
+            raise
 
     @property
     def contest(self) -> Contest:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Literal, TypeVar
 
 from recsdk.errors import LedgerError, RecsdkError
 from recsdk.ledger import Ledger
 from recsdk.live.learner import Learner
+from recsdk.live.observe import LOGGER
 
 R = TypeVar("R")
 CLOSED = "This recommender is closed: open the folder again."
@@ -48,7 +49,9 @@ class Block:
     Attributes:
         time: of the call under way, in seconds since the epoch.
         torn: what was raised by a work of the call under way, which may have written a part of what it was to write.
-        after: what is to be done once all is durable.
+        fault: what was raised by what the call under way did beside its own work, and for which it cannot be refused.
+        held: what the state is to take once all is durable, before anybody else has a turn.
+        after: what is to be told once all is durable.
         latest: where the settlement's time goes back to, should all of it be rolled back; the same for the next.
         num_drawn: slates that were drawn before.
     """
@@ -56,9 +59,19 @@ class Block:
     def __init__(self, latest: float, num_drawn: int) -> None:
         self.time = 0.0
         self.torn: Exception | None = None
+        self.fault: Exception | None = None
+        self.held: list[Callable[[], Any]] = []
         self.after: list[Callable[[], Any]] = []
-        self.latest = latest
-        self.num_drawn = num_drawn
+        self.latest, self.num_drawn = latest, num_drawn
+
+
+def done(calls: Iterable[Callable[[], Any]]) -> None:
+    """Makes calls of which none can take back what is durable, nor stop the next: what fails is logged."""
+    for call in calls:
+        try:
+            call()
+        except Exception:
+            LOGGER.exception("A block of calls is durable, and %r failed after it.", call)
 
 
 class _Failing:
@@ -138,16 +151,29 @@ class Turns:
             block.after.append(functools.partial(call, *arguments))
         return block is not None
 
-    def together(self, block: Block, work: Callable[[], R]) -> R:
-        """Is `alone` for a work that makes many calls: all that they write is one transaction, and what they tell comes after it."""
+    def hold(self, call: Callable[..., Any], *arguments: Any) -> None:
+        """Calls a function once what this thread wrote is durable: now, or after the block that it is in; in the same turn."""
+        block = self.block
+        if block is None:
+            call(*arguments)
+        else:
+            block.held.append(functools.partial(call, *arguments))
 
-        def joined() -> R:
-            self._block = block
+    def together(self, begin: Callable[[], Block], work: Callable[[Block], R]) -> tuple[R, list[Callable[[], Any]]]:
+        """Is `alone` for a work that makes many calls: all that they write is one transaction; returns also what is to be told then.
+
+        It raises nothing once that is durable.
+        """
+
+        def joined() -> tuple[R, list[Callable[[], Any]]]:
+            self._block = block = begin()
             try:
                 with self._mending(), self._ledger.transaction():
-                    return work()
+                    found = work(block)
             finally:
                 self._block = None
+            done(block.held)
+            return found, block.after
 
         return self.alone(joined)
 

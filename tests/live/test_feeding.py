@@ -1,13 +1,15 @@
 """Calls that come from a stream: what they do, and how far it was read, is one transaction, and a call that is refused harms no other."""
 
+import json
 import shutil
 import threading
 
 import pytest
 
 import recsdk
-from recsdk.errors import InvalidAnswer, InvalidReward, InvalidValue, UnknownDecision, UnknownItem
+from recsdk.errors import InvalidAnswer, InvalidReward, InvalidValue, LedgerError, UnknownDecision, UnknownItem
 from recsdk.live.feeding import CALLS, Call, Fed
+from recsdk.live.reproduce import reproduce
 from tests.live.shop import state, tables
 
 pytestmark = pytest.mark.filterwarnings("ignore::recsdk.errors.IgnoredInput")
@@ -261,6 +263,134 @@ def test_other_threads_are_served_meanwhile(tmp_path):
         assert errors == []
         assert shop.audit()
         assert sum(record.decision_id[0] == "d" for record in shop._loop.ledger.rewards()) == 120
+
+
+def broken_snapshot():
+    raise OSError("no room")
+
+
+ADD = Call("add_items", {"rows": [{"id": "new", "price": 1.0}]}, NOW)
+
+
+def slots(shop):
+    """Returns the items by slot, as the ledger has them and as the catalogue has them."""
+    return (
+        [json.loads(record.row)["id"] for record in shop._loop.ledger.items()],
+        shop.catalogue.items.ids.tolist(),
+    )
+
+
+def test_a_snapshot_that_fails_takes_nothing_back_and_keeps_nothing_from_what_comes_after(tmp_path, monkeypatch, caplog):
+    told = []
+    with opened(tmp_path, snapshot_every=1, observer=told.append) as shop:
+        with monkeypatch.context() as patch:
+            patch.setattr(shop._loop, "snapshot", broken_snapshot)
+            answers = shop.feed("s", [decide(0), reward(0), decide(1), reward(1), ADD], place)
+        assert [type(answer).__name__ for answer in answers] == ["Slate", "bool", "Slate", "bool", "NoneType"]
+        assert [type(notice).__name__ for notice in told].count("Rewarded") == 2
+        assert caplog.text.count("OSError: no room") == 2
+        assert shop.fed("s").position == b"5"
+        assert "new" in shop.catalogue
+        shop.add_items([{"id": "newer", "price": 2.0}])
+        ledger, catalogue = slots(shop)
+        assert ledger == catalogue
+        assert catalogue[-2:] == ["new", "newer"]
+    with opened(tmp_path) as shop:
+        assert shop.num_learned == 2
+        assert shop.audit()
+
+
+def test_nobody_has_a_turn_between_what_is_durable_and_a_catalogue_that_has_it(tmp_path, monkeypatch):
+    with opened(tmp_path) as shop:
+        hold, threads, found = type(shop.catalogue).hold, [], []
+
+        def slow(self, change):
+            if not threads:
+                threads.append(threading.Thread(target=lambda: shop.add_items([{"id": "other", "price": 2.0}])))
+                threads.append(threading.Thread(target=lambda: found.append(shop.recommend({}, size=1).decision_id)))
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join(timeout=0.5)
+                assert found == []
+            hold(self, change)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(shop.catalogue), "hold", slow)
+            shop.feed("s", [decide(0), ADD], place)
+            for thread in threads:
+                thread.join()
+        ledger, catalogue = slots(shop)
+        assert ledger == catalogue
+        assert set(catalogue[-2:]) == {"new", "other"}
+        assert len(found) == 1
+    assert reproduce(tmp_path).agreement == "same"
+
+
+@pytest.mark.parametrize("is_fed", [True, False])
+def test_a_catalogue_that_cannot_take_what_is_durable_closes_the_folder(tmp_path, monkeypatch, is_fed):
+    def broken(*_):
+        raise MemoryError("the index is full")
+
+    with opened(tmp_path) as shop, monkeypatch.context() as patch:
+        patch.setattr(type(shop.catalogue), "hold", broken)
+        if is_fed:
+            assert shop.feed("s", [ADD], place) == [None]
+        else:
+            with pytest.raises(MemoryError):
+                shop.add_items([{"id": "new", "price": 1.0}])
+        with pytest.raises(LedgerError, match="closed"):
+            shop.add_items([{"id": "other", "price": 1.0}])
+    with opened(tmp_path) as shop:
+        assert "new" in shop.catalogue
+        assert "other" not in shop.catalogue
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call("correct", {"event_id": "d0/0/click", "value": 3.0}, NOW + 100),
+        Call("shown", {"decision_id": "d0"}, NOW + 100),
+        Call("not_shown", {"decision_id": "d0"}, NOW + 100),
+        signal(0, time=100),
+        decide(1, time=100),
+    ],
+    ids=lambda call: call.method,
+)
+def test_no_call_is_refused_because_of_windows_that_cannot_be_closed(tmp_path, monkeypatch, call):
+    with opened(tmp_path, feedback=FEEDBACK) as shop:
+        shop.feed("s", [decide(0), signal(0)], place)
+
+        def broken(*_):
+            raise InvalidReward("it does not learn")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(shop._loop.learner), "learn", broken)
+            with pytest.raises(InvalidReward, match="does not learn"):
+                shop.feed("s", [call], place)
+        assert shop.fed("s").position == b"2"
+        (answer,) = shop.feed("s", [call], place)
+        assert not isinstance(answer, Exception)
+        assert shop.num_learned >= 1
+        assert shop.audit()
+
+
+def test_requests_that_are_refused_are_answers_and_nothing_is_done_again(tmp_path, monkeypatch):
+    refused = [decide(20, size=99), decide(21, candidates=["i99"]), decide(22, seen=[item["id"] for item in ITEMS])]
+    calls = [call for number in range(5) for call in (decide(number), *refused, reward(number))]
+    with opened(tmp_path) as shop:
+        assert not shop._loop.evidence.is_shared
+        learn, made = type(shop._loop.learner).learn, []
+
+        def counted(self, record, given):
+            made.append(given.reward_id)
+            learn(self, record, given)
+
+        monkeypatch.setattr(type(shop._loop.learner), "learn", counted)
+        answers = shop.feed("s", calls, place)
+        assert made == [f"d{number}/0" for number in range(5)]
+        assert [type(answer).__name__ for answer in answers[1:4]] == ["TooFewCandidates", "UnknownItem", "EmptyCandidates"]
+        assert shop.audit()
 
 
 def test_streams_are_kept_apart_and_reopened(tmp_path):
