@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,8 +18,10 @@ from recsdk.live.feeding import LAST, Call, Fed
 from recsdk_streams import messages
 from recsdk_streams.base import Letter, Message, Sink, Source
 
+LOGGER = logging.getLogger("recsdk")
+
 TRIES = 5
-"""After so many tries of a block that failed, its messages are taken one by one; after so many tries of one, it is dead."""
+"""After so many deaths of the process at a block, its messages are taken one by one; after so many at one, that is dead."""
 
 NOTHING_CHANGED = {Receipt.UNKNOWN: "no decision fits it", Receipt.EXPIRED: "its decision was dropped by its age"}
 
@@ -97,12 +100,11 @@ class Consumer:
         self._sink = sink
         self._dead = dead
         self._block = block
-        fed = shop.fed(source.name)
-        self._place = _Place() if fed is None else msgspec.json.decode(fed.position, type=_Place)
-        self._unsent = None if fed is None or not fed.outbox else msgspec.msgpack.decode(fed.outbox, type=_Outbox)
-        self._has_outbox = self._unsent is not None
         self._ahead: list[Message] = []
         self._is_proven = False
+        self._tried: _Place | None = None
+        self._is_known = False
+        self._recall()
         self._send()
 
     def step(self, *, wait: float = 1.0) -> int:
@@ -113,27 +115,45 @@ class Consumer:
 
         Raises:
             StreamError: the stream cannot be read or written. What was fed is not fed again.
-            LedgerError, InvalidAnswer: nothing of the block counts, and the next step reads it again.
+            Exception: whatever else fails is no message's fault, such as a full disk or a policy that answers wrongly: nothing of the
+                block counts, and the next step reads it again.
         """
+        if not self._is_known:
+            self._recall()
         self._send()
         if not self._ahead:
             self._ahead = self._source.read(self._place.offset, self._block, wait)
         if not self._ahead:
             return 0
-        if not self._is_proven:
-            self._note_try()
-        self._is_proven = False
-        block = self._next()
-        self._feed(block)
+        try:
+            if not self._is_proven:
+                self._note_try()
+            self._is_proven = False
+            block = self._next()
+            self._feed(block)
+        except BaseException:  # the ledger knows whether the block counts
+            self._is_known = False
+            self._take_back()
+            raise
         self._ahead, self._is_proven = self._ahead[len(block) :], True
         self._send()
         return len(block)
 
     def finish(self) -> None:
         """Sends what is left, and empties the outbox in the ledger; call it when no more steps are to come."""
+        if not self._is_known:
+            self._recall()
         self._send()
         if self._has_outbox:
             self._note(self._place)
+
+    def _recall(self) -> None:
+        """Takes up what the ledger has: the place, and what may not have been sent."""
+        fed = self._shop.fed(self._source.name)
+        self._place = _Place() if fed is None else msgspec.json.decode(fed.position, type=_Place)
+        self._unsent = None if fed is None or not fed.outbox else msgspec.msgpack.decode(fed.outbox, type=_Outbox)
+        self._has_outbox = self._unsent is not None
+        self._ahead, self._is_proven, self._tried, self._is_known = [], False, None, True
 
     def _next(self) -> list[tuple[Message, Call | RecsdkError]]:
         """Returns the messages of the next block, each with what it asks for, or why it cannot."""
@@ -141,7 +161,7 @@ class Consumer:
         for message in self._ahead[: 1 if self._place.alone else None]:
             try:
                 if self._place.tries > TRIES:
-                    raise InvalidRequest(f"This message was fed alone {TRIES} times, and each time that failed or ended the process.")
+                    raise InvalidRequest(f"This message was fed alone {TRIES} times, and each time the process died.")
                 call = messages.call(message, earliest, latest)
             except InvalidRequest as error:
                 found.append((message, error))
@@ -165,13 +185,25 @@ class Consumer:
 
         self._shop.feed(self._source.name, calls, placed)
         self._place, self._unsent, self._has_outbox = place, outbox, bool(outbox.slates or outbox.dead)
+        self._tried = None
         counts["num_messages"] = len(block)
         self.consumed = Consumed(*(getattr(self.consumed, name) + counts[name] for name in Consumed._fields))
 
     def _note_try(self) -> None:
-        """Notes that what comes next is tried, until it has been fed."""
-        offset, time, tries, alone = msgspec.structs.astuple(self._place)
+        """Notes that what comes next is tried, until it has been fed or has failed without the process' death."""
+        before = self._place
+        offset, time, tries, alone = msgspec.structs.astuple(before)
         self._note(_Place(offset, time, 1, self._block) if tries == TRIES and not alone else _Place(offset, time, tries + 1, alone))
+        self._tried = before
+
+    def _take_back(self) -> None:
+        """Takes back that a block was tried which has failed: the process lives, so it did not die of a message."""
+        try:
+            fed, before = self._shop.fed(self._source.name), self._tried
+            if before is not None and fed is not None and msgspec.json.decode(fed.position, type=_Place) == self._place:
+                self._note(before)
+        except Exception:
+            LOGGER.exception("That the last block of %s was tried cannot be taken back; it counts as one try.", self._source.name)
 
     def _note(self, place: _Place) -> None:
         """Writes a place, and an empty outbox: all is sent."""
@@ -234,7 +266,7 @@ def consume(
         to_end: stops where the stream has nothing more.
 
     Raises:
-        StreamError, LedgerError, InvalidAnswer: as `Consumer.step`.
+        StreamError, Exception: as `Consumer.step`.
 
     Example:
         >>> import recsdk
