@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -194,18 +194,34 @@ class Front:
         """Streams decisions."""
         self._require_own(request, "admin")
         self.hub.require_room()
-        return _stream(self.hub.decisions(request.headers.get("last-event-id", "")))
+        return self._stream(request, "admin", self.hub.decisions(request.headers.get("last-event-id", "")))
 
     async def slates(self, request: Request) -> Response:
         """Streams fresh slates of a user."""
         self._require_own(request, "decide")
         user, size = request.query_params.get("user", ""), request.query_params.get("size", "1")
-        if not user or not re.fullmatch(r"[1-9]\d?|100", size, re.ASCII):
-            wrong = "size" if user else "user"
-            raise Refused(422, "WrongType", "user must be the user's key, and size a whole number in [1, 100].", wrong)
+        is_user = 0 < len(user) <= m.LONGEST_NAME
+        if not is_user or not re.fullmatch(r"[1-9]\d?|100", size, re.ASCII):
+            wrong = "size" if is_user else "user"
+            told = f"user must be the user's key, of at most {m.LONGEST_NAME} characters, and size a whole number in [1, 100]."
+            raise Refused(422, "WrongType", told, wrong)
         self.hub.require_room()
         asked = m.Decide(user=user, size=int(size), at_most=True, deferred=True)
-        return _stream(self.hub.slates(user, lambda: self.service.quick.ask(asked)))
+        return self._stream(request, "decide", self.hub.slates(user, lambda: self.service.quick.ask(asked)))
+
+    def _stream(self, request: Request, scope: str, events: AsyncGenerator[str, None]) -> Response:
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return StreamingResponse(self._while_allowed(request.scope, scope, events), media_type="text/event-stream", headers=headers)
+
+    async def _while_allowed(self, call: Mapping[str, Any], scope: str, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+        """Ends a stream once its key has been taken away: that is asked before each event and each comment."""
+        async with contextlib.aclosing(events):
+            async for text in events:
+                try:
+                    self.allowed(call, scope)
+                except Refused:
+                    return
+                yield text
 
     async def metadata(self, request: Request) -> Response:
         """Tells what this is."""
@@ -236,10 +252,6 @@ class Front:
 
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(ENCODER.encode(value), status, headers, "application/json")
-
-
-def _stream(events: AsyncIterator[str]) -> Response:
-    return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store", "x-accel-buffering": "no"})
 
 
 async def _refused(request: Request, error: Exception) -> Response:

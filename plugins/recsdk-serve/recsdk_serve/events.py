@@ -6,7 +6,7 @@ import asyncio
 import collections
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -108,7 +108,7 @@ class Hub:
         if num >= self._limits.subscribers or self._ended:
             raise Refused(429, "Busy", f"{num} streams are open: try again later.", headers={"retry-after": "10"})
 
-    async def decisions(self, last: str) -> AsyncIterator[str]:
+    async def decisions(self, last: str) -> AsyncGenerator[str, None]:
         """Yields decisions and rewards as they happen, after those that came since the event `last`, as far as they are kept.
 
         Where some are missing, since they are not kept any more or the subscriber was slow, an event "dropped" says how many; -1 where
@@ -135,7 +135,7 @@ class Hub:
         finally:
             del self._dashboards[there]
 
-    async def slates(self, user: str, decide: Callable[[], Awaitable[Slate]]) -> AsyncIterator[str]:
+    async def slates(self, user: str, decide: Callable[[], Awaitable[Slate]]) -> AsyncGenerator[str, None]:
         """Yields a slate for a user, and a fresh one when there is new evidence.
 
         Where evidence comes quicker than slates are read, one slate answers all of it. Each is deferred: it counts once it is said to be

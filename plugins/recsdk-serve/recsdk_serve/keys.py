@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -80,7 +81,7 @@ def add_key(path: str | Path, name: str, scopes: Iterable[str]) -> str:
         The key. It cannot be had again.
 
     Raises:
-        InvalidValue: a scope that is none; a name that is there, or is empty.
+        InvalidValue: a scope that is none; a name that is there, or is empty; a file that another process changes at this moment.
 
     Example:
         >>> add_key("keys.json", "cron", ["items"]).startswith("recsdk_")
@@ -89,12 +90,11 @@ def add_key(path: str | Path, name: str, scopes: Iterable[str]) -> str:
     path, chosen = Path(path), sorted(set(scopes))
     for scope in chosen or ("",):
         one_of("scope", scope, SCOPES)
-    entries = _entries(path) if path.exists() else {}
-    if not name or not name.isprintable() or any(entry["name"] == name for entry in entries.values()):
-        raise InvalidValue(f"name must be one that no key has yet, got {name!r}: revoke that key first.")
     public, secret, salt = secrets.token_hex(8), secrets.token_urlsafe(32), secrets.token_hex(16)
-    entries[public] = {"name": name, "scopes": chosen, "salt": salt, "hash": _hash(secret, salt), "created": time.time()}
-    _write(path, entries)
+    with _changing(path) as entries:
+        if not name or not name.isprintable() or any(entry["name"] == name for entry in entries.values()):
+            raise InvalidValue(f"name must be one that no key has yet, got {name!r}: revoke that key first.")
+        entries[public] = {"name": name, "scopes": chosen, "salt": salt, "hash": _hash(secret, salt), "created": time.time()}
     return f"{PREFIX}{public}_{secret}"
 
 
@@ -102,7 +102,7 @@ def revoke_key(path: str | Path, name: str) -> None:
     """Takes a key out of a file.
 
     Raises:
-        InvalidValue: no key of this name.
+        InvalidValue: no key of this name; a file that another process changes at this moment.
 
     Example:
         >>> key = add_key("keys.json", "old", ["decide"])
@@ -110,11 +110,12 @@ def revoke_key(path: str | Path, name: str) -> None:
         >>> Keys("keys.json").client(key) is None
         True
     """
-    entries = _entries(Path(path))
-    left = {public: entry for public, entry in entries.items() if entry["name"] != name}
-    if len(left) == len(entries):
-        raise InvalidValue(f"name must be one of {sorted(entry['name'] for entry in entries.values())}, got {name!r}.")
-    _write(Path(path), left)
+    with _changing(Path(path)) as entries:
+        found = [public for public, entry in entries.items() if entry["name"] == name]
+        if not found:
+            raise InvalidValue(f"name must be one of {sorted(entry['name'] for entry in entries.values())}, got {name!r}.")
+        for public in found:
+            del entries[public]
 
 
 def _hash(secret: str, salt: str) -> str:
@@ -136,10 +137,22 @@ def _entries(path: Path) -> dict[str, dict[str, Any]]:
     return entries
 
 
-def _write(path: Path, entries: dict[str, dict[str, Any]]) -> None:
+@contextlib.contextmanager
+def _changing(path: Path) -> Iterator[dict[str, dict[str, Any]]]:
+    """Yields the keys of a file, and writes what becomes of them; the new file is the lock, as only one process can make it."""
     part = path.with_name(f"{path.name}.part")
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump({"keys": entries}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise InvalidValue(f"{path} is being changed: try again, or delete {part} where no other process changes it.") from error
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:
+            entries = _entries(path) if path.exists() else {}
+            yield entries
+            json.dump({"keys": entries}, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

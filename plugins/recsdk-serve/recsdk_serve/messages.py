@@ -6,7 +6,11 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-Feature = str | bool | int | float | None | list[str]
+LONGEST_NAME, LONGEST_TEXT, MOST_FEATURES = 1_024, 4_096, 4_096
+User = Annotated[str, Meta(max_length=LONGEST_NAME)]
+Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
+Feature = Text | bool | int | float | None | list[Text]
+FeatureName = Annotated[str, Meta(max_length=LONGEST_NAME)]
 Position = Annotated[int, Meta(ge=0, le=10_000)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 MOST = 1_000
@@ -16,7 +20,9 @@ MOST = 1_000
 class Decide(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A request for what to show; each field is the argument of `Recommender.recommend` of that name."""
 
-    request: Annotated[dict[str, Feature], Meta(description="Features of the user and the circumstances.")] = {}
+    request: Annotated[
+        dict[FeatureName, Feature], Meta(max_length=MOST_FEATURES, description="Features of the user and the circumstances.")
+    ] = {}
     size: Annotated[int, Meta(ge=1, le=10_000, description="How many items to show.")] = 1
     at_most: Annotated[bool, Meta(description="Show fewer where fewer candidates are left.")] = False
     candidates: Annotated[list[str] | None, Meta(description="Item ids to choose from; without, the catalogue finds them.")] = None
@@ -24,7 +30,7 @@ class Decide(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     pinned: Annotated[dict[Position, str] | None, Meta(description="The item to show at a position, from 0 at the top.")] = None
     promoted: Annotated[dict[Position, list[str]] | None, Meta(description="The items that a position is drawn from.")] = None
     chosen: Annotated[list[str] | None, Meta(description="The slate that the client has chosen itself.")] = None
-    user: Annotated[str | None, Meta(description="The user's key; without, the request's user_id.")] = None
+    user: Annotated[User | None, Meta(description="The user's key; without, the request's user_id.")] = None
     decision_id: Annotated[Name | None, Meta(description="A name for this decision: the same name gives the same answer.")] = None
     deferred: Annotated[bool, Meta(description="The slate may not be shown: it does not count before /v1/shown says so.")] = False
 
@@ -98,7 +104,7 @@ class Signal(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     name: str
     decision_id: str | None = None
-    user: str | None = None
+    user: User | None = None
     item: str | None = None
     position: Position | Literal["page"] | None = None
     value: float = 1.0
@@ -129,7 +135,7 @@ class Received(Struct, frozen=True, kw_only=True):
 class Items(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Items by id with their features; there may be `added`, the time of entry in seconds since the epoch."""
 
-    items: Annotated[list[dict[str, Feature]], Meta(min_length=1, max_length=MOST)]
+    items: Annotated[list[Annotated[dict[FeatureName, Feature], Meta(max_length=MOST_FEATURES)]], Meta(min_length=1, max_length=MOST)]
 
 
 class ItemIds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -121,7 +121,7 @@ def openapi(version: str) -> dict[str, Any]:
 PARAMETERS = {
     "/v1/events/decisions": [{"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}}],
     "/v1/events/slates": [
-        {"name": "user", "in": "query", "required": True, "schema": {"type": "string", "minLength": 1}},
+        {"name": "user", "in": "query", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": m.LONGEST_NAME}},
         {"name": "size", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 1}},
     ],
 }

@@ -338,7 +338,9 @@ def test_all_streams_end_with_the_service():
     asyncio.run(asyncio.wait_for(run(), 5))
 
 
-@pytest.mark.parametrize("query", ["", "?user=", "?user=ann&size=0", "?user=ann&size=101", "?user=ann&size=1e3", "?user=ann&size=%D9%A1"])
+@pytest.mark.parametrize(
+    "query", ["", "?user=", "?user=ann&size=0", f"?user={'a' * 1_025}", "?user=ann&size=101", "?user=ann&size=1e3", "?user=ann&size=%D9%A1"]
+)
 def test_a_stream_of_nobody_or_of_a_wrong_size_is_refused(client, query):
     assert client.get(f"/v1/events/slates{query}").status_code == 422
 

@@ -1,13 +1,20 @@
 """Who may do what."""
 
+import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
-from recsdk_serve import Keys, add_key, revoke_key
+from recsdk_serve import Keys, Limits, add_key, keys, revoke_key
+from recsdk_serve.app import Front
+from recsdk_serve.events import Hub
 from recsdk_serve.guard import require_same_site
+from recsdk_serve.messages import Slate
 from recsdk_serve.operations import EVENTS, OPEN, OPERATIONS
+from starlette.requests import Request
 
 from recsdk.errors import InvalidValue
+from recsdk.live.observe import Decided
 
 
 @pytest.fixture
@@ -20,14 +27,14 @@ def bearer(key):
 
 
 def test_a_key_lets_in_where_its_scope_says_and_nowhere_else(serving, file):
-    keys = {scope: add_key(file, scope, [scope]) for scope in ("decide", "reward", "items", "admin")}
+    made = {scope: add_key(file, scope, [scope]) for scope in ("decide", "reward", "items", "admin")}
     client = serving(keys=Keys(file))
     for operation in OPERATIONS:
-        for scope, key in keys.items():
+        for scope, key in made.items():
             answer = client.request(operation.method, operation.path, headers=bearer(key), content=b"?")
             assert (answer.status_code != 403) == (scope == operation.scope), (operation, scope)
     for path, (_, scope) in EVENTS.items():
-        for name, key in keys.items():
+        for name, key in made.items():
             if name != scope:
                 assert client.get(path, headers=bearer(key)).status_code == 403
 
@@ -96,6 +103,43 @@ def test_a_key_that_is_revoked_or_added_counts_from_the_next_call_on(serving, fi
     revoke_key(file, "old")
     assert client.post("/v1/decide", json={}, headers=bearer(old)).status_code == 401
     assert client.post("/v1/decide", json={}, headers=bearer(new)).status_code == 200
+
+
+@pytest.mark.parametrize("stream", ["decisions", "slates"])
+def test_an_open_stream_ends_once_its_key_is_revoked(file, stream):
+    async def decide(asked):
+        return Slate(decision_id="slate", ids=("a",), propensities=(1.0,))
+
+    async def run():
+        key = add_key(file, "web", ["decide", "admin"])
+        front = Front(None, Keys(file), Limits(), None, lambda: False)
+        front.hub, front._service = Hub(Limits()), SimpleNamespace(quick=SimpleNamespace(ask=decide))
+        headers = [(b"authorization", f"Bearer {key}".encode())]
+        answer = await getattr(front, stream)(Request({"type": "http", "headers": headers, "query_string": b"user=ann"}))
+        lines = answer.body_iterator
+        for _ in range(2):
+            front.hub.notice(Decided("visit", "ann", num_candidates=8, size=1, seconds=0.001))
+            front.hub.evidence(user="ann")
+            assert await asyncio.wait_for(anext(lines), 5)
+        revoke_key(file, "web")
+        front.hub.evidence(user="ann")
+        assert [line async for line in lines] == []
+        assert (front.hub._dashboards, front.hub._users) == ({}, {})
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_a_file_that_another_process_changes_is_left_alone_until_it_is_done(file):
+    key = add_key(file, "web", ["decide"])
+    with keys._changing(file) as entries:
+        for change in (lambda: add_key(file, "cron", ["items"]), lambda: revoke_key(file, "web")):
+            with pytest.raises(InvalidValue, match="is being changed: try again"):
+                change()
+        entries.clear()
+    assert Keys(file).client(key) is None
+    with pytest.raises(InvalidValue, match="must be one of"):
+        revoke_key(file, "web")  # which is refused, and leaves the file to the next
+    assert Keys(file).client(add_key(file, "cron", ["items"])).name == "cron"
 
 
 @pytest.mark.parametrize("spoil", [lambda file: file.unlink(), lambda file: file.write_text("{}")])
