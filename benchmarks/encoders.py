@@ -34,8 +34,10 @@ from recsdk.encoders.lstm import LSTM
 from recsdk.encoders.mf import MF
 from recsdk.encoders.on_device import OnDevice
 from recsdk.encoders.sasrec import SASRec
+from recsdk.encoders.seq2seq import Seq2Seq
 from recsdk.encoders.settings import SequenceSettings
 from recsdk.ranking import RankEvaluation, Split, by_encoder, by_scorer, compare_rankings, leave_one_out, rank_evaluate
+from recsdk.scorers.als import ALS
 from recsdk.scorers.dot import Dot
 from recsdk.scorers.ease import EASE
 from recsdk.scorers.ensemble import Ensemble
@@ -96,9 +98,9 @@ FEW_ITEMS = ("ml-1m", "lastfm", "ml-100k")
 
 
 def counting(name: str) -> dict[str, Any]:
-    """Returns the scorers of a data set that count."""
+    """Returns the scorers of a data set that count, or factorise."""
     ease = {"ease": EASE()} if name in FEW_ITEMS else {}
-    scorers = {"popularity": Popularity(half_life=1e12), "item-knn": ItemKNN(), **ease, "seq-item-knn": SeqItemKNN()}
+    scorers = {"popularity": Popularity(half_life=1e12), "item-knn": ItemKNN(), **ease, "als": ALS(), "seq-item-knn": SeqItemKNN()}
     return scorers | ({"ensemble": Ensemble()} if ease else {})
 
 
@@ -118,7 +120,7 @@ def deep(name: str) -> dict[str, Any]:
             "sasrec-128": _with(wide, dim=128, num_heads=2),
             "sasrec-64": _with(wide, dim=64, num_heads=2, dropout=0.2),
             "sasrec-gbce": _with(wide, loss="gbce", num_negatives=1024),
-            **_others(wide, "bert4rec", "gru", "lstm", "cnn", "mf"),
+            **_others(wide, "bert4rec", "gru", "lstm", "cnn", "seq2seq", "mf"),
         }
     if name.startswith("beauty"):
         wide = SASRec(dim=128, num_heads=2, max_length=50, dropout=0.5, epochs=60, patience=8, batch_size=256, progress=False)
@@ -130,7 +132,7 @@ def deep(name: str) -> dict[str, Any]:
             "sasrec-64": _with(wide, dim=64),
             "sasrec-sampled": _with(wide, loss="sampled", num_negatives=2048),
             "sasrec-one-layer": _with(wide, num_layers=1),
-            **_others(wide, "bert4rec", "gru", "lstm", "cnn", "mf"),
+            **_others(wide, "bert4rec", "gru", "lstm", "cnn", "seq2seq", "mf"),
         }
     narrow = SASRec(dim=64, num_heads=2, max_length=100, dropout=0.4, epochs=150, patience=15, max_windows=4, progress=False)
     return {
@@ -139,14 +141,14 @@ def deep(name: str) -> dict[str, Any]:
         "sasrec-cosine": _with(narrow, similarity="cosine", temperature=0.06),
         "sasrec-128-cosine": _with(narrow, dim=128, dropout=0.5, similarity="cosine", temperature=0.06),
         "sasrec-slow": _with(narrow, learning_rate=3e-4, epochs=300),
-        **_others(narrow, "bert4rec", "gru", "lstm", "cnn", "mf"),
+        **_others(narrow, "bert4rec", "gru", "lstm", "cnn", "seq2seq", "mf"),
         "ensemble-sasrec": Ensemble(scorers=("seq-item-knn", "ease", Dot(encoder=narrow))),
     }
 
 
 def _others(like: SASRec, *names: str) -> dict[str, Any]:
     """Returns encoders of other kinds, with the settings that all share."""
-    kinds = {"bert4rec": BERT4Rec, "gru": GRU, "lstm": LSTM, "cnn": CNN, "mf": MF}
+    kinds = {"bert4rec": BERT4Rec, "gru": GRU, "lstm": LSTM, "cnn": CNN, "seq2seq": Seq2Seq, "mf": MF}
     shared = {field.name: getattr(like, field.name) for field in attrs.fields(SequenceSettings)}
     made = {name: kinds[name](**shared) for name in names}
     return made | ({"mf": _with(made["mf"], output="untied")} if "mf" in made else {})
@@ -217,7 +219,7 @@ def cells(runs: Sequence[dict[str, Any]]) -> list[str]:
     hits = f"{np.mean([row['hr'] for row in runs]):.4f}"
     if "epochs" not in first:
         return [quality, hits, "", "", "", f"{first['fit_s']:.1f} s"]
-    difference = ", ".join("{:+.4f} [{:+.4f}, {:+.4f}]".format(*row["difference"]) for row in runs)
+    difference = ", ".join("{:+.4f} [{:+.4f}, {:+.4f}]".format(*row["difference"]) for row in runs if "difference" in row)
     epoch, training = (np.median([row[key] for row in runs]) for key in ("epoch_s", "fit_s"))
     return [quality, hits, f"{np.mean([row['validation'] for row in runs]):.4f}", difference, f"{epoch:.3f} s", f"{training:.1f} s"]
 
@@ -250,7 +252,12 @@ def play(arguments: argparse.Namespace) -> Iterable[dict[str, Any]]:
         )
         counted: dict[str, RankEvaluation] = {}
         runs = [(model, part, 0) for model, part in counting(name).items()]
-        runs += [(model, part, seed) for seed in range(arguments.seeds) for model, part in deep(name).items()]
+        runs += [
+            (model, part, seed)
+            for seed in range(arguments.seeds)
+            for model, part in deep(name).items()
+            if seed == 0 or isinstance(part, SequenceSettings)  # a scorer has a seed of its own
+        ]
         for model, part, seed in runs:
             if (arguments.models and model not in arguments.models) or time.perf_counter() > end:
                 continue

@@ -55,11 +55,11 @@ def main() -> None:
         show("fitted to the old", encoder, before, old, new, time.perf_counter() - begun)
         for share in SHARES:
             begun = time.perf_counter()
-            log = rehearse(old.refit, new.refit, share=share) if share else new.refit
+            log = rehearse(old.refit, new.refit, share=share, seed=seed) if share else new.refit
             state = encoder.fit(log, state=before, seed=seed)
             show(f"goes on, rehearses {share:.0%}", encoder, state, old, new, time.perf_counter() - begun)
         begun = time.perf_counter()
-        state = encoder.fit(rehearse(old.refit, new.refit, share=1.0), seed=seed)
+        state = encoder.fit(rehearse(old.refit, new.refit, share=1.0, seed=seed), seed=seed)
         show("fitted to both anew", encoder, state, old, new, time.perf_counter() - begun)
 
 
