@@ -325,4 +325,4 @@ def one_of(field: str, value: object, allowed: Iterable[object]) -> None:
     """
     choices = tuple(allowed)
     if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
-        raise InvalidValue(f"{field} must be one of {choices}, got {value!r}.")
+        raise InvalidValue(f"{field} must be one of {choices}, got {quoted(value)}.")

@@ -16,7 +16,7 @@ from recsdk.checks import check_reward, is_number, require_integer, require_numb
 from recsdk.columns import check_features
 from recsdk.data import events_from_rows, items_from_rows, warn_of_skipped
 from recsdk.drivers.jitted import Jitted
-from recsdk.errors import InvalidLog, InvalidRequest, InvalidReward, InvalidValue, TooManyCandidates, UnknownItem, nearest, one_of
+from recsdk.errors import InvalidLog, InvalidRequest, InvalidReward, InvalidValue, TooManyCandidates, UnknownItem, nearest, one_of, quoted
 from recsdk.ledger import PAGE
 from recsdk.live.identity import identity
 from recsdk.rows import plain_rows
@@ -222,7 +222,7 @@ def user(given: Any, request: Mapping[str, Any]) -> str | None:
     if value is None:
         return None
     if not isinstance(value, (str, int)) or isinstance(value, bool) or value == "":
-        raise InvalidRequest(f"{field} must be the user's key, a str that is not empty or a whole number, got {value!r}.")
+        raise InvalidRequest(f"{field} must be the user's key, a str that is not empty or a whole number, got {quoted(value)}.")
     try:
         str(value).encode()
     except UnicodeEncodeError as error:

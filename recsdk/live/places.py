@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from recsdk.errors import ExpiredDecision, InvalidValue, RewardConflict, UnknownDecision, UnknownItem, nearest
+from recsdk.errors import ExpiredDecision, InvalidValue, RewardConflict, UnknownDecision, UnknownItem, nearest, quoted
 from recsdk.ledger import PAGE, DecisionRecord, Ledger, RewardRecord
 from recsdk.live import base, intake, marks
 from recsdk.live.rewards import Receipt, standing_rewards, was_shown
@@ -75,7 +75,7 @@ def place(decision_id: str, ids: Sequence[str], item: Any, position: int | None)
         InvalidValue: a position that the slate does not have, or an item and a position.
     """
     if position is not None and item is not None:
-        raise InvalidValue(f"item or position must be given, not both, got {item!r} and {position!r}.")
+        raise InvalidValue(f"item or position must be given, not both, got {quoted(item)} and {quoted(position)}.")
     if position == PAGE or (item is None and position is None):
         if len(ids) == 1:
             return 0
@@ -86,7 +86,7 @@ def place(decision_id: str, ids: Sequence[str], item: Any, position: int | None)
             raise InvalidValue(f"position must be in [0, {len(ids) - 1}] in decision {decision_id!r}, got {position}.")
         return position
     if not isinstance(item, str) or item not in ids:
-        told = f"item must be one of {tuple(ids)}, shown in decision {decision_id!r}, got {item!r}"
+        told = f"item must be one of {tuple(ids)}, shown in decision {decision_id!r}, got {quoted(item)}"
         raise UnknownItem(f"{told}.{nearest(str(item), ids)}")
     return list(ids).index(item)
 

@@ -14,7 +14,10 @@ from recsdk.live.feeding import Call
 from recsdk_streams.base import MOST_BYTES, Letter, Message
 
 MOST_TEXT = 65_536
-"""So much of a message goes into its dead letter, which a broker must take."""
+"""So many bytes of a message go into its dead letter, which a broker must take: as JSON that is at most 512 KiB with all else."""
+
+MOST_REASON = 1_000
+"""So many characters of the reason go into it."""
 
 
 class _Base(msgspec.Struct, tag_field="kind", forbid_unknown_fields=True, kw_only=True):
@@ -159,5 +162,6 @@ def dead(message: Message, stream: str, reason: str) -> Letter:
     """Returns the message that tells why another one did not count."""
     text = message.data[:MOST_TEXT].decode("utf-8", "backslashreplace")
     is_cut = len(message.data) > MOST_TEXT
-    told = {"kind": "dead", "stream": stream, "offset": message.offset, "time": message.time, "reason": reason, "message": text}
+    why = reason if len(reason) <= MOST_REASON else f"{reason[:MOST_REASON]} ..."
+    told = {"kind": "dead", "stream": stream, "offset": message.offset, "time": message.time, "reason": why, "message": text}
     return Letter(f"{stream}@{message.offset}", json.dumps(told | ({"is_cut": True} if is_cut else {})).encode())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Coroutine, Iterator, Sequence
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import nats
@@ -18,6 +19,8 @@ from recsdk_streams.base import Letter, Message, StreamError, StreamGap, checked
 R = TypeVar("R")
 PATIENCE = 5.0
 """Seconds in which the server must answer."""
+CHUNK = 100
+"""Messages that are sent before the server must have taken them."""
 IDLE = 300.0
 """Seconds after which the server forgets a reader; the next read makes another one."""
 DELIVERY = 2.0
@@ -75,9 +78,7 @@ class NatsSource:
             self._reader = await self._connection.js.pull_subscribe(">", stream=self._stream, config=config)
             self._last, self._count = after, 0
         try:
-            found = await self._reader.fetch(num, timeout=wait if last <= after else DELIVERY)
-        except TimeoutError:
-            return []
+            found = await self._fetched(num, wait, is_there=last > after)
         except BaseException:
             await self._leave()
             raise
@@ -90,6 +91,18 @@ class NatsSource:
         if len(found) > limit:  # left over from a read that was given up
             await self._leave()
         return [Message(str(one.metadata.sequence.stream), one.data, one.metadata.timestamp.timestamp()) for one in found[:limit]]
+
+    async def _fetched(self, num: int, wait: float, *, is_there: bool) -> list[Any]:
+        """Returns what comes; nothing only where the server says that nothing is there, since messages were deleted one by one."""
+        for patience in (DELIVERY, PATIENCE) if is_there else (wait,):
+            with contextlib.suppress(TimeoutError):
+                return list(await self._reader.fetch(num, timeout=patience))
+            if not is_there:
+                return []
+            told = await self._reader.consumer_info()
+            if told.num_pending == 0 and (told.delivered is None or told.delivered.consumer_seq == self._count):
+                return []
+        raise StreamError(f"{self.name} has messages after {self._last} that did not come in {DELIVERY + PATIENCE:g} seconds.")
 
     async def _leave(self) -> None:
         reader, self._reader = self._reader, None
@@ -105,7 +118,7 @@ class NatsSource:
 class NatsSink:
     """Publishes to a subject of a JetStream stream, which has taken the messages when `send` returns.
 
-    Each has its key as `Nats-Msg-Id`, so that the stream drops what is sent again within its duplicate window.
+    Each has a hash of its key and its data as `Nats-Msg-Id`, so that the stream drops what is sent again within its duplicate window.
 
     Args:
         subject: which some stream must hold.
@@ -129,18 +142,28 @@ class NatsSink:
 
     def send(self, letters: Sequence[Letter]) -> None:
         """See `Sink`."""
-        self._connection.do(self._send(letters), PATIENCE)
+        self._connection.do(self._send(letters), PATIENCE * (1 + len(letters) // CHUNK))
 
     async def _send(self, letters: Sequence[Letter]) -> None:
-        publish, taken = self._connection.js.publish_async, list[asyncio.Future[Any]]()
-        for letter in letters:
-            sent = await publish(self._subject, letter.data, wait_stall=PATIENCE, headers={"Nats-Msg-Id": letter.key})
-            taken.append(sent)
-        await asyncio.wait_for(asyncio.gather(*taken), PATIENCE)
+        publish = self._connection.js.publish_async
+        for start in range(0, len(letters), CHUNK):
+            taken = list[asyncio.Future[Any]]()
+            for letter in letters[start : start + CHUNK]:
+                name = _name(self._subject, letter)
+                taken.append(await publish(self._subject, letter.data, wait_stall=PATIENCE, headers={"Nats-Msg-Id": name}))
+            await asyncio.wait_for(asyncio.gather(*taken), PATIENCE)
 
     def close(self) -> None:
         """See `Sink`."""
         self._connection.close()
+
+
+def _name(subject: str, letter: Letter) -> str:
+    """Returns the same for what is sent again, and another for whatever else; a header takes no line breaks, nor much text."""
+    whole = blake2b(digest_size=16)
+    for part in (subject.encode(), letter.key.encode("utf-8", "surrogatepass"), letter.data):
+        whole.update(len(part).to_bytes(8, "little") + part)
+    return whole.hexdigest()
 
 
 class _Connection:

@@ -294,3 +294,39 @@ def test_a_client_that_is_not_installed_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "recsdk_streams.nats", None)
     with pytest.raises(MissingExtra, match=r"nats:// needs a client: pip install 'recsdk-streams\[nats\]'"):
         addresses.source("nats://localhost/visits")
+
+
+def test_what_nats_is_sent_again_counts_once_and_what_differs_counts(nats_server):
+    bench = NatsBench(nats_server)
+    letters = [Letter("a\r\nb: \u00e9", b"1"), Letter("a\r\nb: \u00e9", b"2"), *(Letter(str(number), b"3") for number in range(250))]
+    sink, source = bench.sink(), bench.source()
+    sink.send(letters)
+    sink.send(letters)
+    found = source.read(None, 1000, 1.0)
+    while more := source.read(found[-1].offset, 1000, 0.0):
+        found += more
+    assert [message.data for message in found] == [letter.data for letter in letters]
+    sink.close()
+    source.close()
+
+
+def test_messages_of_nats_that_are_there_and_do_not_come_are_no_end(nats_server, monkeypatch):
+    from recsdk_streams import nats as adapter
+
+    monkeypatch.setattr(adapter, "DELIVERY", 0.1)
+    monkeypatch.setattr(adapter, "PATIENCE", 0.3)
+    bench = NatsBench(nats_server)
+    bench.put([b"1", b"2"])
+    source = bench.source()
+    source.read(None, 1, 1.0)
+
+    async def late(self, *arguments, **options):
+        raise adapter.TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(source._reader), "fetch", late)
+        with pytest.raises(StreamError, match="did not come"):
+            source.read("1", 1, 0.0)
+    bench.do(lambda js: js.delete_msg(bench.name, 2))
+    assert source.read("1", 1, 0.0) == []
+    source.close()

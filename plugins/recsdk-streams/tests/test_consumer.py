@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from recsdk_streams import Consumer, FileSink, FileSource, StreamError, consume
+from recsdk_streams import Consumer, FileSink, FileSource, Message, StreamError, consume, messages
 from recsdk_streams.consumer import TRIES
 
 import recsdk
@@ -307,6 +307,27 @@ def test_time_is_the_streams_and_never_goes_back(folder):
 def test_a_second_process_is_kept_out(folder):
     with opened(folder / "shop"), pytest.raises(LedgerLocked):
         opened(folder / "shop")
+
+
+@pytest.mark.parametrize("data", [b"\0" * 2_000_000, b"\xff" * 2_000_000, "\u00e9".encode() * 1_000_000])
+def test_a_dead_letter_is_no_longer_than_a_broker_takes(data):
+    letter = messages.dead(Message("1", data, 0.0), "s", "\U0001f600" * 10_000)
+    assert len(letter.data) <= 512 * 1024
+    assert len(json.loads(letter.data)["reason"]) == messages.MOST_REASON + 4
+
+
+def test_a_value_of_any_length_makes_a_short_reason(folder):
+    long = "x" * 500_000
+    told = [
+        {"kind": "decide", "decision_id": "t0", "request": {}, "at": NOW},
+        {"kind": "decide", "decision_id": "t1", "request": {}, "user": "", "at": NOW},
+        {"kind": "signal", "name": "click", "decision_id": "t0", "item": long, "at": NOW},
+        {"kind": "signal", "name": long, "decision_id": "t0", "at": NOW},
+    ]
+    (folder / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in told))
+    with quiet(), opened(folder / "shop") as shop:
+        assert consume(shop, *consumer_files(folder), to_end=True).num_dead == 3
+    assert all(len(letter["reason"]) < 500 for letter in lines(folder / "dead.jsonl"))
 
 
 def test_a_block_must_be_a_number(folder):
