@@ -23,6 +23,9 @@ ANY = -1
 class KafkaSource:
     """Reads a partition of a topic from any offset on, without the broker's offsets: the folder keeps the place.
 
+    Messages that the brokers hold back for over a second read as none, since those of an open transaction cannot be told from late ones:
+    who reads to the end must then read again.
+
     A topic that was deleted and made again under its name cannot be told from the one before, once it has as many messages.
 
     Args:

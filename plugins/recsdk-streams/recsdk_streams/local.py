@@ -39,12 +39,18 @@ class LocalServer:
         reason = missing(kind)
         if reason:
             raise StreamError(f"No server can be started here: {reason}.")
-        self.port = _free_port()
-        self.url = f"{kind}://127.0.0.1:{self.port}"
         self._kind = kind
         self._folder = Path(tempfile.mkdtemp(prefix=f"recsdk-{kind}-"))
         self._process: subprocess.Popen[bytes] | None = None
-        self.start()
+        for tries_left in (2, 1, 0):
+            self.port = _free_port()
+            self.url = f"{kind}://127.0.0.1:{self.port}"
+            try:
+                self.start()
+                return
+            except StreamError:  # another process may have been quicker to take the port
+                if not tries_left:
+                    raise
 
     def start(self) -> None:
         """Starts it, also after `kill`, and waits until it answers."""

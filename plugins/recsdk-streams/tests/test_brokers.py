@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import socket
 import sys
 import uuid
 
@@ -330,3 +331,17 @@ def test_messages_of_nats_that_are_there_and_do_not_come_are_no_end(nats_server,
     bench.do(lambda js: js.delete_msg(bench.name, 2))
     assert source.read("1", 1, 0.0) == []
     source.close()
+
+
+def test_a_port_that_another_process_took_is_no_end(monkeypatch):
+    from recsdk_streams import local
+
+    if missing("redis"):
+        pytest.skip(missing("redis"))
+    free = local._free_port
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        ports = iter([taken.getsockname()[1]])
+        monkeypatch.setattr(local, "_free_port", lambda: next(ports, None) or free())
+        with LocalServer("redis") as server:
+            assert server.port != taken.getsockname()[1]
