@@ -117,11 +117,13 @@ def test_an_open_stream_ends_once_its_key_is_revoked(file, stream):
         headers = [(b"authorization", f"Bearer {key}".encode())]
         answer = await getattr(front, stream)(Request({"type": "http", "headers": headers, "query_string": b"user=ann"}))
         lines = answer.body_iterator
+        happened = Decided("visit", "ann", num_candidates=8, size=1, seconds=0.001)
         for _ in range(2):
-            front.hub.notice(Decided("visit", "ann", num_candidates=8, size=1, seconds=0.001))
+            front.hub.notice(happened)
             front.hub.evidence(user="ann")
             assert await asyncio.wait_for(anext(lines), 5)
         revoke_key(file, "web")
+        front.hub.notice(happened)
         front.hub.evidence(user="ann")
         assert [line async for line in lines] == []
         assert (front.hub._dashboards, front.hub._users) == ({}, {})
