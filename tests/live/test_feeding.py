@@ -393,6 +393,28 @@ def test_requests_that_are_refused_are_answers_and_nothing_is_done_again(tmp_pat
         assert shop.audit()
 
 
+def test_a_place_is_told_with_its_own_outbox(tmp_path, monkeypatch):
+    with opened(tmp_path) as shop:
+        shop.feed("s", [], lambda _: Fed(b"1", b"1"))
+        get = type(shop._loop.ledger).get
+        other = threading.Thread(target=lambda: shop.feed("s", [], lambda _: Fed(b"2", b"2")))
+
+        def slow(self, name):
+            found = get(self, name)
+            if name == "fed/s" and other.ident is None:
+                other.start()
+            elif name == "outbox/s":
+                other.join(timeout=0.3)
+                found = get(self, name)
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(type(shop._loop.ledger), "get", slow)
+            assert shop.fed("s") == Fed(b"1", b"1")
+        other.join()
+        assert shop.fed("s") == Fed(b"2", b"2")
+
+
 def test_streams_are_kept_apart_and_reopened(tmp_path):
     with opened(tmp_path) as shop:
         shop.feed("one", [decide(0)], place)
