@@ -34,7 +34,6 @@ OWN = {
 }
 """Our policies: each in the one configuration that it has for every set."""
 DEFAULT = "WideDeep"
-UNSEEN = "unseen"
 SETTLED = {
     "VW": "regcb, less mellow, quadratic",
     "MABWiser": "LinUCB, alpha 0.1",
@@ -154,8 +153,9 @@ def _command(chosen: argparse.Namespace) -> str:
     names = ("contestants", "sets", "seeds", "slow_seeds", "cap", "default", "settled")
     given = {name: getattr(chosen, name) for name in names if getattr(chosen, name) != _parser().get_default(name)}
     texts = {name: ",".join(value) if isinstance(value, list) else value for name, value in given.items()}
-    if chosen.sets == list(quality_sets.UNSEEN):
-        texts["sets"] = UNSEEN
+    for name, sets in quality_sets.GROUPS.items():
+        if tuple(chosen.sets) == sets:
+            texts["sets"] = name
     options = (f"--{name.replace('_', '-')}" if text is True else f"--{name.replace('_', '-')} {text}" for name, text in texts.items())
     return " ".join(["python benchmarks/quality.py", *options])
 
@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     names, sets = [*OWN, *peers.LIBRARIES], quality_sets.names()
     parser.add_argument("--contestants", default=names, type=_among(names), help=f"of {', '.join(names)}")
-    parser.add_argument("--sets", default=sets, type=_sets(sets), help=f"{UNSEEN}, or of {', '.join(sets)}")
+    parser.add_argument("--sets", default=sets, type=_sets(sets), help=f"{' or '.join(quality_sets.GROUPS)}, or of {', '.join(sets)}")
     parser.add_argument("--seeds", default=10, type=int, help="orders of each set (%(default)s)")
     parser.add_argument("--slow-seeds", default=10, type=int, help="orders that slow libraries play (%(default)s)")
     parser.add_argument("--cap", default=10_000, type=int, help="events of a set at most, but for letter and pendigits (%(default)s)")
@@ -179,8 +179,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _sets(known: Sequence[str]) -> Any:
-    names = _among(known)
-    return lambda text: list(quality_sets.UNSEEN) if text == UNSEEN else names(text)
+    names = _among([*known, *quality_sets.STREAMS])
+    return lambda text: list(quality_sets.GROUPS[text]) if text in quality_sets.GROUPS else names(text)
 
 
 def _among(known: Sequence[str]) -> Any:

@@ -61,7 +61,34 @@ KEEL = (
 constants were settled on every other one, from the first, and on all sets that are not KEEL's: `UNSEEN` had no say in them."""
 UNSEEN = KEEL[1::2]
 
+STREAMS = tuple(f"{name}/{kind}" for kind in ("drift", "sparse", "graded") for name in ("satimage", "texture"))
+"""Sets of `UNSEEN` as harder streams: from event 1,000 on each label means the next arm; of right answers one in twenty is rewarded, the
+same ones for everybody; a right answer is worth between 0 and 1, as the row says."""
+CHANGE, PAID = 1_000, 0.05
+GROUPS = {"unseen": UNSEEN, "streams": STREAMS}
+
 Phi = Literal["blocks", "shared"]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Drifting:
+    """A classification world in which each label means the next arm from some event on."""
+
+    world: ClassificationWorld
+
+    @property
+    def dim(self) -> int:
+        """Width of phi."""
+        return self.world.dim
+
+    def init(self, seed: int) -> Any:
+        """See `recsdk.Environment`."""
+        rows = self.world.init(seed)
+        return rows._replace(rewards=np.concatenate([rows.rewards[:CHANGE], np.roll(rows.rewards[CHANGE:], 1, axis=1)]))
+
+    def round(self, world: Any, rng: Rng, time: Array) -> Round:
+        """See `recsdk.Environment`."""
+        return self.world.round(world, rng, time)
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -101,9 +128,15 @@ def names() -> list[str]:
 @functools.cache
 def world(name: str, phi: Phi) -> Environment[Any]:
     """Returns a set as a world; its `init(seed)` gives the rows in the order that everyone plays."""
+    name, _, kind = name.partition("/")
     features, outcome = _table(name)
     scale = features.std(axis=0)
     contexts = ((features - features.mean(axis=0)) / np.where(scale > 0, scale, 1))[:, scale > 0]
+    if kind == "drift":
+        return Drifting(world=ClassificationWorld(contexts=contexts, labels=outcome, phi=phi))
+    if kind:
+        worth = np.random.default_rng(0).random(len(outcome))
+        outcome = (worth < PAID if kind == "sparse" else worth)[:, None] * (outcome[:, None] == np.arange(outcome.max() + 1))
     if outcome.ndim == 1:
         return ClassificationWorld(contexts=contexts, labels=outcome, phi=phi)
     labels = outcome.argmax(axis=1)
@@ -113,7 +146,7 @@ def world(name: str, phi: Phi) -> Environment[Any]:
 
 def num_rounds(name: str, cap: int) -> int:
     """Returns how many events of a set are played."""
-    length = len(_table(name)[0])
+    length = len(_table(name.partition("/")[0])[0])
     return length if name in WHOLE else min(length, cap)
 
 

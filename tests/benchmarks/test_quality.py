@@ -39,6 +39,18 @@ def tiny(modules, monkeypatch):
     sets.world.cache_clear()
 
 
+def test_harder_streams_change_pay_seldom_or_pay_by_degrees(tiny, monkeypatch):
+    monkeypatch.setattr(tiny, "CHANGE", 2)
+    monkeypatch.setattr(tiny, "PAID", 0.5)
+    plain, drift, sparse, graded = (tiny.world(f"set{kind}", "shared").init(3).rewards for kind in ("", "/drift", "/sparse", "/graded"))
+    assert np.array_equal(drift[:2], plain[:2])
+    assert np.array_equal(drift[2:], np.roll(plain[2:], 1, axis=1))
+    assert {*sparse.ravel()} == {0, 1}
+    assert sparse.sum() == ((graded > 0) & (graded < 0.5)).sum() < plain.sum()
+    assert np.array_equal(graded > 0, plain == 1)
+    assert graded.max() < 1
+
+
 class Recorder:
     """A peer that shows arm 1 and keeps what it is told; in batches or not."""
 

@@ -19,7 +19,8 @@ from tests.live.test_identity import price
 from tests.processes import ROOT
 
 HISTORY = [{"item": row["id"], "time": float(number), "reward": 1.0} for number, row in enumerate(CATALOGUE)]
-SMALL = {"items": CATALOGUE[:2], "encoder": Hashing(dim=1), "scorers": ["popularity"], "policy": "lin-ts"}
+SMALL = {"items": CATALOGUE[:2], "encoder": Hashing(dim=1), "scorers": ["popularity"], "policy": "disjoint-lin-ts"}
+"""Parts without kernels, which each process that is killed would have to load."""
 
 
 @attrs.frozen(kw_only=True)

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import recsdk
@@ -263,6 +263,7 @@ def test_a_log_that_is_not_uniform_is_refused_the_matched_mean(by_kernel):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 6), st.integers(2, 700), st.sampled_from([0, 3, 1000, BLOCK - 100]), st.booleans())
+@example(1723720, 2, 91, 0, False)
 def test_any_few_rows_have_the_sums_of_numpy(seed, places, size, first_row, is_padded):
     log, target, q_hat = few_rows(seed, places, size, is_padded)
     functions = {name: ope.ESTIMATORS[name] for name in NAMES}
@@ -285,7 +286,9 @@ def test_any_few_rows_have_the_sums_of_numpy(seed, places, size, first_row, is_p
             mine, found = (np.concatenate([field.ravel() for field in each[0]]) for each in (mine, found))
         if name == "tail":
             mine, found = (each[:, np.lexsort(each)] for each in (mine, found))
-        np.testing.assert_allclose(mine, found, rtol=1e-12, atol=1e-11, err_msg=name)
+        size_of = np.abs(np.asarray(found, np.float64))
+        rounding = 1e-14 * size_of[np.isfinite(size_of)].max(initial=1e3)  # sums of large numbers may cancel
+        np.testing.assert_allclose(mine, found, rtol=1e-12, atol=rounding, err_msg=name)
     for mine, found in zip(ours.draws, theirs.draws, strict=True):
         assert np.array_equal(mine.counts, found.counts)
         np.testing.assert_allclose(mine.total, found.total, rtol=1e-11, atol=1e-11)
