@@ -59,8 +59,9 @@ class LocalServer:
             self._process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self._folder)  # noqa: S603
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                if self._kind != "redis" or _answers(connection):
+                    return
             time.sleep(0.02)
         told = (self._folder / "log").read_text()[-500:]
         self.kill()
@@ -108,6 +109,12 @@ def missing(kind: str) -> str:
 def _program(kind: str) -> str | None:
     """Returns the path of a server's program: on the PATH, or installed beside this Python."""
     return shutil.which(f"{kind}-server") or shutil.which(f"{kind}-server", path=sysconfig.get_path("scripts"))
+
+
+def _answers(connection: socket.socket) -> bool:
+    """Tells whether Redis has read its files: it takes connections before."""
+    connection.sendall(b"PING\r\n")
+    return connection.recv(64).startswith(b"+PONG")
 
 
 def _free_port() -> int:
