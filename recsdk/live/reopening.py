@@ -32,13 +32,18 @@ def reopen(folder: str | Path) -> Recommender:
     """
     kind = store(folder)
     with contextlib.closing(kind.read(folder)) as stored:
-        parts = _parts(stored)
-    return Recommender.open(folder, **parts, floor=0, ledger=kind)  # a floor is among the settings of each policy
+        parts = parts_of(stored)
+    return Recommender.open(folder, **parts, ledger=kind)
 
 
-def _parts(stored: Ledger) -> dict[str, Any]:
+def parts_of(stored: Ledger) -> dict[str, Any]:
+    """Returns the arguments of `Recommender.open` that a folder names; a floor is among the settings of its policy.
+
+    Raises:
+        LedgerMismatch: as `reopen`.
+    """
     known = known_of(stored)
-    parts: dict[str, Any] = {"policy": policy_of(stored), "scorers": scorers_of(known), "encoder": encoder_of(known)}
+    parts: dict[str, Any] = {"policy": policy_of(stored), "floor": 0, "scorers": scorers_of(known), "encoder": encoder_of(known)}
     roles = json.loads(stored.get(ROLES) or "{}")
     if not roles:
         return parts

@@ -17,7 +17,8 @@ from recsdk.errors import InvalidRequest, InvalidValue, RecsdkError
 from recsdk.ledger.stores import store
 from recsdk.live.contest import ROLES
 from recsdk.live.observe import Notice, Observer
-from recsdk.live.parts import encoder_of, known_of, latest, policy_of, scorers_of
+from recsdk.live.parts import latest
+from recsdk.live.reopening import parts_of
 from recsdk_serve.guard import is_loopback
 from recsdk_serve.keys import Keys, Scope, add_key, revoke_key
 
@@ -145,11 +146,9 @@ def _found(folder: Path) -> _Found:
     with contextlib.closing(store(folder).read(folder)) as stored:
         if json.loads(stored.get(ROLES) or "{}"):
             raise InvalidValue(f"{folder} has challengers of its policy: serve it by a program with recsdk_serve.make_app.")
-        known = known_of(stored)
         last = [json.loads(record.payload) for record in latest(stored, 1) if record.payload]
-        parts = {"policy": policy_of(stored), "floor": 0, "scorers": scorers_of(known), "encoder": encoder_of(known)}
         request = last[0].get("request", {}) if last else {}
-        return _Found(parts, {name: type(value)() for name, value in request.items() if name not in PERSONAL})
+        return _Found(parts_of(stored), {name: type(value)() for name, value in request.items() if name not in PERSONAL})
 
 
 def _row(path: Path, number: int, line: str) -> dict[str, Any]:
