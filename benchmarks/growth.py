@@ -18,6 +18,7 @@ from encoders import read
 
 from recsdk import plugins
 from recsdk.base import Events
+from recsdk.data import take_events
 from recsdk.encoders.rehearsal import rehearse
 from recsdk.ranking import Split, by_encoder, leave_one_out, rank_evaluate
 
@@ -30,11 +31,7 @@ SETTINGS = {"dim": 32, "batch_size": 32, "learning_rate": 5e-3, "warmup_steps": 
 def parts(log: Events) -> tuple[Split, Split]:
     """Returns the events before and after the cut."""
     cut = np.searchsorted(log.time, log.time[int(OLD * len(log.time))])
-    halves = []
-    for rows in (slice(0, cut), slice(cut, None)):
-        requests = {name: column[rows] for name, column in log.requests.items()}
-        halves.append(leave_one_out(log._replace(requests=requests, item=log.item[rows], reward=log.reward[rows], time=log.time[rows])))
-    return halves[0], halves[1]
+    return leave_one_out(take_events(log, slice(0, cut))), leave_one_out(take_events(log, slice(cut, None)))
 
 
 def main() -> None:

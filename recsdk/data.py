@@ -38,6 +38,7 @@ __all__ = [
     "requests_table",
     "rows_from_items",
     "take",
+    "take_events",
 ]
 
 Unit = Literal["s", "ms", "us", "ns"]
@@ -216,6 +217,22 @@ def take(items: Items, index: Any) -> Items:
     """
     features = {name: column[index] for name, column in items.features.items()}
     return Items(items.ids[index], features, items.slot[index], items.added[index])
+
+
+def take_events(log: Events, index: Any) -> Events:
+    """Selects events, with the catalogue as it is.
+
+    Args:
+        log: N events.
+        index: i64[K], a bool[N] mask, or a slice.
+
+    Example:
+        >>> log = events_from_rows(items_from_rows([{"id": "a"}]), [{"item": "a", "time": seconds} for seconds in (1.0, 2.0)])
+        >>> take_events(log, slice(1)).time.tolist()
+        [1.0]
+    """
+    requests = {name: column[index] for name, column in log.requests.items()}
+    return Events(requests, log.items, log.item[index], log.reward[index], log.time[index])
 
 
 def concatenate_items(*parts: Items) -> Items:

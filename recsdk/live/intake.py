@@ -14,7 +14,7 @@ from recsdk import plugins, times
 from recsdk.base import Events, Items
 from recsdk.checks import check_reward, is_number, require_integer, require_number
 from recsdk.columns import check_features
-from recsdk.data import events_from_rows, items_from_rows, warn_of_skipped
+from recsdk.data import events_from_rows, items_from_rows, take_events, warn_of_skipped
 from recsdk.drivers.jitted import Jitted
 from recsdk.errors import InvalidLog, InvalidRequest, InvalidReward, InvalidValue, TooManyCandidates, UnknownItem, nearest, one_of, quoted
 from recsdk.ledger import PAGE
@@ -161,8 +161,7 @@ def events(catalogue: Items, given: Any, now: float, unknown_items: Literal["ref
         name = given.items.ids[given.item[~known][0]]
         raise UnknownItem(f"history must be about items of the catalogue, got {name!r}.{nearest(name, place)}")
     warn_of_skipped(index, given.items.ids[given.item].tolist())
-    requests = {name: column[known] for name, column in given.requests.items()}
-    return Events(requests, catalogue, index[known], given.reward[known], given.time[known])
+    return take_events(given._replace(items=catalogue, item=index), known)
 
 
 def reward_range(given: Any) -> tuple[float, float] | None:

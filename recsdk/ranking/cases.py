@@ -9,6 +9,7 @@ import numpy as np
 
 from recsdk.base import Events, Items, Table
 from recsdk.checks import require_integer, require_number
+from recsdk.data import take_events
 from recsdk.errors import InvalidLog, InvalidRequest, InvalidValue, nearest
 
 
@@ -114,7 +115,7 @@ def leave_one_out(log: Events, *, user: str = "user_id", history: str = "history
     tested[taken.row[ends]] = True
     held[taken.row[ends - 1]] = True
     validation, test = (_cases(log, taken, history, starts, stop, stop + 1) for stop in (ends - 1, ends))
-    return Split(_events(log, ~(held | tested)), validation, test, _events(log, ~tested), int((~long_enough).sum()))
+    return Split(take_events(log, ~(held | tested)), validation, test, take_events(log, ~tested), int((~long_enough).sum()))
 
 
 def split_at_time(log: Events, validation_time: float, test_time: float, *, user: str = "user_id", history: str = "history") -> Split:
@@ -175,7 +176,7 @@ def _held(log: Events, taken: _Taken, begin: float, end: float, user: str, histo
         raise InvalidLog(f"log must have a user, by {user!r}, with an item before {begin:.16g} and one from then on{until}.")
     first = np.searchsorted(taken.user, chosen)
     middle = first + count[0][chosen]
-    return _events(log, log.time < begin), _cases(log, taken, history, first, middle, middle + count[1][chosen])
+    return take_events(log, log.time < begin), _cases(log, taken, history, first, middle, middle + count[1][chosen])
 
 
 def split_by_user(
@@ -227,7 +228,7 @@ def split_by_user(
             raise InvalidLog(f"log must have a user, by {user!r}, with two items that have a reward above 0 in each part.")
         parts.append(_cases(log, taken, history, starts[chosen], ends[chosen], ends[chosen] + 1))
         num_left_out += int((inside & ~long_enough).sum())
-    return Split(_events(log, place >= test + validation), parts[0], parts[1], _events(log, place >= test), num_left_out)
+    return Split(take_events(log, place >= test + validation), parts[0], parts[1], take_events(log, place >= test), num_left_out)
 
 
 def drawn(seed: int, name: object, purpose: str = "") -> float:
@@ -277,8 +278,3 @@ def _cases(log: Events, taken: _Taken, history: str, first: np.ndarray, middle: 
 
 def _ragged(lists: list[np.ndarray]) -> Ragged:
     return Ragged(np.concatenate(lists).astype(np.int64), np.concatenate([[0], np.cumsum([len(values) for values in lists])]))
-
-
-def _events(log: Events, chosen: np.ndarray) -> Events:
-    requests = {name: column[chosen] for name, column in log.requests.items()}
-    return log._replace(requests=requests, item=log.item[chosen], reward=log.reward[chosen], time=log.time[chosen])

@@ -10,7 +10,7 @@ import numpy as np
 from recsdk.base import Array, Events, Items, Online, Request
 from recsdk.checks import integer, number
 from recsdk.columns import features_at, mean_and_scale
-from recsdk.data import take
+from recsdk.data import take, take_events
 from recsdk.errors import InvalidValue
 from recsdk.scorers._logit import Columns, logit
 from recsdk.scorers._members import check, member
@@ -91,7 +91,7 @@ class Calibrated:
         if begin == len(log.item):
             return self.init()._replace(member=self.scorer.fit(log))
         begin = int(np.searchsorted(log.time, log.time[begin])) or begin  # where it can be, no time is cut in two
-        scores, taken = self._met(self.scorer.fit(_part(log, slice(0, begin))), log, begin)
+        scores, taken = self._met(self.scorer.fit(take_events(log, slice(0, begin))), log, begin)
         slope, intercept = _line(scores, taken)
         return Calibration(self.scorer.fit(log), np.array(slope), np.array(intercept))
 
@@ -137,8 +137,3 @@ def _line(scores: np.ndarray, taken: np.ndarray) -> tuple[float, float]:
     if slope < 0:
         slope, intercept = 0.0, logit(Columns(columns[:, :, 1:], both, taken), RIDGE)[0]
     return float(slope / spread), float(intercept - slope * centre / spread)
-
-
-def _part(log: Events, rows: slice) -> Events:
-    requests = {name: column[rows] for name, column in log.requests.items()}
-    return log._replace(requests=requests, item=log.item[rows], reward=log.reward[rows], time=log.time[rows])

@@ -9,7 +9,7 @@ import numpy as np
 
 from recsdk.base import Events, Items, Request
 from recsdk.columns import features_at
-from recsdk.data import concatenate_items, events_from_rows, items_from_rows, take
+from recsdk.data import concatenate_items, events_from_rows, items_from_rows, take, take_events
 
 DAY = 86400.0
 MOST_TAKEN = 8
@@ -57,8 +57,7 @@ def example_log(num_events: int = 200, num_items: int = 12, num_users: int = 8) 
 
 def empty(log: Events) -> Events:
     """Returns a log without events, of the same catalogue and features."""
-    requests = {name: column[:0] for name, column in log.requests.items()}
-    return Events(requests, log.items, log.item[:0], log.reward[:0], log.time[:0])
+    return take_events(log, slice(0))
 
 
 def request(log: Events, row: int) -> Request:
