@@ -27,3 +27,13 @@ def check(kind: str, where: str, given: Any) -> None:
     missing = [name for name in plugins.contract(kind) if name not in dir(given)]
     if missing or isinstance(given, type):
         raise InvalidValue(f"{where} must be one of the {kind}, by name or as a config, got {given!r}, which lacks {missing}.")
+
+
+def encoder(given: Any) -> Any:
+    """Converts the field of a config that holds an encoder."""
+    return member("encoders", given)
+
+
+def is_encoder(instance: Any, field: Any, value: Any) -> None:
+    """Validates such a field."""
+    check("encoders", f"{type(instance).__name__}.{field.name}", value)

@@ -8,15 +8,7 @@ import attrs
 
 from recsdk.base import Array, Events, Items, Request
 from recsdk.columns import requests_table
-from recsdk.scorers._members import check, member
-
-
-def _encoder(given: Any) -> Any:
-    return member("encoders", given)
-
-
-def _is_encoder(instance: Any, field: Any, value: Any) -> None:
-    check("encoders", f"{type(instance).__name__}.{field.name}", value)
+from recsdk.scorers._members import encoder, is_encoder
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +31,7 @@ class Dot:
 
     columns: ClassVar[tuple[str, ...]] = ("dot",)
 
-    encoder: Any = attrs.field(converter=_encoder, validator=_is_encoder)
+    encoder: Any = attrs.field(converter=encoder, validator=is_encoder)
 
     def init(self) -> Any:
         """Returns the encoder's untrained state."""

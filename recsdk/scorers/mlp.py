@@ -12,7 +12,7 @@ from recsdk.base import Array, Events, Items, Request, Table
 from recsdk.checks import integer, number
 from recsdk.columns import CATEGORY, column_kind, mean_and_scale, objects, requests_table
 from recsdk.errors import MissingExtra, install
-from recsdk.scorers._members import check, member
+from recsdk.scorers._members import encoder, is_encoder
 from recsdk.validators import feature_name
 
 SEED = 0
@@ -38,14 +38,6 @@ class Mixed(NamedTuple):
     bias: np.ndarray
     outward: np.ndarray
     constant: np.ndarray
-
-
-def _encoder(given: Any) -> Any:
-    return member("encoders", given)
-
-
-def _is_encoder(instance: Any, field: Any, value: Any) -> None:
-    check("encoders", f"{type(instance).__name__}.{field.name}", value)
 
 
 @attrs.frozen(kw_only=True)
@@ -84,7 +76,7 @@ class MLP:
 
     columns: ClassVar[tuple[str, ...]] = ("mlp",)
 
-    encoder: Any = attrs.field(converter=_encoder, validator=_is_encoder)
+    encoder: Any = attrs.field(converter=encoder, validator=is_encoder)
     user: str = attrs.field(default="user_id", validator=feature_name)
     history: str = attrs.field(default="history", validator=feature_name)
     num_hidden: int = attrs.field(default=32, validator=integer(at_least=1))
