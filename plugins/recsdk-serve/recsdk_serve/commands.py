@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 from cyclopts import Parameter
 
 from recsdk import Recommender
-from recsdk.datasets.files import json_object, text_lines
-from recsdk.errors import InvalidRequest, InvalidValue, RecsdkError
+from recsdk.errors import InvalidValue
 from recsdk.ledger.stores import store
 from recsdk.live.contest import ROLES
 from recsdk.live.observe import Notice, Observer
 from recsdk.live.parts import latest
+from recsdk.live.records import lines, parsed
 from recsdk.live.reopening import parts_of
 from recsdk_serve.guard import is_loopback
 from recsdk_serve.keys import Keys, Scope, add_key, revoke_key
@@ -71,7 +71,7 @@ def serve(
     sys.setswitchinterval(SWITCH)
     logging.basicConfig(stream=sys.stderr, format="%(message)s")
     logging.getLogger("recsdk_serve.access").setLevel(logging.INFO if access_log else logging.WARNING)
-    rows = [] if items is None else [_row(items, number, line) for number, line in enumerate(text_lines(items), start=1) if line.strip()]
+    rows = [] if items is None else [parsed(items, number, line) for number, line in lines(items) if line.strip()]
     parts, request = _found(folder)
     parts = parts | ({} if scorer is None else {"scorers": scorer}) | ({} if policy is None else {"policy": policy, "floor": 0.05})
     told: list[Observer] = []
@@ -149,10 +149,3 @@ def _found(folder: Path) -> _Found:
         last = [json.loads(record.payload) for record in latest(stored, 1) if record.payload]
         request = last[0].get("request", {}) if last else {}
         return _Found(parts_of(stored), {name: type(value)() for name, value in request.items() if name not in PERSONAL})
-
-
-def _row(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        return json_object(line)
-    except RecsdkError as error:
-        raise InvalidRequest(f"{path}, line {number}: {error}") from error

@@ -39,11 +39,9 @@ def source(address: str) -> Source:
 
             return NatsSource(place, server)
         if kind in REDIS:
-            import redis
+            from recsdk_streams.redis import RedisSource, connected
 
-            from recsdk_streams.redis import RedisSource
-
-            return RedisSource(redis.Redis.from_url(f"{server}/{place}", socket_timeout=None), query["stream"])
+            return RedisSource(connected(f"{server}/{place}"), query["stream"])
         if kind in KAFKA:
             from recsdk_streams.kafka import KafkaSource
 
@@ -70,11 +68,9 @@ def sink(address: str) -> Sink:
 
             return NatsSink(place, server)
         if kind in REDIS:
-            import redis
+            from recsdk_streams.redis import RedisSink, connected
 
-            from recsdk_streams.redis import RedisSink
-
-            return RedisSink(redis.Redis.from_url(f"{server}/{place}", socket_timeout=None), query["stream"])
+            return RedisSink(connected(f"{server}/{place}"), query["stream"])
         if kind in KAFKA:
             from recsdk_streams.kafka import KafkaSink
 

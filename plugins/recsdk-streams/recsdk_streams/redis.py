@@ -102,6 +102,11 @@ class RedisSink:
         self._client.close()
 
 
+def connected(url: str) -> redis.Redis:
+    """Returns a client that waits as long as a read says."""
+    return redis.Redis.from_url(url, socket_timeout=None)
+
+
 def _message(entry_id: bytes, fields: dict[bytes, bytes] | None) -> Message:
     return Message(entry_id.decode(), (fields or {}).get(DATA, b""), int(entry_id.partition(b"-")[0]) / 1000)
 
