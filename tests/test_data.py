@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import recsdk.data
-from recsdk.data import column_kind, concatenate_items, events_from_rows, items_from_rows, requests_table, take
+from recsdk.data import column_kind, concatenate_items, events_from_rows, items_from_rows, requests_table, take, take_events
 from recsdk.datasets import read_rows
 from recsdk.errors import DuplicateCandidates, IgnoredInput, InvalidLog, InvalidRequest, InvalidReward, RecsdkError, UnknownItem
 
@@ -255,3 +255,12 @@ def test_rows_by_column_make_the_same_events_and_errors_as_rows_one_by_one():
         with pytest.raises(InvalidLog, match=f"{lacking!r} in row 0 must be"):
             events_from_rows(items, read_rows(rows))
     assert len(events_from_rows(items, read_rows([])).item) == 0
+
+
+@pytest.mark.parametrize("index", [slice(1, 3), np.array([False, True, True, False]), np.array([1, 2])], ids=["slice", "mask", "places"])
+def test_of_selected_events_all_columns_are_selected_and_the_catalogue_stays(index):
+    items = items_from_rows([{"id": "a"}, {"id": "b"}])
+    rows = [{"item": "ab"[number % 2], "time": float(number), "reward": 10.0 * number, "age": 20.0 + number} for number in range(4)]
+    log = take_events(events_from_rows(items, rows), index)
+    assert log.items is items
+    assert [column.tolist() for column in (log.item, log.reward, log.time, log.requests["age"])] == [[1, 0], [10, 20], [1, 2], [21, 22]]
