@@ -2,7 +2,8 @@
 
 import contextlib
 import json
-import time
+import os
+import signal
 
 import numpy as np
 import psycopg
@@ -266,9 +267,10 @@ def test_after_the_server_is_gone_nothing_is_acknowledged_until_the_folder_is_op
 
 def test_what_a_server_lost_at_process_crash_is_told_and_an_older_copy_is_refused(server, store, tmp_path):
     ledger = store.open(tmp_path)
-    ledger.add_decision(decision("d0"))
-    time.sleep(0.3)  # it may wake the writer of the log, which then sleeps for long
-    for number in (1, 2):
+    with psycopg.connect(server.conninfo) as db:
+        ((writer,),) = db.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'")
+    os.kill(writer, signal.SIGSTOP)  # it would put what was committed on the disk, at a moment of its own
+    for number in range(3):
         ledger.add_decision(decision(f"d{number}"))
     server.kill()
     with contextlib.suppress(LedgerError):
