@@ -23,6 +23,7 @@ import numpy as np
 import report
 
 from recsdk.retrievers.exact import Exact
+from recsdk.retrievers.nearest import nearest
 
 DIM, SIZE, NUM_USERS = 64, 100, 500
 INDEXES = (
@@ -49,13 +50,13 @@ def vectors_of(folder: Path, name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(vectors), np.ascontiguousarray(users.astype(np.float32))
 
 
-def measured(retriever: Any, vectors: np.ndarray, users: np.ndarray, nearest: list[np.ndarray]) -> dict[str, float]:
+def measured(retriever: Any, vectors: np.ndarray, users: np.ndarray, truth: list[np.ndarray]) -> dict[str, float]:
     """Returns the mean recall, the milliseconds of a search, and the seconds of building."""
     rng, every = np.random.default_rng(0), np.ones(len(vectors), bool)
     begun = time.perf_counter()
     state = retriever.build(vectors)
     built, shares, seconds = time.perf_counter() - begun, [], []
-    for user, wanted in zip(users, nearest, strict=True):
+    for user, wanted in zip(users, truth, strict=True):
         begun = time.perf_counter()
         found = retriever.search(state, rng, user, every, SIZE)
         seconds.append(time.perf_counter() - begun)
@@ -72,14 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from recsdk_faiss import Faiss
 
     vectors, users = vectors_of(chosen.data, chosen.set)
-    every, rng = np.ones(len(vectors), bool), np.random.default_rng(0)
-    nearest = [Exact().search(vectors, rng, user, every, min(SIZE, len(vectors))) for user in users]
+    wanted = list(nearest(users, vectors, min(SIZE, len(vectors))))
     lines = [("exact", "", Exact())]
     lines += [(index, str(effort), Faiss(index=index, effort=effort, exact_below=1)) for index, efforts in INDEXES for effort in efforts]
     print(f"{len(vectors):,} items of {chosen.set}, {len(users)} users, recall of the nearest {SIZE}\n")
     print("\n".join(report.header(["index", "effort", "recall", "ms", "build, s"], left=1)))
     for index, effort, retriever in lines:
-        found = measured(retriever, vectors, users, nearest)
+        found = measured(retriever, vectors, users, wanted)
         print(report.line([index, effort, f"{found['recall']:.3f}", report.rounded(found["ms"]), report.rounded(found["build_s"])]))
     return 0
 
