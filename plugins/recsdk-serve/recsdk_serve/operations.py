@@ -67,6 +67,9 @@ OPERATIONS = (
     Operation("/v1/models:rollback", "POST", "roll_back", "Go back to what served before.", m.Nothing, m.Models, "admin", "slow", "all"),
 )  # fmt: skip
 
+ONCE = frozenset(("add_items", "change_items", "remove_items", "roll_back"))
+"""Those of which a call that is repeated, though the first was done, is refused or undoes what came between."""
+
 OPEN = {
     "/v2": ("Tell what this server is.", m.Metadata),
     "/v2/health/live": ("Tell whether the process answers.", m.Live),

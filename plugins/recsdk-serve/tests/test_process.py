@@ -13,7 +13,7 @@ import time
 
 import httpx2
 import pytest
-from recsdk_serve import Keys, add_key
+from recsdk_serve import Client, Decide, Keys, Retry, Reward, add_key
 from recsdk_serve.commands import serve, serve_key
 
 import recsdk
@@ -23,13 +23,25 @@ WARM = 60.0
 
 
 @contextlib.contextmanager
-def serving(folder, *options):
+def serving(folder, *options, port=0):
     """Runs the command, and yields its process and a client of it."""
     items = folder.parent / "items.jsonl"
     items.write_text("".join(json.dumps({"id": f"item-{number}", "price": float(number)}) + "\n" for number in range(8)))
-    command = [sys.executable, "-m", "recsdk", "serve", str(folder), "--port", "0", "--items", str(items), "--no-access-log", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "recsdk",
+        "serve",
+        str(folder),
+        "--port",
+        str(port),
+        "--items",
+        str(items),
+        "--no-access-log",
+        *options,
+    ]
     environment = {**os.environ, "RECSDK_FAST": "0"}  # kernels take a second to load
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
         try:
             line = process.stderr.readline()
             address = re.search(r"http://\S+:\d+", line)
@@ -79,6 +91,33 @@ def test_no_acknowledged_reward_is_lost_by_a_kill(tmp_path):
             results = client.post("/v1/reward:batch", json={"rewards": rewards}).json()["results"]
             assert results == [{"new": False, "problem": None}] * len(rewards)
         assert client.get("/v1/models").json()["policy"].startswith("WithFloor(policy=lin-ts(")
+
+
+def test_a_client_goes_on_through_a_kill_and_each_of_its_visits_counts_once(tmp_path):
+    folder, done = tmp_path / "shop", []
+
+    def visits(address):
+        with Client(address, retry=Retry(within=WARM, first=0.05, longest=0.2)) as client:
+            for number in range(60):
+                slate = client.decide(Decide(user=f"user-{number}"))
+                client.reward(Reward(decision_id=slate.decision_id, value=1.0))
+                done.append(slate.decision_id)
+
+    with serving(*new(folder)) as (process, client):
+        port = client.base_url.port
+        visitor = threading.Thread(target=visits, args=[str(client.base_url)])
+        visitor.start()
+        while len(done) < 20 and visitor.is_alive():
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    with serving(folder, port=port):
+        visitor.join(WARM)
+    with recsdk.Recommender.open(folder, policy="lin-ts", scorers=["popularity"]) as shop:
+        assert (len(done), len(set(done)), shop.num_learned) == (60, 60, 60)
+        assert [shop.reward(name, 1.0) for name in done] == [False] * 60
+        assert sum(shop.forget(f"user-{number}").num_decisions for number in range(0, 60, 12)) == 5
+        assert shop.audit()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])  # noqa: S104 -- it is refused

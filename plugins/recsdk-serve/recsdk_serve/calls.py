@@ -1,0 +1,210 @@
+"""Every call of the service as steps, and what is shown when none is answered: one place for both clients."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from recsdk.checks import require_number
+from recsdk.errors import InvalidValue
+from recsdk_serve import messages as m
+from recsdk_serve.calling import AWAY, Ask, Failure, Retry, Steps, encoded, exchange
+from recsdk_serve.operations import OPERATIONS
+
+MOST_USERS, MOST_UNSHOWN = 10_000, 1_000
+BY_NAME = {operation.name: operation for operation in OPERATIONS}
+
+
+class Served(NamedTuple):
+    """The items to show, and where they come from.
+
+    Attributes:
+        decision_id: to be given back with the reward; None for a slate of the fallback that nobody has logged, and that earns nothing.
+        ids: of the items, from the top.
+        propensities: of each item at its position, given those above it; None where nothing was drawn.
+        repeats: id of the decision whose slate this is, where it is served again.
+        source: "service"; "kept" for the slate that the user had before; "fallback".
+
+    Example:
+        >>> Served("visit-1", ("tea",), (0.5,)).source
+        'service'
+    """
+
+    decision_id: str | None
+    ids: tuple[str, ...]
+    propensities: tuple[float, ...] | None
+    repeats: str | None = None
+    source: Literal["service", "kept", "fallback"] = "service"
+
+
+Fallback = Callable[[m.Decide], Sequence[str] | Served] | Sequence[str] | None
+
+
+class Calls:
+    """The calls of a client. Threads may share it.
+
+    Args:
+        retry: how long calls are repeated.
+        fallback: see `Client`.
+        sticky: see `Client`.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, retry: Retry, fallback: Fallback, sticky: float, clock: Callable[[], float] = time.monotonic) -> None:
+        require_number("sticky", sticky, at_least=0)
+        self.retry, self._sticky, self._clock = retry, sticky, clock
+        self._fallback = fallback if fallback is None or callable(fallback) else _Listed(_checked_ids(fallback))
+        self._kept: OrderedDict[tuple[Any, ...], tuple[float, Served]] = OrderedDict()
+        self._unshown: deque[str] = deque(maxlen=MOST_UNSHOWN)
+        self._lock = threading.Lock()
+
+    def decide(self, asked: m.Decide) -> Steps[Served]:
+        """Returns what to show: from the service or, where that is away, what was kept or what the fallback gives."""
+        asked = _named(asked)
+        found = yield from exchange(BY_NAME["decide"], asked, self.retry, self._clock)
+        if not isinstance(found, Failure):
+            served = Served(found.decision_id, found.ids, found.propensities, found.repeats)
+            self._keep(asked, served)
+            yield from self._tell_unshown()
+            return served
+        instead = self._instead(asked) if found.is_away else None
+        if instead is None:
+            raise found.error
+        if found.may_be_done and asked.decision_id is not None and instead.decision_id != asked.decision_id:
+            self._unshown.append(asked.decision_id)
+        return instead
+
+    def decide_batch(self, asked: Sequence[m.Decide]) -> Steps[list[m.Slate]]:
+        """Returns the slates of many requests."""
+        found: m.Slates = yield from self._answer("decide_batch", m.DecideBatch(requests=list(map(_named, asked))))
+        return found.slates
+
+    def reward(self, asked: m.Reward) -> Steps[bool]:
+        """Tells whether a reward was new."""
+        found: m.Rewarded = yield from self._answer("reward", asked)
+        return found.new
+
+    def reward_batch(self, asked: Sequence[m.Reward]) -> Steps[list[m.Result]]:
+        """Returns what became of many rewards."""
+        found: m.Results = yield from self._answer("reward_batch", m.RewardBatch(rewards=list(asked)))
+        return found.results
+
+    def signal(self, asked: m.Signal) -> Steps[str]:
+        """Returns the receipt; a signal about a user gets an id, since by a second try the user may have another decision."""
+        is_named = asked.signal_id is not None or asked.user is None
+        return (yield from self.receipt("signal", asked if is_named else msgspec.structs.replace(asked, signal_id=secrets.token_hex(16))))
+
+    def receipt(self, name: str, asked: m.Signal | m.Correct | m.Shown) -> Steps[str]:
+        """Returns the receipt of a message about a decision."""
+        found: m.Received = yield from self._answer(name, asked)
+        return found.receipt
+
+    def items(self, name: str, rows: Iterable[Mapping[str, Any]]) -> Steps[int]:
+        """Adds or changes items, and returns how many there are."""
+        found: m.Catalogue = yield from self._answer(name, m.Items(items=list(map(dict, rows))))
+        return found.num_items
+
+    def remove_items(self, ids: Iterable[str]) -> Steps[int]:
+        """Removes items, and returns how many there are."""
+        found: m.Catalogue = yield from self._answer("remove_items", m.ItemIds(ids=list(ids)))
+        return found.num_items
+
+    def forget(self, user: str) -> Steps[dict[str, Any]]:
+        """Returns the report; what was kept of the user is forgotten, too."""
+        found: m.Forgotten = yield from self._answer("forget", m.Forget(user=user))
+        with self._lock:
+            for place in [place for place in self._kept if place[0] == user]:
+                del self._kept[place]
+        return found.report
+
+    def models(self, name: str, asked: m.Nothing | m.Publish) -> Steps[m.Models]:
+        """Returns what serves, after a change of that name, or without one."""
+        found: m.Models = yield from self._answer(name, asked)
+        return found
+
+    def _answer(self, name: str, asked: Any) -> Steps[Any]:
+        """Returns the answer of an operation, by its name.
+
+        Raises:
+            RecsdkError: the error by which it was refused, of the class of recsdk's of that name, else a `ServiceError`; or `Unanswered`.
+        """
+        found = yield from exchange(BY_NAME[name], asked, self.retry, self._clock)
+        if isinstance(found, Failure):
+            raise found.error
+        return found
+
+    def _tell_unshown(self) -> Steps[None]:
+        """Tells the service of one decision that it may have made, and that nobody saw; where that fails, it is told later."""
+        try:
+            name = self._unshown.popleft()
+        except IndexError:
+            return
+        got = yield Ask("POST", BY_NAME["shown"].path, encoded(m.Shown(decision_id=name, shown=False)), self.retry.timeout)
+        if got.status == 0 or got.status in AWAY:
+            self._unshown.append(name)
+
+    def _keep(self, asked: m.Decide, served: Served) -> None:
+        place = _place(asked)
+        if not self._sticky or place is None or not served.ids:
+            return
+        with self._lock:
+            self._kept[place] = (self._clock(), served)
+            self._kept.move_to_end(place)
+            if len(self._kept) > MOST_USERS:
+                self._kept.popitem(last=False)
+
+    def _instead(self, asked: m.Decide) -> Served | None:
+        """Returns what is shown when the service is away; None where there is nothing."""
+        place = _place(asked)
+        with self._lock:
+            since, kept = self._kept.get(place, (0.0, None)) if place is not None else (0.0, None)
+        if kept is not None and self._clock() - since <= self._sticky and not set(kept.ids) & set(asked.seen):
+            return kept._replace(repeats=kept.repeats or kept.decision_id, source="kept")
+        if self._fallback is None or asked.chosen is not None:
+            return None
+        found = self._fallback(asked)
+        if isinstance(found, Served):
+            return found._replace(source="fallback")
+        return Served(None, tuple(_checked_ids(found)), None, source="fallback") if found else None
+
+
+class _Listed:
+    """The fallback of a list: its first items that may be shown."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = ids
+
+    def __call__(self, asked: m.Decide) -> Sequence[str]:
+        """Returns as many as are asked for, with those pinned in their places; none where there are too few."""
+        pinned = asked.pinned or {}
+        hidden, among = {*asked.seen, *pinned.values()}, None if asked.candidates is None else set(asked.candidates)
+        free = iter([item for item in self._ids if item not in hidden and (among is None or item in among)])
+        found = [pinned.get(position) or next(free, None) for position in range(asked.size)]
+        shown = list(itertools.takewhile(lambda item: item is not None, found))
+        return [] if len(shown) < asked.size and not asked.at_most else shown  # type: ignore[return-value]  # None ends it
+
+
+def _named(asked: m.Decide) -> m.Decide:
+    """Returns a request for a decision with an id: repeated, it is the same decision."""
+    return asked if asked.decision_id is not None else msgspec.structs.replace(asked, decision_id=secrets.token_hex(16))
+
+
+def _place(asked: m.Decide) -> tuple[Any, ...] | None:
+    """Returns what tells a user at a place of an application from others; None where a slate is not to be kept."""
+    user = asked.request.get("user_id") if asked.user is None else asked.user
+    if user is None or asked.deferred or asked.chosen is not None:
+        return None
+    return str(user), asked.size, asked.at_most, repr(asked.candidates), repr(asked.pinned), repr(asked.promoted)
+
+
+def _checked_ids(given: Any) -> list[str]:
+    if isinstance(given, str) or not all(isinstance(item, str) for item in given):
+        raise InvalidValue(f"fallback must be or give a sequence of item ids, got {given!r:.200}.")
+    return list(given)
