@@ -1,4 +1,4 @@
-"""How many of the nearest items indexes of faiss find on vectors of a trained model: `python benchmarks/recall.py --data FOLDER`, a minute.
+"""How many of the nearest items retrievers find on vectors of a trained model: `python benchmarks/recall.py --data FOLDER`, a minute.
 
 Factorises the purchases of amazon-beauty by PureSVD (Cremonesi, Koren, Turrin, RecSys 2010), and asks for the 100 items with the largest
 inner products, for users by what they bought. FOLDER is as for `benchmarks/encoders.py`. Vectors of models are harder than random ones:
@@ -23,6 +23,7 @@ import numpy as np
 import report
 
 from recsdk.retrievers.exact import Exact
+from recsdk.retrievers.int8 import Int8
 from recsdk.retrievers.nearest import nearest
 
 DIM, SIZE, NUM_USERS = 64, 100, 500
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     vectors, users = vectors_of(chosen.data, chosen.set)
     wanted = list(nearest(users, vectors, min(SIZE, len(vectors))))
-    lines = [("exact", "", Exact())]
+    lines = [("exact", "", Exact()), ("int8", "", Int8())]
     lines += [(index, str(effort), Faiss(index=index, effort=effort, exact_below=1)) for index, efforts in INDEXES for effort in efforts]
     print(f"{len(vectors):,} items of {chosen.set}, {len(users)} users, recall of the nearest {SIZE}\n")
     print("\n".join(report.header(["index", "effort", "recall", "ms", "build, s"], left=1)))
