@@ -106,7 +106,7 @@ def health(stored: Ledger, *, min_join_rate: float = 0.01, now: float | None = N
             joined.append(bool(places))
             if feedback is not None:
                 silent += sum((record.decision_id, place) in standing for place in _silent(record, places, feedback))
-    items, candidates, at_floor = _exploration(last)
+    items, candidates, at_floor = exploration(last)
     changes, drifted = published.read(stored), drift.found()
     found = Health(
         decisions=len(times),
@@ -176,7 +176,7 @@ def _silent(record: DecisionRecord, places: set[int], feedback: Feedback) -> set
     return set() if PAGE in places else set(range(len(record.action))) - places
 
 
-def _exploration(records: Iterable[DecisionRecord]) -> tuple[list[float], list[int], list[tuple[bool, float]]]:
+def exploration(records: Iterable[DecisionRecord]) -> tuple[list[float], list[int], list[tuple[bool, float]]]:
     """Returns effective items and candidates of each decision with a choice; and of each draw, whether it hit the floor, and how probably.
 
     It hits the floor when the drawn item had the floor's share only.

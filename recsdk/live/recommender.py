@@ -877,6 +877,11 @@ class Recommender:
         return self._loop.catalogue
 
     @property
+    def folder(self) -> Path:
+        """Where it is kept: what reads a folder, such as `recsdk.read_ledger`, may read this one while it is open."""
+        return self._loop.options.folder
+
+    @property
     def policy(self) -> Policy[Any]:
         """The policy that decides: the one given, or a challenger that was promoted."""
         return self._loop.learner.policy

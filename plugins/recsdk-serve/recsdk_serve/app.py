@@ -24,16 +24,17 @@ from recsdk.errors import InvalidValue
 from recsdk.live.exporters import PrometheusObserver
 from recsdk.live.observe import Notice, Observer
 from recsdk_serve import messages as m
+from recsdk_serve import pages
 from recsdk_serve.endpoint import ENCODER, Endpoint
 from recsdk_serve.events import Hub
 from recsdk_serve.guard import Limits, Refused, refusal, require_local, require_same_site
-from recsdk_serve.keys import Client, Keys
+from recsdk_serve.keys import SCOPES, Client, Keys
 from recsdk_serve.operations import OPERATIONS, openapi
 from recsdk_serve.service import LOGGER, Service
 from recsdk_serve.signals import hearing
 
 ACCESS = logging.getLogger("recsdk_serve.access")
-ANYBODY = Client("", frozenset(("decide", "reward", "items", "admin")))
+ANYBODY = Client("", frozenset(SCOPES))
 
 
 def make_app(
@@ -75,6 +76,7 @@ def make_app(
         Route("/v2/health/ready", front.ready),
         Route("/metrics", front.metrics),
         Route("/openapi.json", front.openapi),
+        *pages.ROUTES,
     ]
     handlers = {HTTPException: _missing, Refused: _refused, Exception: _refused}
     app = Starlette(routes=routes, lifespan=front.life, exception_handlers=handlers)
@@ -192,9 +194,9 @@ class Front:
 
     async def decisions(self, request: Request) -> Response:
         """Streams decisions."""
-        self._require_own(request, "admin")
+        self._require_own(request, "read")
         self.hub.require_room()
-        return self._stream(request, "admin", self.hub.decisions(request.headers.get("last-event-id", "")))
+        return self._stream(request, "read", self.hub.decisions(request.headers.get("last-event-id", "")))
 
     async def slates(self, request: Request) -> Response:
         """Streams fresh slates of a user."""
@@ -241,7 +243,7 @@ class Front:
 
     async def metrics(self, request: Request) -> Response:
         """Shows the metrics for Prometheus."""
-        self.allowed(request.scope, "admin")
+        self.allowed(request.scope, "read")
         return Response(prometheus_client.generate_latest(self._registry), media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
     async def openapi(self, request: Request) -> Response:

@@ -12,6 +12,7 @@ import msgspec
 from recsdk_serve import messages as m
 from recsdk_serve.events import whose
 from recsdk_serve.guard import body, decoded, refusal
+from recsdk_serve.lanes import Lane
 from recsdk_serve.operations import Operation
 from recsdk_serve.service import LOGGER
 
@@ -64,7 +65,8 @@ class Endpoint:
         if isinstance(asked, m.Decide):
             return await service.quick.ask(asked)
         do = getattr(service, operation.name)
-        answer = await (service.quick if operation.lane == "quick" else service.slow).ask(lambda: do(asked))
+        lane: Lane = getattr(service, operation.lane)
+        answer = await lane.ask(lambda: do(asked))
         if isinstance(asked, m.Forget):
             self._front.hub.forget(asked.user)
         if operation.evidence == "all":

@@ -15,9 +15,10 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from recsdk.errors import InvalidValue, one_of
 
-Scope = Literal["decide", "reward", "items", "admin"]
+Scope = Literal["decide", "reward", "items", "read", "admin"]
 SCOPES: tuple[str, ...] = get_args(Scope)
-"""`decide`: decisions and the user's stream. `reward`: rewards, signals, what was shown. `items`: the catalogue. `admin`: the rest."""
+"""`decide`: decisions and the user's stream. `reward`: rewards, signals, what was shown. `items`: the catalogue. `read`: how it does, with
+the stream of decisions, which names users. `admin`: that and the rest."""
 PREFIX = "recsdk_"
 NOBODY = {"name": "", "scopes": [], "salt": "00" * 16, "hash": "00" * 32}
 
@@ -65,7 +66,8 @@ class Keys:
         name, _, secret = key.removeprefix(PREFIX).partition("_")
         entry = self._entries.get(name, NOBODY)
         same = hmac.compare_digest(_hash(secret, entry["salt"]), entry["hash"])  # also where nobody has the name: it takes as long
-        return Client(entry["name"], frozenset(entry["scopes"])) if same and entry is not NOBODY else None
+        implied = {"read"} if "admin" in entry["scopes"] else set()
+        return Client(entry["name"], frozenset(implied.union(entry["scopes"]))) if same and entry is not NOBODY else None
 
     def _read(self) -> None:
         found = os.stat(self._path)

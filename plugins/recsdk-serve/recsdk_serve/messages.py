@@ -191,6 +191,87 @@ class Models(Struct, frozen=True, kw_only=True):
     published: list[Change]
 
 
+class Health(Struct, frozen=True, kw_only=True):
+    """How a recommender does, as `recsdk status` says; what cannot be said yet is null."""
+
+    decisions: int
+    outcomes: Annotated[int, Meta(description="Shown items, or whole pages, that have a reward.")]
+    last_decision: Annotated[float | None, Meta(description="Seconds since the epoch.")]
+    last_reward: Annotated[float | None, Meta(description="Seconds since the epoch.")]
+    settled: Annotated[int, Meta(description="Decisions that were shown, and whose window has closed.")]
+    join_rate: Annotated[float | None, Meta(description="Share of these of which something was heard.")]
+    default_share: Annotated[float | None, Meta(description="Share of the outcomes of which nothing was heard.")]
+    mean_reward_last: Annotated[float | None, Meta(description="Of the last 1,000 outcomes.")]
+    mean_reward_before: Annotated[float | None, Meta(description="Of all before.")]
+    effective_items: Annotated[float | None, Meta(description="exp of the entropy at the top, a mean over the last 1,000 decisions.")]
+    candidates: Annotated[float | None, Meta(description="How many could be drawn there.")]
+    floor_share: Annotated[float | None, Meta(description="Share of the drawn items that had only their share of the floor.")]
+    model: str | None
+    policy: str | None
+    alarms: Annotated[list[str], Meta(description="A sentence for each alarm that is on.")]
+    failed: Annotated[dict[str, int], Meta(description="Of the last 1,000 decisions, those that were made without a part.")]
+    drift: Annotated[dict[str, float | None], Meta(description="Population stability index of each feature.")]
+    events: Annotated[dict[str, int], Meta(description="What became of the last 1,000 rewards and signals.")]
+
+
+class RewardStep(Struct, frozen=True, kw_only=True):
+    """The mean reward of some outcomes that came one after the other, with its interval of 95 %."""
+
+    time: Annotated[float, Meta(description="Of the last of them, in seconds since the epoch.")]
+    num: int
+    mean: float
+    low: float
+    high: float
+
+
+class ChoiceStep(Struct, frozen=True, kw_only=True):
+    """How much was explored in some decisions that came one after the other; null where nothing was drawn."""
+
+    time: Annotated[float, Meta(description="Of the last of them, in seconds since the epoch.")]
+    num: int
+    effective_items: Annotated[float | None, Meta(description="exp of the entropy at the top, a mean.")]
+    candidates: float | None
+    floor_share: Annotated[float | None, Meta(description="Share of the drawn items that had only their share of the floor.")]
+    floor_expected: Annotated[float | None, Meta(description="What this share should be, by the logged probabilities.")]
+
+
+class ItemShare(Struct, frozen=True, kw_only=True):
+    """How much of what was shown an item was."""
+
+    id: Annotated[str | None, Meta(description="null for all others together.")]
+    share: float
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """What the folder says; the steps and shares are of the last 2,000 decisions and 4,000 outcomes."""
+
+    time: Annotated[float, Meta(description="When it was looked at, in seconds since the epoch.")]
+    health: Health
+    rewards: list[RewardStep]
+    choices: list[ChoiceStep]
+    items: list[ItemShare]
+    seconds: Annotated[float, Meta(description="That it took a processor to look.")]
+
+
+class Challenger(Struct, frozen=True, kw_only=True):
+    """How a challenger of the policy stands, see `recsdk.Trials`."""
+
+    name: str
+    num_rounds: Annotated[int, Meta(description="Outcomes by which it has been judged.")]
+    advantage: Annotated[float, Meta(description="Mean reward at the top that it would have earned, less what was earned.")]
+    low: Annotated[float, Meta(description="Lower bound of the advantage; above 0 it may be promoted.")]
+    share: Annotated[float, Meta(description="Of the traffic that it decides.")]
+    error: str
+
+
+class Status(Struct, frozen=True, kw_only=True):
+    """How the recommender does."""
+
+    look: Look
+    models: Models
+    challengers: list[Challenger]
+
+
 class Live(Struct, frozen=True, kw_only=True):
     """Whether the process answers."""
 

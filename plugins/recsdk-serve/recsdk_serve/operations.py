@@ -35,7 +35,7 @@ class Operation(NamedTuple):
         takes: what the body says; `Nothing` where there is none.
         gives: the answer.
         scope: what a key must be allowed.
-        lane: "quick" for decisions and rewards, "slow" for what takes long.
+        lane: "quick" for decisions and rewards, "slow" for what takes long, "reading" for what changes nothing and does.
         evidence: whose slates it makes stale, for those who have subscribed: of the user of a decision, or of all.
     """
 
@@ -46,7 +46,7 @@ class Operation(NamedTuple):
     takes: type
     gives: type
     scope: Scope
-    lane: Literal["quick", "slow"] = "quick"
+    lane: Literal["quick", "slow", "reading"] = "quick"
     evidence: Literal["user", "all"] | None = None
 
 
@@ -62,7 +62,8 @@ OPERATIONS = (
     Operation("/v1/items:change", "POST", "change_items", "Change items: all or none.", m.Items, m.Catalogue, "items", "slow", "all"),
     Operation("/v1/items:remove", "POST", "remove_items", "Remove items: all or none.", m.ItemIds, m.Catalogue, "items", "slow", "all"),
     Operation("/v1/forget", "POST", "forget", "Forget a user.", m.Forget, m.Forgotten, "admin", "slow"),
-    Operation("/v1/models", "GET", "models", "Tell what serves, and what has served.", m.Nothing, m.Models, "admin"),
+    Operation("/v1/models", "GET", "models", "Tell what serves, and what has served.", m.Nothing, m.Models, "read"),
+    Operation("/v1/status", "GET", "status", "Tell how it does.", m.Nothing, m.Status, "read", "reading"),
     Operation("/v1/models:publish", "POST", "publish", "Let other scorers serve.", m.Publish, m.Models, "admin", "slow", "all"),
     Operation("/v1/models:rollback", "POST", "roll_back", "Go back to what served before.", m.Nothing, m.Models, "admin", "slow", "all"),
 )  # fmt: skip
@@ -77,7 +78,7 @@ OPEN = {
 }
 """What everybody may ask."""
 EVENTS = {
-    "/v1/events/decisions": ("Stream the decisions and rewards that are made, for dashboards; goes on after Last-Event-ID.", "admin"),
+    "/v1/events/decisions": ("Stream the decisions and rewards that are made, for dashboards; goes on after Last-Event-ID.", "read"),
     "/v1/events/slates": ("Stream fresh slates for a user, at once and when there is new evidence.", "decide"),
 }
 

@@ -13,13 +13,14 @@ from recsdk.errors import RecsdkError
 from recsdk_serve import messages as m
 from recsdk_serve.guard import Limits, refusal
 from recsdk_serve.lanes import Lane
+from recsdk_serve.watch import Watch
 
 LOGGER = logging.getLogger("recsdk_serve")
 MOST_TOGETHER, MOST_REFUSED = 64, 8
 
 
 class Service:
-    """A recommender that is open, with a lane for decisions and rewards, and one for all that takes long.
+    """A recommender that is open, with a lane for decisions and rewards, one for all that takes long, and one for looking at its folder.
 
     Args:
         recommender: open; it is closed by `close`.
@@ -30,6 +31,8 @@ class Service:
         self.recommender = recommender
         self.quick = Lane(self._together, "recsdk-quick", waiting=limits.waiting, most=MOST_TOGETHER)
         self.slow = Lane(_one_by_one, "recsdk-slow", waiting=16, most=1)
+        self.reading = Lane(_one_by_one, "recsdk-reading", waiting=64, most=1)
+        self._watch = Watch(recommender.folder)
 
     async def warm(self, request: Mapping[str, Any]) -> None:
         """Makes a decision that does not count, so that the first client need not wait for what is loaded or compiled once."""
@@ -42,8 +45,9 @@ class Service:
 
     def close(self) -> None:
         """Does what waits, writes a snapshot and releases the folder."""
-        self.quick.end()
-        self.slow.end()
+        self._watch.end()
+        for lane in (self.quick, self.slow, self.reading):
+            lane.end()
         self.recommender.close()
 
     def _together(self, jobs: Sequence[Any]) -> list[Any]:
@@ -126,7 +130,13 @@ class Service:
 
     def forget(self, asked: m.Forget) -> m.Forgotten:
         """Forgets a user."""
-        return m.Forgotten(report=self.recommender.forget(asked.user)._asdict())
+        with self._watch.away():
+            return m.Forgotten(report=self.recommender.forget(asked.user)._asdict())
+
+    def status(self, asked: m.Nothing) -> m.Status:
+        """Tells how the recommender does."""
+        standings = [m.Challenger(**standing._asdict()) for standing in self.recommender.standings()]
+        return m.Status(look=self._watch.look(), models=self.models(asked), challengers=standings)
 
     def models(self, asked: m.Nothing) -> m.Models:
         """Tells what serves."""

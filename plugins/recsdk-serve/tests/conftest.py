@@ -1,6 +1,7 @@
 """A shop and a client of it, in one process; what is held by all tests stands in one folder for each."""
 
 import contextlib
+import shutil
 import threading
 
 import pytest
@@ -10,6 +11,7 @@ from starlette.testclient import TestClient
 
 import recsdk
 
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ITEMS = [{"id": f"item-{number}", "price": float(number)} for number in range(8)]
 
 
@@ -42,9 +44,20 @@ def client(serving):
 
 
 @pytest.fixture
-def address(make_client):
-    """Serves the shop over a socket, by a thread."""
-    server = uvicorn.Server(uvicorn.Config(make_client().app, port=0, log_config=None, lifespan="on"))
+def served(make_client):
+    """Serves the shop over a socket, by a thread, until the test ends; returns its address."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(listening(make_client(**settings).app))
+
+
+@pytest.fixture
+def address(served):
+    return served()
+
+
+@contextlib.contextmanager
+def listening(app):
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while thread.is_alive() and not server.started:
@@ -52,3 +65,13 @@ def address(make_client):
     yield "http://{}:{}".format(*server.servers[0].sockets[0].getsockname())
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture
+def browser():
+    """A headless browser."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if BROWSER is None:
+        pytest.skip("no Chromium is installed")
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])

@@ -3,17 +3,13 @@
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import recsdk
 
 ROOT = Path(__file__).parents[3]
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT = 60_000.0
 
 
@@ -30,20 +26,10 @@ def open_shop(folder):
             process.terminate()
 
 
-@contextlib.contextmanager
-def browser():
-    """Yields a headless browser."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if BROWSER is None:
-        pytest.skip("no Chromium is installed")
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-
-
-def test_a_visitor_clicks_and_the_shop_learns_of_what_was_shown(tmp_path):
+def test_a_visitor_clicks_and_the_shop_learns_of_what_was_shown(tmp_path, browser):
     wrong = []
-    with browser() as chromium, open_shop(tmp_path / "shop") as address:
-        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    with open_shop(tmp_path / "shop") as address:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(WAIT)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
