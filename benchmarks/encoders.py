@@ -1,11 +1,13 @@
 """Ranks the whole catalogue by counting scorers and by deep encoders: leave-one-out, history masked, NDCG@10 and HR@10.
 
+Sessions of diginetica are those of others' tables: every next click of the last week, among all items, seen or not, HR@20 and MRR@20.
+
 python benchmarks/encoders.py --data FOLDER [--sets ml-1m beauty ml-100k] [--models ease sasrec ...] [--seconds 500] [--out FILE]
 
-FOLDER holds `ml-100k/ml-100k.inter`, `ml-1m/ratings.csv.gz`, `amazon-beauty/Beauty.txt.gz`, `lastfm-s3rec/LastFM.txt.gz` and
-`amazon-beauty-bert4rec/beauty.txt.gz`; by default it is the folder `data` in $RECSDK_SHARED. Everything but a user's last item is fitted
-on; a deep encoder holds the last of that back for some users, to stop early. Runs go from cheap to dear until `--seconds` are over; each
-prints its row at once.
+FOLDER holds `ml-100k/ml-100k.inter`, `ml-1m/ratings.csv.gz`, `amazon-beauty/Beauty.txt.gz`, `lastfm-s3rec/LastFM.txt.gz`,
+`amazon-beauty-bert4rec/beauty.txt.gz` and `diginetica/{train_sessions,test_prefixes}.txt.gz`; by default it is the folder `data` in
+$RECSDK_SHARED. Everything but a user's last item is fitted on; a deep encoder holds the last of that back for some users, to stop early.
+Runs go from cheap to dear until `--seconds` are over; each prints its row at once.
 
 `--from FILE ...` measures nothing: it prints the table of rows that earlier runs put `--out`; with `--write` into docs/ranking-quality.md.
 """
@@ -14,18 +16,19 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import itertools
 import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
 import report
 
-from recsdk.base import Events
+from recsdk.base import Events, Items
 from recsdk.data import events_from_rows, items_from_rows
 from recsdk.encoders.bert4rec import BERT4Rec
 from recsdk.encoders.cnn import CNN
@@ -36,7 +39,7 @@ from recsdk.encoders.on_device import OnDevice
 from recsdk.encoders.sasrec import SASRec
 from recsdk.encoders.seq2seq import Seq2Seq
 from recsdk.encoders.settings import SequenceSettings
-from recsdk.ranking import RankEvaluation, Split, by_encoder, by_scorer, compare_rankings, leave_one_out, rank_evaluate
+from recsdk.ranking import Cases, Ragged, RankEvaluation, by_encoder, by_scorer, compare_rankings, leave_one_out, rank_evaluate
 from recsdk.scorers.als import ALS
 from recsdk.scorers.dot import Dot
 from recsdk.scorers.ease import EASE
@@ -86,12 +89,20 @@ def beauty_long_tail(folder: Path) -> Iterator[Row]:
             yield user, item, float(place)
 
 
+def diginetica(folder: Path) -> Iterator[Row]:
+    """Yields the clicks of the training's sessions, with each one's place as the time."""
+    with gzip.open(folder / "diginetica/train_sessions.txt.gz", "rt") as lines:
+        for session, line in enumerate(lines):
+            yield from ((f"s{session}", item, float(place)) for place, item in enumerate(line.split()))
+
+
 SETS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "ml-1m": ml_1m,
     "beauty": sequences("amazon-beauty/Beauty.txt.gz"),
     "beauty-long-tail": beauty_long_tail,
     "lastfm": sequences("lastfm-s3rec/LastFM.txt.gz"),
     "ml-100k": ml_100k,
+    "diginetica": diginetica,
 }
 FEW_ITEMS = ("ml-1m", "lastfm", "ml-100k")
 """Sets whose items are few enough for a matrix of all pairs."""
@@ -134,6 +145,23 @@ def deep(name: str) -> dict[str, Any]:
             "sasrec-one-layer": _with(wide, num_layers=1),
             **_others(wide, "bert4rec", "gru", "lstm", "cnn", "seq2seq", "mf"),
         }
+    if name == "diginetica":
+        gru = GRU(
+            dim=64,
+            max_length=12,
+            dropout=0.3,
+            epochs=12,
+            patience=2,
+            batch_size=512,
+            max_windows=2,
+            loss="sampled",
+            num_negatives=2048,
+            similarity="cosine",
+            temperature=0.0625,
+            progress=False,
+        )
+        shared = {field.name: getattr(gru, field.name) for field in attrs.fields(SequenceSettings)}
+        return {"gru-cosine": gru, "sasrec-cosine": SASRec(num_heads=2, **shared)}
     narrow = SASRec(dim=64, num_heads=2, max_length=100, dropout=0.4, epochs=150, patience=15, max_windows=4, progress=False)
     return {
         "sasrec": narrow,
@@ -158,6 +186,45 @@ def _with(encoder: Any, **changes: Any) -> Any:
     return attrs.evolve(encoder, **changes)
 
 
+class Trial(NamedTuple):
+    """What is fitted on, what is tested, and how."""
+
+    log: Events
+    cases: Cases
+    at: int = 10
+    mask_history: bool = True
+
+
+def trial(name: str, folder: Path, most_users: int | None) -> Trial:
+    """Returns the last item of each user as a test; of diginetica the clicks of the last week, the first so many."""
+    log = read(name, folder, most_users)
+    if name == "diginetica":
+        return Trial(log, next_clicks(log.items, folder, most_users), at=20, mask_history=False)
+    split = leave_one_out(log)
+    return Trial(split.refit, split.test)
+
+
+def next_clicks(items: Items, folder: Path, most: int | None) -> Cases:
+    """Returns the test's prefixes as cases; the prefixes of a session stand one after another, and have one user."""
+    with gzip.open(folder / "diginetica/test_prefixes.txt.gz", "rt") as lines:
+        prefixes = [line.split() for line in itertools.islice(lines, most)]
+    place = {item: number for number, item in enumerate(items.ids.tolist())}
+    known = [(*prefix,) for prefix in prefixes if prefix[-1] in place]
+    if len(known) < len(prefixes):
+        print(f"# {len(prefixes) - len(known)} cases are left out: their target is not in the log", flush=True)
+    begins = [not number or known[number - 1][: len(prefix)] != prefix for number, prefix in enumerate(known)]
+    past = [[item for item in prefix[:-1] if item in place] for prefix in known]
+    history = ragged([[place[item] for item in one] for one in past])
+    target = ragged([[place[prefix[-1]]] for prefix in known])
+    requests = {"history": np.fromiter(past, object, len(past))}
+    return Cases(requests, np.zeros(len(known)), np.cumsum(begins) - 1, items, history, target)
+
+
+def ragged(lists: list[list[int]]) -> Ragged:
+    """Returns the lists end to end."""
+    return Ragged(np.array([value for one in lists for value in one]), np.cumsum([0, *map(len, lists)]))
+
+
 def read(name: str, folder: Path, most_users: int | None) -> Events:
     """Returns a data set as events; of the users only the first so many."""
     rows = list(SETS[name](folder))
@@ -169,22 +236,22 @@ def read(name: str, folder: Path, most_users: int | None) -> Events:
     return events_from_rows(items, ({"user_id": user, "item": item, "time": seconds} for user, item, seconds in rows))
 
 
-def run(name: str, model: str, part: Any, split: Split, seed: int) -> tuple[RankEvaluation, dict[str, Any]]:
+def run(name: str, model: str, part: Any, tried: Trial, seed: int) -> tuple[RankEvaluation, dict[str, Any]]:
     """Fits and ranks one model; returns what was found, and its row."""
     begun = time.perf_counter()
     row: dict[str, Any] = {"set": name, "model": model, "seed": seed, "config": repr(part), "machine": machine()}
     if isinstance(part, SequenceSettings):
-        state = part.fit(split.refit, seed=seed)
+        state = part.fit(tried.log, seed=seed)
         seconds = state.history[:, 2]
         row |= {"epochs": len(seconds), "best_epoch": int(state.best_epoch), "first_epoch_s": seconds[0], "epoch_s": np.median(seconds[1:])}
         row |= {"validation": state.history[:, 1].max(), "train_s": seconds.sum(), "to_best_s": seconds[: int(state.best_epoch)].sum()}
         scores = by_encoder(OnDevice(encoder=part), state)
     else:
-        scores = by_scorer(part, part.fit(split.refit))
+        scores = by_scorer(part, part.fit(tried.log))
     row["fit_s"] = time.perf_counter() - begun
     begun = time.perf_counter()
-    found = rank_evaluate(scores, split.test, at=10)
-    row |= {"rank_s": time.perf_counter() - begun, "ndcg": found.ndcg, "hr": found.hit_rate.value, "mrr": found.mrr.value}
+    found = rank_evaluate(scores, tried.cases, at=tried.at, mask_history=tried.mask_history)
+    row |= {"at": tried.at, "rank_s": time.perf_counter() - begun, "ndcg": found.ndcg, "hr": found.hit_rate.value, "mrr": found.mrr.value}
     return found, row
 
 
@@ -200,7 +267,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """Returns the rows as Markdown, a table for each data set; of several seeds the mean, and each seed's value."""
     text = f"`python benchmarks/encoders.py` on {rows[0]['machine']}."
     for name in dict.fromkeys(row["set"] for row in rows):
-        titles = [name, "NDCG@10", "HR@10", "validation", "against the best counting", "epoch", "training"]
+        at = next(row.get("at", 10) for row in rows if row["set"] == name)
+        titles = [name, f"NDCG@{at}", f"HR@{at}", "validation", "against the best counting", "epoch", "training"]
         lines = ["", "", *report.header(titles)]
         for model in dict.fromkeys(row["model"] for row in rows if row["set"] == name):
             runs = {row["seed"]: row for row in rows if (row["set"], row["model"]) == (name, model)}
@@ -227,7 +295,8 @@ def cells(runs: Sequence[dict[str, Any]]) -> list[str]:
 def told(row: dict[str, Any]) -> str:
     """Returns a row of the table."""
     ndcg, low, high = row["ndcg"]
-    text = f"{row['set']:8} {row['model']:16} seed {row['seed']}  NDCG@10 {ndcg:.4f} [{low:.4f}, {high:.4f}]  HR@10 {row['hr']:.4f}"
+    text = f"{row['set']:8} {row['model']:16} seed {row['seed']}  NDCG@{row['at']} {ndcg:.4f} [{low:.4f}, {high:.4f}]"
+    text += f"  HR@{row['at']} {row['hr']:.4f}  MRR@{row['at']} {row['mrr']:.4f}"
     text += f"  fit {row['fit_s']:6.1f} s, rank {row['rank_s']:5.1f} s"
     if "epochs" in row:
         text += f"  best of {row['epochs']} epochs: {row['best_epoch']}, validation {row['validation']:.4f}"
@@ -242,12 +311,10 @@ def play(arguments: argparse.Namespace) -> Iterable[dict[str, Any]]:
     end = time.perf_counter() + arguments.seconds
     for name in arguments.sets:
         begun = time.perf_counter()
-        log = read(name, arguments.data, arguments.users)
-        split = leave_one_out(log)
+        tried = trial(name, arguments.data, arguments.users)
         print(
-            f"# {name}: {len(split.test.time):,} users, {len(log.items.ids):,} items, {len(log.item):,} events,"
-            f" read in {time.perf_counter() - begun:.1f} s; counting and deep models are fitted on all but the last item of each user;"
-            " history masked; full ranking",
+            f"# {name}: {len(tried.cases.time):,} cases, {len(tried.cases.items.ids):,} items, {len(tried.log.item):,} events to fit on,"
+            f" read in {time.perf_counter() - begun:.1f} s; history {'' if tried.mask_history else 'not '}masked; full ranking",
             flush=True,
         )
         counted: dict[str, RankEvaluation] = {}
@@ -263,7 +330,7 @@ def play(arguments: argparse.Namespace) -> Iterable[dict[str, Any]]:
                 continue
             if isinstance(part, SequenceSettings) and arguments.epochs:
                 part = _with(part, epochs=arguments.epochs)
-            found, row = run(name, model, part, split, seed)
+            found, row = run(name, model, part, tried, seed)
             if model in counting(name):
                 counted[model] = found
             elif counted:
