@@ -143,6 +143,7 @@ def deep(name: str) -> dict[str, Any]:
             "sasrec-64": _with(wide, dim=64),
             "sasrec-sampled": _with(wide, loss="sampled", num_negatives=2048),
             "sasrec-one-layer": _with(wide, num_layers=1),
+            "sasrec-short": _with(wide, dim=64, max_length=20, similarity="cosine", temperature=0.06, loss="sampled", num_negatives=2048),
             **_others(wide, "bert4rec", "gru", "lstm", "cnn", "seq2seq", "mf"),
         }
     if name == "diginetica":
@@ -220,6 +221,39 @@ def next_clicks(items: Items, folder: Path, most: int | None) -> Cases:
     return Cases(requests, np.zeros(len(known)), np.cumsum(begins) - 1, items, history, target)
 
 
+def export(tried: Trial, folder: Path) -> None:
+    """Writes the split as CSV, for models that run elsewhere: what is fitted on in the order of time, and each case's target."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log, cases = tried.log, tried.cases
+    rows = np.lexsort((log.time, log.requests["user_id"]))
+    with (folder / "train.csv").open("w") as file:
+        file.write("user,item,time\n")
+        ids = log.items.ids[log.item]
+        file.writelines(f"{log.requests['user_id'][row]},{ids[row]},{number}\n" for number, row in enumerate(rows))
+    with (folder / "test.csv").open("w") as file:
+        file.write("user,item\n")
+        pairs = zip(cases.requests["user_id"], cases.items.ids[cases.target.values], strict=True)
+        file.writelines(f"{user},{item}\n" for user, item in pairs)
+
+
+def elsewhere(row: dict[str, Any], tried: Trial) -> tuple[RankEvaluation, dict[str, Any]]:
+    """Returns what was found of a model that ranked elsewhere, by how many items it put above each target."""
+    cases, above = tried.cases, np.array(row.pop("above"))
+
+    def scores(cases: Cases, rows: np.ndarray) -> np.ndarray:
+        """Gives 1 to as many items that may be ranked as stood above the target, and to the target a half."""
+        table = np.ones((len(rows), len(cases.items.ids)), np.float32)
+        for line, case in zip(table, rows, strict=True):
+            line[cases.history.values[cases.history.start[case] : cases.history.start[case + 1]]] = 0
+            line[cases.target.values[case]] = 0
+            line *= line.cumsum() <= above[case]
+            line[cases.target.values[case]] = 0.5
+        return table
+
+    found = rank_evaluate(scores, cases, at=tried.at, mask_history=tried.mask_history)
+    return found, row | {"seed": 0, "at": tried.at, "ndcg": found.ndcg, "hr": found.hit_rate.value, "mrr": found.mrr.value}
+
+
 def ragged(lists: list[list[int]]) -> Ragged:
     """Returns the lists end to end."""
     return Ragged(np.array([value for one in lists for value in one]), np.cumsum([0, *map(len, lists)]))
@@ -285,9 +319,9 @@ def cells(runs: Sequence[dict[str, Any]]) -> list[str]:
     else:
         quality = "{:.4f} [{:.4f}, {:.4f}]".format(*first["ndcg"])
     hits = f"{np.mean([row['hr'] for row in runs]):.4f}"
-    if "epochs" not in first:
-        return [quality, hits, "", "", "", f"{first['fit_s']:.1f} s"]
     difference = ", ".join("{:+.4f} [{:+.4f}, {:+.4f}]".format(*row["difference"]) for row in runs if "difference" in row)
+    if "epochs" not in first:
+        return [quality, hits, "", difference, "", f"{first['fit_s']:.1f} s"]
     epoch, training = (np.median([row[key] for row in runs]) for key in ("epoch_s", "fit_s"))
     return [quality, hits, f"{np.mean([row['validation'] for row in runs]):.4f}", difference, f"{epoch:.3f} s", f"{training:.1f} s"]
 
@@ -296,8 +330,7 @@ def told(row: dict[str, Any]) -> str:
     """Returns a row of the table."""
     ndcg, low, high = row["ndcg"]
     text = f"{row['set']:8} {row['model']:16} seed {row['seed']}  NDCG@{row['at']} {ndcg:.4f} [{low:.4f}, {high:.4f}]"
-    text += f"  HR@{row['at']} {row['hr']:.4f}  MRR@{row['at']} {row['mrr']:.4f}"
-    text += f"  fit {row['fit_s']:6.1f} s, rank {row['rank_s']:5.1f} s"
+    text += f"  HR@{row['at']} {row['hr']:.4f}  MRR@{row['at']} {row['mrr']:.4f}  fit {row['fit_s']:6.1f} s"
     if "epochs" in row:
         text += f"  best of {row['epochs']} epochs: {row['best_epoch']}, validation {row['validation']:.4f}"
         text += f", first {row['first_epoch_s']:.1f} s, others {row['epoch_s']:.3f} s, to the best {row['to_best_s']:.1f} s"
@@ -317,6 +350,9 @@ def play(arguments: argparse.Namespace) -> Iterable[dict[str, Any]]:
             f" read in {time.perf_counter() - begun:.1f} s; history {'' if tried.mask_history else 'not '}masked; full ranking",
             flush=True,
         )
+        if arguments.export:
+            export(tried, arguments.export / name)
+            continue
         counted: dict[str, RankEvaluation] = {}
         runs = [(model, part, 0) for model, part in counting(name).items()]
         runs += [
@@ -334,10 +370,22 @@ def play(arguments: argparse.Namespace) -> Iterable[dict[str, Any]]:
             if model in counting(name):
                 counted[model] = found
             elif counted:
-                against = max(counted, key=lambda other: counted[other].ndcg.value)
-                row |= {"against": against, "difference": compare_rankings(found, counted[against]).ndcg}
+                row |= against(found, counted)
             print(told(row), flush=True)
             yield row
+        others = [row for path in arguments.peers for row in json.loads(path.read_text()) if row["set"] == name]
+        for other in others:
+            found, row = elsewhere(other, tried)
+            if counted:
+                row |= against(found, counted)
+            print(told(row), flush=True)
+            yield row
+
+
+def against(found: RankEvaluation, counted: dict[str, RankEvaluation]) -> dict[str, Any]:
+    """Returns the difference from the best of those that count."""
+    best = max(counted, key=lambda other: counted[other].ndcg.value)
+    return {"against": best, "difference": compare_rankings(found, counted[best]).ndcg}
 
 
 def main() -> None:
@@ -356,6 +404,8 @@ def main() -> None:
     parser.add_argument("--users", type=int, help="only the first so many, for a try")
     parser.add_argument("--epochs", type=int, help="at most, instead of each model's own, for a try")
     parser.add_argument("--out", type=Path, help="a JSON file of all rows")
+    parser.add_argument("--export", type=Path, help="a folder for the splits as CSV; nothing is measured")
+    parser.add_argument("--peers", type=Path, nargs="+", default=[], help="what peers/ranking.py has written")
     parser.add_argument("--from", type=Path, nargs="+", dest="kept", help="JSON files of earlier runs, of which to print the table")
     parser.add_argument("--write", action="store_true", help="that table into docs/ranking-quality.md")
     arguments = parser.parse_args()
