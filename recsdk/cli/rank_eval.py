@@ -30,6 +30,8 @@ def rank_eval(
     on: Part = "test",
     at: int = 10,
     rank_history: Annotated[bool, Parameter(negative=())] = False,
+    lists: Annotated[bool, Parameter(negative=())] = False,
+    groups: str | None = None,
     against: Annotated[list[str] | None, Parameter(negative=())] = None,
     seed: int = 0,
     json: JsonFlag = False,
@@ -48,6 +50,8 @@ def rank_eval(
         on: As in train.
         at: How many places count.
         rank_history: Rank what the user has taken before, too.
+        lists: Measure what the lists are like as well: coverage, Gini, novelty.
+        groups: A feature of the items, such as genres, for the lists' diversity and calibration.
         against: As in train.
         seed: Of the training of encoders that are fitted here; scorers draw nothing.
         json: Print the results as JSON.
@@ -63,7 +67,9 @@ def rank_eval(
     counting = rankings.counting(against, held.cases.items)
     print_notes([*source.notes, *doubts])
     models = [each if each.state is not None else rankings.fitted(each.name, each.part, held, seed=seed) for each in models]
-    found = rankings.measured(models, held, counting, at=at, mask_history=not rank_history)
+    found = rankings.measured(
+        models, held, counting, at=at, mask_history=not rank_history, lists=lists or groups is not None, groups=groups
+    )
     if json:
         print_json({**rankings.facts(held, found), "notes": [*source.notes, *doubts]})
     else:

@@ -22,17 +22,19 @@ from recsdk.live.identity import identity, told
 from recsdk.ranking import (
     Cases,
     Interval,
+    ListMetrics,
     RankDifference,
     RankEvaluation,
     by_encoder,
     by_scorer,
     compare_rankings,
     leave_one_out,
+    list_metrics,
     rank_evaluate,
 )
 from recsdk.ranking.cases import held_from
 
-METRICS = ("ndcg", "hit_rate", "recall", "mrr")
+METRICS = ("ndcg", "hit_rate", "recall", "mrr", "map")
 COUNTING = ("popularity", "seq-item-knn", "ease")
 FEW_ITEMS = 5_000
 """Catalogue up to which `ease` is among the default counting scorers: its time grows with the cube."""
@@ -77,12 +79,14 @@ class Found(NamedTuple):
         parts: what each is, with its settings.
         counting: names of the counting scorers.
         differences: of each model that was asked for, from each of these.
+        lists: what each model's lists are like, where that was asked for.
     """
 
     models: Mapping[str, RankEvaluation]
     parts: Mapping[str, str]
     counting: tuple[str, ...]
     differences: Mapping[str, Mapping[str, RankDifference]]
+    lists: Mapping[str, ListMetrics]
 
 
 def held_out(log: Events, on: Part, test_time: str | None, validation_time: str | None) -> Held:
@@ -150,8 +154,17 @@ def counting(against: Sequence[str] | None, items: Items) -> dict[str, Any]:
     return {name: part_named(name) for name in names}
 
 
-def measured(models: Sequence[Model], held: Held, against: Mapping[str, Any], *, at: int, mask_history: bool) -> Found:
-    """Ranks the catalogue by each model and by the counting scorers that are not among them.
+def measured(
+    models: Sequence[Model],
+    held: Held,
+    against: Mapping[str, Any],
+    *,
+    at: int,
+    mask_history: bool,
+    lists: bool = False,
+    groups: str | None = None,
+) -> Found:
+    """Ranks the catalogue by each model and by the counting scorers that are not among them; if asked to, measures their lists as well.
 
     A counting scorer has its default settings, and says so where a model of its name has others.
     """
@@ -165,13 +178,15 @@ def measured(models: Sequence[Model], held: Held, against: Mapping[str, Any], *,
         if name not in known:
             with notes().status(f"Fitting {name}"):
                 everything.append(fitted(name, part, held))
-    found = {}
+    found, like = {}, {}
     for model in everything:
         with notes().status(f"Ranking by {model.name}"):
             scores = (by_encoder if is_encoder(model.part) else by_scorer)(model.part, model.state)
             found[model.name] = rank_evaluate(scores, held.cases, at=at, mask_history=mask_history)
+            if lists:
+                like[model.name] = list_metrics(scores, held.cases, held.fitted, at=at, groups=groups, mask_history=mask_history, user=USER)
     differences = {name: {other: compare_rankings(found[name], found[other]) for other in others if other != name} for name in known}
-    return Found(found, {model.name: told(identity(model.part)) for model in everything}, tuple(others), differences)
+    return Found(found, {model.name: told(identity(model.part)) for model in everything}, tuple(others), differences, like)
 
 
 def facts(held: Held, found: Found) -> dict[str, Any]:
@@ -189,6 +204,7 @@ def facts(held: Held, found: Found) -> dict[str, Any]:
                 "model": name,
                 "part": found.parts[name],
                 **_intervals(each),
+                **({"lists": _plain(found.lists[name])} if name in found.lists else {}),
                 "differences": {
                     other: _intervals(difference) | {"ndcg_verdict": verdict(difference.ndcg)}
                     for other, difference in found.differences.get(name, {}).items()
@@ -201,6 +217,10 @@ def facts(held: Held, found: Found) -> dict[str, Any]:
 
 def _intervals(found: RankEvaluation | RankDifference) -> dict[str, Any]:
     return {metric: getattr(found, metric)._asdict() for metric in METRICS}
+
+
+def _plain(lists: ListMetrics) -> dict[str, Any]:
+    return {name: value._asdict() if isinstance(value, Interval) else value for name, value in lists._asdict().items()}
 
 
 def verdict(difference: Interval) -> str:
@@ -232,7 +252,24 @@ def printed(held: Held, found: Found) -> list[Any]:
         for name, differences in found.differences.items()
         for other, difference in differences.items()
     ]
-    return [table, *lines]
+    return [table, *lines, *([_described(found.lists)] if found.lists else [])]
+
+
+def _described(lists: Mapping[str, ListMetrics]) -> Table:
+    """Returns a table of what the models' lists are like."""
+    first = next(iter(lists.values()))
+    title = f"Their lists of {first.at}. Novelty is in bits; diversity is of groups; calibration is a divergence in nats, best at 0."
+    table = Table("model", title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.columns[0].overflow = "fold"
+    has_groups = first.diversity is not None
+    for column in ("coverage", "Gini", "novelty", *(("diversity", "calibration") if has_groups else ())):
+        table.add_column(column, justify="right")
+    for name, each in lists.items():
+        values = [each.coverage, each.gini, each.novelty.value]
+        means = [each.diversity, each.calibration] if has_groups else []
+        cells = [f"{value:.4f}" for value in values] + [f"{mean.value:.4f}" if mean else "" for mean in means]
+        table.add_row(Text(name), *cells)
+    return table
 
 
 def origin(held: Held) -> dict[str, Any]:

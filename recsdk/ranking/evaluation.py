@@ -47,6 +47,7 @@ class RankEvaluation(NamedTuple):
         recall: mean share of a case's targets among the first `at` items.
         ndcg: mean normalised discounted cumulative gain of the first `at` items.
         mrr: mean reciprocal rank of the first target, 0 beyond `at`.
+        map: mean average precision: over all targets of a case the mean of the precision at their ranks, 0 beyond `at`.
         at: k, the number of places that count.
         history_is_masked: whether items of a case's history were left out of its ranking.
         num_masked_targets: targets that are in the history and so were not ranked; they count as not found.
@@ -67,6 +68,7 @@ class RankEvaluation(NamedTuple):
     recall: Interval
     ndcg: Interval
     mrr: Interval
+    map: Interval
     at: int
     history_is_masked: bool
     num_masked_targets: int
@@ -82,9 +84,10 @@ class RankDifference(NamedTuple):
         recall: likewise.
         ndcg: likewise.
         mrr: likewise.
+        map: likewise.
 
     Example:
-        >>> RankDifference(*[Interval(0.0, -0.1, 0.1)] * 4).ndcg.low
+        >>> RankDifference(*[Interval(0.0, -0.1, 0.1)] * 5).ndcg.low
         -0.1
     """
 
@@ -92,6 +95,7 @@ class RankDifference(NamedTuple):
     recall: Interval
     ndcg: Interval
     mrr: Interval
+    map: Interval
 
 
 def rank_evaluate(
@@ -140,8 +144,8 @@ def rank_evaluate(
     parts = [_places(scores, cases, np.arange(first, min(first + size, num_cases)), mask_history) for first in range(0, num_cases, size)]
     case, above, tied = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     ranking = rank_metrics(case, above, tied, num_cases, at=at)
-    hit_rate, recall, ndcg, mrr = _intervals(np.stack(ranking), cases.user, level, num_resamples, seed)
-    return RankEvaluation(hit_rate, recall, ndcg, mrr, at, mask_history, int((tied == 0).sum()), ranking, cases.user)
+    hit_rate, recall, ndcg, mrr, precision = intervals(np.stack(ranking), cases.user, level, num_resamples, seed)
+    return RankEvaluation(hit_rate, recall, ndcg, mrr, precision, at, mask_history, int((tied == 0).sum()), ranking, cases.user)
 
 
 def compare_rankings(
@@ -175,7 +179,7 @@ def compare_rankings(
         sizes = f"{len(first.user)} and {len(second.user)} cases"
         raise InvalidValue(f"The evaluations must be of the same cases in the same order, got {sizes}, of other users.")
     difference = np.stack(first.per_case) - np.stack(second.per_case)
-    return RankDifference(*_intervals(difference, first.user, level, num_resamples, seed))
+    return RankDifference(*intervals(difference, first.user, level, num_resamples, seed))
 
 
 def by_encoder(encoder: Encoder[Any], state: Any) -> Scores:
@@ -236,13 +240,8 @@ def by_scorer(scorer: Scorer[Any], state: Any, *, column: str | None = None) -> 
 
 def _places(scores: Scores, cases: Cases, rows: np.ndarray, mask_history: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns i64[T] each: the case of each target, the items above it, and the items that tie with it."""
-    table: np.ndarray = np.array(scores(cases, rows))
-    wanted = (len(rows), len(cases.items.ids))
-    if table.shape != wanted or table.dtype != np.float32 or not np.isfinite(table).all():
-        raise InvalidScores(f"scores must return finite float32{list(wanted)}, got {table.dtype}{list(table.shape)}: {table}.")
+    table = table_of(scores, cases, rows, mask_history)
     case, target = _pairs(cases.target, rows)
-    if mask_history:
-        table[_pairs(cases.history, rows)] = -np.inf
     above, tied = np.empty(len(case), np.int64), np.empty(len(case), np.int64)
     for first in range(0, len(case), max(len(rows), 1)):  # targets may be many more than cases
         part = slice(first, first + len(rows))
@@ -253,6 +252,21 @@ def _places(scores: Scores, cases: Cases, rows: np.ndarray, mask_history: bool) 
     return rows[case], above, tied
 
 
+def table_of(scores: Scores, cases: Cases, rows: np.ndarray, mask_history: bool) -> np.ndarray:
+    """Returns f32[B, N], the scores of some cases, -inf for what is left out.
+
+    Raises:
+        InvalidScores: the scores are not finite float32 of the right shape.
+    """
+    table: np.ndarray = np.array(scores(cases, rows))
+    wanted = (len(rows), len(cases.items.ids))
+    if table.shape != wanted or table.dtype != np.float32 or not np.isfinite(table).all():
+        raise InvalidScores(f"scores must return finite float32{list(wanted)}, got {table.dtype}{list(table.shape)}: {table}.")
+    if mask_history:
+        table[_pairs(cases.history, rows)] = -np.inf
+    return table
+
+
 def _pairs(lists: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the places (row, value) of the lists of some consecutive rows."""
     begin, end = lists.start[rows[0]], lists.start[rows[-1] + 1]
@@ -260,7 +274,7 @@ def _pairs(lists: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(np.arange(len(rows)), length), lists.values[begin:end]
 
 
-def _intervals(values: np.ndarray, user: np.ndarray, level: float, num_resamples: int, seed: int) -> list[Interval]:
+def intervals(values: np.ndarray, user: np.ndarray, level: float, num_resamples: int, seed: int) -> list[Interval]:
     """Returns the mean of each row of f64[M, Q], with its percentile interval when users are drawn anew."""
     _, number = np.unique(user, return_inverse=True)
     num_users = int(number.max()) + 1

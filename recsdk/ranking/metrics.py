@@ -15,11 +15,12 @@ class Ranking(NamedTuple):
         recall: f64[Q], the share of the targets that is among the first k.
         ndcg: f64[Q], discounted cumulative gain over that of the best order, in [0, 1].
         reciprocal_rank: f64[Q], 1 / rank of the first target, 0 beyond rank k.
+        average_precision: f64[Q], the mean over all targets of the precision at their ranks, which is 0 beyond rank k.
 
     Example:
         >>> import numpy as np
         >>> one = np.ones(2)
-        >>> Ranking(one, one, one, one / 2).reciprocal_rank.tolist()
+        >>> Ranking(one, one, one, one / 2, one).reciprocal_rank.tolist()
         [0.5, 0.5]
     """
 
@@ -27,6 +28,7 @@ class Ranking(NamedTuple):
     recall: np.ndarray
     ndcg: np.ndarray
     reciprocal_rank: np.ndarray
+    average_precision: np.ndarray
 
 
 def rank_metrics(case: np.ndarray, above: np.ndarray, tied: np.ndarray, num_cases: int, *, at: int) -> Ranking:
@@ -53,7 +55,29 @@ def rank_metrics(case: np.ndarray, above: np.ndarray, tied: np.ndarray, num_case
     recall = np.bincount(case, (last - first) / shared, num_cases) / num_targets
     gain = np.bincount(case, (discount[last] - discount[first]) / shared, num_cases)
     hit, reciprocal = _first_hit(case, above, tied, num_cases, at)
-    return Ranking(hit, recall, gain / discount[np.minimum(num_targets, at)], reciprocal)
+    precision = np.bincount(case, _precision(case, above, tied, at), num_cases) / num_targets
+    return Ranking(hit, recall, gain / discount[np.minimum(num_targets, at)], reciprocal, precision)
+
+
+def _precision(case: np.ndarray, above: np.ndarray, tied: np.ndarray, at: int) -> np.ndarray:
+    """Returns f64[T], the expected precision at each target's rank, 0 where that is beyond `at`.
+
+    At the p-th of n places that tie with m targets among them, (p - 1) (m - 1) / (n - 1) other targets are expected before.
+    """
+    order = np.lexsort((above, tied == 0, case))
+    case, above, tied = case[order], above[order], tied[order]
+    begins = np.concatenate([[True], (np.diff(case) != 0) | (np.diff(above) != 0) | (np.diff(tied) != 0)])[: len(case)]
+    group = np.cumsum(begins) - 1
+    size = np.bincount(group, minlength=0)[group]
+    earlier = np.flatnonzero(begins)[group] - np.searchsorted(case, case)
+    harmonic = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, at + 1))])
+    last = np.minimum(above + tied, at)
+    first = np.minimum(above, last)
+    spread = harmonic[last] - harmonic[first]
+    among = (size - 1) / np.maximum(tied - 1, 1) * (last - first - (above + 1) * spread)
+    found = np.empty(len(case))
+    found[order] = ((earlier + 1) * spread + among) / np.maximum(tied, 1)
+    return found
 
 
 def _first_hit(case: np.ndarray, above: np.ndarray, tied: np.ndarray, num_cases: int, at: int) -> tuple[np.ndarray, np.ndarray]:

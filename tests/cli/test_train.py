@@ -11,7 +11,8 @@ from recsdk.cli import events, rankings
 from recsdk.encoders.checkpoint import read_header
 from recsdk.encoders.saved import Saved
 from recsdk.errors import InvalidReward, InvalidValue
-from recsdk.ranking import by_scorer, leave_one_out, rank_evaluate
+from recsdk.ranking import by_scorer, leave_one_out, list_metrics, rank_evaluate
+from recsdk.scorers.popularity import Popularity
 from recsdk.scorers.seq_item_knn import SeqItemKNN
 
 TINY = {"dim": 16, "max_length": 6, "epochs": 15, "batch_size": 32, "learning_rate": 0.03, "warmup_steps": 5, "dropout": 0.0}
@@ -83,6 +84,22 @@ def test_figures_are_those_of_rank_evaluate(log, capsys):
     assert "window=3" in models["seq-item-knn"]["part"]
     assert "window=3" not in models["seq-item-knn (default)"]["part"]
     assert found["events_fitted_to"] == len(split.refit.item)
+
+
+def test_lists_are_described_on_request(log, tmp_path, capsys):
+    items = tmp_path / "items.csv"
+    items.write_text("id,genre\n" + "".join(f"i{n},{'war' if n % 2 else 'drama'}\n" for n in range(20)))
+    _, models = told(capsys, "rank-eval", log, "popularity", "--against", "popularity", "--at", "5", "--lists")
+    assert models["popularity"]["lists"]["diversity"] is None
+    asked = ("rank-eval", log, "popularity", "--items", items, "--against", "popularity", "--at", "5", "--groups", "genre")
+    _, models = told(capsys, *asked)
+    split = leave_one_out(events.read(log, items, columns=None, time_unit="s").log)
+    scores = by_scorer(Popularity(), Popularity().fit(split.refit))
+    wanted = list_metrics(scores, split.test, split.refit, at=5, groups="genre")
+    assert models["popularity"]["lists"]["gini"] == wanted.gini
+    assert models["popularity"]["lists"]["calibration"] == pytest.approx(wanted.calibration._asdict())
+    assert run(*asked) == 0
+    assert "calibration" in capsys.readouterr().out
 
 
 def test_settings_are_chosen_on_the_validation_without_a_look_at_the_test(log, capsys):
