@@ -10,6 +10,7 @@ import numpy as np
 
 from recsdk.arrays import leaves, require_jax
 from recsdk.encoders import _sequences
+from recsdk.encoders._content import network
 from recsdk.encoders._sequences import Histories
 from recsdk.encoders.checkpoint import read, read_header, write
 from recsdk.errors import CheckpointMismatch, MissingExtra, install
@@ -31,13 +32,22 @@ def objective(config: Any, num_rows: int = 0) -> Any:
         temperature=config.temperature,
         dropout=config.dropout,
         num_rows=num_rows,
+        id_dropout=config.id_dropout if config.item_features else 0.0,
         dtype={"auto": "bfloat16" if is_fast else "float32"}.get(config.precision, config.precision),
     )
 
 
-def trained(config: Any, state: Any, histories: Histories, seed: int) -> Any:
-    """Returns the `SequenceState` after training; the tables lie on several devices where the settings say so."""
-    num_rows = len(state.params.table)
+def trained(config: Any, state: Any, histories: Histories, seed: int, told: tuple[np.ndarray, ...] = ()) -> Any:
+    """Returns the `SequenceState` after training; the tables lie on several devices where the settings say so.
+
+    Args:
+        config: the encoder.
+        state: the `SequenceState` before.
+        histories: to train on.
+        seed: of the training.
+        told: f32[R, F], the features of each row's item, where the parameters are `Fused`.
+    """
+    num_rows = len(network(state.params).table)
     wanted = objective(config, num_rows if num_rows % config.devices else 0)
     from recsdk.encoders import _sharding
     from recsdk.encoders.training import Settings, TrainerState, start, train
@@ -60,22 +70,27 @@ def trained(config: Any, state: Any, histories: Histories, seed: int) -> Any:
         accumulate=config.accumulate,
         num_devices=config.devices,
     )
-    begun, after_epoch = start(state.params, settings), None
+    params = state.params._replace(columns=None, rarity=None) if told else state.params
+    begun, after_epoch = start(params, settings), None
     if config.checkpoint is not None:
-        origin = _origin(config, state, rows, seed)
+        origin = _origin(config, state, [rows, *told], seed)
         begun = _resumed(config.checkpoint, begun, origin)
 
         def after_epoch(now: TrainerState) -> None:
             write(config.checkpoint, _sharding.cut(now, num_rows), {"origin": origin})
 
-    done = train(wanted, _sharding.filled(begun, config.devices), rows, cases, settings, after_epoch=after_epoch)
-    return state._replace(params=_sharding.cut(done.best, num_rows), history=done.history, best_epoch=done.best_epoch)
+    given = tuple(np.pad(each, ((0, -num_rows % config.devices), (0, 0))) for each in told)
+    done = train(wanted, _sharding.filled(begun, config.devices), rows, cases, settings, given=given, after_epoch=after_epoch)
+    best = _sharding.cut(done.best, num_rows)
+    if told:
+        best = best._replace(columns=state.params.columns, rarity=state.params.rarity)
+    return state._replace(params=best, history=done.history, best_epoch=done.best_epoch)
 
 
-def _origin(config: Any, state: Any, rows: np.ndarray, seed: int) -> str:
+def _origin(config: Any, state: Any, given: list[np.ndarray], seed: int) -> str:
     """Returns a digest of all that a training's result follows from."""
     digest = hashlib.blake2b(f"{config!r} {seed}".encode(), digest_size=16)
-    for array in (rows, *leaves(state)):
+    for array in (*given, *leaves(state)):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

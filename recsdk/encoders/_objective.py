@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax  # type: ignore[import-untyped]  # its wheel has no type information
 
+from recsdk.encoders import _content
 from recsdk.encoders._bidirectional import BidirectionalShape
 from recsdk.encoders._decoder import DecoderShape
 from recsdk.encoders._sequences import BEGIN
@@ -20,6 +21,8 @@ CALIBRATION = 0.75
 """How far gBCE takes back that drawn negatives make scores too high, from 0, not at all, to 1; as its authors set it."""
 MASKING = 2**20
 """Number by which the draw of what is left out differs from those of dropout."""
+IDS = 2**21
+"""The same, of the draw of ids."""
 CASES_AT_ONCE = 256
 SMALLEST_SQUARE = 1e-12
 NEVER = -1e9
@@ -58,6 +61,7 @@ class NextItem:
         dropout: share of a branch that is left out in training.
         dtype: of matrix products, "float32" or "bfloat16".
         num_rows: rows of the tables that count, where rows were added so that devices have equally many; 0 for all.
+        id_dropout: share of the items whose ids a step leaves out, where items have features.
     """
 
     shape: Any
@@ -68,9 +72,13 @@ class NextItem:
     dropout: float
     dtype: str
     num_rows: int = 0
+    id_dropout: float = 0.0
 
-    def loss(self, params: Any, tokens: jax.Array, key: jax.Array) -> jax.Array:
-        """Returns the mean loss over the places to be predicted."""
+    def loss(self, params: Any, tokens: jax.Array, key: jax.Array, told: jax.Array | None = None) -> jax.Array:
+        """Returns the mean loss over the places to be predicted; `told` is f32[R, F], the features of each row's item."""
+        if told is not None:
+            kept = jax.random.uniform(jax.random.fold_in(key, IDS), (len(told),)) >= self.id_dropout
+            params = _content.fused(params, told, kept.at[BEGIN].set(True).astype(np.float32))
         table = self._items(params)
         if isinstance(self.shape, BidirectionalShape):
             hidden, targets, there = self._left_out(params, tokens[:, 1:], key)
@@ -85,8 +93,9 @@ class NextItem:
             losses = self._against_drawn(hidden, table, targets, jax.random.fold_in(key, 0))
         return jnp.where(there, losses, 0).sum() / jnp.maximum(there.sum(), 1)
 
-    def metric(self, params: Any, cases: Validation) -> jax.Array:
+    def metric(self, params: Any, cases: Validation, told: jax.Array | None = None) -> jax.Array:
         """Returns the mean NDCG at 10 over the cases, of a full ranking without `seen`; of items that score alike half come first."""
+        params = params if told is None else _content.fused(params, told)
         table = self._items(params)
 
         def part(some: Validation) -> jax.Array:

@@ -7,7 +7,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from recsdk.base import Array, Events, Items, Table
-from recsdk.encoders import _fitting, _sequences
+from recsdk.data import take
+from recsdk.encoders import _content, _fitting, _sequences
+from recsdk.encoders._bags import columns_of
+from recsdk.encoders._content import Fused, network
 from recsdk.encoders._sequences import Histories
 from recsdk.vocabulary import Vocabulary, numbers_of, vocabulary
 
@@ -23,7 +26,7 @@ class SequenceState(NamedTuple):
 
     Attributes:
         vocabulary: the items that have a vector.
-        params: of the network, with the tables of vectors.
+        params: of the network, with the tables of vectors; or where `item_features` are read, `Fused`.
         centre: f32[dim], mean vector of the items at the fit.
         scale: f32[], for a standard deviation of 1/4 over the items.
         history: f64[epochs, 3], mean loss, validation NDCG@10 and seconds of each epoch of the last fit.
@@ -64,7 +67,11 @@ class Shape(Protocol):
 
 def init(config: Any, seed: int = 0) -> SequenceState:
     """Returns the untrained state of a model that knows no item: random parameters."""
-    params = config.shape.init(np.random.default_rng(seed), 1)
+    rng = np.random.default_rng(seed)
+    params = config.shape.init(rng, 1)
+    if config.item_features:
+        inward, outward = (config.shape.new_rows(rng, _content.WIDTH if len(part) else 0) for part in (params.table, params.output))
+        params = Fused(params, columns_of([]), np.zeros(_content.NUM_BUCKETS, np.float32), inward, outward)
     zeros = np.zeros(config.shape.dim, np.float32)
     return SequenceState(vocabulary([], np.zeros(0)), params, zeros, np.array(1, np.float32), np.zeros((0, 3)), np.array(0))
 
@@ -76,13 +83,16 @@ def fit(config: Any, log: Events, *, state: SequenceState | None = None, seed: i
         CheckpointMismatch: the file `checkpoint` is of another training.
         CheckpointCorrupt: it is damaged.
         InvalidLog: the log has no column `user`.
-        InvalidRequest: users that are no str.
-        InvalidValue: no step of an epoch was finite, JAX has fewer devices, or `batch_size` is no multiple of `accumulate`.
+        InvalidRequest: users that are no str, or an item's feature that holds another kind of value than in `state`.
+        InvalidValue: no step of an epoch was finite, JAX has fewer devices, `batch_size` is no multiple of `accumulate`, or
+            `item_features` name what items do not have.
         MissingExtra: JAX or Optax is not installed.
     """
     state = init(config, seed) if state is None else state
     known = _sequences.learn(state.vocabulary, log.items)
     histories = _sequences.from_log(known, log, config.user)
+    if config.item_features:
+        return _calibrated(config, _fitted_to_content(config, state._replace(vocabulary=known), log.items, histories, seed), histories)
     state = state._replace(vocabulary=known, params=_grown(config.shape, state.params, len(known.ids) + 1, seed))
     if len(histories.row):
         state = _fitting.trained(config, state, histories, seed)
@@ -90,10 +100,20 @@ def fit(config: Any, log: Events, *, state: SequenceState | None = None, seed: i
 
 
 def encode_items(config: Any, state: SequenceState, items: Items) -> Array:
-    """Returns f32[N, dim]; zeros, the average item, for an item that no fit has seen."""
+    """Returns f32[N, dim]; for an item that no fit has seen what its features say, or without any, zeros: the average item.
+
+    Raises:
+        InvalidRequest: a feature that holds another kind of value than at the fit.
+    """
     rows = numbers_of(state.vocabulary, items.ids.tolist(), missing=_sequences.BEGIN)
-    vectors = _item_vectors(config, state)[rows] - state.centre
-    return np.where((rows == _sequences.BEGIN)[:, None], np.float32(0), vectors)
+    vectors = _item_vectors(config, state)[rows]
+    new = np.flatnonzero(rows == _sequences.BEGIN)
+    if not config.item_features or not len(state.params.columns.name):
+        return np.where((rows == _sequences.BEGIN)[:, None], np.float32(0), vectors - state.centre)
+    if len(new):
+        told = _content.offered(state.params, take(items, new))
+        vectors[new] = _unit(told) if config.similarity == "cosine" else told
+    return vectors - state.centre
 
 
 def encode_requests(config: Any, state: SequenceState, requests: Table) -> Array:
@@ -104,7 +124,24 @@ def encode_requests(config: Any, state: SequenceState, requests: Table) -> Array
     """
     size = next((len(column) for column in requests.values()), 1)
     found = _sequences.from_requests(state.vocabulary, requests, config.history, size)
-    return _encoded(config, state.params, found) * state.scale
+    return _encoded(config, network(state.params), found) * state.scale
+
+
+def _fitted_to_content(config: Any, state: SequenceState, items: Items, histories: Histories, seed: int) -> SequenceState:
+    """Trains vectors of ids and what features add to them, apart; an id that is new adds nothing at first."""
+    params = _content.learn(state.params, items, config.item_features, config.text_features)
+    num_rows = len(state.vocabulary.ids) + 1
+    told = np.zeros((num_rows, _content.WIDTH), np.float32)
+    told[numbers_of(state.vocabulary, items.ids.tolist(), missing=_sequences.BEGIN)] = _content.features(params, items)
+    before = len(params.network.table)
+    ids = _content.parted(params, told[:before])
+    new = np.zeros((num_rows - before, config.shape.dim), np.float32)
+    output = np.concatenate([ids.output, new]) if len(ids.output) else ids.output
+    params = params._replace(network=ids._replace(table=np.concatenate([ids.table, new]), output=output))
+    state = state._replace(params=params)
+    if len(histories.row):
+        state = _fitting.trained(config, state, histories, seed, (told,))
+    return state._replace(params=state.params._replace(network=_content.fused(state.params, told)))
 
 
 def _grown(shape: Shape, params: Any, num_rows: int, seed: int) -> Any:
@@ -126,14 +163,15 @@ def _calibrated(config: Any, state: SequenceState, histories: Histories) -> Sequ
         return state
     places = np.unique(np.linspace(0, num_users - 1, min(num_users, AT_ONCE)).astype(np.int64))
     some = [histories.row[histories.start[user] : histories.start[user + 1]] for user in places]
-    users = _encoded(config, state.params, some or [np.zeros(0, np.int64)])
+    users = _encoded(config, network(state.params), some or [np.zeros(0, np.int64)])
     spread = (users @ vectors.T).std(axis=1).mean()
     scale = SPREAD / spread if spread > SMALLEST_SPREAD else state.scale
     return state._replace(centre=vectors.mean(axis=0), scale=np.array(scale, np.float32))
 
 
 def _item_vectors(config: Any, state: SequenceState) -> np.ndarray:
-    table: np.ndarray = state.params.output if len(state.params.output) else state.params.table
+    params = network(state.params)
+    table: np.ndarray = params.output if len(params.output) else params.table
     return _unit(table) if config.similarity == "cosine" else table
 
 

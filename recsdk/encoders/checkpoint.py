@@ -19,7 +19,18 @@ FORMAT = 1
 LONGEST_HEADER = 2**24
 TYPES = {"F64": "f8", "F32": "f4", "I64": "i8", "I32": "i4", "U32": "u4", "U8": "u1", "BOOL": "?"}
 """Types that are written. bfloat16 is not among them: the library writes it and cannot read it."""
-LEARNED = {"loss", "num_negatives", "mask_share", "temperature", "dropout", "max_windows", "num_validation", "precision", "progress"}
+LEARNED = {
+    "loss",
+    "num_negatives",
+    "mask_share",
+    "temperature",
+    "dropout",
+    "id_dropout",
+    "max_windows",
+    "num_validation",
+    "precision",
+    "progress",
+}
 STEPS = {"epochs", "patience", "batch_size", "accumulate", "learning_rate", "warmup_steps", "weight_decay", "clip_norm"}
 MAY_DIFFER = frozenset(LEARNED | STEPS | {"user", "history"})
 """Settings in which a part may differ from the one that wrote a file: of its training, and names of features."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from recsdk.base import Array, Events, Items, Table
 from recsdk.encoders import _fitting, _sequences, _sequential
+from recsdk.encoders._content import network
 from recsdk.encoders._sequential import SequenceState
 
 AT_ONCE = 256
@@ -65,7 +66,7 @@ class OnDevice:
         found = _sequences.from_requests(state.vocabulary, requests, self.encoder.history, size)
         vectors = np.zeros((size, self.dim), np.float32)
         with jax.default_matmul_precision("highest"), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            params = jax.device_put(state.params)
+            params = jax.device_put(network(state.params))
             for first in range(0, size, AT_ONCE):
                 tokens, last = _sequences.padded(found[first : first + AT_ONCE], self.encoder.max_length)
                 padding = ((0, AT_ONCE - len(tokens)), (0, self.encoder.max_length - tokens.shape[1]))

@@ -19,8 +19,12 @@ class SASRec(SequenceSettings):
 
     Use it where the order tells something: films, songs, purchases, clicks of a session. Training reads who took what from the log's
     `user` column. A request carries the user's history itself, as a list feature of item ids, oldest first; a request without one
-    gets the vector of a user of whom nothing is known. Other features of requests and items are not read. An event counts as taken
-    when its reward is above 0. An item that no fit has seen has the vector 0: the average item.
+    gets the vector of a user of whom nothing is known. Other features of requests are not read. An event counts as taken when its
+    reward is above 0.
+
+    An item is known by its id. With `item_features` its vector is that of its id plus what its features add: an item that no fit has seen
+    has the vector of its features, and one that a fit has seen the vector that it had there. Without, it has the vector 0: the average
+    item. A history tells ids alone, so what no fit has seen is passed over there.
 
     Training predicts each item of a sequence from those before it, all places at once. After each epoch it measures NDCG@10 on the
     last items of `num_validation` users, which are not trained on, and keeps the best epoch's parameters: such models overfit soon.

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from recsdk.checks import integer, number, require_number
-from recsdk.errors import InvalidValue
+from recsdk.errors import InvalidValue, nearest
 from recsdk.validators import choice, feature_name, file_name
 
 
@@ -16,6 +16,19 @@ def _share(instance: Any, field: Any, value: Any) -> None:
     require_number(name, value, at_least=0)
     if value and not 0 < round(256 * value) < 256:
         raise InvalidValue(f"{name} must be 0, or in [0.002, 0.998], got {value!r}.")
+
+
+def _names(instance: Any, field: Any, value: Any) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(name, str) for name in value):
+        raise InvalidValue(f"{type(instance).__name__}.{field.name} must be a tuple of names, got {value!r}.")
+
+
+def _texts(instance: Any, field: Any, value: Any) -> None:
+    _names(instance, field, value)
+    other = next((name for name in value if name not in instance.item_features), None)
+    if other is not None:
+        told = f"must be among item_features, {instance.item_features}, got {other!r}"
+        raise InvalidValue(f"{type(instance).__name__}.{field.name} {told}.{nearest(other, instance.item_features)}")
 
 
 @attrs.frozen(kw_only=True)
@@ -43,6 +56,11 @@ class SequenceSettings:
         num_validation: users whose last item validates; at most half of those who took two items.
         max_windows: parts of `max_length` into which a long sequence is cut, the latest first; what is older is not trained on.
         precision: of the matrix products in training: "float32", "bfloat16", or "auto" for bfloat16 on accelerators.
+        item_features: features of the items that their vectors are made of besides the id, so that an item which no fit has seen has a
+            vector too: str, lists of str, and numbers, such as the coordinates of a vector made elsewhere. () for the id alone.
+        text_features: those of them that are split into lower-cased words.
+        id_dropout: share of the items whose ids a step of the training leaves out, so that features alone learn to stand for an item; it
+            counts only where there are `item_features`.
         user: the log's column that says who the user is, a str.
         history: the requests' list feature of item ids.
         checkpoint: file that is written after each epoch. A training that was interrupted goes on from it, to the very parameters that it
@@ -79,6 +97,9 @@ class SequenceSettings:
     num_validation: int = attrs.field(default=2048, validator=integer(at_least=1))
     max_windows: int = attrs.field(default=1, validator=integer(at_least=1))
     precision: str = attrs.field(default="auto", validator=choice("auto", "float32", "bfloat16"))
+    item_features: tuple[str, ...] = attrs.field(default=(), validator=_names)
+    text_features: tuple[str, ...] = attrs.field(default=(), validator=_texts)
+    id_dropout: float = attrs.field(default=0.2, validator=number(at_least=0, at_most=1))
     user: str = attrs.field(default="user_id", validator=feature_name)
     history: str = attrs.field(default="history", validator=feature_name)
     checkpoint: str | None = attrs.field(default=None, eq=False, repr=False, validator=attrs.validators.optional(file_name))

@@ -25,10 +25,10 @@ STEPS_PER_DISPATCH = 64
 class Objective(Protocol):
     """A loss and a metric. It is hashable by value: equal objectives share one compiled program."""
 
-    def loss(self, params: Any, batch: Any, key: jax.Array) -> jax.Array:
+    def loss(self, params: Any, batch: Any, key: jax.Array, *given: Any) -> jax.Array:
         """Returns f32[], the mean loss of a batch, to be minimised; with several devices, rows of zeros must count for nothing."""
 
-    def metric(self, params: Any, cases: Any) -> jax.Array:
+    def metric(self, params: Any, cases: Any, *given: Any) -> jax.Array:
         """Returns f32[], the ranking metric of the validation cases, to be maximised."""
 
 
@@ -97,6 +97,7 @@ def train(
     cases: Any,
     settings: Settings,
     *,
+    given: tuple[Any, ...] = (),
     after_epoch: Callable[[TrainerState], None] | None = None,
 ) -> TrainerState:
     """Trains until the metric has fallen for long, several steps per compiled call, on rows that lie on the device.
@@ -110,6 +111,7 @@ def train(
         rows: a record of arrays of N rows each, the training data.
         cases: a record of arrays, for `objective.metric`.
         settings: how to train.
+        given: arrays that the loss and the metric take besides, each of them whole.
         after_epoch: called with the state after each epoch, such as to write a checkpoint.
 
     Returns:
@@ -136,7 +138,7 @@ def train(
             where, everywhere = _sharding.shardings(parts, settings.num_devices), _sharding.everywhere(settings.num_devices)
         params, moments, best = jax.device_put(parts, where)
         state = state._replace(params=params, moments=moments, best=best)
-        rows, cases = jax.device_put((rows, cases), everywhere)
+        rows, cases, given = jax.device_put((rows, cases, given), everywhere)
         with _bar(settings, calls, num_rows) as shown:
             while len(state.history) < settings.epochs and not _is_over(state, settings):
                 epoch, begun, losses = len(state.history), time.perf_counter(), []
@@ -145,11 +147,11 @@ def train(
                 places = np.pad(places, ((0, 0), (0, 0), (0, 0), (0, num_filled)), constant_values=num_rows)
                 for call, batches in enumerate(places.reshape(calls, steps, -1)):
                     first = np.int32((epoch * calls + call) * steps)
-                    params, moments, loss = _steps(objective, settings, state.params, state.moments, rows, batches, first)
+                    params, moments, loss = _steps(objective, settings, state.params, state.moments, rows, batches, first, given)
                     state = state._replace(params=params, moments=moments)
                     losses.append(loss)
                     shown(epoch, call, state)
-                metric = float(_metric(objective, state.params, cases))
+                metric = float(_metric(objective, state.params, cases, *given))
                 state = _after(state, np.concatenate(jax.device_get(losses)), metric, time.perf_counter() - begun, settings)
                 if after_epoch is not None:
                     after_epoch(jax.device_get(state))
@@ -183,21 +185,23 @@ def _optimiser(settings: Settings) -> Any:
     return optax.chain(optax.clip_by_global_norm(settings.clip_norm), adam)
 
 
-def _steps(objective: Objective, settings: Settings, params: Any, moments: Any, rows: Any, batches: np.ndarray, first: np.int32) -> Any:
+def _steps(
+    objective: Objective, settings: Settings, params: Any, moments: Any, rows: Any, batches: np.ndarray, first: np.int32, given: Any
+) -> Any:
     shared = settings._replace(
         epochs=0, patience=0, progress=None, label="", batch_size=0, seed=0
     )  # so that equal programs are compiled once
-    return _compiled_steps(objective, shared, params, moments, rows, batches, first, np.uint32(settings.seed))
+    return _compiled_steps(objective, shared, params, moments, rows, batches, first, np.uint32(settings.seed), given)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(2, 3))
 def _compiled_steps(
-    objective: Objective, settings: Settings, params: Any, moments: Any, rows: Any, batches: Any, first: Any, seed: Any
+    objective: Objective, settings: Settings, params: Any, moments: Any, rows: Any, batches: Any, first: Any, seed: Any, given: Any
 ) -> Any:
     optimiser, key = _optimiser(settings), jax.random.key(seed)
 
     def slope(params: Any, places: Any, key: Any) -> Any:
-        return jax.value_and_grad(objective.loss)(params, jax.tree.map(lambda array: array[places], rows), key)
+        return jax.value_and_grad(objective.loss)(params, jax.tree.map(lambda array: array[places], rows), key, *given)
 
     def slopes(params: Any, places: Any, key: Any) -> Any:
         """Returns the mean over the parts, one after another."""
@@ -224,8 +228,8 @@ def _compiled_steps(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _metric(objective: Objective, params: Any, cases: Any) -> Any:
-    return objective.metric(params, cases)
+def _metric(objective: Objective, params: Any, cases: Any, *given: Any) -> Any:
+    return objective.metric(params, cases, *given)
 
 
 @contextmanager

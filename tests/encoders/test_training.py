@@ -79,7 +79,7 @@ def test_an_interrupted_training_goes_on_to_the_same_parameters():
 def test_each_epoch_has_all_rows_in_an_order_of_its_own(monkeypatch):
     seen = []
 
-    def record(objective, settings, params, moments, rows, batches, first):
+    def record(objective, settings, params, moments, rows, batches, first, given):
         seen.append((batches.ravel().tolist(), int(first)))
         return params, moments, np.zeros(len(batches))
 
