@@ -17,16 +17,17 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from recsdk import Recommender
 from recsdk.errors import InvalidValue
 from recsdk.live.exporters import PrometheusObserver
 from recsdk.live.observe import Notice, Observer
 from recsdk_serve import messages as m
-from recsdk_serve import pages
+from recsdk_serve import pages, sockets
 from recsdk_serve.endpoint import ENCODER, Endpoint
-from recsdk_serve.events import Hub
+from recsdk_serve.events import SERVER_SENT, Form, Hub
 from recsdk_serve.guard import Limits, Refused, refusal, require_local, require_same_site
 from recsdk_serve.keys import SCOPES, Client, Keys
 from recsdk_serve.operations import OPERATIONS, openapi
@@ -67,10 +68,11 @@ def make_app(
         ['coffee', 'tea']
     """
     front = Front(opening, keys, limits or Limits(), warming, is_stopping)
-    routes = [Route(each.path, Endpoint(front, each), methods=[each.method]) for each in OPERATIONS]
+    routes: list[BaseRoute] = [Route(each.path, Endpoint(front, each), methods=[each.method]) for each in OPERATIONS]
     routes += [
         Route("/v1/events/decisions", front.decisions),
         Route("/v1/events/slates", front.slates),
+        WebSocketRoute("/v1/ws", front.socket),
         Route("/v2", front.metadata),
         Route("/v2/health/live", front.live),
         Route("/v2/health/ready", front.ready),
@@ -186,36 +188,49 @@ class Front:
             more = {"client": client, "trace": trace, "error": error}
             ACCESS.info(json.dumps({"time": round(time.time(), 3), **told, **{name: value for name, value in more.items() if value}}))
 
-    def _require_own(self, request: Request, scope: str) -> None:
+    def require_own(self, call: Mapping[str, Any], scope: str) -> None:
         """Refuses a stream to who may not have it; without keys to pages of other sites too, as a browser asks for it unasked."""
-        self.allowed(request.scope, scope)
+        self.allowed(call, scope)
         if self._keys is None:
-            require_same_site(dict(request.scope["headers"]))
+            require_same_site(dict(call["headers"]))
+
+    def followed(self, asked: m.FollowSlates | m.FollowDecisions, form: Form = SERVER_SENT) -> AsyncGenerator[str, None]:
+        """Returns the stream that is asked for.
+
+        Raises:
+            Refused: 429, where there are too many.
+        """
+        self.hub.require_room()
+        if isinstance(asked, m.FollowDecisions):
+            return self.hub.decisions(asked.last, form)
+        wanted = m.Decide(user=asked.user, size=asked.size, at_most=True, deferred=True)
+        return self.hub.slates(asked.user, lambda: self.service.quick.ask(wanted), form)
 
     async def decisions(self, request: Request) -> Response:
         """Streams decisions."""
-        self._require_own(request, "read")
-        self.hub.require_room()
-        return self._stream(request, "read", self.hub.decisions(request.headers.get("last-event-id", "")))
+        self.require_own(request.scope, "read")
+        return self._stream(request, "read", self.followed(m.FollowDecisions(last=request.headers.get("last-event-id", ""))))
 
     async def slates(self, request: Request) -> Response:
         """Streams fresh slates of a user."""
-        self._require_own(request, "decide")
+        self.require_own(request.scope, "decide")
         user, size = request.query_params.get("user", ""), request.query_params.get("size", "1")
         is_user = 0 < len(user) <= m.LONGEST_NAME
         if not is_user or not re.fullmatch(r"[1-9]\d?|100", size, re.ASCII):
             wrong = "size" if is_user else "user"
             told = f"user must be the user's key, of at most {m.LONGEST_NAME} characters, and size a whole number in [1, 100]."
             raise Refused(422, "WrongType", told, wrong)
-        self.hub.require_room()
-        asked = m.Decide(user=user, size=int(size), at_most=True, deferred=True)
-        return self._stream(request, "decide", self.hub.slates(user, lambda: self.service.quick.ask(asked)))
+        return self._stream(request, "decide", self.followed(m.FollowSlates(user=user, size=int(size))))
+
+    async def socket(self, socket: WebSocket) -> None:
+        """Streams either over a WebSocket."""
+        await sockets.follow(self, socket)
 
     def _stream(self, request: Request, scope: str, events: AsyncGenerator[str, None]) -> Response:
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self._while_allowed(request.scope, scope, events), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(self.while_allowed(request.scope, scope, events), media_type="text/event-stream", headers=headers)
 
-    async def _while_allowed(self, call: Mapping[str, Any], scope: str, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+    async def while_allowed(self, call: Mapping[str, Any], scope: str, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
         """Ends a stream once its key has been taken away: that is asked before each event and each comment."""
         async with contextlib.aclosing(events):
             async for text in events:

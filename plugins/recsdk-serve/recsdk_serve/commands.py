@@ -19,7 +19,7 @@ from recsdk.live.observe import Notice, Observer
 from recsdk.live.parts import latest
 from recsdk.live.records import lines, parsed
 from recsdk.live.reopening import parts_of
-from recsdk_serve.guard import is_loopback
+from recsdk_serve.guard import Limits, is_loopback
 from recsdk_serve.keys import Keys, Scope, add_key, revoke_key
 
 PERSONAL = ("user_id", "history")
@@ -94,6 +94,7 @@ def serve(
         allowed = None if keys is None else Keys(keys)
         app = make_app(opening, keys=allowed, warming=request, is_stopping=lambda: server.should_exit)
         options: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "on", "server_header": False}
+        options |= {"ws_max_size": Limits().body, "ws_per_message_deflate": False}  # what clients send is a subscription
         server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=30, **options))
         warning = "" if keys else " No keys: everybody on this machine may do everything, and no other machine gets in."
         print(f"Serving {folder} on http://{host}:{listening.getsockname()[1]}.{warning}", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""Streams of Server-Sent Events: what is decided, for dashboards; and fresh slates for users who wait for them."""
+"""Streams of events: what is decided, for dashboards; and fresh slates for users who wait for them."""
 
 from __future__ import annotations
 
@@ -26,6 +26,30 @@ USERS = 65_536
 """Decisions of which it is remembered whose they are."""
 QUIET = 15.0
 """Seconds after which a comment is sent, so that proxies keep the connection."""
+
+
+class Form(NamedTuple):
+    """How a stream is written.
+
+    Attributes:
+        event: returns an event of a kind, with data as JSON, and its id where it has one.
+        quiet: what is written where nothing happens for a while.
+    """
+
+    event: Callable[[str, str, str | None], str]
+    quiet: str
+
+
+def _lines(kind: str, data: str, name: str | None) -> str:
+    return f"{f'id: {name}{chr(10)}' if name else ''}event: {kind}\ndata: {data}\n\n"
+
+
+def _object(kind: str, data: str, name: str | None) -> str:
+    return f'{{"event":"{kind}","id":{msgspec.json.encode(name).decode()},"data":{data}}}'
+
+
+SERVER_SENT, MESSAGES = Form(_lines, ":\n\n"), Form(_object, "")
+"""Server-Sent Events; and messages of a WebSocket, which has pings of its own."""
 
 
 class Event(NamedTuple):
@@ -92,6 +116,11 @@ class Hub:
         for there in self._users.pop(user, ()):
             there.set()
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether all streams have ended for good."""
+        return self._ended
+
     def end(self) -> None:
         """Ends all streams."""
         self._ended = True
@@ -108,7 +137,7 @@ class Hub:
         if num >= self._limits.subscribers or self._ended:
             raise Refused(429, "Busy", f"{num} streams are open: try again later.", headers={"retry-after": "10"})
 
-    async def decisions(self, last: str) -> AsyncGenerator[str, None]:
+    async def decisions(self, last: str, form: Form = SERVER_SENT) -> AsyncGenerator[str, None]:
         """Yields decisions and rewards as they happen, after those that came since the event `last`, as far as they are kept.
 
         Where some are missing, since they are not kept any more or the subscriber was slow, an event "dropped" says how many; -1 where
@@ -121,21 +150,21 @@ class Hub:
         self._dashboards[there] = waiting
         try:
             if last and epoch != self._epoch:
-                yield _text("dropped", '{"num":-1}')
-            yield ":\n\n"
+                yield form.event("dropped", '{"num":-1}', None)
+            yield form.quiet
             while not self._ended:
                 while waiting:
                     event = waiting.popleft()
                     if event.number > seen + 1:
-                        yield _text("dropped", f'{{"num":{event.number - seen - 1}}}')
+                        yield form.event("dropped", f'{{"num":{event.number - seen - 1}}}', None)
                     seen = event.number
-                    yield _text(event.kind, event.data, f"{self._epoch}-{seen}")
+                    yield form.event(event.kind, event.data, f"{self._epoch}-{seen}")
                 if not await _within(there):
-                    yield ":\n\n"
+                    yield form.quiet
         finally:
             del self._dashboards[there]
 
-    async def slates(self, user: str, decide: Callable[[], Awaitable[Slate]]) -> AsyncGenerator[str, None]:
+    async def slates(self, user: str, decide: Callable[[], Awaitable[Slate]], form: Form = SERVER_SENT) -> AsyncGenerator[str, None]:
         """Yields a slate for a user, and a fresh one when there is new evidence.
 
         Where evidence comes quicker than slates are read, one slate answers all of it. Each is deferred: it counts once it is said to be
@@ -151,7 +180,7 @@ class Hub:
                 if there not in self._users.get(user, ()):
                     return  # the user was forgotten
                 if not is_there:
-                    yield ":\n\n"
+                    yield form.quiet
                     continue
                 try:
                     async with self._deciding:
@@ -162,19 +191,15 @@ class Hub:
                     continue
                 except Exception as error:
                     LOGGER.warning("A stream gets no slate.", exc_info=True)
-                    yield _text("problem", msgspec.json.encode(refusal(error).problem).decode())
+                    yield form.event("problem", msgspec.json.encode(refusal(error).problem).decode(), None)
                     continue
-                yield _text("slate", msgspec.json.encode(slate).decode(), slate.decision_id)
+                yield form.event("slate", msgspec.json.encode(slate).decode(), slate.decision_id)
         finally:
             found = self._users.get(user, [])
             if there in found:
                 found.remove(there)
                 if not found:
                     del self._users[user]
-
-
-def _text(kind: str, data: str, name: str | None = None) -> str:
-    return f"{f'id: {name}{chr(10)}' if name else ''}event: {kind}\ndata: {data}\n\n"
 
 
 async def _within(there: asyncio.Event) -> bool:

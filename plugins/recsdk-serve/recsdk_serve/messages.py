@@ -78,6 +78,21 @@ class RewardBatch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     rewards: Annotated[list[Reward], Meta(min_length=1, max_length=MOST)]
 
 
+class FollowSlates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="stream", tag="slates"):
+    """The first message on a WebSocket: which user's slates are to be sent."""
+
+    user: Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
+    size: Annotated[int, Meta(ge=1, le=100)] = 1
+    key: str | None = None
+
+
+class FollowDecisions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="stream", tag="decisions"):
+    """The first message on a WebSocket: all decisions and rewards are to be sent, after the event of the id `last`."""
+
+    last: str = ""
+    key: str | None = None
+
+
 class Problem(Struct, frozen=True, kw_only=True):
     """What is wrong with a call: nothing was done."""
 
