@@ -8,6 +8,7 @@ import attrs
 import numpy as np
 
 from recsdk.base import Array
+from recsdk.encoders import _ending
 from recsdk.encoders._sequences import BEGIN
 from recsdk.encoders._transformer import NEVER, Dropout, Transformer, TransformerShape
 
@@ -55,6 +56,11 @@ class BidirectionalShape:
         items = xp.concatenate([tokens[:, 1:], tokens[:, :1]], axis=1)  # the item that is left out stands behind the history
         there = xp.arange(tokens.shape[1])[None] <= (items != BEGIN).sum(axis=1)[:, None]
         return self.fill(params, items, there, dropout, dtype)
+
+    def ending(self, params: Transformer, tokens: np.ndarray) -> np.ndarray:
+        """Returns f32[D], what `forward` gives at the last of `tokens` i32[T], on NumPy, with less work."""
+        items = np.append(tokens[1:], tokens[:1])
+        return _ending.ending(self.transformer, params, items, is_causal=False)
 
     def fill(self, params: Transformer, items: Array, there: Array, dropout: Dropout | None, dtype: Any) -> Array:
         """Returns f32[B, T, D]: where an item is left out, the vector by which to guess it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -63,6 +63,14 @@ class Shape(Protocol):
 
     def forward(self, params: Any, tokens: Array, dropout: Any = None, dtype: Any = np.float32) -> Array:
         """Returns f32[B, T, D]."""
+
+
+@runtime_checkable
+class Ending(Protocol):
+    """An architecture that tells the end of one history on NumPy with less work than `forward`."""
+
+    def ending(self, params: Any, tokens: np.ndarray) -> np.ndarray:
+        """Returns f32[D], the vector at the last of `tokens` i32[T]."""
 
 
 def init(config: Any, seed: int = 0) -> SequenceState:
@@ -177,12 +185,17 @@ def _item_vectors(config: Any, state: SequenceState) -> np.ndarray:
 
 def _encoded(config: Any, params: Any, histories: list[np.ndarray]) -> np.ndarray:
     """Returns f32[B, D]; a history's vector does not depend on the others, but for rounding."""
-    found = np.zeros((len(histories), config.shape.dim), np.float32)
+    shape: Shape = config.shape
+    found = np.zeros((len(histories), shape.dim), np.float32)
+    if isinstance(shape, Ending):
+        for row, history in enumerate(histories):
+            found[row] = shape.ending(params, _sequences.padded([history], shape.max_length)[0][0])
+        return _unit(found) if config.similarity == "cosine" else found
     order = sorted(range(len(histories)), key=lambda place: len(histories[place]))  # alike lengths together: little padding
     for first in range(0, len(order), AT_ONCE):
         part = order[first : first + AT_ONCE]
-        tokens, last = _sequences.padded([histories[place] for place in part], config.shape.max_length)
-        found[part] = config.shape.forward(params, tokens)[np.arange(len(part)), last]
+        tokens, last = _sequences.padded([histories[place] for place in part], shape.max_length)
+        found[part] = shape.forward(params, tokens)[np.arange(len(part)), last]
     return _unit(found) if config.similarity == "cosine" else found
 
 

@@ -135,6 +135,12 @@ class TransformerShape:
         ahead = xp.triu(xp.full((length, length), NEVER, dtype=np.float32), k=1)
         return self.through(params, tokens, ahead[None, None], dropout, dtype)
 
+    def ending(self, params: Transformer, tokens: np.ndarray) -> np.ndarray:
+        """Returns f32[D], what `forward` gives at the last of `tokens` i32[T], on NumPy, with less work."""
+        from recsdk.encoders import _ending
+
+        return _ending.ending(self, params, tokens, is_causal=True)
+
     def through(self, params: Transformer, tokens: Array, hidden_from: Array, dropout: Dropout | None, dtype: Any) -> Array:
         """Returns f32[B, T, D], where each place looks at those from which `hidden_from`, f32[B or 1, 1, T or 1, T], does not hide it."""
         keep = dropout or (lambda branch: branch)

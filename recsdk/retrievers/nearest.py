@@ -58,8 +58,8 @@ def nearest(users: Array, vectors: Array, size: int, *, allowed: Array | None = 
     if isinstance(vectors, np.ndarray):
         return _on_numpy(users, vectors, size, allowed)
     with on_jax() as jax:
-        may = jax.numpy.ones((1, num_items), bool) if allowed is None else jax.numpy.atleast_2d(allowed)
-        found, least = _on_jax()(users, vectors, size, may)
+        may = None if allowed is None else jax.numpy.atleast_2d(allowed)
+        found, least = _on_jax(_has_many_cores(vectors))(users, vectors, size, may)
         if not jax.numpy.isfinite(least).all():
             raise InvalidScores(NOT_FINITE)
         return found
@@ -116,22 +116,33 @@ def _best(user: np.ndarray, slot: np.ndarray, score: np.ndarray, size: int) -> n
     return np.asarray(order[rank < size])
 
 
+def _has_many_cores(vectors: Array) -> bool:
+    """Tells whether two stages are worth it: on a GPU they are many times quicker, and on a processor JAX sorts out the best at once."""
+    return any(device.platform != "cpu" for device in vectors.devices())
+
+
 @functools.cache
-def _on_jax() -> Callable[..., Any]:
+def _on_jax(in_blocks: bool) -> Callable[..., Any]:
     import jax
     from jax import lax
     from jax import numpy as jnp
 
-    @functools.partial(jax.jit, static_argnames="size")
-    def found(users: Array, vectors: Array, size: int, allowed: Array) -> tuple[Array, Array]:
+    def best_of_blocks(scores: Array, size: int) -> tuple[Array, Array]:
         """Takes the blocks with the largest maxima, in the order of the rows, then the best of these: so of equals the first win."""
-        scores = jnp.where(allowed, jnp.matmul(users, vectors.T, precision="highest"), -jnp.inf)
         num_blocks = -(-scores.shape[1] // BLOCK)
         scores = jnp.pad(scores, ((0, 0), (0, num_blocks * BLOCK - scores.shape[1])), constant_values=-jnp.inf)
-        blocks = scores.reshape(len(users), num_blocks, BLOCK)
+        blocks = scores.reshape(len(scores), num_blocks, BLOCK)
         taken = jnp.sort(lax.top_k(blocks.max(axis=2), min(size, num_blocks))[1], axis=1)
-        inside = jnp.take_along_axis(blocks, taken[:, :, None], axis=1).reshape(len(users), -1)
+        inside = jnp.take_along_axis(blocks, taken[:, :, None], axis=1).reshape(len(scores), -1)
         best, place = lax.top_k(inside, size)
-        return jnp.take_along_axis(taken, place // BLOCK, axis=1) * BLOCK + place % BLOCK, best
+        return best, jnp.take_along_axis(taken, place // BLOCK, axis=1) * BLOCK + place % BLOCK
+
+    @functools.partial(jax.jit, static_argnames="size")
+    def found(users: Array, vectors: Array, size: int, allowed: Array | None) -> tuple[Array, Array]:
+        scores = jnp.matmul(users, vectors.T, precision="highest")
+        if allowed is not None:
+            scores = jnp.where(allowed, scores, -jnp.inf)
+        best, row = best_of_blocks(scores, size) if in_blocks else lax.top_k(scores, size)
+        return row, best
 
     return found

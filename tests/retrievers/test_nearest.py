@@ -46,13 +46,15 @@ def test_numpy_finds_what_sorting_all_finds(seed, num_users, num_items, highest,
         assert nearest(users, vectors, size, allowed=allowed).tolist() == sorted_out(users, vectors, size, allowed).tolist()
 
 
-@settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 999), highest=st.integers(0, 9), shape=st.sampled_from([(300, 10), (1280, 7)]))
-def test_jax_finds_what_sorting_all_finds_with_more_and_with_fewer_blocks_than_items_asked_for(seed, highest, shape):
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 999), highest=st.integers(0, 9), shape=st.sampled_from([(300, 10), (1280, 7)]), in_blocks=st.booleans())
+def test_jax_finds_what_sorting_all_finds_with_more_and_with_fewer_blocks_than_items_asked_for(seed, highest, shape, in_blocks):
     num_items, size = shape
     users, vectors = tied(seed, 3, num_items, highest)
     allowed = np.random.default_rng(seed).random(num_items) < 0.9
-    found = nearest(jnp.asarray(users), jnp.asarray(vectors), size, allowed=jnp.asarray(allowed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_has_many_cores", lambda vectors: in_blocks)
+        found = nearest(jnp.asarray(users), jnp.asarray(vectors), size, allowed=jnp.asarray(allowed))
     assert np.asarray(found).tolist() == sorted_out(users, vectors, size, allowed).tolist()
 
 
