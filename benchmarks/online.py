@@ -123,6 +123,9 @@ def draw(results: Mapping[str, Any], path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code."""
     chosen = _parser().parse_args(arguments)
+    if chosen.kept:
+        runs = [json.loads(path.read_text()) for path in chosen.kept]
+        return _tell(runs[0] | {"rows": [row for run in runs for row in run["rows"]]}, chosen)
     if chosen.quick:
         chosen.seeds, chosen.decisions = 1, 1_000
     found, machine = [], report.machine(("recsdk", "numpy", "numba", "jax", "vowpalwabbit"))
@@ -132,7 +135,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         encoder = attrs.evolve(TwoTower(progress=False), epochs=1) if chosen.quick else TwoTower(progress=False)
         values, orders = play(world, encoder, range(chosen.seeds), list(EVERYONE))
         found += rows(name, values, {seed: world.visits.user[order] for seed, order in orders.items()})
-    results = {"command": _command(chosen), "machine": machine, "seeds": chosen.seeds, "rows": found}
+    return _tell({"command": _command(chosen), "machine": machine, "seeds": chosen.seeds, "rows": found}, chosen)
+
+
+def _tell(results: Mapping[str, Any], chosen: argparse.Namespace) -> int:
     print(json.dumps(results, indent=1) if chosen.json else table(results))
     if chosen.write:
         report.write(PAGE, "online", table(results))
@@ -152,6 +158,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--decisions", default=20_000, type=int, help="in each world (%(default)s)")
     parser.add_argument("--seeds", default=3, type=int, help="orders of the visits (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="one order of 1,000 decisions, and an encoder of one epoch: rough")
+    parser.add_argument("--from", dest="kept", nargs="+", type=Path, help="play nothing: show what earlier runs printed with --json")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--write", action="store_true", help="put the tables and the picture into docs/online-quality.md")
     return parser

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import attrs
 import numpy as np
 
-from recsdk import Context, Encoder, Round, datasets
+from recsdk import Context, Encoder, Request, Round, datasets
 from recsdk.base import Array, Events, Items, Rng, Table
 from recsdk.columns import objects
 from recsdk.data import items_from_rows, take
 from recsdk.live import features
+from recsdk.scorers.request_features import RequestFeatures
 
 NUM_FILMS, LIKED = 20, 4
 """Candidates of a visit to the cinema; and the stars from which a film was worth the while."""
@@ -57,8 +58,9 @@ class World(NamedTuple):
         log: the past, of the items that were there.
         sums: f64[N], sum of the rewards of each item in the past, with `PRIOR_RATINGS` mean ones.
         counts: f64[N], how many these are.
-        told: f64[T, C], numbers of the requests, about unit scale, that say how generous the user is.
-        raw: the features without an encoder: the item's mean reward in the past, what is told, others of this world, and 1.
+        told: numbers of the requests that say how generous the user is.
+        raw: the features without an encoder: the columns of `_evidence`, others of this world, and 1.
+        crossed: whether no feature tells items apart, so that a policy must cross features with the item.
     """
 
     visits: Visit
@@ -66,8 +68,9 @@ class World(NamedTuple):
     log: Events
     sums: np.ndarray
     counts: np.ndarray
-    told: np.ndarray
+    told: tuple[str, ...]
     raw: Features
+    crossed: bool
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -103,22 +106,28 @@ class Played:
 
 
 def encoded(world: World, encoder: Encoder[Any]) -> Features:
-    """Fits an encoder to the past; returns phi as the recommender makes it, with the columns of `evidence`."""
-    state = encoder.fit(world.log)
+    """Fits an encoder to the past; returns phi as the recommender makes it, with the columns of `_evidence`."""
+    state, evidence = encoder.fit(world.log), _evidence(world)
     users, vectors = encoder.encode_requests(state, world.visits.requests), encoder.encode_items(state, world.items)
 
     def phi(places: np.ndarray) -> np.ndarray:
-        rows = zip(users[places], vectors[world.visits.item[places]], _evidence(world, places).astype(np.float32), strict=True)
+        rows = zip(users[places], vectors[world.visits.item[places]], evidence(places), strict=True)
         return np.stack([features.phi(*row) for row in rows])
 
     return phi
 
 
-def _evidence(world: World, places: np.ndarray) -> np.ndarray:
-    """Returns f64[n, K, 1 + C]: the item's mean reward in the past, and what the request tells."""
-    shown = world.visits.item[places]
-    told = np.repeat(world.told[places][:, None], shown.shape[1], axis=1)
-    return np.concatenate([(world.sums / world.counts)[shown][..., None], told], axis=2)
+def _evidence(world: World) -> Features:
+    """Returns what gives f32[n, K, 1 + C]: the item's mean reward in the past, and what the request tells."""
+    scorer, rate = RequestFeatures(features=world.told), (world.sums / world.counts).astype(np.float32)
+    state, visits = scorer.fit(world.log), world.visits
+
+    def columns(place: int) -> np.ndarray:
+        request = Request({name: float(visits.requests[name][place]) for name in world.told}, 0.0)
+        shown = visits.item[place]
+        return np.column_stack([rate[shown], scorer.score(state, request, take(world.items, shown))])
+
+    return lambda places: np.stack([columns(place) for place in places])
 
 
 def cinema(folder: Path, share_new: float, num_visits: int) -> World:
@@ -141,25 +150,25 @@ def cinema(folder: Path, share_new: float, num_visits: int) -> World:
     is_old = _is_old(len(films), share_new)
     past = np.flatnonzero((order < half) & is_old[item])
     past = past[np.argsort(order[past], kind="stable")]
-    begins = np.flatnonzero((order >= half) & ((order - half) % NUM_FILMS == 0) & (order + NUM_FILMS <= np.bincount(user)[user]))
-    begins = np.random.default_rng(0).permutation(begins)[:num_visits]
-    shown = begins[:, None] + np.arange(NUM_FILMS)
-    visits = Visit(user[begins], item[shown], reward[shown], _rows(requests, begins))
     sums, counts = _rates(item[past], reward[past], len(films))
     genres = sorted({genre for row in films for genre in row["genres"]})
     kinds = np.array([[genre in row["genres"] for genre in genres] for row in films], np.float64)
     surprise, num_users = reward[past] - (sums / counts)[item[past]], user.max() + 1
     tastes = _tastes(user[past], surprise, kinds[item[past]], num_users)
-    generous = _tastes(user[past], surprise, np.ones((len(past), 1)), num_users)
+    requests["generosity"] = _tastes(user[past], surprise, np.ones((len(past), 1)), num_users)[user, 0]
+    begins = np.flatnonzero((order >= half) & ((order - half) % NUM_FILMS == 0) & (order + NUM_FILMS <= np.bincount(user)[user]))
+    begins = np.random.default_rng(0).permutation(begins)[:num_visits]
+    shown = begins[:, None] + np.arange(NUM_FILMS)
+    visits = Visit(user[begins], item[shown], reward[shown], _rows(requests, begins))
     own = np.column_stack([(items.features["year"] - 1990) / 10, kinds])
     log = _log(_rows(requests, past), items, is_old, item[past], reward[past])
 
     def raw(places: np.ndarray) -> np.ndarray:
         shown = visits.item[places]
         crossed = tastes[visits.user[places]][:, None] * kinds[shown]
-        return np.concatenate([_evidence(world, places), own[shown], crossed, np.ones((*shown.shape, 1))], axis=2)
+        return np.concatenate([_evidence(world)(places), own[shown], crossed, np.ones((*shown.shape, 1))], axis=2)
 
-    world = World(visits, items, log, sums, counts, generous[visits.user], raw)
+    world = World(visits, items, log, sums, counts, ("generosity",), raw, crossed=False)
     return world
 
 
@@ -189,10 +198,10 @@ def jokes(folder: Path, share_new: float, num_visits: int) -> World:
     visits = Visit(owner, offered, ratings[owner[:, None], offered], _rows(requests, owner))
 
     def raw(places: np.ndarray) -> np.ndarray:
-        return np.concatenate([_evidence(world, places), np.ones((len(places), NUM_OFFERED, 1))], axis=2)
+        return np.concatenate([_evidence(world)(places), np.ones((len(places), NUM_OFFERED, 1))], axis=2)
 
     log = _log(_rows(requests, user), items, is_old, item, reward)
-    world = World(visits, items, log, sums, counts, about[owner] - 0.5, raw)
+    world = World(visits, items, log, sums, counts, tuple(requests), raw, crossed=True)
     return world
 
 

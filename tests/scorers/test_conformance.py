@@ -11,6 +11,7 @@ from recsdk.scorers.function import FunctionScorer
 from recsdk.scorers.item_knn import ItemKNN
 from recsdk.scorers.popularity import Popularity
 from recsdk.scorers.recency import Recency
+from recsdk.scorers.request_features import RequestFeatures
 from recsdk.scorers.seq_item_knn import SeqItemKNN
 from recsdk.scorers.user_knn import UserKNN
 from recsdk.testing import example_log
@@ -30,6 +31,7 @@ def brevity(request, candidates):
     UserKNN(max_users=64),
     Content(max_users=64),
     Ensemble(scorers=(SeqItemKNN(max_users=64), EASE(max_users=64), Recency())),
+    RequestFeatures(features=("age", "not there")),
     FunctionScorer(brevity),
 )
 def test_conforms(scorer, check):
