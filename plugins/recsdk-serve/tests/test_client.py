@@ -358,13 +358,14 @@ def test_a_stream_goes_on_where_it_was_cut():
         httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=b":\n\n" + frames[0] + frames[1][:-9]),
         httpx2.Response(503, content=problem("NotReady")),
         httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=b"".join(frames[1:])),
+        httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=b'event: dropped\ndata: {"n": 9}\n\n'),
         httpx2.Response(403, content=problem("NoScope", "no")),
     )
     events = Client("http://shop", retry=QUICK, transport=transport).decisions("1-0")
-    assert [next(events).data["n"] for _ in range(3)] == [1, 2, 3]
+    assert [next(events).data["n"] for _ in range(4)] == [1, 2, 3, 9]
     with pytest.raises(ServiceError, match="no"):
         next(events)
-    assert [request.headers.get("last-event-id") for request in asked] == ["1-0", "1-0", "1-1", "1-1", "1-3"]
+    assert [request.headers.get("last-event-id") for request in asked] == ["1-0", "1-0", "1-1", "1-1", "1-3", "1-3"]
 
 
 def test_streams_of_the_service_are_followed_by_both_clients(address):
