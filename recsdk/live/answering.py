@@ -15,7 +15,7 @@ from recsdk.live import intake, marks, sticky
 from recsdk.live.asking import Asked, naming
 from recsdk.live.catalogue import Moved
 from recsdk.live.deciding import Decider, Found, Ready, Slate
-from recsdk.live.faults import Asking
+from recsdk.live.faults import STRICT, Asking
 from recsdk.live.histories import KEPT
 from recsdk.live.loop import Loop
 from recsdk.live.observe import Decided, Signalled
@@ -259,12 +259,25 @@ def _ready(loop: Loop, timed: _Timed, standing: DecisionRecord | None, search: _
         search: gives the candidates.
         num_before: slates that are drawn before this one and not counted yet.
     """
-    (decision_id, _, fields, features, user, placing), _, payload, time, _ = timed
+    (decision_id, _, fields, features, *_), _, payload, time, _ = timed
     learner, decider = loop.learner, search.decider
     shelf = decider.shelf
     if standing is not None and decider.may_show(standing, Request(features, time), fields, shelf):
         record = sticky.again(standing, decision_id, time, payload, learner.num_learned)
         return Ready(record, shelf, learner.num_recoveries, standing, is_new=False)
+    ready = _drawn(timed, search, num_before)
+    return ready if standing is None or ready is None else ready._replace(standing=standing)
+
+
+def made_alone(decider: Decider, asked: Asked, time: float) -> Ready | None:
+    """Returns a decision that no ledger knows of, made as all are; None where `at_most` allows that nothing is left to show."""
+    timed = _Timed(asked, payload=intake.canonical(asked.fields), time=time)
+    return _drawn(timed, _Search(decider, STRICT, functools.partial(_found, decider, timed, STRICT)))
+
+
+def _drawn(timed: _Timed, search: _Search, num_before: int = 0) -> Ready | None:
+    """Is `_ready` for a slate that is drawn."""
+    (decision_id, _, fields, _, user, placing), _, payload, time, _ = timed
     found = search.find()
     if found is None:
         return None
@@ -274,8 +287,7 @@ def _ready(loop: Loop, timed: _Timed, standing: DecisionRecord | None, search: _
         raise TooFewCandidates(f"size must be in [1, {most}], the number of candidates, got {size}; at_most=True shows fewer.")
     if placing.pinned and placing.pinned[-1][0] >= shown:
         raise TooFewCandidates(f"pinned must have positions below {shown}, the number of items to show, got {dict(placing.pinned)}.")
-    ready = decider.decide(decision_id, time, shown, found, payload, user, placing, search.asking, num_before)
-    return ready if standing is None else ready._replace(standing=standing)
+    return search.decider.decide(decision_id, time, shown, found, payload, user, placing, search.asking, num_before)
 
 
 def _kept(loop: Loop, timed: _Timed, ready: Ready | None) -> _Answer | None:

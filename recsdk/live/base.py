@@ -19,6 +19,9 @@ from recsdk.live.identity import differences
 OUTBOX = "outbox/"
 """Where the ledger keeps what is still to be sent because of a stream, whose name follows."""
 
+EXPORT = "export/"
+"""Where the ledger keeps what other processes decide by, whose name follows."""
+
 BASE = "base"
 """Where the ledger keeps the states that folds begin with."""
 DROPPED = "dropped"

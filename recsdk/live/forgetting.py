@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from recsdk.errors import InvalidValue
 from recsdk.ledger import DecisionRecord, Ledger, Redacts, RewardRecord
 from recsdk.live import base, traffic
-from recsdk.live.base import BASE, OUTBOX
+from recsdk.live.base import BASE, EXPORT, OUTBOX
 from recsdk.live.learner import Learner
 from recsdk.live.rewards import standing_rewards
 from recsdk.live.settlement import EARLY, Told
@@ -69,7 +69,7 @@ def forget(ledger: Ledger, learner: Learner, user: str, transaction: AbstractCon
     rewards = [(record, ledger.rewards_of(record.decision_id)) for record in reversed(records)]
     standing = [(record, reward) for record, found in rewards for reward in standing_rewards(found).values() if not reward.void]
     horizon, fixed = base.horizon(ledger), _fixed(ledger, learner, rewards)
-    drop = ("snapshot/", OUTBOX, *((f"{BASE}/",) if any(found for _, found in rewards) and not horizon.num_learned else ()))
+    drop = ("snapshot/", OUTBOX, EXPORT, *((f"{BASE}/",) if any(found for _, found in rewards) and not horizon.num_learned else ()))
     has_all = learner.beginning().state is not None
     learned = [(record, reward) for record, reward in standing if has_all or reward.reward_id not in fixed]
     with transaction:

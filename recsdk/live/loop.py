@@ -19,6 +19,7 @@ from recsdk.live.catalogue import Change as Contents
 from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider
 from recsdk.live.evidence import Evidence
+from recsdk.live.exported import Exports
 from recsdk.live.faults import Faults
 from recsdk.live.histories import Histories
 from recsdk.live.learner import Learner
@@ -75,6 +76,7 @@ class Loop:
         num_observer_errors: how often the observer has failed.
         tally: what became of the last events.
         histories: what users took lately.
+        exports: that other processes decide by.
     """
 
     def __init__(self, ledger: Ledger, learner: Learner, decider: Decider, options: Options) -> None:
@@ -91,6 +93,7 @@ class Loop:
         self.num_observer_errors = 0
         self.tally = Tally()
         self.histories = Histories(options.remember, self.ids)
+        self.exports = Exports()
         self.changing_items = threading.RLock()
         self._telling = threading.RLock()
         self._ticking = threading.Lock()
@@ -343,6 +346,7 @@ class Loop:
         try:
             self.learner.close()
             self.evidence.close()
+            self.exports.clear()
             self.bury()
         finally:
             self.ledger.close()

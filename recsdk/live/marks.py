@@ -28,6 +28,7 @@ class Marks(NamedTuple):
         agreement: per position of an application's choice, the probability with which the policy would have chosen the same.
         failed: the parts that the decision was made without, since they failed or rest, see `recsdk.Fallback`: an arm that failed gives
             all candidates that are left the same probability.
+        local: name of the export by which another process decided, see `recsdk.live.local`; "" for the recommender itself.
 
     Example:
         >>> Marks(pinned=(0,)).dumps()
@@ -44,6 +45,7 @@ class Marks(NamedTuple):
     repeats: str | None = None
     agreement: tuple[float, ...] = ()
     failed: tuple[str, ...] = ()
+    local: str = ""
 
     @property
     def has_all_evidence(self) -> bool:

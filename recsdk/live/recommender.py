@@ -15,10 +15,24 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 from recsdk.base import Encoder, Events, Items, Policy, Retriever, Scorer
 from recsdk.checks import require_integer, require_number
 from recsdk.data import take
-from recsdk.errors import InvalidRequest, InvalidReward, LedgerError
+from recsdk.errors import InvalidRequest, InvalidReward, LedgerError, RecsdkError
 from recsdk.ledger import DecisionRecord, Durable
 from recsdk.ledger.stores import folder_path
-from recsdk.live import answering, asking, dropping, events, feeding, forgetting, intake, keeping, places, published, swapping
+from recsdk.live import (
+    answering,
+    asking,
+    dropping,
+    events,
+    exported,
+    feeding,
+    forgetting,
+    intake,
+    keeping,
+    local,
+    places,
+    published,
+    swapping,
+)
 from recsdk.live.catalogue import Catalogue, Rule
 from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider, Slate
@@ -29,6 +43,7 @@ from recsdk.live.faults import Fallback, Faults
 from recsdk.live.feeding import Call, Fed
 from recsdk.live.forgetting import Forgotten
 from recsdk.live.learner import Learner
+from recsdk.live.local import LocalDecision
 from recsdk.live.loop import Loop, Options
 from recsdk.live.observe import Observer
 from recsdk.live.opening import Given, Terms
@@ -599,6 +614,50 @@ class Recommender:
         return feeding.fed(self._loop, stream)
 
     @_going
+    def export(self) -> bytes:
+        """Returns what decides now, as a file by which `LocalRecommender` decides in another process; the ledger keeps the last four.
+
+        It holds the models, the policy's state, all items and the secret of the draws, so it is to be kept as secret as the folder.
+
+        Raises:
+            InvalidValue: a recommender with a feedback, rules, sticky slates, a holdout, a burn-in or a ramp, which need more than that.
+            ModelRefused: parts that are no installed plugins, which another process could not make.
+
+        Example:
+            >>> from recsdk.live.local import LocalRecommender
+            >>> with Recommender.open("plaza", items=[{"id": "tea"}, {"id": "coffee"}], policy="lin-ts") as plaza:
+            ...     here = plaza.recommend({}, decision_id="visit-1")
+            ...     LocalRecommender.load(plaza.export()).recommend({}, decision_id="visit-1") == here
+            True
+        """
+        return self._loop.turns.alone(lambda: exported.export(self._loop))
+
+    @_going
+    def take(self, decisions: Sequence[LocalDecision]) -> list[bool | RecsdkError]:
+        """Takes decisions that other processes have made by an export, so that they can be rewarded; durable when this returns.
+
+        Each is made again, and refused where that does not give the same slate by the same distributions.
+
+        Args:
+            decisions: see `LocalRecommender.batch`.
+
+        Returns:
+            For each whether it is new, or the error by which it is refused: an `InvalidValue`, `Unknown` or `Conflict`.
+
+        Raises:
+            InvalidAnswer, LedgerError: as `recommend`; nothing is taken then.
+
+        Example:
+            >>> from recsdk.live.local import LocalRecommender
+            >>> with Recommender.open("arcade", items=[{"id": "tea"}, {"id": "coffee"}], policy="lin-ts") as arcade:
+            ...     kiosk = LocalRecommender.load(arcade.export())
+            ...     _ = kiosk.recommend({})
+            ...     arcade.take(kiosk.batch().decisions), arcade.take(kiosk.batch().decisions)
+            ([True], [False])
+        """
+        return local.take(self._loop, decisions)
+
+    @_going
     def standings(self) -> tuple[Standing, ...]:
         """Tells how the challengers stand.
 
@@ -774,6 +833,7 @@ class Recommender:
             finally:
                 self._loop.restart()
                 self._loop.decider.notices.forget()
+                self._loop.exports.clear()
                 self._loop.leave()  # `rollback` makes it again, without the user
 
         with self._swapping:  # a model that is being made has learned of the user

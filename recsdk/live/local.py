@@ -1,0 +1,426 @@
+"""Decisions in another process, by what a recommender has exported: with true propensities, sent later, counted once.
+
+The recommender makes each of them again, from the export that it was made by, and takes it only when it gives the same distributions and
+the same slate. So what is logged is what the recommender itself would have decided, and nobody has to be believed.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+from recsdk.checks import require_integer, require_number
+from recsdk.errors import (
+    Conflict,
+    DecisionConflict,
+    ExpiredDecision,
+    InvalidAnswer,
+    InvalidRequest,
+    InvalidValue,
+    LedgerError,
+    RecsdkError,
+    RewardConflict,
+    Unknown,
+    UnknownDecision,
+)
+from recsdk.ledger import PAGE, DecisionRecord
+from recsdk.ledger.records import arrays_of
+from recsdk.live import answering, asking, base, exported, intake, marks, places
+from recsdk.live.base import EXPORT
+from recsdk.live.deciding import Slate
+from recsdk.live.exported import Exported
+from recsdk.live.loop import Loop
+from recsdk.live.observe import Decided
+from recsdk.live.outbox import Call, Outbox
+
+AT_ONCE, SIZE = 500, 100_000
+"""Calls of one batch, and their characters."""
+PAIRS = ("pinned", "promoted")
+FAULTS = (LedgerError, InvalidAnswer)
+"""Errors of who takes a call, which is to be sent again."""
+R = TypeVar("R")
+
+Answer = bool | RecsdkError
+"""What became of a call: whether it was new, or by what it was refused."""
+
+
+class LocalDecision(NamedTuple):
+    """A decision that another process has made.
+
+    Attributes:
+        export: name of the export that it was made by.
+        decision_id: of the decision.
+        time: of the request, in seconds since the epoch.
+        arguments: of `Recommender.recommend`, by name, but for `decision_id`.
+        digest: of the candidates, the slate and the distributions.
+
+    Example:
+        >>> LocalDecision("5f", "visit-1", 1_700_000_000.0, {"request": {}}, "a0").decision_id
+        'visit-1'
+    """
+
+    export: str
+    decision_id: str
+    time: float
+    arguments: Mapping[str, Any]
+    digest: str
+
+
+class LocalReward(NamedTuple):
+    """A reward of such a decision: the arguments of `Recommender.reward`.
+
+    Example:
+        >>> LocalReward("visit-1", 1.0, 0, "visit-1/0").place()
+        {'position': 0, 'reward_id': 'visit-1/0'}
+    """
+
+    decision_id: str
+    value: float
+    position: int | Literal["page"]
+    reward_id: str
+
+    def place(self) -> dict[str, Any]:
+        """Returns the arguments that say where it belongs, by name."""
+        return {"position": self.position, "reward_id": self.reward_id}
+
+
+class Batch(NamedTuple):
+    """Calls that wait, in their order: the decisions first, since rewards are about them.
+
+    Example:
+        >>> Batch((), (), ()).decisions
+        ()
+    """
+
+    decisions: tuple[LocalDecision, ...]
+    rewards: tuple[LocalReward, ...]
+    numbers: tuple[int, ...]
+
+
+class Sent(NamedTuple):
+    """A report of what became of calls that were sent.
+
+    Attributes:
+        num_new: that count from now on.
+        num_known: that had been taken before, since an answer was lost.
+        refused: each with the error; they are not sent again, and count for nothing.
+
+    Example:
+        >>> Sent(2, 0, ()).num_new
+        2
+    """
+
+    num_new: int
+    num_known: int
+    refused: tuple[tuple[LocalDecision | LocalReward, RecsdkError], ...]
+
+    def plus(self, other: Sent) -> Sent:
+        """Returns what became of these calls and of others."""
+        return Sent(self.num_new + other.num_new, self.num_known + other.num_known, self.refused + other.refused)
+
+
+class Takes(Protocol):
+    """What takes decisions and rewards: a `Recommender`."""
+
+    def take(self, decisions: Sequence[LocalDecision]) -> list[Answer]:
+        """Takes decisions."""
+
+    def reward(
+        self, decision_id: str, value: float, *, position: int | Literal["page"] | None = None, reward_id: str | None = None
+    ) -> bool:
+        """Takes a reward."""
+
+
+class LocalRecommender:
+    """Decides by what a recommender has exported, in another process, and keeps what it decided until that recommender has it.
+
+    Slates have the propensities that they would have there, to the last bit. It learns nothing: a newer export knows more. Threads may
+    share it.
+
+    Example:
+        >>> import recsdk
+        >>> shop = recsdk.Recommender.open("shop", items=[{"id": "tea"}, {"id": "coffee"}], policy="lin-ts")
+        >>> with LocalRecommender.load(shop.export()) as kiosk:
+        ...     slate = kiosk.recommend({"user_id": "ann"})
+        ...     _ = kiosk.reward(slate.decision_id, 1.0)
+        ...     kiosk.send(shop)
+        Sent(num_new=2, num_known=0, refused=())
+        >>> shop.num_learned, shop.audit()
+        (1, True)
+        >>> shop.close()
+    """
+
+    def __init__(self, export: Exported, outbox: Outbox, clock: Callable[[], float]) -> None:
+        """Use `LocalRecommender.load`."""
+        self._export, self._outbox, self._clock = export, outbox, clock
+
+    @classmethod
+    def load(
+        cls,
+        export: bytes | str | Path,
+        *,
+        outbox: str | Path | None = None,
+        most_waiting: int = 100_000,
+        clock: Callable[[], float] = time.time,
+    ) -> LocalRecommender:
+        """Opens an export.
+
+        Args:
+            export: from `Recommender.export`, or the file that has it.
+            outbox: a file for what waits to be sent, which a killed process loses nothing of; each process needs its own. None for memory:
+                then it loses all that waits.
+            most_waiting: decisions and rewards that may wait; more are refused.
+            clock: a function that gives the seconds since the epoch.
+
+        Raises:
+            CheckpointCorrupt, CheckpointMismatch: what is no export, or one of another kind of processor or version of NumPy or recsdk.
+            LedgerMismatch: a part that is not installed here.
+            LedgerLocked: the outbox is open in another process.
+        """
+        require_integer("most_waiting", most_waiting, at_least=1)
+        checked = intake.clock(clock)
+        found = exported.opened(export if isinstance(export, bytes) else Path(export).read_bytes())
+        try:
+            return cls(found, Outbox(outbox, most_waiting), checked)
+        except BaseException:
+            found.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """The name of the export."""
+        return self._export.name
+
+    @property
+    def num_waiting(self) -> int:
+        """How many decisions and rewards are still to be sent."""
+        num: int = self._outbox.num_waiting
+        return num
+
+    def recommend(
+        self,
+        request: Mapping[str, Any],
+        *,
+        size: int = 1,
+        at_most: bool = False,
+        candidates: Sequence[str] | None = None,
+        seen: Iterable[str] = (),
+        pinned: Mapping[int, str] | None = None,
+        promoted: Mapping[int, Sequence[str]] | None = None,
+        chosen: Sequence[str] | None = None,
+        user: str | None = None,
+        decision_id: str | None = None,
+    ) -> Slate:
+        """Chooses what to show; the decision is in the outbox when this returns. Arguments are those of `Recommender.recommend`.
+
+        Raises:
+            InvalidValue, UnknownItem, DecisionConflict: as `Recommender.recommend`.
+            LedgerError: the outbox is full.
+            RecsdkError: what a part raises that fails: nothing takes its place here.
+        """
+        wanted: dict[str, Any] = {"pinned": pinned, "promoted": promoted, "chosen": chosen}
+        named: dict[str, Any] = {"user": None if user is None else intake.user(user, {}), "decision_id": decision_id}
+        asked = asking.asked(request, size=size, at_most=at_most, candidates=candidates, seen=seen, **named, **wanted)
+        fields = json.loads(intake.canonical(asked.fields))
+        with self._outbox:
+            known = self._outbox.find("decision", asked.decision_id) if asked.is_named else None
+            if known is not None:
+                if known["fields"] != fields:
+                    raise DecisionConflict(f"decision_id {asked.decision_id!r} was used before for another request: give each its own.")
+                return Slate(asked.decision_id, tuple(known["ids"]), tuple(known["propensities"]))
+            now = intake.seconds(self._clock())
+            ready = answering.made_alone(self._export.decider, asked, now)
+            if ready is None:
+                return Slate(asked.decision_id, (), ())
+            slate = self._export.decider.slate(ready.record)
+            told = {"export": self.name, "time": now, "fields": fields, "digest": digest(ready.record)}
+            self._outbox.add("decision", slate.decision_id, told | {"ids": slate.ids, "propensities": slate.propensities})
+            return slate
+
+    def reward(
+        self,
+        decision_id: str,
+        value: float,
+        *,
+        item: str | None = None,
+        position: int | Literal["page"] | None = None,
+        reward_id: str | None = None,
+    ) -> bool:
+        """Keeps the reward of a decision that was made here, for the recommender to learn. Arguments are those of `Recommender.reward`.
+
+        Returns:
+            False when this reward was given before, which changes nothing.
+
+        Raises:
+            UnknownDecision: no decision of this outbox, or one that was sent so long ago that it is not remembered.
+            UnknownItem, InvalidValue, InvalidReward, RewardConflict: as `Recommender.reward`.
+            LedgerError: the outbox is full.
+        """
+        intake.reward(value, self._export.reward_range)
+        place = intake.position(position)
+        with self._outbox:
+            known = self._outbox.find("decision", decision_id) if intake.is_name(decision_id) else None
+            if known is None:
+                raise UnknownDecision(f"No decision {decision_id!r:.200} is in this outbox: give the decision_id that recommend returned.")
+            where = places.place(decision_id, known["ids"], item, place)
+            name = places.place_name(decision_id, where) if reward_id is None else intake.name("reward_id", reward_id)
+            told = {"decision_id": decision_id, "value": float(value) + 0.0, "position": where, "reward_id": name}
+            same = self._outbox.find("reward", name)
+            if same == told:
+                return False
+            others = [
+                other for other in self._outbox.rewards_of(decision_id) if PAGE in (where, other["position"]) or other["position"] == where
+            ]
+            if same is not None or others:
+                raise RewardConflict(f"One shown item or page has one reward, there is {same or others[0]}, got {told} too.")
+            self._outbox.add("reward", name, told, about=decision_id)
+            return True
+
+    def batch(self) -> Batch | None:
+        """Returns the calls that wait, as many as fit a request; None where none does. They wait until `done` says what became of them."""
+        calls = self._outbox.waiting(AT_ONCE, SIZE)
+        if not calls:
+            return None
+        decisions, rewards = ([call for call in calls if call.kind == kind] for kind in ("decision", "reward"))
+        numbers = tuple(call.number for call in (*decisions, *rewards))
+        return Batch(tuple(map(_decision, decisions)), tuple(map(_reward, rewards)), numbers)
+
+    def done(self, batch: Batch, answers: Sequence[Answer]) -> Sent:
+        """Notes what became of a batch: one answer for each decision and then for each reward.
+
+        Raises:
+            RecsdkError: an answer that is an error of the recommender, such as a disk that is full; that call waits on.
+        """
+        calls: list[LocalDecision | LocalReward] = [*batch.decisions, *batch.rewards]
+        failed = [isinstance(answer, FAULTS) for answer in answers]
+        self._outbox.sent([number for number, wait in zip(batch.numbers, failed, strict=True) if not wait])
+        for answer, wait in zip(answers, failed, strict=True):
+            if wait:
+                raise answer  # type: ignore[misc]  # it is an error
+        refused = tuple((call, answer) for call, answer in zip(calls, answers, strict=True) if isinstance(answer, RecsdkError))
+        return Sent(sum(answer is True for answer in answers), sum(answer is False for answer in answers), refused)
+
+    def send(self, shop: Takes) -> Sent:
+        """Sends all that waits to the recommender, in the same process; over HTTP a `recsdk_serve.Client` does.
+
+        What is interrupted can be sent again: each call counts once.
+        """
+        total = Sent(0, 0, ())
+        while (batch := self.batch()) is not None:
+            rewards = [functools.partial(shop.reward, one.decision_id, one.value, **one.place()) for one in batch.rewards]
+            total = total.plus(self.done(batch, [*shop.take(batch.decisions), *map(_tried, rewards)]))
+        return total
+
+    def close(self) -> None:
+        """Closes it; what waits stays in the outbox's file."""
+        self._outbox.close()
+        self._export.close()
+
+    def __enter__(self) -> LocalRecommender:
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes it."""
+        self.close()
+
+
+def take(loop: Loop, decisions: Sequence[LocalDecision]) -> list[Answer]:
+    """Makes decisions again that another process has made, and writes those that are the same; each is taken or refused by itself."""
+    began = time.perf_counter()
+    made = [_tried(functools.partial(_made, loop, one)) for one in decisions]
+
+    def written() -> list[Answer]:
+        with loop.turns.transaction():
+            return [
+                made_one if isinstance(made_one, RecsdkError) else _tried(functools.partial(_written, loop, made_one)) for made_one in made
+            ]
+
+    answers = loop.turns.alone(written)
+    seconds = (time.perf_counter() - began) / max(len(decisions), 1)
+    for record, answer in zip(made, answers, strict=True):
+        if answer is True and isinstance(record, DecisionRecord):
+            loop.tell(Decided(record.decision_id, record.user, len(record.slots), len(record.action), seconds, ()))
+    return answers
+
+
+def digest(record: DecisionRecord) -> str:
+    """Returns a hash of the candidates, the slate and the distributions of a decision."""
+    return hashlib.blake2b(b"/".join(arrays_of(record)[:3]), digest_size=16).hexdigest()
+
+
+def _made(loop: Loop, one: LocalDecision) -> DecisionRecord:
+    """Makes a decision again.
+
+    Raises:
+        InvalidValue: it is not the same, or cannot be made.
+        Unknown: the export is not kept.
+    """
+    if not set(one.arguments) <= asking.ARGUMENTS - {"decision_id"} or "request" not in one.arguments:
+        raise InvalidRequest(f"arguments must be those of recommend, got {sorted(one.arguments)}.")
+    asked = asking.asked(**one.arguments, decision_id=intake.name("decision_id", one.decision_id))
+    require_number("time", one.time)
+    intake.happened(one.time, intake.seconds(loop.options.clock()))
+    if not loop.turns.read(lambda: exported.is_kept(loop.ledger, one.export)):
+        raise exported.unknown(one.export)
+    ready = loop.exports.made(
+        one.export, lambda: _read(loop, one.export), lambda found: answering.made_alone(found.decider, asked, one.time)
+    )
+    again = None if ready is None else digest(ready.record)
+    if ready is None or again != one.digest:
+        told = f"digest must be {again}, that of the decision which export {one.export!r} makes of this request, got {one.digest!r:.100}"
+        raise InvalidValue(f"{told}: it was made by another state, kind of processor, or version of NumPy or recsdk.")
+    return ready.record._replace(marks=marks.read(ready.record)._replace(local=one.export).dumps())
+
+
+def _read(loop: Loop, name: str) -> bytes | None:
+    return loop.turns.read(lambda: loop.ledger.get(EXPORT + name)) or None
+
+
+def _written(loop: Loop, record: DecisionRecord) -> bool:
+    """Writes a decision, in a turn; tells whether it is new.
+
+    Raises:
+        DecisionConflict: another decision has its id.
+        ExpiredDecision: it was here, and has been dropped.
+        Unknown: its export is not kept any more: somebody was forgotten meanwhile.
+    """
+    name, ledger = record.decision_id, loop.ledger
+    known = ledger.decision(name)
+    if known is not None:
+        if (known.payload, known.time, known.marks, digest(known)) != (record.payload, record.time, record.marks, digest(record)):
+            raise DecisionConflict(f"decision_id {name!r} was used before for another decision: give each its own.")
+        return False
+    if base.was_dropped(ledger, ledger.decision, name):
+        raise ExpiredDecision(f"Decision {name!r} was dropped by its age: it was taken before.")
+    export = marks.read(record).local
+    if not exported.is_kept(ledger, export):
+        raise exported.unknown(export)
+    ledger.add_decision(record)
+    return True
+
+
+def _tried(work: Callable[[], R]) -> R | RecsdkError:
+    """Returns what a work returns, or the error by which it is refused."""
+    try:
+        return work()
+    except (InvalidValue, Unknown, Conflict) as error:
+        if isinstance(error, InvalidAnswer):
+            raise
+        return error
+
+
+def _decision(call: Call) -> LocalDecision:
+    told, fields = call.told, call.told["fields"]
+    arguments = fields | {name: dict(fields[name]) for name in PAIRS if name in fields}
+    return LocalDecision(told["export"], call.name, told["time"], arguments, told["digest"])
+
+
+def _reward(call: Call) -> LocalReward:
+    told = call.told
+    return LocalReward(told["decision_id"], told["value"], "page" if told["position"] == PAGE else told["position"], told["reward_id"])
