@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # for type checkers, which cannot read the table below; a tes
     from recsdk.drivers.sweep import sweep as sweep
     from recsdk.errors import RecsdkError as RecsdkError
     from recsdk.live.faults import Fallback as Fallback
+    from recsdk.live.local import LocalRecommender as LocalRecommender
     from recsdk.live.log import read_ledger as read_ledger
     from recsdk.live.log import read_policy as read_policy
     from recsdk.live.recommender import Recommender as Recommender
@@ -101,6 +102,7 @@ _PUBLIC = {
     "drivers.sweep": "Sweep sweep",
     "errors": "RecsdkError",
     "live.faults": "Fallback",
+    "live.local": "LocalRecommender",
     "live.log": "read_ledger read_policy",
     "live.recommender": "Recommender",
     "live.rewards": "Feedback Receipt",

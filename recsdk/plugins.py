@@ -112,6 +112,16 @@ def listing() -> Listing:
     return _listing(tuple(sys.path))
 
 
+def known() -> Listing:
+    """Lists every plugin as they were found last, without a new search.
+
+    Example:
+        >>> known() == listing()
+        True
+    """
+    return _listing(tuple(sys.path))
+
+
 def load(kind: str, name: str, /, **hyperparameters: Any) -> Any:
     """Imports a plugin and constructs it.
 

@@ -120,15 +120,21 @@ def trial_of(roles: Mapping[str, Any], champion: Policy[Any], given: Mapping[str
 def _factory(stored: Any) -> Callable[..., Any]:
     if isinstance(stored, str):
         raise LedgerMismatch("an older recsdk has written no more than its text; open the folder once.")
-    where = stored["class"]
-    for plugin in plugins.listing().plugins:
-        if plugin.value == where or (stored["name"] is not None and plugin.name == stored["name"] and plugin.kind != "ledgers"):
-            return plugins.resolve(plugin)
-    module, _, name = where.partition(":")
-    found = getattr(importlib.import_module(module), name, None) if module.startswith("recsdk.") else None
-    if not (isinstance(found, type) and attrs.has(found)):
+    plugin = _plugin(stored, plugins.known().plugins)
+    if plugin is None:
+        module, _, name = stored["class"].partition(":")
+        own = getattr(importlib.import_module(module), name, None) if module.startswith("recsdk.") else None
+        if isinstance(own, type) and attrs.has(own):
+            return own
+        plugin = _plugin(stored, plugins.listing().plugins)
+    if plugin is None:
         raise LedgerMismatch("it is no installed plugin.")
-    return found
+    return plugins.resolve(plugin)
+
+
+def _plugin(stored: Any, found: Sequence[plugins.Plugin]) -> plugins.Plugin | None:
+    where, name = stored["class"], stored["name"]
+    return next((one for one in found if one.value == where or (name is not None and one.name == name and one.kind != "ledgers")), None)
 
 
 def _value(value: Any) -> Any:

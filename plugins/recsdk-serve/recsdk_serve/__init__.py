@@ -2,7 +2,7 @@
 
 from recsdk_serve.app import make_app
 from recsdk_serve.calling import Retry, ServiceError, Unanswered
-from recsdk_serve.calls import Served
+from recsdk_serve.calls import Served, locally
 from recsdk_serve.client import AsyncClient, Client, Event
 from recsdk_serve.guard import Limits
 from recsdk_serve.keys import Keys, add_key, revoke_key
@@ -24,6 +24,7 @@ __all__ = [
     "Signal",
     "Unanswered",
     "add_key",
+    "locally",
     "make_app",
     "revoke_key",
 ]

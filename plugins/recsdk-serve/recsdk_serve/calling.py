@@ -132,11 +132,13 @@ class Failure(NamedTuple):
         error: to be raised.
         is_away: whether the service may answer later.
         may_be_done: whether it may have done what it was asked for.
+        status: of HTTP.
     """
 
     error: RecsdkError
     is_away: bool
     may_be_done: bool
+    status: int = 0
 
 
 Steps = Generator[Ask | float, Got, R]
@@ -246,9 +248,15 @@ def failed(got: Got) -> Failure:
         return Failure(Unanswered(f"The service did not answer: {what}.", may_be_done=may_be_done), True, may_be_done)
     if problem is None:
         text = got.content[:200].decode("utf-8", "replace")
-        return Failure(ServiceError(f"The service answered with status {got.status}: {text!r}.", status=got.status), False, False)
+        return Failure(
+            ServiceError(f"The service answered with status {got.status}: {text!r}.", status=got.status), False, False, got.status
+        )
+    return Failure(error_of(problem, got.status), is_away, False, got.status)
+
+
+def error_of(problem: m.Problem, status: int = 0) -> RecsdkError:
+    """Returns the error that a problem tells of: recsdk's own of that name, or the service's."""
     known = getattr(errors, problem.error, None)
     if isinstance(known, type) and issubclass(known, RecsdkError):
-        return Failure(known(problem.message), is_away, False)
-    error = ServiceError(problem.message, status=got.status, error=problem.error, field=problem.field)
-    return Failure(error, is_away, may_be_done=False)
+        return known(problem.message)
+    return ServiceError(problem.message, status=status, error=problem.error, field=problem.field)

@@ -12,13 +12,18 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from recsdk import LocalRecommender
 from recsdk.checks import require_number
 from recsdk.errors import InvalidValue
+from recsdk.live.local import Answer, LocalDecision, Sent
 from recsdk_serve import messages as m
-from recsdk_serve.calling import AWAY, Ask, Failure, Retry, Steps, encoded, exchange
+from recsdk_serve.calling import AWAY, Ask, Failure, Retry, Steps, encoded, error_of, exchange
 from recsdk_serve.operations import OPERATIONS
+from recsdk_serve.service import arguments
 
 MOST_USERS, MOST_UNSHOWN = 10_000, 1_000
+REFUSED = (400, 413, 422)
+"""Statuses of a body that is at fault itself."""
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 
 
@@ -129,6 +134,42 @@ class Calls:
         found: m.Models = yield from self._answer(name, asked)
         return found
 
+    def export(self) -> Steps[bytes]:
+        """Returns what decides now."""
+        found: m.Export = yield from self._answer("export", m.Nothing())
+        return found.data
+
+    def take(self, decisions: Sequence[LocalDecision]) -> Steps[list[Answer]]:
+        """Returns what became of decisions that were made elsewhere."""
+        told = m.LocalDecisions(decisions=list(map(_elsewhere, decisions)))
+        return (yield from self._each("take", told.decisions, lambda some: m.LocalDecisions(decisions=some)))
+
+    def send(self, local: LocalRecommender) -> Steps[Sent]:
+        """Sends what waits, and returns what became of it."""
+        total = Sent(0, 0, ())
+        while (batch := local.batch()) is not None:
+            answers = (yield from self.take(batch.decisions)) if batch.decisions else []
+            rewards = [m.Reward(decision_id=one.decision_id, value=one.value, **one.place()) for one in batch.rewards]
+            answers += yield from self._each("reward_batch", rewards, lambda some: m.RewardBatch(rewards=some))
+            total = total.plus(local.done(batch, answers))
+        return total
+
+    def _each(self, name: str, asked: list[Any], message: Callable[[list[Any]], Any]) -> Steps[list[Answer]]:
+        """Returns what became of each; where the service cannot read one of them, they are sent one by one, so that it stops no other."""
+        if not asked:
+            return []
+        found = yield from exchange(BY_NAME[name], message(asked), self.retry, self._clock)
+        if not isinstance(found, Failure):
+            return [one.new if one.problem is None else error_of(one.problem) for one in found.results]
+        if found.status not in REFUSED:
+            raise found.error
+        if len(asked) == 1:
+            return [found.error]
+        answers = list[Answer]()
+        for one in asked:
+            answers += yield from self._each(name, [one], message)
+        return answers
+
     def _answer(self, name: str, asked: Any) -> Steps[Any]:
         """Returns the answer of an operation, by its name.
 
@@ -189,6 +230,36 @@ class _Listed:
         found = [pinned.get(position) or next(free, None) for position in range(asked.size)]
         shown = list(itertools.takewhile(lambda item: item is not None, found))
         return [] if len(shown) < asked.size and not asked.at_most else shown  # type: ignore[return-value]  # None ends it
+
+
+def locally(local: LocalRecommender) -> Callable[[m.Decide], Served | Sequence[str]]:
+    """Returns a fallback that decides by an export, for `Client`: its slates have propensities, and are rewarded through `local`.
+
+    Example:
+        >>> import recsdk
+        >>> from recsdk_serve import Client, Decide, Retry
+        >>> with recsdk.Recommender.open("cafe", items=[{"id": "tea"}, {"id": "coffee"}], policy="lin-ts") as cafe:
+        ...     local = recsdk.LocalRecommender.load(cafe.export())
+        >>> with Client("http://localhost:1", retry=Retry(within=0), fallback=locally(local)) as client:
+        ...     slate = client.decide(Decide(user="ann"))
+        >>> slate.source, slate.propensities, local.reward(slate.decision_id, 1.0), local.num_waiting
+        ('fallback', (0.5,), True, 2)
+    """
+
+    def decided(asked: m.Decide) -> Served | Sequence[str]:
+        told = arguments(asked)
+        told.pop("decision_id", None)  # the service may have decided under that one
+        if told.pop("deferred", False):
+            return ()
+        slate = local.recommend(**told)
+        return Served(slate.decision_id, slate.ids, slate.propensities)
+
+    return decided
+
+
+def _elsewhere(one: LocalDecision) -> m.LocalDecision:
+    asked = m.Decide(decision_id=one.decision_id, **one.arguments)
+    return m.LocalDecision(asked=asked, export=one.export, time=one.time, digest=one.digest)
 
 
 def _named(asked: m.Decide) -> m.Decide:

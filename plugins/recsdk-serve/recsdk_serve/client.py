@@ -11,7 +11,9 @@ from typing import Any, NamedTuple, TypeVar
 import httpx2
 import msgspec
 
+from recsdk import LocalRecommender
 from recsdk.errors import InvalidValue
+from recsdk.live.local import Answer, LocalDecision, Sent
 from recsdk_serve import messages as m
 from recsdk_serve.calling import Ask, Following, Got, Retry, Steps, retry_after
 from recsdk_serve.calls import Calls, Fallback, Served
@@ -135,6 +137,18 @@ class Client:
     def roll_back(self) -> m.Models:
         """Goes back to what served before."""
         return self._done(self._calls.models("roll_back", m.Nothing()))
+
+    def export(self) -> bytes:
+        """Returns what decides now, for `LocalRecommender.load`; see `Recommender.export`."""
+        return self._done(self._calls.export())
+
+    def take(self, decisions: Sequence[LocalDecision]) -> list[Answer]:
+        """Gives decisions that were made by an export; for each, whether it is new, or the error by which it is refused."""
+        return self._done(self._calls.take(decisions))
+
+    def send(self, local: LocalRecommender) -> Sent:
+        """Sends what was decided and rewarded by an export, and waits; what is interrupted can be sent again, and counts once."""
+        return self._done(self._calls.send(local))
 
     def ready(self) -> bool:
         """Tells whether the service takes requests; False where it does not answer. Asked once."""
@@ -286,6 +300,18 @@ class AsyncClient:
     async def roll_back(self) -> m.Models:
         """Is `Client.roll_back`."""
         return await self._done(self._calls.models("roll_back", m.Nothing()))
+
+    async def export(self) -> bytes:
+        """Is `Client.export`."""
+        return await self._done(self._calls.export())
+
+    async def take(self, decisions: Sequence[LocalDecision]) -> list[Answer]:
+        """Is `Client.take`."""
+        return await self._done(self._calls.take(decisions))
+
+    async def send(self, local: LocalRecommender) -> Sent:
+        """Is `Client.send`."""
+        return await self._done(self._calls.send(local))
 
     async def ready(self) -> bool:
         """Is `Client.ready`."""

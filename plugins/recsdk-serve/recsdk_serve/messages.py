@@ -102,14 +102,14 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """What became of one of many rewards."""
+    """What became of one of many calls."""
 
     new: Annotated[bool, Meta(description="False where it had been taken before, or was refused.")]
     problem: Annotated[Problem | None, Meta(description="Why it was refused, where it was.")] = None
 
 
 class Results(Struct, frozen=True, kw_only=True):
-    """What became of each reward, in their order."""
+    """What became of each call, in their order."""
 
     results: list[Result]
 
@@ -285,6 +285,25 @@ class Status(Struct, frozen=True, kw_only=True):
     look: Look
     models: Models
     challengers: list[Challenger]
+class Export(Struct, frozen=True, kw_only=True):
+    """What decides now, as a file by which another process can decide; see `Recommender.export`."""
+
+    data: bytes
+
+
+class LocalDecision(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A decision that another process has made by an export; see `recsdk.live.local`."""
+
+    asked: Annotated[Decide, Meta(description="What for; it has a decision_id.")]
+    export: Annotated[str, Meta(max_length=128, description="Name of the export.")]
+    time: Annotated[float, Meta(description="Seconds since the epoch.")]
+    digest: Annotated[str, Meta(max_length=128, description="Of the candidates, the slate and the distributions.")]
+
+
+class LocalDecisions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Many decisions, each taken or refused by itself."""
+
+    decisions: Annotated[list[LocalDecision], Meta(min_length=1, max_length=MOST)]
 
 
 class Live(Struct, frozen=True, kw_only=True):

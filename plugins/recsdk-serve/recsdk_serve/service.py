@@ -10,6 +10,7 @@ from typing import Any
 
 from recsdk import Recommender
 from recsdk.errors import RecsdkError
+from recsdk.live.local import LocalDecision
 from recsdk_serve import messages as m
 from recsdk_serve.guard import Limits, refusal
 from recsdk_serve.lanes import Lane
@@ -161,6 +162,15 @@ class Service:
         self.recommender.rollback()
         return self.models(asked)
 
+    def export(self, asked: m.Nothing) -> m.Export:
+        """Gives what decides now."""
+        del asked
+        return m.Export(data=self.recommender.export())
+
+    def take(self, asked: m.LocalDecisions) -> m.Results:
+        """Takes decisions that were made elsewhere."""
+        return m.Results(results=list(map(_became, self.recommender.take(list(map(_elsewhere, asked.decisions))))))
+
     def _catalogue(self) -> m.Catalogue:
         return m.Catalogue(num_items=len(self.recommender.catalogue))
 
@@ -176,6 +186,17 @@ def arguments(asked: m.Decide) -> dict[str, Any]:
 
 
 DEFAULTS = {name: getattr(m.Decide(), name) for name in m.Decide.__struct_fields__ if name != "request"}
+
+
+def _elsewhere(asked: m.LocalDecision) -> LocalDecision:
+    told = arguments(asked.asked)
+    return LocalDecision(asked.export, told.pop("decision_id", ""), asked.time, told, asked.digest)
+
+
+def _became(answer: bool | RecsdkError) -> m.Result:
+    if isinstance(answer, bool):
+        return m.Result(new=answer)
+    return m.Result(new=False, problem=refusal(answer, m.LocalDecision).problem)
 
 
 def slate(found: Any) -> m.Slate:
