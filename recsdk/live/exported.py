@@ -12,29 +12,23 @@ import json
 import threading
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import numpy as np
 
-from recsdk.checks import require_number
 from recsdk.data import items_from_stored
-from recsdk.errors import CheckpointCorrupt, CheckpointMismatch, InvalidValue, LedgerMismatch, ModelRefused, Unknown
+from recsdk.errors import CheckpointCorrupt, CheckpointMismatch, LedgerMismatch, RecsdkError, Unknown
 from recsdk.ledger import Ledger, RewardRecord
-from recsdk.live import made, models
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.base import BASE, EXPORT
 from recsdk.live.catalogue import Catalogue
 from recsdk.live.deciding import Choice, Decider
 from recsdk.live.evidence import Evidence
-from recsdk.live.identity import identity
 from recsdk.live.learner import Learner
-from recsdk.live.models import Staged
 from recsdk.live.parts import built, encoder_of, known_of, scorers_of
+from recsdk.live.shelf import Shelf
 from recsdk.live.traffic import Arms
-
-if TYPE_CHECKING:
-    from recsdk.live.loop import Loop
 
 R = TypeVar("R")
 SCHEMA = 1
@@ -66,27 +60,14 @@ class Exported(NamedTuple):
         self.learner.evidence.close()
 
 
-def export(loop: Loop) -> bytes:
-    """Returns what decides now, as a file, and keeps it in the ledger; in a turn.
-
-    Raises:
-        InvalidValue: a recommender of which another process would not know enough.
-        ModelRefused: parts that another process could not make.
-    """
-    _require_plain(loop)
-    data = _written(loop)
-    try:
-        found = opened(data)
-    except (LedgerMismatch, CheckpointMismatch) as error:
-        raise ModelRefused(f"Another process could not decide as this recommender does: {error}") from error
-    names = [name for name in _names(loop.ledger) if name != found.name]
-    with loop.ledger.transaction():
-        loop.ledger.put(EXPORT + found.name, data)
+def keep(ledger: Ledger, found: Exported, data: bytes) -> None:
+    """Keeps an export in the ledger, in place of the oldest; in a turn."""
+    names = [name for name in _names(ledger) if name != found.name]
+    with ledger.transaction():
+        ledger.put(EXPORT + found.name, data)
         for old in names[: 1 - KEPT]:
-            loop.ledger.put(EXPORT + old, b"")
-        loop.ledger.put(INDEX, json.dumps([*names, found.name][-KEPT:]).encode())
-    found.close()
-    return data
+            ledger.put(EXPORT + old, b"")
+        ledger.put(INDEX, json.dumps([*names, found.name][-KEPT:]).encode())
 
 
 def is_kept(ledger: Ledger, name: str) -> bool:
@@ -147,14 +128,19 @@ def opened(data: bytes) -> Exported:
         CheckpointMismatch: an export of a newer recsdk, or of a process that rounds otherwise.
         LedgerMismatch: a part that is not installed here.
     """
-    members = _read(data)
     try:
-        header = json.loads(members.pop("header").tobytes())
-        rows, vectors, active = json.loads(members.pop("rows").tobytes()), members.pop("vectors"), members.pop("active")
-    except (KeyError, ValueError) as error:
+        return _opened(data, _read(data))
+    except RecsdkError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointCorrupt(f"The file is no export of a recommender: {error!r}.") from error
-    if header.get("recsdk_export") != SCHEMA:
-        raise CheckpointMismatch(f"The file must be an export of schema {SCHEMA}, got {header.get('recsdk_export')!r}: upgrade recsdk.")
+
+
+def _opened(data: bytes, members: dict[str, np.ndarray]) -> Exported:
+    header = json.loads(members.pop("header").tobytes())
+    if header["recsdk_export"] != SCHEMA:
+        raise CheckpointMismatch(f"The file must be an export of schema {SCHEMA}, got {header['recsdk_export']!r}: upgrade recsdk.")
+    rows, vectors, active = json.loads(members.pop("rows").tobytes()), members.pop("vectors"), members.pop("active")
     ledger: Any = _Frozen({name.removeprefix(BYTES): array.tobytes() for name, array in members.items()})
     known = known_of(ledger)
     evidence = Evidence(encoder_of(known), scorers_of(known))
@@ -177,40 +163,20 @@ def opened(data: bytes) -> Exported:
     return Exported(_name(data), decider, learner, None if bounds is None else (bounds[0], bounds[1]))
 
 
-def _require_plain(loop: Loop) -> None:
-    """Refuses to export where decisions depend on what another process does not have."""
-    arms, contest = loop.decider.arms, loop.learner.contest
-    reasons = {
-        "without a feedback: windows close in the order in which decisions are made": loop.settlement is not None,
-        "without rules, which are functions of the application": bool(loop.options.choice.rules),
-        "without sticky slates or a holdout, which need the log": bool(arms.traffic.sticky or arms.traffic.holdout),
-        "after its burn-in": arms.num_drawn < arms.traffic.burn_in,
-        "without a challenger that decides a share": contest is not None and contest.ramp is not None,
-    }
-    wanted = [told for told, is_wrong in reasons.items() if is_wrong]
-    if wanted:
-        raise InvalidValue(f"export needs a recommender {'; and '.join(wanted)}.")
+def written(header: dict[str, Any], named: dict[str, bytes], rows: Sequence[str], shelf: Shelf) -> bytes:
+    """Returns an export as a file.
 
-
-def _written(loop: Loop) -> bytes:
-    staged: Any = Staged(loop.ledger, {})
-    loop.learner.keep_base(staged)
-    model, shelf, choice = models.serving(loop.ledger, loop.learner, loop.decider), loop.catalogue.shelf, loop.options.choice
-    given = loop.catalogue.given
-    header = {
-        "recsdk_export": SCHEMA,
-        "choice": choice[1:],
-        "retriever": None if given is None else identity(given),
-        "reward_range": loop.reward_range,
-        "arithmetic": arithmetic(loop.learner.policy),
+    Args:
+        header: the settings.
+        named: what a ledger keeps by name: models, states, the secret of the draws.
+        rows: of all items, by slot.
+        shelf: with their vectors.
+    """
+    texts = {"header": json.dumps({"recsdk_export": SCHEMA, **header}).encode(), "rows": json.dumps(rows).encode()}
+    arrays: dict[str, Any] = {
+        name: np.frombuffer(data, np.uint8) for name, data in (texts | {f"{BYTES}{name}": data for name, data in named.items()}).items()
     }
-    states = {name: data for name, data in staged.fitted.items() if not name.startswith(f"{BASE}/challenger/")}
-    kept_bytes = {**model.fitted, **states, "salt": loop.ledger.get("salt") or b"", "made": json.dumps(made.to_json(model.known)).encode()}
-    rows = [model.rows[slot] for slot in range(len(shelf.active))]
-    texts = {"header": json.dumps(header).encode(), "rows": json.dumps(rows).encode()}
-    named = {**texts, **{f"{BYTES}{name}": data for name, data in kept_bytes.items()}}
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = {name: np.frombuffer(data, np.uint8) for name, data in named.items()}
     np.savez(buffer, **arrays, vectors=shelf.vectors, active=shelf.active)
     return buffer.getvalue()
 
@@ -247,8 +213,7 @@ class _Frozen:
 
     def __init__(self, named: dict[str, bytes]) -> None:
         self._named = named
-        self.header: dict[str, Any] = json.loads(self.get(f"{BASE}/header") or "{}")
-        require_number("num_learned", self.header.get("num_learned"), at_least=0)
+        self.header: dict[str, Any] = json.loads(named[f"{BASE}/header"])
 
     def get(self, name: str) -> bytes | None:
         return self._named.get(name)

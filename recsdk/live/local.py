@@ -1,7 +1,6 @@
 """Decisions in another process, by what a recommender has exported: with true propensities, sent later, counted once.
 
-The recommender makes each of them again, from the export that it was made by, and takes it only when it gives the same distributions and
-the same slate. So what is logged is what the recommender itself would have decided, and nobody has to be believed.
+The recommender makes each of them again, see `recsdk.live.elsewhere`.
 """
 
 from __future__ import annotations
@@ -14,13 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from recsdk.checks import require_integer, require_number
+from recsdk.checks import require_integer
 from recsdk.errors import (
     Conflict,
     DecisionConflict,
-    ExpiredDecision,
     InvalidAnswer,
-    InvalidRequest,
     InvalidValue,
     LedgerError,
     RecsdkError,
@@ -30,12 +27,9 @@ from recsdk.errors import (
 )
 from recsdk.ledger import PAGE, DecisionRecord
 from recsdk.ledger.records import arrays_of
-from recsdk.live import answering, asking, base, exported, intake, marks, places
-from recsdk.live.base import EXPORT
+from recsdk.live import answering, asking, exported, intake, places
 from recsdk.live.deciding import Slate
 from recsdk.live.exported import Exported
-from recsdk.live.loop import Loop
-from recsdk.live.observe import Decided
 from recsdk.live.outbox import Call, Outbox
 
 AT_ONCE, SIZE = 500, 100_000
@@ -313,7 +307,7 @@ class LocalRecommender:
         total = Sent(0, 0, ())
         while (batch := self.batch()) is not None:
             rewards = [functools.partial(shop.reward, one.decision_id, one.value, **one.place()) for one in batch.rewards]
-            total = total.plus(self.done(batch, [*shop.take(batch.decisions), *map(_tried, rewards)]))
+            total = total.plus(self.done(batch, [*shop.take(batch.decisions), *map(tried, rewards)]))
         return total
 
     def close(self) -> None:
@@ -330,82 +324,12 @@ class LocalRecommender:
         self.close()
 
 
-def take(loop: Loop, decisions: Sequence[LocalDecision]) -> list[Answer]:
-    """Makes decisions again that another process has made, and writes those that are the same; each is taken or refused by itself."""
-    began = time.perf_counter()
-    made = [_tried(functools.partial(_made, loop, one)) for one in decisions]
-
-    def written() -> list[Answer]:
-        with loop.turns.transaction():
-            return [
-                made_one if isinstance(made_one, RecsdkError) else _tried(functools.partial(_written, loop, made_one)) for made_one in made
-            ]
-
-    answers = loop.turns.alone(written)
-    seconds = (time.perf_counter() - began) / max(len(decisions), 1)
-    for record, answer in zip(made, answers, strict=True):
-        if answer is True and isinstance(record, DecisionRecord):
-            loop.tell(Decided(record.decision_id, record.user, len(record.slots), len(record.action), seconds, ()))
-    return answers
-
-
 def digest(record: DecisionRecord) -> str:
     """Returns a hash of the candidates, the slate and the distributions of a decision."""
     return hashlib.blake2b(b"/".join(arrays_of(record)[:3]), digest_size=16).hexdigest()
 
 
-def _made(loop: Loop, one: LocalDecision) -> DecisionRecord:
-    """Makes a decision again.
-
-    Raises:
-        InvalidValue: it is not the same, or cannot be made.
-        Unknown: the export is not kept.
-    """
-    if not set(one.arguments) <= asking.ARGUMENTS - {"decision_id"} or "request" not in one.arguments:
-        raise InvalidRequest(f"arguments must be those of recommend, got {sorted(one.arguments)}.")
-    asked = asking.asked(**one.arguments, decision_id=intake.name("decision_id", one.decision_id))
-    require_number("time", one.time)
-    intake.happened(one.time, intake.seconds(loop.options.clock()))
-    if not loop.turns.read(lambda: exported.is_kept(loop.ledger, one.export)):
-        raise exported.unknown(one.export)
-    ready = loop.exports.made(
-        one.export, lambda: _read(loop, one.export), lambda found: answering.made_alone(found.decider, asked, one.time)
-    )
-    again = None if ready is None else digest(ready.record)
-    if ready is None or again != one.digest:
-        told = f"digest must be {again}, that of the decision which export {one.export!r} makes of this request, got {one.digest!r:.100}"
-        raise InvalidValue(f"{told}: it was made by another state, kind of processor, or version of NumPy or recsdk.")
-    return ready.record._replace(marks=marks.read(ready.record)._replace(local=one.export).dumps())
-
-
-def _read(loop: Loop, name: str) -> bytes | None:
-    return loop.turns.read(lambda: loop.ledger.get(EXPORT + name)) or None
-
-
-def _written(loop: Loop, record: DecisionRecord) -> bool:
-    """Writes a decision, in a turn; tells whether it is new.
-
-    Raises:
-        DecisionConflict: another decision has its id.
-        ExpiredDecision: it was here, and has been dropped.
-        Unknown: its export is not kept any more: somebody was forgotten meanwhile.
-    """
-    name, ledger = record.decision_id, loop.ledger
-    known = ledger.decision(name)
-    if known is not None:
-        if (known.payload, known.time, known.marks, digest(known)) != (record.payload, record.time, record.marks, digest(record)):
-            raise DecisionConflict(f"decision_id {name!r} was used before for another decision: give each its own.")
-        return False
-    if base.was_dropped(ledger, ledger.decision, name):
-        raise ExpiredDecision(f"Decision {name!r} was dropped by its age: it was taken before.")
-    export = marks.read(record).local
-    if not exported.is_kept(ledger, export):
-        raise exported.unknown(export)
-    ledger.add_decision(record)
-    return True
-
-
-def _tried(work: Callable[[], R]) -> R | RecsdkError:
+def tried(work: Callable[[], R]) -> R | RecsdkError:
     """Returns what a work returns, or the error by which it is refused."""
     try:
         return work()

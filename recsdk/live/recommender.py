@@ -18,21 +18,7 @@ from recsdk.data import take
 from recsdk.errors import InvalidRequest, InvalidReward, LedgerError, RecsdkError
 from recsdk.ledger import DecisionRecord, Durable
 from recsdk.ledger.stores import folder_path
-from recsdk.live import (
-    answering,
-    asking,
-    dropping,
-    events,
-    exported,
-    feeding,
-    forgetting,
-    intake,
-    keeping,
-    local,
-    places,
-    published,
-    swapping,
-)
+from recsdk.live import answering, asking, dropping, elsewhere, events, feeding, forgetting, intake, keeping, places, published, swapping
 from recsdk.live.catalogue import Catalogue, Rule
 from recsdk.live.contest import Change, Contest
 from recsdk.live.deciding import Choice, Decider, Slate
@@ -630,7 +616,7 @@ class Recommender:
             ...     LocalRecommender.load(plaza.export()).recommend({}, decision_id="visit-1") == here
             True
         """
-        return self._loop.turns.alone(lambda: exported.export(self._loop))
+        return self._loop.turns.alone(lambda: elsewhere.export(self._loop))
 
     @_going
     def take(self, decisions: Sequence[LocalDecision]) -> list[bool | RecsdkError]:
@@ -655,7 +641,7 @@ class Recommender:
             ...     arcade.take(kiosk.batch().decisions), arcade.take(kiosk.batch().decisions)
             ([True], [False])
         """
-        return local.take(self._loop, decisions)
+        return elsewhere.take(self._loop, decisions)
 
     @_going
     def standings(self) -> tuple[Standing, ...]:

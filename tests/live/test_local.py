@@ -30,7 +30,7 @@ from recsdk.errors import (
     UnknownDecision,
     UnknownItem,
 )
-from recsdk.live import exported, local, marks, outbox
+from recsdk.live import elsewhere, exported, local, marks, outbox
 from recsdk.live.checking import check_ledger
 from recsdk.live.local import LocalRecommender
 from recsdk.live.reproduce import reproduce
@@ -375,14 +375,14 @@ def test_once_a_user_is_forgotten_nothing_is_left_of_exports_that_had_learned_of
 
 def test_a_user_who_is_forgotten_while_a_batch_is_made_again_gets_no_decision(monkeypatch, shop, kiosk):
     kiosk.recommend({"user_id": "u1"}, decision_id="d1")
-    made = local._made
+    made = elsewhere._made
 
     def slow(loop, one):
         found = made(loop, one)
         shop.forget("u1")
         return found
 
-    monkeypatch.setattr(local, "_made", slow)
+    monkeypatch.setattr(elsewhere, "_made", slow)
     (answer,) = shop.take(kiosk.batch().decisions)
     assert isinstance(answer, Unknown)
     assert record(shop, "d1") is None

@@ -134,6 +134,11 @@ class Calls:
         found: m.Models = yield from self._answer(name, asked)
         return found
 
+    def status(self) -> Steps[m.Status]:
+        """Returns how the recommender does."""
+        found: m.Status = yield from self._answer("status", m.Nothing())
+        return found
+
     def export(self) -> Steps[bytes]:
         """Returns what decides now."""
         found: m.Export = yield from self._answer("export", m.Nothing())

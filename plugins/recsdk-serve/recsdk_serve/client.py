@@ -138,6 +138,10 @@ class Client:
         """Goes back to what served before."""
         return self._done(self._calls.models("roll_back", m.Nothing()))
 
+    def status(self) -> m.Status:
+        """Returns how the recommender does."""
+        return self._done(self._calls.status())
+
     def export(self) -> bytes:
         """Returns what decides now, for `LocalRecommender.load`; see `Recommender.export`."""
         return self._done(self._calls.export())
@@ -300,6 +304,10 @@ class AsyncClient:
     async def roll_back(self) -> m.Models:
         """Is `Client.roll_back`."""
         return await self._done(self._calls.models("roll_back", m.Nothing()))
+
+    async def status(self) -> m.Status:
+        """Is `Client.status`."""
+        return await self._done(self._calls.status())
 
     async def export(self) -> bytes:
         """Is `Client.export`."""

@@ -285,6 +285,8 @@ class Status(Struct, frozen=True, kw_only=True):
     look: Look
     models: Models
     challengers: list[Challenger]
+
+
 class Export(Struct, frozen=True, kw_only=True):
     """What decides now, as a file by which another process can decide; see `Recommender.export`."""
 

@@ -298,6 +298,7 @@ def whole_life(call):
     assert (yield call("publish", ["popularity", "recency"])).published[-1].reason == "swapped"
     assert (yield call("roll_back")).published[-1].reason == "rolled back"
     assert (yield call("models")).num_items == 8
+    assert (yield call("status")).look.health.decisions == 3
     assert (yield call("forget", "bob"))["num_decisions"] == 1
     assert (yield call("ready")) is True
 
