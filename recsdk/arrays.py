@@ -176,6 +176,29 @@ def on_jax() -> Iterator[Any]:
         yield jax
 
 
+@contextlib.contextmanager
+def on_cpu() -> Iterator[Any]:
+    """Is `on_jax` for one walk and for live use: on the CPU where the application has not chosen a device.
+
+    The steps of one policy are small and wait for one another: an H200 took ten times as long for them as the processor beside it. An
+    application chooses by `jax.default_device(...)` around the call, or by the setting `jax_default_device`.
+    """
+    with on_jax() as jax:
+        device = _device_for_small_steps(jax)
+        with contextlib.nullcontext() if device is None else jax.default_device(device):
+            yield jax
+
+
+def _device_for_small_steps(jax: Any) -> Any:
+    """Returns a CPU; None where JAX is on one, where the application has chosen, and where JAX is kept from CPUs."""
+    if jax.config.jax_default_device is not None or jax.default_backend() == "cpu":
+        return None
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
+
+
 BLOCK = 128
 """Of so many values the maximum is taken first: that reads them once, at the speed of the memory."""
 

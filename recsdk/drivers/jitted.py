@@ -96,7 +96,8 @@ class Jitted:
     programs for up to 1,024 candidates, and one to learn from the chosen candidate. The programs compute in 64 bits where the policy does,
     and the application's settings of JAX are left alone.
 
-    The state stays on JAX's device; `update` overwrites it. Random numbers come from `rng`, as on NumPy.
+    The state stays on JAX's device, a CPU unless the application has chosen another; `update` overwrites it. Random numbers come from
+    `rng`, as on NumPy.
 
     Attributes:
         policy: a policy that runs on JAX. One that is made of others is compiled as a whole.
@@ -136,12 +137,12 @@ class Jitted:
 
     def map_parts(self, function: Callable[[Policy[Any], Any], Any], state: Any) -> Any:
         """Moves what `function` returns on NumPy, such as a stored state, to the device; see `recsdk.base.Composite`."""
-        with arrays.on_jax() as jax:
+        with arrays.on_cpu() as jax:
             placed = function(self.policy, state)
             return arrays.tree_map(lambda leaf: leaf if isinstance(leaf, jax.Array) else jax.numpy.array(leaf), placed)
 
     def init(self, prior: Array) -> Any:
-        with arrays.on_jax() as jax:  # an update gives every array of the state away, so no two may be one
+        with arrays.on_cpu() as jax:  # an update gives every array of the state away, so no two may be one
             return arrays.tree_map(jax.numpy.array, self.policy.init(jax.numpy.array(prior)))
 
     def probs(self, state: Any, rng: Rng, context: Context) -> Array:
@@ -153,7 +154,7 @@ class Jitted:
         for method, shape, end in program.asks:
             floats[start:end] = np.ravel(getattr(rng, method)(shape))
             start = end
-        with arrays.on_jax():
+        with arrays.on_cpu():
             return np.asarray(program.call(state, numbers))[:num_candidates]
 
     def update(self, state: Any, interaction: Interaction) -> Any:
@@ -166,7 +167,7 @@ class Jitted:
         program = self._programs.get(("update", size, dim)) or self._compile_update(state, size, dim)
         numbers, floats = _packed(Context(features, mask, item), size, NUM_SCALARS)
         floats[:NUM_SCALARS] = action, *others
-        with arrays.on_jax():
+        with arrays.on_cpu():
             return program.call(state, numbers)
 
     def _compile_probs(self, state: Any, size: int, dim: int) -> Program:
@@ -176,7 +177,7 @@ class Jitted:
             floats, context = _unpacked(numbers, size, dim)
             return self.policy.probs(state, _Given(floats), context)
 
-        with arrays.on_jax():
+        with arrays.on_cpu():
             rng, nothing = _Given(), np.zeros(size * (dim + 2), np.int64)
             jax.eval_shape(lambda state, numbers: self.policy.probs(state, rng, _unpacked(numbers, size, dim)[1]), state, nothing)
             compiled = jax.jit(probs).lower(state, np.zeros(rng.num_asked + len(nothing), np.int64)).compile()
@@ -189,7 +190,7 @@ class Jitted:
             (action, *others), context = _unpacked(numbers, size, dim)
             return self.policy.update(state, Interaction(context, action.astype("int64"), *others))
 
-        with arrays.on_jax():
+        with arrays.on_cpu():
             lowered = jax.jit(update, donate_argnums=0).lower(state, np.zeros(NUM_SCALARS + size * (dim + 2), np.int64))
             before, after = (jax.tree.map(lambda leaf: f"{leaf.dtype}{list(leaf.shape)}", tree) for tree in (state, lowered.out_info))
             if before != after:

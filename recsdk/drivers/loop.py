@@ -119,7 +119,7 @@ def init(policy: Policy[Any], prior: np.ndarray) -> Any:
     """Returns the state before any interaction; for a policy that runs on JAX alone it is made there."""
     if "numpy" in policy.runs_on:
         return policy.init(prior)
-    with arrays.on_jax() as jax:
+    with arrays.on_cpu() as jax:
         return policy.init(jax.numpy.array(prior))
 
 
@@ -140,7 +140,7 @@ def run(step: Step, carry: Any, rounds: Any, *, engine: Literal["numpy", "jax"],
     if engine == "numpy":
         return _run_numpy(step, carry, rounds, generator(seed, stream))
     require_integer("seed", seed, at_least=0)
-    with arrays.on_jax():
+    with arrays.on_cpu():
         return _run_jax(step, carry, rounds, _key(seed, stream))
 
 
