@@ -135,8 +135,10 @@ def _decisions(stored: Ledger, problems: _Problems, honesty: Honesty) -> int:
             floors[record.parts] = stored_floor(record.parts)
         for told in _wrong(record, floors[record.parts]):
             problems.add(f"decision {record.decision_id!r}: {told}")
-        is_local = bool(marks.read(record).local)  # it comes later, and another process did not know of the last rewards
-        if not (0 if is_local else learned) <= record.num_learned <= last:
+        may_be_local = bool(marks.read(record).local) or not len(
+            record.action
+        )  # another process knew less; of an emptied one nobody can tell
+        if not (0 if may_be_local else learned) <= record.num_learned <= last:
             problems.add(
                 f"decision {record.decision_id!r}: {record.num_learned} rewards were learned, after {learned} before it, of {last} in all"
             )

@@ -114,8 +114,6 @@ def _made(loop: Loop, one: LocalDecision) -> DecisionRecord:
     asked = asking.asked(**one.arguments, decision_id=intake.name("decision_id", one.decision_id))
     require_number("time", one.time)
     intake.happened(one.time, intake.seconds(loop.options.clock()))
-    if not loop.turns.read(lambda: exported.is_kept(loop.ledger, one.export)):
-        raise exported.unknown(one.export)
     ready = loop.exports.made(
         one.export, lambda: _read(loop, one.export), lambda found: answering.made_alone(found.decider, asked, one.time)
     )
@@ -127,7 +125,7 @@ def _made(loop: Loop, one: LocalDecision) -> DecisionRecord:
 
 
 def _read(loop: Loop, name: str) -> bytes | None:
-    return loop.turns.read(lambda: loop.ledger.get(EXPORT + name)) or None
+    return loop.turns.read(lambda: loop.ledger.get(EXPORT + name) if exported.is_kept(loop.ledger, name) else None)
 
 
 def _written(loop: Loop, record: DecisionRecord) -> bool:

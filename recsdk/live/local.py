@@ -175,6 +175,16 @@ class LocalRecommender:
             CheckpointCorrupt, CheckpointMismatch: what is no export, or one of another kind of processor or version of NumPy or recsdk.
             LedgerMismatch: a part that is not installed here.
             LedgerLocked: the outbox is open in another process.
+
+        Example:
+            >>> import recsdk
+            >>> with recsdk.Recommender.open("depot", items=[{"id": "tea"}, {"id": "coffee"}], policy="lin-ts") as depot:
+            ...     data = depot.export()
+            >>> with LocalRecommender.load(data, outbox="kiosk.db") as kiosk:
+            ...     _ = kiosk.recommend({})
+            >>> with LocalRecommender.load(data, outbox="kiosk.db") as again:  # goes on where it stopped
+            ...     again.num_waiting
+            1
         """
         require_integer("most_waiting", most_waiting, at_least=1)
         checked = intake.clock(clock)
@@ -215,7 +225,15 @@ class LocalRecommender:
         Raises:
             InvalidValue, UnknownItem, DecisionConflict: as `Recommender.recommend`.
             LedgerError: the outbox is full.
-            RecsdkError: what a part raises that fails: nothing takes its place here.
+            Exception: what a part raises that fails: nothing takes its place here.
+
+        Example:
+            >>> import recsdk
+            >>> with recsdk.Recommender.open("attic", items=[{"id": "tea"}, {"id": "coffee"}], policy="lin-ts") as attic:
+            ...     data = attic.export()
+            >>> with LocalRecommender.load(data) as kiosk:
+            ...     kiosk.recommend({"user_id": "ann"}).propensities
+            (0.5,)
         """
         wanted: dict[str, Any] = {"pinned": pinned, "promoted": promoted, "chosen": chosen}
         named: dict[str, Any] = {"user": None if user is None else intake.user(user, {}), "decision_id": decision_id}
@@ -254,6 +272,15 @@ class LocalRecommender:
             UnknownDecision: no decision of this outbox, or one that was sent so long ago that it is not remembered.
             UnknownItem, InvalidValue, InvalidReward, RewardConflict: as `Recommender.reward`.
             LedgerError: the outbox is full.
+
+        Example:
+            >>> import recsdk
+            >>> with recsdk.Recommender.open("cellar", items=[{"id": "tea"}, {"id": "coffee"}], policy="lin-ts") as cellar:
+            ...     data = cellar.export()
+            >>> with LocalRecommender.load(data) as kiosk:
+            ...     name = kiosk.recommend({}).decision_id
+            ...     kiosk.reward(name, 1.0), kiosk.reward(name, 1.0), kiosk.num_waiting
+            (True, False, 2)
         """
         intake.reward(value, self._export.reward_range)
         place = intake.position(position)

@@ -613,7 +613,8 @@ class Recommender:
             >>> from recsdk.live.local import LocalRecommender
             >>> with Recommender.open("plaza", items=[{"id": "tea"}, {"id": "coffee"}], policy="lin-ts") as plaza:
             ...     here = plaza.recommend({}, decision_id="visit-1")
-            ...     LocalRecommender.load(plaza.export()).recommend({}, decision_id="visit-1") == here
+            ...     with LocalRecommender.load(plaza.export()) as kiosk:
+            ...         kiosk.recommend({}, decision_id="visit-1") == here
             True
         """
         return self._loop.turns.alone(lambda: elsewhere.export(self._loop))
@@ -636,9 +637,9 @@ class Recommender:
         Example:
             >>> from recsdk.live.local import LocalRecommender
             >>> with Recommender.open("arcade", items=[{"id": "tea"}, {"id": "coffee"}], policy="lin-ts") as arcade:
-            ...     kiosk = LocalRecommender.load(arcade.export())
-            ...     _ = kiosk.recommend({})
-            ...     arcade.take(kiosk.batch().decisions), arcade.take(kiosk.batch().decisions)
+            ...     with LocalRecommender.load(arcade.export()) as kiosk:
+            ...         _ = kiosk.recommend({})
+            ...         arcade.take(kiosk.batch().decisions), arcade.take(kiosk.batch().decisions)
             ([True], [False])
         """
         return elsewhere.take(self._loop, decisions)

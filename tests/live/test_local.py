@@ -1,5 +1,6 @@
 """Decisions in another process: the same as the recommender's own to the last bit, counted once, and refused where they are not."""
 
+import contextlib
 import json
 import shutil
 import threading
@@ -168,6 +169,32 @@ def test_decisions_of_another_process_can_be_made_again_from_the_log_alone(tmp_p
     assert recompute(tmp_path / "shop", share=1.0) == (29, {}, 0)
 
 
+def test_decisions_of_another_process_are_forgotten_as_all_are(tmp_path, shop, kiosk):
+    for number in range(4):
+        kiosk.reward(kiosk.recommend({"user_id": f"v{number % 2}"}).decision_id, 1.0)
+    visits(shop, 5)
+    kiosk.send(shop)
+    assert shop.forget("v0").num_decisions == 2
+    assert shop.audit()
+    shop.close()
+    assert [found.told for found in check_ledger(tmp_path / "shop") if found.num_problems] == []
+
+
+def test_challengers_are_judged_by_what_another_process_has_decided(tmp_path):
+    options = {"trials": recsdk.Trials(challengers={"bold": "lin-ucb"})}
+    with opened(tmp_path / "shop", **options) as shop:
+        visits(shop)
+        with LocalRecommender.load(shop.export()) as kiosk:
+            for number in range(6):
+                kiosk.reward(kiosk.recommend({}).decision_id, float(number % 2))
+            visits(shop, 5)
+            kiosk.send(shop)
+        standings = shop.standings()
+        assert (standings[0].num_rounds, shop.audit()) == (20, True)
+    with opened(tmp_path / "shop", **options) as again:
+        assert (again.standings(), again.audit()) == (standings, True)
+
+
 def changed(one, what):
     other = {
         "digest": one._replace(digest="0" * 32),
@@ -178,6 +205,7 @@ def changed(one, what):
         "future": one._replace(time=NOW + 10 * 86_400),
         "no time": one._replace(time=float("nan")),
         "export": one._replace(export="0" * 32),
+        "no export": one._replace(export="index"),
         "argument": one._replace(arguments={**one.arguments, "floor": 0}),
         "no request": one._replace(arguments={}),
         "a request of another kind": one._replace(arguments={"request": []}),
@@ -186,7 +214,14 @@ def changed(one, what):
 
 
 LIES = {"digest": InvalidValue, "id": InvalidValue, "request": InvalidValue, "candidates": InvalidValue, "time": InvalidValue}
-LIES |= {"future": InvalidValue, "no time": InvalidValue, "export": Unknown, "argument": InvalidRequest, "no request": InvalidRequest}
+LIES |= {
+    "future": InvalidValue,
+    "no time": InvalidValue,
+    "export": Unknown,
+    "no export": Unknown,
+    "argument": InvalidRequest,
+    "no request": InvalidRequest,
+}
 LIES |= {"a request of another kind": InvalidRequest}
 
 
@@ -346,20 +381,19 @@ def test_what_was_sent_is_remembered_for_a_while(monkeypatch, shop, kiosk):
 
 
 def test_the_last_exports_are_kept_and_decisions_by_older_ones_refused(tmp_path, shop):
-    kiosks = []
     assert shop.export() == shop.export()  # the same again is the same one, and takes no other's place
-    for number in range(exported.KEPT + 1):
-        kiosks.append(LocalRecommender.load(shop.export()))
-        kiosks[-1].recommend({}, decision_id=f"d{number}")
-        visits(shop, 1)
-    ((_, error),) = kiosks[0].send(shop).refused
-    assert isinstance(error, Unknown)
-    assert [kiosk.send(shop).num_new for kiosk in kiosks[1:]] == [1] * exported.KEPT
-    late = LocalRecommender.load(shop.export())
-    late.recommend({}, decision_id="after the end")
-    shop.close()
-    with opened(tmp_path / "shop") as again:
-        assert late.send(again).num_new == 1
+    with contextlib.ExitStack() as stack:
+        kiosks = []
+        for number in range(exported.KEPT + 1):
+            kiosks.append(stack.enter_context(LocalRecommender.load(shop.export())))
+            kiosks[-1].recommend({}, decision_id=f"d{number}")
+            visits(shop, 1)
+        ((_, error),) = kiosks[0].send(shop).refused
+        assert isinstance(error, Unknown)
+        assert [kiosk.send(shop).num_new for kiosk in kiosks[1:-1]] == [1] * (exported.KEPT - 1)
+        shop.close()
+        with opened(tmp_path / "shop") as again:
+            assert kiosks[-1].send(again).num_new == 1
 
 
 def test_once_a_user_is_forgotten_nothing_is_left_of_exports_that_had_learned_of_them(tmp_path, shop, kiosk):
@@ -432,8 +466,9 @@ def test_parts_that_another_process_could_not_make_are_not_exported(tmp_path):
 
 
 def test_a_file_that_is_no_export_or_damaged_is_refused(shop):
-    data = shop.export()
-    rng = np.random.default_rng(0)
+    data, rng = shop.export(), np.random.default_rng(0)
+    with LocalRecommender.load(data) as kiosk:
+        name = kiosk.name
     for wrong in (b"", b"PK", data[: len(data) // 2], json.dumps({}).encode()):
         with pytest.raises(CheckpointCorrupt):
             LocalRecommender.load(wrong)
@@ -442,7 +477,7 @@ def test_a_file_that_is_no_export_or_damaged_is_refused(shop):
         other[place] ^= 1 << int(rng.integers(8))
         try:
             with LocalRecommender.load(bytes(other)) as kiosk:  # a byte between the members
-                assert kiosk.name != LocalRecommender.load(data).name
+                assert kiosk.name != name
         except CheckpointCorrupt:
             pass
 

@@ -249,6 +249,7 @@ def locally(local: LocalRecommender) -> Callable[[m.Decide], Served | Sequence[s
         ...     slate = client.decide(Decide(user="ann"))
         >>> slate.source, slate.propensities, local.reward(slate.decision_id, 1.0), local.num_waiting
         ('fallback', (0.5,), True, 2)
+        >>> local.close()
     """
 
     def decided(asked: m.Decide) -> Served | Sequence[str]:

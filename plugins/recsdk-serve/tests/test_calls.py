@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -142,6 +143,7 @@ class Counted:
 
     def __init__(self):
         self.batches, self.alone = [], []
+        self.folder = Path("nowhere")
 
     def recommend_many(self, requests):
         requests = list(requests)
