@@ -9,8 +9,8 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from recsdk.checks import require_integer
+from recsdk.cli import curves, rankings
 from recsdk.cli import events as logs
-from recsdk.cli import rankings
 from recsdk.cli.output import JsonFlag, notes, print_json, print_notes, results
 from recsdk.cli.rankings import Part
 from recsdk.data import Unit
@@ -36,6 +36,7 @@ def train(
     against: Annotated[list[str] | None, Parameter(negative=())] = None,
     seed: int = 0,
     out: Path | None = None,
+    curve: Path | None = None,
     json: JsonFlag = False,
 ) -> None:
     """Fit an encoder or a scorer to a log of events, and compare it with counting on what is held out.
@@ -56,6 +57,7 @@ def train(
         against: A scorer to compare with; may be given several times. By default popularity, seq-item-knn, and ease up to 5,000 items.
         seed: Of an encoder's training; scorers draw nothing.
         out: Write the model to this file, for `recsdk rank-eval` and for the encoder "saved".
+        curve: Write loss, validation and seconds of each epoch of an encoder of sequences to this .csv, or draw them to this .svg or .png.
         json: Print the results as JSON.
     """
     if out is not None:
@@ -65,6 +67,8 @@ def train(
         checkpoint.library()
     require_integer("at", at, at_least=1)
     part = rankings.part_named(model, set or [])
+    if curve is not None:
+        curves.check(curve, model, part)
     with notes().status(f"Reading {events}"):
         source = logs.read(events, items, columns=columns, time_unit=time_unit, features=features)
     print_notes(source.notes)
@@ -72,6 +76,8 @@ def train(
     counting = rankings.counting(against, held.cases.items)
     trained = rankings.fitted(model, part, held, seed=seed)
     told_of = {"fitted": rankings.origin(held), "held_out": held.rule}
+    if curve is not None:
+        curves.write(curve, trained.state.history, int(trained.state.best_epoch))
     if out is not None:  # before measuring, which may fail or be stopped
         checkpoint.save(out, part, trained.state, notes=told_of)
     found = rankings.measured([trained], held, counting, at=at, mask_history=not rank_history)

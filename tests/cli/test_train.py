@@ -1,5 +1,6 @@
 """`recsdk train` and `recsdk rank-eval`."""
 
+import csv
 import json
 import sys
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from recsdk import Recommender, cli
-from recsdk.cli import events, rankings
+from recsdk.cli import curves, events, rankings
 from recsdk.encoders.checkpoint import read_header
 from recsdk.encoders.saved import Saved
 from recsdk.errors import InvalidReward, InvalidValue
@@ -47,7 +48,7 @@ def log(tmp_path_factory):
 def trained(log, tmp_path_factory):
     out = tmp_path_factory.mktemp("model") / "made" / "model.safetensors"
     settings = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
-    assert run("train", log, "gru", *settings, "--against", "popularity", "--out", out) == 0
+    assert run("train", log, "gru", *settings, "--against", "popularity", "--out", out, "--curve", out.with_suffix(".csv")) == 0
     return out
 
 
@@ -58,6 +59,31 @@ def test_a_trained_model_beats_popularity_and_says_so(log, trained, capsys):
     assert difference["ndcg_verdict"] == "better"
     assert (found["cases"], found["items"], found["at"], found["history_is_masked"]) == (60, 20, 10, True)
     assert found["notes"] == [f"{log}: there is no reward: every event counts as taken."]
+
+
+def test_the_curve_has_a_row_for_each_epoch_and_the_best_is_that_of_the_model(trained, tmp_path):
+    with trained.with_suffix(".csv").open() as file:
+        epochs = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in epochs] == list(range(1, len(epochs) + 1))
+    validation = [float(row["validation"]) for row in epochs]
+    assert len(epochs) <= TINY["epochs"]
+    assert all(float(row["seconds"]) > 0 for row in epochs)
+    assert float(epochs[-1]["loss"]) < float(epochs[0]["loss"])
+    pytest.importorskip("altair")
+    pytest.importorskip("vl_convert")
+    history = np.array([[float(row[name]) for name in curves.COLUMNS[1:]] for row in epochs])
+    best = int(np.argmax(validation)) + 1
+    curves.write(tmp_path / "made" / "curve.svg", history, best)
+    assert f"the best epoch, {best}," in (tmp_path / "made" / "curve.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("model", "file", "message"), [("ease", "a.csv", "got the model 'ease'"), ("gru", "a.pdf", "must be a file .csv, .svg or .png, got")]
+)
+def test_a_curve_that_cannot_be_is_told_before_anything_is_fitted(model, file, message, log, monkeypatch, capsys):
+    monkeypatch.setattr(rankings, "fitted", None)
+    assert run("train", log, model, "--curve", file) != 0
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_saved_model_ranks_as_it_did_when_it_was_trained(log, trained, capsys):
