@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
+import contextlib
 import json
 import math
 import signal
@@ -15,7 +16,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -23,16 +26,17 @@ from loop_contestants import K, make, open_shop
 
 CASES = (("decide", (200, 1_000, 3_000)), ("decide:batch", (5, 50)), ("reward", (500, 2_000, 6_000)))
 """Calls, and how many are due a second."""
+WARMING = {"user_id": "1", "age": 0.5}
 
 
-def serve(folder: Path, number: int) -> None:
+def serve(folder: Path, number: int, warming: Mapping[str, Any] = WARMING, **options: Any) -> None:
     """Serves a folder on a socket that is inherited, as `recsdk serve` does, with parts that have no names."""
     import uvicorn
     from recsdk_serve import make_app
     from recsdk_serve.commands import SWITCH
 
     sys.setswitchinterval(SWITCH)
-    app = make_app(lambda observer: open_shop(folder, policy="lin-ts", observer=observer), warming={"user_id": "1", "age": 0.5})
+    app = make_app(lambda observer: open_shop(folder, policy="lin-ts", observer=observer, **options), warming=warming)
     uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")).run(sockets=[socket.socket(fileno=number)])
 
 
@@ -50,17 +54,29 @@ def main() -> None:
     print("| call | due a second | decisions or rewards a second | p50 ms | p99 ms | CPU µs |\n| --- | --: | --: | --: | --: | --: |")
     with tempfile.TemporaryDirectory() as place, socket.create_server(("127.0.0.1", 0), backlog=1_024) as listening:
         make(Path(place) / "shop", 1_000)
-        began, number = time.perf_counter(), listening.fileno()
-        command = [sys.executable, __file__, "--serve", str(Path(place) / "shop"), str(number)]
-        with subprocess.Popen(command, pass_fds=[number]) as process:  # noqa: S603 -- this script
-            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            ready(url)
+        began = time.perf_counter()
+        with serving(__file__, Path(place) / "shop", listening) as process:
+            url = address(listening)
             cold = time.perf_counter() - began
             for call, rates in CASES:
                 for rate in rates if arguments.call in (None, call) else ():
                     print(row(process.pid, url, call, rate, arguments.seconds), flush=True)
-            process.send_signal(signal.SIGTERM)
     print(f"\nReady {cold:.1f} s after the process was started.")
+
+
+def address(listening: socket.socket) -> str:
+    """Returns where a socket listens."""
+    return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def serving(script: str, folder: Path, listening: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a script that serves a folder on a socket, which stays open when its process dies; yields it once it is ready."""
+    command = [sys.executable, script, "--serve", str(folder), str(listening.fileno())]
+    with subprocess.Popen(command, pass_fds=[listening.fileno()]) as process:  # noqa: S603 -- a script of this folder
+        ready(address(listening))
+        yield process
+        process.send_signal(signal.SIGTERM)
 
 
 def ready(url: str) -> None:

@@ -203,7 +203,8 @@ class Front:
         self.hub.require_room()
         if isinstance(asked, m.FollowDecisions):
             return self.hub.decisions(asked.last, form)
-        wanted = m.Decide(user=asked.user, size=asked.size, at_most=True, deferred=True)
+        request = {"user_id": asked.user, **asked.request}
+        wanted = m.Decide(request=request, user=asked.user, size=asked.size, at_most=True, deferred=True)
         return self.hub.slates(asked.user, lambda: self.service.quick.ask(wanted), form)
 
     async def decisions(self, request: Request) -> Response:

@@ -83,6 +83,7 @@ class FollowSlates(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     user: Annotated[str, Meta(min_length=1, max_length=LONGEST_NAME)]
     size: Annotated[int, Meta(ge=1, le=100)] = 1
+    request: Annotated[dict[FeatureName, Feature], Meta(max_length=MOST_FEATURES)] = {}
     key: str | None = None
 
 

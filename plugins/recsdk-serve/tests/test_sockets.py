@@ -11,6 +11,7 @@ import pytest
 from recsdk_serve import Keys, Limits, add_key, events, revoke_key, sockets
 from recsdk_serve.events import MESSAGES, Hub
 
+from recsdk.ledger.stores import store
 from recsdk.live.observe import Decided
 
 connecting = pytest.importorskip("websockets.sync.client")
@@ -72,6 +73,19 @@ def test_a_reward_and_a_new_item_bring_a_fresh_slate(address, shop):
         shop.post("/v1/items", json={"items": [{"id": "fresh", "price": 1.0}]})
         assert len({first["id"], second["id"], told(socket, "slate")["id"]}) == 3
         assert shop.post("/v1/shown", json={"decision_id": second["id"]}).json() == {"receipt": "taken"}
+
+
+def test_a_slate_that_is_pushed_is_of_the_request_of_its_user(served, tmp_path):
+    def mine(request, items):
+        return [float(request["user_id"] == "ann" and request["hour"] == 7) for _ in items.ids]
+
+    address = served(scorers=[mine])
+    with follow(address, ANN | {"request": {"hour": 7}}) as socket:
+        told(socket, "slate")
+    stored = store(tmp_path / "shop").read(tmp_path / "shop")
+    with contextlib.closing(stored):
+        (record,) = [record for record in stored.decisions() if record.user == "ann"]
+    assert json.loads(record.payload)["request"] == {"user_id": "ann", "hour": 7}
 
 
 def test_one_who_comes_back_misses_nothing_and_gets_nothing_twice(address, shop):
