@@ -16,15 +16,17 @@ class Quartiles(NamedTuple):
     high: float
 
 
-def interleave(runs: Mapping[str, Callable[[], object]], rounds: int, tick: Callable[[], None]) -> dict[str, list[float]]:
+def interleave(
+    runs: Mapping[str, Callable[[], object]], rounds: int, tick: Callable[[], None], clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Times every run once in every round, each round beginning with the next one, and returns the seconds by name."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     names = list(runs)
     for _ in range(rounds):
         for name in names:
-            start = time.perf_counter()
+            start = clock()
             runs[name]()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
         names.append(names.pop(0))
         tick()
     return seconds

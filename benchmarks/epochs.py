@@ -1,0 +1,140 @@
+"""How long an epoch of SASRec takes, beside the same network in plain PyTorch: `python benchmarks/epochs.py --data FOLDER`.
+
+ml-100k, all but each user's last item; 64 wide, 2 layers, 50 places, all trained at once against a full softmax, batches of 128, float32,
+and a validation at the end, on all cores. Epochs of both take turns. The processor's seconds are of all cores, and for recsdk with all that
+`fit` does besides. PyTorch may be in another interpreter: `--torch-python PATH`. Where it is missing, it is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import encoders
+import numpy as np
+import report
+import timing
+
+from recsdk.base import Events
+from recsdk.encoders import _fitting, _sequences
+from recsdk.encoders.sasrec import SASRec
+from recsdk.ranking import leave_one_out
+
+CONTROL = Path(__file__).parent / "peers" / "torch_sasrec.py"
+OURS = SASRec(dim=64, num_layers=2, num_heads=2, max_length=50, batch_size=128, epochs=1, patience=0, precision="float32", progress=False)
+NAMES = ("dim", "num_layers", "num_heads", "max_length", "batch_size", "dropout", "learning_rate", "weight_decay", "clip_norm")
+
+
+def data_of(log: Events) -> dict[str, np.ndarray]:
+    """Returns what recsdk trains and validates on, for the control."""
+    state = OURS.init()
+    known = _sequences.learn(state.vocabulary, log.items)
+    histories = _sequences.from_log(known, log, OURS.user)
+    held = _fitting._held(histories, OURS.num_validation, seed=0)
+    rows = _sequences.windows(histories, held, OURS.max_length, OURS.max_windows)
+    parts = [histories.row[histories.start[user] : histories.start[user + 1]] for user in np.flatnonzero(held)]
+    tokens, last = _sequences.padded([part[:-1] for part in parts], OURS.max_length)
+    seen = np.zeros((len(parts), len(known.ids) + 1), bool)
+    for row, part in zip(seen, parts, strict=True):
+        row[part[:-1]] = True
+    return {"rows": rows, "tokens": tokens, "last": last, "target": np.array([part[-1] for part in parts]), "seen": seen}
+
+
+@contextmanager
+def control(python: str, data: dict[str, np.ndarray]) -> Iterator[subprocess.Popen[str] | None]:
+    """Starts PyTorch's; None where that interpreter does not have it."""
+    if subprocess.run([python, "-c", "import torch, numpy"], capture_output=True, check=False).returncode:  # noqa: S603  (the user's own)
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {name: getattr(OURS, name) for name in NAMES} | {"threads": len(os.sched_getaffinity(0))}
+        (Path(folder) / "settings.json").write_text(json.dumps(settings))
+        np.savez(Path(folder) / "data.npz", **data)  # type: ignore[arg-type]
+        command = [python, str(CONTROL), str(Path(folder) / "data.npz"), str(Path(folder) / "settings.json")]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  (our own script)
+            yield process
+
+
+def answer(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Reads a line of the control."""
+    assert process.stdout is not None  # noqa: S101 -- for types
+    line = process.stdout.readline()
+    if not line:
+        raise RuntimeError("the control in PyTorch has ended; its error stands above")
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def measure(log: Events, python: str, rounds: int) -> list[dict[str, Any]]:
+    """Returns a row for each contestant; the first epoch, which compiles, does not count."""
+    taken: dict[str, list[tuple[float, float]]] = {"recsdk": []}
+    with control(python, data_of(log)) as process:
+        version = answer(process)["torch"] if process else None
+        for number in range(rounds + 1):
+            begun = time.process_time()
+            seconds = float(OURS.fit(log, seed=0).history[0, 2])
+            taken["recsdk"] += [(seconds, time.process_time() - begun)] * (number > 0)
+            if process:
+                assert process.stdin is not None  # noqa: S101 -- for types
+                print("go", file=process.stdin, flush=True)
+                theirs = answer(process)
+                taken.setdefault(f"PyTorch {version}", []).extend([(theirs["seconds"], theirs["cpu"])] * (number > 0))
+        if process and process.stdin:
+            process.stdin.close()
+    return [_row(name, those, taken["recsdk"]) for name, those in taken.items()]
+
+
+def _row(name: str, those: Sequence[tuple[float, float]], ours: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    (wall, cpu), (our_wall, our_cpu) = (zip(*pairs, strict=True) for pairs in (those, ours))
+    return {
+        "contestant": name,
+        **timing.quartiles(wall)._asdict(),
+        "ratio": timing.ratio(wall, our_wall),
+        "cpu": statistics.median(cpu),
+        "cpu_ratio": timing.ratio(cpu, our_cpu),
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Returns a line for each contestant."""
+    lines = report.header(["ml-100k, 50 places", "s for an epoch", "of recsdk", "s of the processor", "of recsdk"])
+    for row in rows:
+        low, median, high = (report.rounded(row[name]) for name in ("low", "median", "high"))
+        rest = (report.rounded(row[name]) for name in ("ratio", "cpu", "cpu_ratio"))
+        lines.append(report.line([row["contestant"], f"{median} ({low} to {high})", *rest]))
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the table, and returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("RECSDK_SHARED", "../shared")) / "data", help="the data sets")
+    parser.add_argument("--torch-python", default=sys.executable, help="an interpreter that has PyTorch; %(default)s")
+    parser.add_argument("--quick", action="store_true", help="two epochs of few users, and rough")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/ranking-quality.md")
+    chosen = parser.parse_args(arguments)
+    machine = report.machine(("recsdk", "numpy", "jax", "optax"))
+    log = leave_one_out(encoders.read("ml-100k", chosen.data, 60 if chosen.quick else None)).refit
+    rows = measure(log, chosen.torch_python, 2 if chosen.quick else 15)
+    told = " ".join(["python benchmarks/epochs.py", *["--quick"] * chosen.quick])
+    missing = ["", "PyTorch is left out, since this interpreter does not have it: `--torch-python PATH` names another."] * (len(rows) == 1)
+    text = "\n".join([f"`{told}` on {report.described(machine)}.", "", *table(rows), *missing])
+    print(json.dumps({"machine": machine, "rows": rows}, indent=1) if chosen.json else text)
+    if chosen.write:
+        report.write(encoders.PAGE, "epochs", text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
