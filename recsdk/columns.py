@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
@@ -114,6 +115,9 @@ def _kind(name: str, value: Any, number: int) -> str | None:
         _check_number(name, value, number)
         return NUMBER
     if isinstance(value, (list, tuple)):
+        with contextlib.suppress(TypeError):  # an element that is no str, which is named below
+            if all(map(str.isascii, value)):
+                return BAG
         for element in value:
             if not isinstance(element, str):
                 raise InvalidRequest(f"{name!r} in row {number} must be {ALLOWED}, got a list with {element!r}.")
