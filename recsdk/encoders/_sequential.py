@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Hashable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -75,9 +76,9 @@ class Ending(Protocol):
 
 
 @functools.cache
-def _tells_endings(kind: type) -> bool:
-    """Tells whether an architecture has `ending`; asked once, since a protocol takes as long as a layer to look."""
-    return issubclass(kind, Ending)
+def _tells_endings(shape: Hashable) -> bool:
+    """Tells whether an architecture has `ending`; asked once, since to ask a protocol takes as long as a layer."""
+    return isinstance(shape, Ending)
 
 
 def init(config: Any, seed: int = 0) -> SequenceState:
@@ -192,9 +193,9 @@ def _item_vectors(config: Any, state: SequenceState) -> np.ndarray:
 
 def _encoded(config: Any, params: Any, histories: list[np.ndarray]) -> np.ndarray:
     """Returns f32[B, D]; a history's vector does not depend on the others, but for rounding."""
-    shape: Shape = config.shape
+    shape: Any = config.shape
     found = np.zeros((len(histories), shape.dim), np.float32)
-    if _tells_endings(type(shape)):
+    if _tells_endings(shape):
         for row, history in enumerate(histories):
             found[row] = shape.ending(params, _sequences.padded([history], shape.max_length)[0][0])
         return _unit(found) if config.similarity == "cosine" else found
