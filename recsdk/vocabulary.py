@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from recsdk.errors import InvalidRequest
+
+
+class Numbered(Protocol):
+    """Sorted ids with a number of each."""
+
+    @property
+    def ids(self) -> np.ndarray:
+        """str[N], sorted."""
+
+    @property
+    def number(self) -> np.ndarray:
+        """i64[N], of each id."""
 
 
 class Vocabulary(NamedTuple):
@@ -36,7 +48,7 @@ def vocabulary(ids: Sequence[str], number: np.ndarray) -> Vocabulary:
     return Vocabulary(names[order], np.asarray(number, np.int64)[order])
 
 
-def numbers_of(known: Vocabulary, ids: Sequence[str], *, missing: int) -> np.ndarray:
+def numbers_of(known: Numbered, ids: Sequence[str], *, missing: int) -> np.ndarray:
     """Returns i64[N], the number of each id; `missing` for one that is not known."""
     if not len(known.ids) or not len(ids):
         return np.full(len(ids), missing, np.int64)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from recsdk.arrays import leaves, require_jax
-from recsdk.encoders import _sequences
+from recsdk.encoders import _rows, _sequences
 from recsdk.encoders._content import network
 from recsdk.encoders._sequences import Histories
 from recsdk.encoders.checkpoint import read, read_header, write
@@ -37,7 +37,7 @@ def objective(config: Any, num_rows: int = 0) -> Any:
     )
 
 
-def trained(config: Any, state: Any, histories: Histories, seed: int, told: tuple[np.ndarray, ...] = ()) -> Any:
+def trained(config: Any, state: Any, histories: Histories, seed: int, told: np.ndarray | None = None) -> Any:
     """Returns the `SequenceState` after training; the tables lie on several devices where the settings say so.
 
     Args:
@@ -45,7 +45,7 @@ def trained(config: Any, state: Any, histories: Histories, seed: int, told: tupl
         state: the `SequenceState` before.
         histories: to train on.
         seed: of the training.
-        told: f32[R, F], the features of each row's item, where the parameters are `Fused`.
+        told: f32[R, F], the features of each row's item, where the parameters are `Fused`; else None.
     """
     num_rows = len(network(state.params).table)
     wanted = objective(config, num_rows if num_rows % config.devices else 0)
@@ -55,6 +55,10 @@ def trained(config: Any, state: Any, histories: Histories, seed: int, told: tupl
     _sharding.mesh(config.devices)  # before there are rows for so many
     held = _held(histories, config.num_validation, seed)
     rows = _sequences.windows(histories, held, config.shape.max_length, config.max_windows)
+    there = None
+    if config.admit:
+        rows = np.pad(rows, ((0, _rows.filled(len(rows)) - len(rows)), (0, 0)))  # of nothing, which counts for nothing
+        there = np.isin(np.arange(num_rows), state.vocabulary.number)
     cases = _validation(config, histories, held, num_rows + -num_rows % config.devices)
     settings = Settings(
         epochs=config.epochs,
@@ -70,21 +74,26 @@ def trained(config: Any, state: Any, histories: Histories, seed: int, told: tupl
         accumulate=config.accumulate,
         num_devices=config.devices,
     )
-    params = state.params._replace(columns=None, rarity=None) if told else state.params
+    params = state.params._replace(columns=None, rarity=None) if told is not None else state.params
     begun, after_epoch = start(params, settings), None
     if config.checkpoint is not None:
-        origin = _origin(config, state, [rows, *told], seed)
+        origin = _origin(config, state, [rows, *([] if told is None else [told])], seed)
         begun = _resumed(config.checkpoint, begun, origin)
 
         def after_epoch(now: TrainerState) -> None:
             write(config.checkpoint, _sharding.cut(now, num_rows), {"origin": origin})
 
-    given = tuple(np.pad(each, ((0, -num_rows % config.devices), (0, 0))) for each in told)
+    given = () if told is None and there is None else tuple(_filled(each, -num_rows % config.devices) for each in (told, there))
     done = train(wanted, _sharding.filled(begun, config.devices), rows, cases, settings, given=given, after_epoch=after_epoch)
     best = _sharding.cut(done.best, num_rows)
-    if told:
+    if told is not None:
         best = best._replace(columns=state.params.columns, rarity=state.params.rarity)
     return state._replace(params=best, history=done.history, best_epoch=done.best_epoch)
+
+
+def _filled(array: np.ndarray | None, more: int) -> np.ndarray | None:
+    """Adds rows of zeros."""
+    return None if array is None else np.concatenate([array, np.zeros((more, *array.shape[1:]), array.dtype)])
 
 
 def _origin(config: Any, state: Any, given: list[np.ndarray], seed: int) -> str:
@@ -125,6 +134,9 @@ def _validation(config: Any, histories: Histories, held: np.ndarray, num_rows: i
     size = min(CASES_AT_ONCE, len(parts))
     num = -(-len(parts) // size) * size
     tokens, last = _sequences.padded([part[:-1] for part in parts], config.shape.max_length)
+    if config.admit:
+        num = _rows.filled(len(parts))
+        tokens = np.pad(tokens, ((0, 0), (0, config.shape.max_length - tokens.shape[1])))
     seen = np.zeros((num, num_rows), bool)
     for row, part in zip(seen, parts, strict=False):
         row[part[:-1]] = True

@@ -74,26 +74,34 @@ class NextItem:
     num_rows: int = 0
     id_dropout: float = 0.0
 
-    def loss(self, params: Any, tokens: jax.Array, key: jax.Array, told: jax.Array | None = None) -> jax.Array:
-        """Returns the mean loss over the places to be predicted; `told` is f32[R, F], the features of each row's item."""
+    def loss(self, params: Any, tokens: jax.Array, key: jax.Array, told: Any = None, there: Any = None) -> jax.Array:
+        """Returns the mean loss over the places to be predicted.
+
+        Args:
+            params: of the shape; or `Fused`, where there are features.
+            tokens: i32[B, T + 1].
+            key: of what is left out, and drawn.
+            told: f32[R, F], the features of each row's item; None without.
+            there: bool[R], the rows that have an item; None for all but `BEGIN`.
+        """
         if told is not None:
             kept = jax.random.uniform(jax.random.fold_in(key, IDS), (len(told),)) >= self.id_dropout
             params = _content.fused(params, told, kept.at[BEGIN].set(True).astype(np.float32))
         table = self._items(params)
         if isinstance(self.shape, BidirectionalShape):
-            hidden, targets, there = self._left_out(params, tokens[:, 1:], key)
+            hidden, targets, asked = self._left_out(params, tokens[:, 1:], key)
         elif isinstance(self.shape, DecoderShape):
-            hidden, targets, there = self._ahead(params, tokens, key)
+            hidden, targets, asked = self._ahead(params, tokens, key)
         else:
             targets = tokens[:, 1:]
-            hidden, there = self._users(params, tokens[:, :-1], key), targets != BEGIN
+            hidden, asked = self._users(params, tokens[:, :-1], key), targets != BEGIN
         if self.loss_name == "softmax":
-            losses = self._softmax(hidden, table, targets)
+            losses = self._softmax(hidden, table, targets, there)
         else:
-            losses = self._against_drawn(hidden, table, targets, jax.random.fold_in(key, 0))
-        return jnp.where(there, losses, 0).sum() / jnp.maximum(there.sum(), 1)
+            losses = self._against_drawn(hidden, table, targets, jax.random.fold_in(key, 0), there)
+        return jnp.where(asked, losses, 0).sum() / jnp.maximum(asked.sum(), 1)
 
-    def metric(self, params: Any, cases: Validation, told: jax.Array | None = None) -> jax.Array:
+    def metric(self, params: Any, cases: Validation, told: Any = None, there: Any = None) -> jax.Array:
         """Returns the mean NDCG at 10 over the cases, of a full ranking without `seen`; of items that score alike half come first."""
         params = params if told is None else _content.fused(params, told)
         table = self._items(params)
@@ -101,7 +109,7 @@ class NextItem:
         def part(some: Validation) -> jax.Array:
             hidden = self.shape.forward(params, some.tokens, dtype=self._dtype())
             users = self._scaled(hidden[jnp.arange(len(some.last)), some.last])
-            scores = self._scores(users, table)
+            scores = self._scores(users, table, there)
             own = jnp.take_along_axis(scores, some.target[:, None], axis=1)
             is_target = jnp.arange(len(table))[None] == some.target[:, None]
             scores = jnp.where(some.seen | is_target, -jnp.inf, scores)
@@ -155,35 +163,40 @@ class NextItem:
     def _dtype(self) -> Any:
         return jnp.bfloat16 if self.dtype == "bfloat16" else np.float32
 
-    def _scores(self, users: jax.Array, table: jax.Array) -> jax.Array:
+    def _scores(self, users: jax.Array, table: jax.Array, there: Any) -> jax.Array:
         """Returns f32[..., R], very low for rows that are no item."""
         dtype = self._dtype()
         scores = jnp.matmul(users.astype(dtype), table.astype(dtype).T, preferred_element_type=jnp.float32)
         row = jnp.arange(len(table)).reshape((1,) * (scores.ndim - 1) + (-1,))
         # No `scores.at[].set`: on tables that lie on several devices XLA's CPU sets other columns too.
-        return jnp.where((row != BEGIN) & (row < (self.num_rows or len(table))), scores, NEVER)
+        is_item = (row != BEGIN) & (row < (self.num_rows or len(table)))
+        return jnp.where(is_item if there is None else is_item & there, scores, NEVER)
 
-    def _softmax(self, hidden: jax.Array, table: jax.Array, targets: jax.Array) -> jax.Array:
-        losses: jax.Array = optax.softmax_cross_entropy_with_integer_labels(self._scores(hidden, table), targets)
+    def _softmax(self, hidden: jax.Array, table: jax.Array, targets: jax.Array, there: Any) -> jax.Array:
+        losses: jax.Array = optax.softmax_cross_entropy_with_integer_labels(self._scores(hidden, table, there), targets)
         return losses
 
-    def _against_drawn(self, hidden: jax.Array, table: jax.Array, targets: jax.Array, key: jax.Array) -> jax.Array:
+    def _against_drawn(self, hidden: jax.Array, table: jax.Array, targets: jax.Array, key: jax.Array, there: Any = None) -> jax.Array:
         """Returns f32[B, T], the loss against items drawn alike from all, where the target counts for none of them."""
-        num_items, num = (self.num_rows or len(table)) - 1, self.num_negatives
+        num, xp = self.num_negatives, np if there is None else jnp
+        rank = None if there is None else jnp.cumsum(there)  # of each row that has an item
+        num_items: Any = (self.num_rows or len(table)) - 1 if rank is None else rank[-1]
         drawn = jax.random.randint(key, (num,), 1, num_items + 1, dtype=jnp.int32)
+        drawn = drawn if rank is None else rank.searchsorted(drawn)
         dtype = self._dtype()
         own = (hidden * table[targets]).sum(axis=2, keepdims=True)
         others = jnp.matmul(hidden.astype(dtype), table[drawn].astype(dtype).T, preferred_element_type=jnp.float32)
         if self.loss_name == "sampled":
-            others = others + np.float32(np.log(num_items / num))  # each stands for many: the logQ correction
+            others = others + xp.float32(xp.log(num_items / num))  # each stands for many: the logQ correction
         others = jnp.where(targets[:, :, None] == drawn, -jnp.inf, others)
         if self.loss_name == "sampled":  # an estimate of the cross-entropy
             return jax.nn.logsumexp(jnp.concatenate([own, others], axis=2), axis=2) - own[:, :, 0]
         if self.loss_name == "bpr":
             return jax.nn.softplus(others - own).sum(axis=2) / num
-        rate = min(num / max(num_items - 1, 1), 1.0)
+        rate = xp.minimum(num / xp.maximum(num_items - 1, 1), 1.0)
         power = 1 - CALIBRATION * (1 - rate) if self.loss_name == "gbce" else 1.0
-        return (np.float32(power) * jax.nn.softplus(-own[:, :, 0]) + jax.nn.softplus(others).sum(axis=2)) / (num + 1)
+        losses: jax.Array = (xp.float32(power) * jax.nn.softplus(-own[:, :, 0]) + jax.nn.softplus(others).sum(axis=2)) / (num + 1)
+        return losses
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from recsdk.base import Events, Items, Table
 from recsdk.errors import InvalidLog, InvalidRequest, nearest
-from recsdk.vocabulary import Vocabulary, numbers_of, vocabulary
+from recsdk.vocabulary import Numbered, Vocabulary, numbers_of, vocabulary
 
 BEGIN = 0
 """The row that stands before every history, so that an empty one has a vector too; it also pads behind."""
@@ -38,7 +38,7 @@ def learn(known: Vocabulary, items: Items) -> Vocabulary:
     return vocabulary([*known.ids.tolist(), *new], rows)
 
 
-def from_log(known: Vocabulary, log: Events, user: str) -> Histories:
+def from_log(known: Numbered, log: Events, user: str) -> Histories:
     """Groups what was taken by user, oldest first; events of one time keep the order of the log.
 
     Raises:
@@ -58,12 +58,13 @@ def from_log(known: Vocabulary, log: Events, user: str) -> Histories:
         users[place] = -1 if name is None else number.setdefault(name, len(number))
     taken = np.flatnonzero((log.reward > 0) & (users >= 0))
     taken = taken[users[taken].argsort(kind="stable")]
-    lengths = np.bincount(users[taken], minlength=len(number))
     rows = numbers_of(known, log.items.ids.tolist(), missing=BEGIN)[log.item[taken]]
+    taken, rows = taken[rows != BEGIN], rows[rows != BEGIN]  # an item that has no row is passed over, as in a request
+    lengths = np.bincount(users[taken], minlength=len(number))
     return Histories(rows, np.concatenate([[0], lengths[lengths > 0].cumsum()]).astype(np.int64))
 
 
-def from_requests(known: Vocabulary, requests: Table, history: str, size: int) -> list[np.ndarray]:
+def from_requests(known: Numbered, requests: Table, history: str, size: int) -> list[np.ndarray]:
     """Returns the known items of each request's history, oldest first.
 
     Raises:

@@ -10,11 +10,11 @@ import numpy as np
 
 from recsdk.base import Array, Events, Items, Table
 from recsdk.data import take
-from recsdk.encoders import _content, _fitting, _sequences
+from recsdk.encoders import _content, _fitting, _rows, _sequences
 from recsdk.encoders._bags import columns_of
 from recsdk.encoders._content import Fused, network
 from recsdk.encoders._sequences import Histories
-from recsdk.vocabulary import Vocabulary, numbers_of, vocabulary
+from recsdk.vocabulary import Numbered, numbers_of, vocabulary
 
 SPREAD = 0.25
 SMALLEST_SPREAD = 1e-6
@@ -27,7 +27,7 @@ class SequenceState(NamedTuple):
     """A fitted sequence model. The score of an item for a user is (scale * user vector) . (item vector - centre).
 
     Attributes:
-        vocabulary: the items that have a vector.
+        vocabulary: the items that have a vector: a `Vocabulary`; or where `admit` says which, `Rows`.
         params: of the network, with the tables of vectors; or where `item_features` are read, `Fused`.
         centre: f32[dim], mean vector of the items at the fit.
         scale: f32[], for a standard deviation of 1/4 over the items.
@@ -40,7 +40,7 @@ class SequenceState(NamedTuple):
         []
     """
 
-    vocabulary: Vocabulary
+    vocabulary: Any
     params: Any
     centre: np.ndarray
     scale: np.ndarray
@@ -89,7 +89,8 @@ def init(config: Any, seed: int = 0) -> SequenceState:
         inward, outward = (config.shape.new_rows(rng, _content.WIDTH if len(part) else 0) for part in (params.table, params.output))
         params = Fused(params, columns_of([]), np.zeros(_content.NUM_BUCKETS, np.float32), inward, outward)
     zeros = np.zeros(config.shape.dim, np.float32)
-    return SequenceState(vocabulary([], np.zeros(0)), params, zeros, np.array(1, np.float32), np.zeros((0, 3)), np.array(0))
+    known: Numbered = _rows.no_rows() if config.admit else vocabulary([], np.zeros(0))
+    return SequenceState(known, params, zeros, np.array(1, np.float32), np.zeros((0, 3)), np.array(0))
 
 
 def fit(config: Any, log: Events, *, state: SequenceState | None = None, seed: int = 0) -> SequenceState:
@@ -105,11 +106,19 @@ def fit(config: Any, log: Events, *, state: SequenceState | None = None, seed: i
         MissingExtra: JAX or Optax is not installed.
     """
     state = init(config, seed) if state is None else state
-    known = _sequences.learn(state.vocabulary, log.items)
-    histories = _sequences.from_log(known, log, config.user)
+    before, num_rows = state.vocabulary, len(network(state.params).table)
+    known: Numbered
+    if config.admit:
+        known = _rows.learn(before, log, config.admit, config.expire)
+        num_rows = max(num_rows, _rows.filled(int(known.number.max(initial=0)) + 1))
+        reused = _rows.fresh(before, known)
+    else:
+        known = _sequences.learn(before, log.items)
+        num_rows, reused = len(known.ids) + 1, np.zeros(0, np.int64)
+    histories, state = _sequences.from_log(known, log, config.user), state._replace(vocabulary=known)
     if config.item_features:
-        return _calibrated(config, _fitted_to_content(config, state._replace(vocabulary=known), log.items, histories, seed), histories)
-    state = state._replace(vocabulary=known, params=_grown(config.shape, state.params, len(known.ids) + 1, seed))
+        return _calibrated(config, _fitted_to_content(config, state, log.items, histories, seed, num_rows, reused), histories)
+    state = state._replace(params=_renewed(config.shape, _grown(config.shape, state.params, num_rows, seed), reused, seed))
     if len(histories.row):
         state = _fitting.trained(config, state, histories, seed)
     return _calibrated(config, state, histories)
@@ -143,20 +152,25 @@ def encode_requests(config: Any, state: SequenceState, requests: Table) -> Array
     return _encoded(config, network(state.params), found) * state.scale
 
 
-def _fitted_to_content(config: Any, state: SequenceState, items: Items, histories: Histories, seed: int) -> SequenceState:
+def _fitted_to_content(
+    config: Any, state: SequenceState, items: Items, histories: Histories, seed: int, num_rows: int, reused: np.ndarray
+) -> SequenceState:
     """Trains vectors of ids and what features add to them, apart; an id that is new adds nothing at first."""
     params = _content.learn(state.params, items, config.item_features, config.text_features)
-    num_rows = len(state.vocabulary.ids) + 1
     told = np.zeros((num_rows, _content.WIDTH), np.float32)
     told[numbers_of(state.vocabulary, items.ids.tolist(), missing=_sequences.BEGIN)] = _content.features(params, items)
+    told[_sequences.BEGIN] = 0  # and with it those that have no row
     before = len(params.network.table)
     ids = _content.parted(params, told[:before])
     new = np.zeros((num_rows - before, config.shape.dim), np.float32)
     output = np.concatenate([ids.output, new]) if len(ids.output) else ids.output
-    params = params._replace(network=ids._replace(table=np.concatenate([ids.table, new]), output=output))
-    state = state._replace(params=params)
+    table = np.concatenate([ids.table, new])
+    table[reused] = 0
+    if len(output):
+        output[reused] = 0
+    state = state._replace(params=params._replace(network=ids._replace(table=table, output=output)))
     if len(histories.row):
-        state = _fitting.trained(config, state, histories, seed, (told,))
+        state = _fitting.trained(config, state, histories, seed, told)
     return state._replace(params=state.params._replace(network=_content.fused(state.params, told)))
 
 
@@ -171,9 +185,21 @@ def _grown(shape: Shape, params: Any, num_rows: int, seed: int) -> Any:
     return params._replace(table=table, output=output)
 
 
+def _renewed(shape: Shape, params: Any, rows: np.ndarray, seed: int) -> Any:
+    """Gives rows that have another item now vectors as before training."""
+    if not len(rows):
+        return params
+    rng, table, output = np.random.default_rng([seed, *rows.shape]), params.table.copy(), params.output.copy()
+    table[rows] = shape.new_rows(rng, len(rows))
+    if len(output):
+        output[rows] = shape.new_rows(rng, len(rows))
+    return params._replace(table=table, output=output)
+
+
 def _calibrated(config: Any, state: SequenceState, histories: Histories) -> SequenceState:
     """Centres the items and scales the users, so that a user's scores have mean 0 and, on average, a standard deviation of 1/4."""
-    vectors = _item_vectors(config, state)[1:]
+    vectors = _item_vectors(config, state)
+    vectors = vectors[np.sort(state.vocabulary.number)] if config.admit else vectors[1:]
     num_users = len(histories.start) - 1
     if len(vectors) < 2:
         return state

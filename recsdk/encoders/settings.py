@@ -61,6 +61,11 @@ class SequenceSettings:
         text_features: those of them that are split into lower-cased words.
         id_dropout: share of the items whose ids a step of the training leaves out, so that features alone learn to stand for an item; it
             counts only where there are `item_features`.
+        admit: events in the log of a fit after which an item gets a vector of its own, so that a stream of new ids does not fill the
+            tables; 0 for all items of the catalogue, taken or not. An item without is passed over in histories, and is what its features
+            say, or the average item. From 1 on, tables and batches are filled up to powers of two: fits of a growing catalogue share
+            compiled programs.
+        expire: fits without an event after which an item gives back its row, for another one; 0 for never. It counts only with `admit`.
         user: the log's column that says who the user is, a str.
         history: the requests' list feature of item ids.
         checkpoint: file that is written after each epoch. A training that was interrupted goes on from it, to the very parameters that it
@@ -100,6 +105,8 @@ class SequenceSettings:
     item_features: tuple[str, ...] = attrs.field(default=(), validator=_names)
     text_features: tuple[str, ...] = attrs.field(default=(), validator=_texts)
     id_dropout: float = attrs.field(default=0.2, validator=number(at_least=0, at_most=1))
+    admit: int = attrs.field(default=0, validator=integer(at_least=0))
+    expire: int = attrs.field(default=0, validator=integer(at_least=0))
     user: str = attrs.field(default="user_id", validator=feature_name)
     history: str = attrs.field(default="history", validator=feature_name)
     checkpoint: str | None = attrs.field(default=None, eq=False, repr=False, validator=attrs.validators.optional(file_name))

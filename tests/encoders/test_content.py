@@ -106,7 +106,7 @@ def test_going_on_keeps_vectors_and_learns_new_words_and_features(state):
     np.testing.assert_allclose(more.params.network.output[rows : rows + len(COLD.ids)], wanted, atol=1e-6)
 
 
-@testing.parametrize_encoders(attrs.evolve(ENCODER, epochs=2), log=LOG)
+@testing.parametrize_encoders(attrs.evolve(ENCODER, epochs=2), attrs.evolve(ENCODER, epochs=2, admit=2, expire=3), log=LOG)
 def test_conforms(encoder, check):
     check(encoder)
 
@@ -135,6 +135,26 @@ def test_a_step_leaves_out_the_ids_of_so_many_items_and_never_of_what_begins(sha
     assert read[0]
     assert not read[1:][~taught[1:]].any()  # an item is left out as a whole: of what was taken, and of what is asked for
     assert np.abs(np.asarray(slope.inward)).min() > 0
+
+
+def test_what_is_rarely_taken_is_what_its_features_say_and_the_row_that_an_item_gives_back_is_anothers():
+    encoder = attrs.evolve(ENCODER, epochs=2, admit=3, expire=1)
+
+    def log(first, last, rare):
+        taken = [*range(first, last)] * 3
+        rows = [{"user_id": f"u{user}", "item": f"i{n}", "time": float(n)} for user in range(100) for n in taken[user : user + 5]]
+        return events_from_rows(WARM, [{"user_id": "u0", "item": f"i{rare}", "time": -1.0}, *rows])
+
+    one = encoder.fit(log(0, 40, rare=40))
+    assert sorted(one.vocabulary.ids) == sorted(f"i{n}" for n in range(40))
+    assert one.params.network.table.shape == (64, 16)
+    rare = take(ITEMS, slice(40, 48))
+    np.testing.assert_allclose(encoder.encode_items(one, rare) + one.centre, _content.offered(one.params, rare), atol=1e-6)
+    two = encoder.fit(log(8, 48, rare=0), state=one)
+    assert sorted(two.vocabulary.ids) == sorted(["i0", *(f"i{n}" for n in range(8, 48))])
+    assert two.vocabulary.number.max() <= 41 + 7
+    kept = two.vocabulary.number[two.vocabulary.ids == "i20"]
+    assert kept == one.vocabulary.number[one.vocabulary.ids == "i20"]
 
 
 def columns(items, names, text=()):

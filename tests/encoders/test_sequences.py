@@ -52,6 +52,14 @@ def test_what_was_taken_is_grouped_by_user_in_the_order_of_the_log():
     assert (found.row.tolist(), found.start.tolist()) == ([2, 1, 4, 2], [0, 2, 4])
 
 
+def test_what_has_no_row_is_passed_over_and_a_user_of_nothing_else_is_none():
+    rows = [{"user_id": user, "item": item, "time": 0.0} for user, item in ("ua", "ub", "vb", "wc", "ud")]
+    known = vocabulary(["a", "c", "d"], np.array([5, 2, 9]))
+    found = from_log(known, events_from_rows(ITEMS, rows), "user_id")
+    assert found.row.tolist() == [5, 9, 2]
+    assert found.start.tolist() == [0, 2, 3]
+
+
 def test_a_log_without_the_column_of_users_is_refused_unless_it_is_empty():
     log = events_from_rows(ITEMS, [{"user": "u", "item": "a", "time": 0.0}])
     with pytest.raises(InvalidLog, match=r"must have a column 'user_id'.*Did you mean 'user'"):
