@@ -23,7 +23,7 @@ import command
 import numpy as np
 import report
 import timing
-from retrieval_contestants import DIM, FAISS, NUM_USERS, OURS, PRODUCT, READ, SIZE, contestants, vectors_of
+from retrieval_contestants import DIM, FAISS, NUM_USERS, OURS, READ, SIZE, contestants, exact, vectors_of
 
 from recsdk.base import Request
 from recsdk.data import items_from_rows
@@ -38,7 +38,7 @@ MOST_IN_A_CATALOGUE = 100_000
 def everyone(num_items: int) -> dict[str, Callable[[], Any]]:
     """Returns the exact ones who are installed, each with the same question."""
     vectors, (user, *_) = vectors_of(num_items)
-    found = {name: who.one for name, who in contestants(vectors) if name in (READ, PRODUCT, OURS, "recsdk, int8", FAISS)}
+    found = {name: who.one for name, who in exact(vectors)}
     if FAISS in found:
         same = found[FAISS](user).tolist() == found[OURS](user).tolist()
         assert same  # noqa: S101 -- else they answer different questions

@@ -55,31 +55,39 @@ def vectors_of(num_items: int, num_users: int = NUM_USERS) -> tuple[np.ndarray, 
 
 def contestants(vectors: np.ndarray) -> Iterator[tuple[str, Contestant]]:
     """Yields who is installed, and can be made of so many items in a minute or two."""
-    every, rng = np.ones(len(vectors), bool), np.random.default_rng(0)
+    yield from exact(vectors)
     size = min(SIZE, len(vectors))
-
-    def retriever(config: Any) -> Contestant:
-        config.build(vectors[:1])  # compiles, where there is something to compile
-        begun = time.process_time()
-        state = config.build(vectors)
-        return Contestant(lambda user: config.search(state, rng, user, every, size), built=time.process_time() - begun)
-
-    yield READ, Contestant(lambda user: vectors.max(), lambda users: vectors.max(), finds=False)
-    yield PRODUCT, Contestant(lambda user: vectors @ user, lambda users: users @ vectors.T, finds=False)
-    yield OURS, retriever(Exact())
-    yield "recsdk, int8", retriever(Int8())
     yield "recsdk, nearest on NumPy", Contestant(None, lambda users: nearest(users, vectors, size))
     if importlib.util.find_spec("jax"):
         yield from _on_jax(vectors, size)
     if importlib.util.find_spec("faiss"):
-        yield from _of_faiss(vectors, size)
+        for index, effort in _indexes(len(vectors)):
+            yield f"faiss, {index}", _of_faiss(vectors, size, index, effort)
     if importlib.util.find_spec("recsdk_faiss") and importlib.util.find_spec("faiss"):
         from recsdk_faiss import Faiss
 
         for index, effort in _indexes(len(vectors)):
-            yield f"recsdk-faiss, {index}", retriever(Faiss(index=index, effort=effort, exact_below=1))
+            yield f"recsdk-faiss, {index}", _of_retriever(Faiss(index=index, effort=effort, exact_below=1), vectors)
     if importlib.util.find_spec("hnswlib") and len(vectors) <= MOST_IN_A_GRAPH:
         yield "hnswlib", _of_hnswlib(vectors, size)
+
+
+def exact(vectors: np.ndarray) -> Iterator[tuple[str, Contestant]]:
+    """Yields those who find all of the nearest, one user at a time, and parts of their work."""
+    yield READ, Contestant(lambda user: vectors.max(), lambda users: vectors.max(), finds=False)
+    yield PRODUCT, Contestant(lambda user: vectors @ user, lambda users: users @ vectors.T, finds=False)
+    yield OURS, _of_retriever(Exact(), vectors)
+    yield "recsdk, int8", _of_retriever(Int8(), vectors)
+    if importlib.util.find_spec("faiss"):
+        yield FAISS, _of_faiss(vectors, min(SIZE, len(vectors)), "Flat", 1)
+
+
+def _of_retriever(config: Any, vectors: np.ndarray) -> Contestant:
+    every, rng, size = np.ones(len(vectors), bool), np.random.default_rng(0), min(SIZE, len(vectors))
+    config.build(vectors[:1])  # compiles, where there is something to compile
+    begun = time.process_time()
+    state = config.build(vectors)
+    return Contestant(lambda user: config.search(state, rng, user, every, size), built=time.process_time() - begun)
 
 
 def _on_jax(vectors: np.ndarray, size: int) -> Iterator[tuple[str, Contestant]]:
@@ -98,25 +106,23 @@ def _on_jax(vectors: np.ndarray, size: int) -> Iterator[tuple[str, Contestant]]:
     yield "JAX, lax.top_k", answered(lambda users: one_stage(jax.device_put(users), table))
 
 
-def _of_faiss(vectors: np.ndarray, size: int) -> Iterator[tuple[str, Contestant]]:
+def _of_faiss(vectors: np.ndarray, size: int, name: str, effort: int) -> Contestant:
     import faiss
 
     faiss.omp_set_num_threads(1)
-    for name, effort in (("Flat", 1), *_indexes(len(vectors))):
-        begun = time.process_time()
-        index = faiss.index_factory(DIM, name, faiss.METRIC_INNER_PRODUCT)
-        index.train(vectors)
-        index.add(vectors)
-        if name.startswith("IVF"):
-            index.nprobe = effort
-        elif name.startswith("HNSW"):
-            index.hnsw.efSearch = effort
+    begun = time.process_time()
+    index = faiss.index_factory(DIM, name, faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    if name.startswith("IVF"):
+        index.nprobe = effort
+    elif name.startswith("HNSW"):
+        index.hnsw.efSearch = effort
 
-        def find(users: np.ndarray, index: Any = index) -> Any:
-            return index.search(users, size)[1]
+    def find(users: np.ndarray) -> Any:
+        return index.search(users, size)[1]
 
-        shown = FAISS if name == "Flat" else f"faiss, {name}"
-        yield shown, Contestant(lambda user, find=find: find(user[None])[0], find, built=time.process_time() - begun)
+    return Contestant(lambda user: find(user[None])[0], find, built=time.process_time() - begun)
 
 
 def _indexes(num_items: int) -> list[tuple[str, int]]:
