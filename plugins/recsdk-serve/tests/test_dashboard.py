@@ -8,6 +8,7 @@ from recsdk_serve import Keys, add_key
 from recsdk_serve.pages import FILES
 
 WAIT = 60_000.0
+ITEMS = [{"id": f"<img src=x onerror=alert({number})>", "price": 1.0} for number in range(3)]
 FITS = "[...document.querySelectorAll('.chart svg')].every(each => each.clientWidth <= each.closest('.chart').clientWidth)"
 VENDORED = {
     "vega.min.js": "8f6a3587cf8d4f42c7e08120e3eb05d067e746d554e39d2dcf52acc0bd5ba28f",
@@ -45,7 +46,7 @@ def visits(address, headers, start):
 def test_the_page_asks_for_a_key_and_shows_how_the_recommender_does(tmp_path, served, browser):
     file, wrong = tmp_path / "keys.json", []
     reader, shop = add_key(file, "ops", ["read"]), {"authorization": f"Bearer {add_key(file, 'shop', ['decide', 'reward'])}"}
-    address = served(keys=Keys(file))
+    address = served(keys=Keys(file), items=ITEMS)
     visits(address, shop, 0)
     page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="dark")
     page.set_default_timeout(WAIT)
@@ -61,6 +62,8 @@ def test_the_page_asks_for_a_key_and_shows_how_the_recommender_does(tmp_path, se
     page.locator("#figures", has_text="Decisions40").wait_for()
     for chart in ("reward", "items", "exploration", "floor"):
         page.locator(f"#{chart} svg").wait_for()
+    page.locator("#items [aria-roledescription=bar]").first.hover()
+    page.locator("#vg-tooltip-element", has_text="<img").wait_for()  # and not as an element
     page.get_by_role("status").filter(has_text="Live").wait_for()
     visits(address, shop, 40)
     page.locator("#rates svg").wait_for()
@@ -77,5 +80,6 @@ def test_the_page_asks_for_a_key_and_shows_how_the_recommender_does(tmp_path, se
     page.get_by_role("button", name="Go on").press("Enter")
     page.get_by_role("status").filter(has_text="Live").wait_for()
     assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0  # the key is kept nowhere
+    assert page.locator("img").count() == 0
     page.close()
     assert [text for text in wrong if "status of 403" not in text] == []
