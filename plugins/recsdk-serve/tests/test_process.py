@@ -27,19 +27,7 @@ def serving(folder, *options, port=0):
     """Runs the command, and yields its process and a client of it."""
     items = folder.parent / "items.jsonl"
     items.write_text("".join(json.dumps({"id": f"item-{number}", "price": float(number)}) + "\n" for number in range(8)))
-    command = [
-        sys.executable,
-        "-m",
-        "recsdk",
-        "serve",
-        str(folder),
-        "--port",
-        str(port),
-        "--items",
-        str(items),
-        "--no-access-log",
-        *options,
-    ]
+    command = [sys.executable, "-m", "recsdk", "serve", str(folder), "--port", str(port), "--items", str(items), "--no-access-log"]
     environment = {**os.environ, "RECSDK_FAST": "0"}  # kernels take a second to load
     with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
         try:
