@@ -86,32 +86,34 @@ def table(results: Mapping[str, Any]) -> str:
     for world in dict.fromkeys(row["world"] for row in results["rows"]):
         mine = [row for row in results["rows"] if row["world"] == world]
         titles = [f"{at} decisions" for at in (f"{int(at):,}" for at in mine[0]["checkpoints"])]
-        lines += ["", *report.header([world, *titles, "second half", f"{SUBJECT} less this"])]
+        orders = f"{world}, {mine[0]['orders']} order{'s' * (mine[0]['orders'] > 1)}"
+        lines += ["", *report.header([orders, *titles, "second half", f"{SUBJECT} less this"])]
         for row in mine:
             gap = "{:+.4f} [{:+.4f}, {:+.4f}]".format(*row["behind"]) if "behind" in row else ""
             cells = [f"{value:.4f}" for value in (*row["checkpoints"].values(), row["last"])]
-            title = row["contestant"] + (", one order" if row["orders"] < results["seeds"] else "")
+            title = row["contestant"] + (", one order" if row["orders"] < mine[0]["orders"] else "")
             lines.append(report.line([f"**{title}**" if row["contestant"] == SUBJECT else title, *cells, gap]))
     return "\n".join(lines)
 
 
 def draw(results: Mapping[str, Any], path: Path) -> None:
-    """Draws the mean reward so far of everyone, a panel for each world."""
+    """Draws the mean reward so far, a panel for each world; of those who differ by the floor alone one, and nobody far below."""
     import altair as alt
 
     dots = [
         {"world": row["world"], "who": row["contestant"], "decisions": at, "reward": reward}
         for row in results["rows"]
+        if row["contestant"] != "random" and "no floor" not in row["contestant"]
         for at, reward in row["curve"]
     ]
     names = list(dict.fromkeys(dot["who"] for dot in dots))
     lines = (
-        alt.Chart(alt.Data(values=dots), width=330, height=260)
+        alt.Chart(alt.Data(values=dots), width=330, height=300)
         .mark_line(strokeWidth=2)
         .encode(
-            x=alt.X("decisions:Q", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", values=[200, *CHECKPOINTS])),
+            x=alt.X("decisions:Q", scale=alt.Scale(type="log", nice=False), axis=alt.Axis(format="~s", values=[200, *CHECKPOINTS])),
             y=alt.Y("reward:Q", title="mean reward so far", scale=alt.Scale(zero=False)),
-            color=alt.Color("who:N", title=None, sort=names, scale=alt.Scale(scheme="category20"), legend=alt.Legend(labelLimit=300)),
+            color=alt.Color("who:N", title=None, sort=names, scale=alt.Scale(scheme="tableau10"), legend=alt.Legend(labelLimit=300)),
             facet=alt.Facet("world:N", title=None, columns=2, sort=list(dict.fromkeys(dot["world"] for dot in dots))),
         )
         .resolve_scale(y="independent")
@@ -125,7 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     if chosen.kept:
         runs = [json.loads(path.read_text()) for path in chosen.kept]
-        return _tell(runs[0] | {"rows": [row for run in runs for row in run["rows"]]}, chosen)
+        command = "`, `".join(dict.fromkeys(run["command"] for run in runs))
+        found = [row for run in runs for row in run["rows"] if row["contestant"] in EVERYONE]
+        return _tell({"command": command, "machine": runs[0]["machine"], "rows": found}, chosen)
     if chosen.quick:
         chosen.seeds, chosen.decisions = 1, 1_000
     found, machine = [], report.machine(("recsdk", "numpy", "numba", "jax", "vowpalwabbit"))
@@ -135,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         encoder = attrs.evolve(TwoTower(progress=False), epochs=1) if chosen.quick else TwoTower(progress=False)
         values, orders = play(world, encoder, range(chosen.seeds), list(EVERYONE))
         found += rows(name, values, {seed: world.visits.user[order] for seed, order in orders.items()})
-    return _tell({"command": _command(chosen), "machine": machine, "seeds": chosen.seeds, "rows": found}, chosen)
+    return _tell({"command": _command(chosen), "machine": machine, "rows": found}, chosen)
 
 
 def _tell(results: Mapping[str, Any], chosen: argparse.Namespace) -> int:
@@ -149,7 +153,8 @@ def _tell(results: Mapping[str, Any], chosen: argparse.Namespace) -> int:
 def _command(chosen: argparse.Namespace) -> str:
     defaults = _parser()
     given = {name: getattr(chosen, name) for name in ("decisions", "seeds") if getattr(chosen, name) != defaults.get_default(name)}
-    return " ".join(["python benchmarks/online.py", *(f"--{name} {value}" for name, value in given.items())])
+    worlds = f" --worlds {' '.join(repr(name) for name in chosen.worlds)}" if chosen.worlds != list(WORLDS) else ""
+    return " ".join(["python benchmarks/online.py", *(f"--{name} {value}" for name, value in given.items())]) + worlds
 
 
 def _parser() -> argparse.ArgumentParser:
