@@ -113,7 +113,7 @@ def serve_key(
     Args:
         file: File of keys; it is made where it is not there.
         name: Whose key it is; the access log has this name.
-        scope: What it may do, several times for several: decide, reward, items, or admin for all else.
+        scope: What it may do, several times for several: decide, reward, items, read to watch, or admin for all else.
         revoke: Take the key of this name away.
     """
     if revoke:
