@@ -14,6 +14,7 @@ from typing import Any
 
 from recsdk.checks import require_number
 from recsdk.errors import (
+    CheckpointError,
     CheckpointMismatch,
     DecisionConflict,
     ExpiredDecision,
@@ -114,9 +115,14 @@ def _made(loop: Loop, one: LocalDecision) -> DecisionRecord:
     asked = asking.asked(**one.arguments, decision_id=intake.name("decision_id", one.decision_id))
     require_number("time", one.time)
     intake.happened(one.time, intake.seconds(loop.options.clock()))
-    ready = loop.exports.made(
-        one.export, lambda: _read(loop, one.export), lambda found: answering.made_alone(found.decider, asked, one.time)
-    )
+    if loop.settlement is not None:
+        raise InvalidValue("This folder has a feedback by now, whose windows close in the order in which decisions are made.")
+    try:
+        ready = loop.exports.made(
+            one.export, lambda: _read(loop, one.export), lambda found: answering.made_alone(found.decider, asked, one.time)
+        )
+    except (CheckpointError, LedgerMismatch) as error:
+        raise InvalidValue(f"export {one.export!r} cannot be opened here any more: {error}") from error
     again = None if ready is None else digest(ready.record)
     if ready is None or again != one.digest:
         told = f"digest must be {again}, that of the decision which export {one.export!r} makes of this request, got {one.digest!r:.100}"

@@ -482,6 +482,22 @@ def test_a_file_that_is_no_export_or_damaged_is_refused(shop):
             pass
 
 
+def test_what_the_recommender_itself_cannot_make_again_any_more_is_refused(monkeypatch, tmp_path):
+    with opened(tmp_path / "shop", reward_range=None) as shop, LocalRecommender.load(shop.export(), clock=lambda: NOW) as kiosk:
+        kiosk.recommend({}, decision_id="d1")
+        decisions = kiosk.batch().decisions
+        with monkeypatch.context() as other:
+            other.setattr(exported, "arithmetic", lambda policy: "00000000")  # it has moved to another kind of processor
+            (answer,) = shop.take(decisions)
+    assert isinstance(answer, InvalidValue)
+    assert "rounds otherwise" in str(answer)
+    with opened(tmp_path / "shop", reward_range=None, feedback=recsdk.Feedback(window=60)) as again:
+        (answer,) = again.take(decisions)
+        assert isinstance(answer, InvalidValue)
+        assert "feedback" in str(answer)
+        assert record(again, "d1") is None
+
+
 def test_a_process_that_rounds_otherwise_is_told_so(monkeypatch, shop):
     data = shop.export()
     monkeypatch.setattr(exported, "arithmetic", lambda policy: "00000000")
