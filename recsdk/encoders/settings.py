@@ -104,7 +104,7 @@ class SequenceSettings:
     precision: str = attrs.field(default="auto", validator=choice("auto", "float32", "bfloat16"))
     item_features: tuple[str, ...] = attrs.field(default=(), validator=_names)
     text_features: tuple[str, ...] = attrs.field(default=(), validator=_texts)
-    id_dropout: float = attrs.field(default=0.2, validator=number(at_least=0, at_most=1))
+    id_dropout: float = attrs.field(default=0.5, validator=number(at_least=0, at_most=1))
     admit: int = attrs.field(default=0, validator=integer(at_least=0))
     expire: int = attrs.field(default=0, validator=integer(at_least=0))
     user: str = attrs.field(default="user_id", validator=feature_name)

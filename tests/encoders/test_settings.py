@@ -21,7 +21,7 @@ FORMER = {
     GRU: "GRU(" + SHARED.format(own="num_layers=1, ", activation="") + ")",
 }
 """What each printed, and what folders may have stored, before the settings were one record."""
-LATER = {"accumulate"}
+LATER = {"accumulate", "item_features", "text_features", "id_dropout", "admit", "expire"}
 """Settings that have come since."""
 
 
