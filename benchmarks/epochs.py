@@ -26,7 +26,6 @@ import report
 import timing
 
 from recsdk.base import Events
-from recsdk.encoders import _fitting, _sequences
 from recsdk.encoders.sasrec import SASRec
 from recsdk.ranking import leave_one_out
 
@@ -36,18 +35,28 @@ NAMES = ("dim", "num_layers", "num_heads", "max_length", "batch_size", "dropout"
 
 
 def data_of(log: Events) -> dict[str, np.ndarray]:
-    """Returns what recsdk trains and validates on, for the control."""
-    state = OURS.init()
-    known = _sequences.learn(state.vocabulary, log.items)
-    histories = _sequences.from_log(known, log, OURS.user)
-    held = _fitting._held(histories, OURS.num_validation, seed=0)
-    rows = _sequences.windows(histories, held, OURS.max_length, OURS.max_windows)
-    parts = [histories.row[histories.start[user] : histories.start[user + 1]] for user in np.flatnonzero(held)]
-    tokens, last = _sequences.padded([part[:-1] for part in parts], OURS.max_length)
-    seen = np.zeros((len(parts), len(known.ids) + 1), bool)
-    for row, part in zip(seen, parts, strict=True):
+    """Returns the same work for the control: windows to train on, and half of the users, whose last item validates."""
+    order = np.argsort(log.time, kind="stable")
+    users = log.requests["user_id"][order]
+    parts = [1 + log.item[order[users == user]] for user in dict.fromkeys(users.tolist())]
+    held, length = parts[: len(parts) // 2], OURS.max_length
+    trained = [part[:-1] for part in held] + parts[len(held) :]
+    rows = np.stack([_padded(part[-length - 1 :] if len(part) > length else np.append(0, part), length + 1) for part in trained])
+    shown = [np.append(0, part[:-1][1 - length :]) for part in held]
+    seen = np.zeros((len(held), len(log.items.ids) + 1), bool)
+    for row, part in zip(seen, held, strict=True):
         row[part[:-1]] = True
-    return {"rows": rows, "tokens": tokens, "last": last, "target": np.array([part[-1] for part in parts]), "seen": seen}
+    return {
+        "rows": rows,
+        "tokens": np.stack([_padded(tokens, length) for tokens in shown]),
+        "last": np.array([len(tokens) - 1 for tokens in shown]),
+        "target": np.array([part[-1] for part in held]),
+        "seen": seen,
+    }
+
+
+def _padded(row: np.ndarray, length: int) -> np.ndarray:
+    return np.pad(row, (0, length - len(row)))
 
 
 @contextmanager

@@ -28,11 +28,11 @@ import numpy as np
 import report
 
 import recsdk
-from recsdk.data import items_from_rows, requests_table
-from recsdk.encoders import _sequences
+from recsdk.data import requests_table
 from recsdk.encoders.checkpoint import save
 from recsdk.encoders.sasrec import SASRec
 from recsdk.encoders.saved import Saved
+from recsdk.vocabulary import numbers_of, vocabulary
 
 SCORERS, LENGTH, NUM_CANDIDATES = ["popularity", "recency", "seq-item-knn"], 50, 100
 WARM_UP = 50
@@ -41,10 +41,8 @@ WARM_UP = 50
 def model(path: Path, num_items: int) -> tuple[SASRec, Any]:
     """Writes a model that knows all items to a file. It is not trained, which changes no time."""
     encoder = SASRec()
-    items = items_from_rows({"id": str(number)} for number in range(num_items))
-    state = encoder.init()
-    known = _sequences.learn(state.vocabulary, items)
-    state = state._replace(vocabulary=known, params=encoder.shape.init(np.random.default_rng(0), num_items + 1))
+    known = vocabulary([str(number) for number in range(num_items)], np.arange(1, num_items + 1))
+    state = encoder.init()._replace(vocabulary=known, params=encoder.shape.init(np.random.default_rng(0), num_items + 1))
     save(path, encoder, state)
     return encoder, state
 
@@ -112,9 +110,9 @@ def measure(num_items: int, num_requests: int) -> list[dict[str, Any]]:
 
 
 def _by_all_places(encoder: SASRec, state: Any, history: list[str]) -> Any:
-    rows = _sequences.from_requests(state.vocabulary, requests_table([{"history": history}]), "history", 1)
-    tokens, last = _sequences.padded(rows, encoder.max_length)
-    return encoder.shape.forward(state.params, tokens)[:, last]
+    rows = numbers_of(state.vocabulary, history, missing=0)
+    tokens = np.append(np.zeros(1, np.int32), rows[1 - encoder.max_length :].astype(np.int32))
+    return encoder.shape.forward(state.params, tokens[None])[:, -1]
 
 
 def _percentiles(spent: Sequence[tuple[float, float]]) -> dict[str, float]:

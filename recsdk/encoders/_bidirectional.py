@@ -9,8 +9,9 @@ import numpy as np
 
 from recsdk.base import Array
 from recsdk.encoders import _ending
+from recsdk.encoders._blocks import NEVER, Transformer
 from recsdk.encoders._sequences import BEGIN
-from recsdk.encoders._transformer import NEVER, Dropout, Transformer, TransformerShape
+from recsdk.encoders._transformer import Dropout, TransformerShape
 
 
 @attrs.frozen(kw_only=True)

@@ -14,7 +14,8 @@ import attrs
 import numpy as np
 
 from recsdk.base import Array
-from recsdk.encoders._transformer import Dropout, Norm, _normed, _product
+from recsdk.encoders._blocks import Norm
+from recsdk.encoders._transformer import Dropout, _normed, _product
 
 INITIAL = 0.02
 

@@ -8,10 +8,11 @@ import attrs
 import numpy as np
 
 from recsdk.base import Array
+from recsdk.encoders._blocks import Norm
 from recsdk.encoders._convolutions import Convolution, Convolutions, ConvolutionShape
 from recsdk.encoders._recurrent import Layer, _gru, _product
 from recsdk.encoders._sequences import BEGIN
-from recsdk.encoders._transformer import Dropout, Norm
+from recsdk.encoders._transformer import Dropout
 
 
 class Decoder(NamedTuple):

@@ -6,17 +6,18 @@ The last layer is asked at the end alone. Arrays have two axes, and are written 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
-from recsdk.encoders._transformer import NEVER, SMALLEST_VARIANCE, Block, Norm, Transformer, TransformerShape
+from recsdk.encoders._blocks import NEVER, SMALLEST_VARIANCE, Block, Norm, Transformer
 
 
-def ending(shape: TransformerShape, params: Transformer, rows: np.ndarray, is_causal: bool) -> np.ndarray:
+def ending(shape: Any, params: Transformer, rows: np.ndarray, is_causal: bool) -> np.ndarray:
     """Returns f32[D], the vector at the last place.
 
     Args:
-        shape: the architecture.
+        shape: a `TransformerShape`.
         params: of NumPy.
         rows: i64[T] of the table, T from 1 to L.
         is_causal: whether no place looks at those behind it.

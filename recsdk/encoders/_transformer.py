@@ -8,69 +8,19 @@ References:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 import numpy as np
 
 from recsdk.base import Array
+from recsdk.encoders import _ending
+from recsdk.encoders._blocks import NEVER, SMALLEST_VARIANCE, Block, Norm, Transformer
 
 Dropout = Callable[[Array], Array]
 HIDDEN_PER_WIDTH = 4
 GATED_PER_WIDTH = 8 / 3  # as many parameters as without a gate
-SMALLEST_VARIANCE = 1e-6
 INITIAL = 0.02
-NEVER = -1e9
-
-
-class Norm(NamedTuple):
-    """Layer normalisation.
-
-    Attributes:
-        scale: f32[D].
-        bias: f32[D].
-    """
-
-    scale: Array
-    bias: Array
-
-
-class Block(NamedTuple):
-    """One layer: attention, then two dense layers, each after a norm and added to its input.
-
-    Attributes:
-        attention_norm: before the attention.
-        inward: f32[D, 3 D], queries, keys and values.
-        outward: f32[D, D].
-        dense_norm: before the dense layers.
-        up: f32[D, F], or f32[D, 2 F] with a gate.
-        down: f32[F, D].
-    """
-
-    attention_norm: Norm
-    inward: Array
-    outward: Array
-    dense_norm: Norm
-    up: Array
-    down: Array
-
-
-class Transformer(NamedTuple):
-    """The parameters.
-
-    Attributes:
-        table: f32[R, D], a vector per row of the vocabulary; row 0 begins every sequence.
-        output: f32[R, D], what a user's vector is multiplied with; f32[0, D] where it is `table`.
-        position: f32[L, D].
-        blocks: one per layer.
-        last_norm: after the last block.
-    """
-
-    table: Array
-    output: Array
-    position: Array
-    blocks: tuple[Block, ...]
-    last_norm: Norm
 
 
 @attrs.frozen(kw_only=True)
@@ -137,8 +87,6 @@ class TransformerShape:
 
     def ending(self, params: Transformer, tokens: np.ndarray) -> np.ndarray:
         """Returns f32[D], what `forward` gives at the last of `tokens` i32[T], on NumPy, with less work."""
-        from recsdk.encoders import _ending
-
         return _ending.ending(self, params, tokens, is_causal=True)
 
     def through(self, params: Transformer, tokens: Array, hidden_from: Array, dropout: Dropout | None, dtype: Any) -> Array:
