@@ -1,5 +1,6 @@
 """Ranks the whole catalogue by counting scorers and by deep encoders: leave-one-out, history masked, NDCG@10 and HR@10.
 
+`ml-100k-time` tests at one moment for all, which no model sees beyond: the last tenth of the log, of users who were there before.
 Sessions of diginetica are those of others' tables: every next click of the last week, among all items, seen or not, HR@20 and MRR@20.
 
 python benchmarks/encoders.py --data FOLDER [--sets ml-1m beauty ml-100k] [--models ease sasrec ...] [--seconds 500] [--out FILE]
@@ -28,8 +29,8 @@ import attrs
 import numpy as np
 import report
 
-from recsdk.base import Events, Items
-from recsdk.data import events_from_rows, items_from_rows
+from recsdk.base import Array, Events, Items, Request
+from recsdk.data import events_from_rows, items_from_rows, take_events
 from recsdk.encoders.bert4rec import BERT4Rec
 from recsdk.encoders.cnn import CNN
 from recsdk.encoders.gru import GRU
@@ -39,7 +40,17 @@ from recsdk.encoders.on_device import OnDevice
 from recsdk.encoders.sasrec import SASRec
 from recsdk.encoders.seq2seq import Seq2Seq
 from recsdk.encoders.settings import SequenceSettings
-from recsdk.ranking import Cases, Ragged, RankEvaluation, by_encoder, by_scorer, compare_rankings, leave_one_out, rank_evaluate
+from recsdk.ranking import (
+    Cases,
+    Ragged,
+    RankEvaluation,
+    by_encoder,
+    by_scorer,
+    compare_rankings,
+    leave_one_out,
+    rank_evaluate,
+    split_at_time,
+)
 from recsdk.scorers.als import ALS
 from recsdk.scorers.dot import Dot
 from recsdk.scorers.ease import EASE
@@ -102,17 +113,35 @@ SETS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "beauty-long-tail": beauty_long_tail,
     "lastfm": sequences("lastfm-s3rec/LastFM.txt.gz"),
     "ml-100k": ml_100k,
+    "ml-100k-time": ml_100k,
     "diginetica": diginetica,
 }
-FEW_ITEMS = ("ml-1m", "lastfm", "ml-100k")
+FEW_ITEMS = ("ml-1m", "lastfm", "ml-100k", "ml-100k-time")
 """Sets whose items are few enough for a matrix of all pairs."""
+
+
+@attrs.frozen
+class LastDays:
+    """Popularity in the last days before the test."""
+
+    days: float = 7
+    popularity: Any = attrs.field(factory=lambda: Popularity(half_life=1e12))
+    columns = Popularity.columns
+
+    def fit(self, log: Events) -> Any:
+        """Counts the last days alone."""
+        return self.popularity.fit(take_events(log, log.time >= log.time[-1] - self.days * 86_400))
+
+    def score(self, state: Any, request: Request, candidates: Items) -> Array:
+        """Returns f32[K, 1]."""
+        return self.popularity.score(state, request, candidates)
 
 
 def counting(name: str) -> dict[str, Any]:
     """Returns the scorers of a data set that count, or factorise."""
     ease = {"ease": EASE()} if name in FEW_ITEMS else {}
     scorers = {"popularity": Popularity(half_life=1e12), "item-knn": ItemKNN(), **ease, "als": ALS(), "seq-item-knn": SeqItemKNN()}
-    return scorers | ({"ensemble": Ensemble()} if ease else {})
+    return scorers | ({"ensemble": Ensemble()} if ease else {}) | ({"popularity-7-days": LastDays()} if name == "ml-100k-time" else {})
 
 
 def deep(name: str) -> dict[str, Any]:
@@ -201,7 +230,11 @@ def trial(name: str, folder: Path, most_users: int | None) -> Trial:
     log = read(name, folder, most_users)
     if name == "diginetica":
         return Trial(log, next_clicks(log.items, folder, most_users), at=20, mask_history=False)
-    split = leave_one_out(log)
+    if name == "ml-100k-time":
+        moments = np.quantile(log.time, [0.8, 0.9])
+        split = split_at_time(log, *moments)
+    else:
+        split = leave_one_out(log)
     return Trial(split.refit, split.test)
 
 
