@@ -16,6 +16,7 @@ Runs go from cheap to dear until `--seconds` are over; each prints its row at on
 from __future__ import annotations
 
 import argparse
+import functools
 import gzip
 import itertools
 import json
@@ -284,7 +285,14 @@ def elsewhere(row: dict[str, Any], tried: Trial) -> tuple[RankEvaluation, dict[s
         return table
 
     found = rank_evaluate(scores, cases, at=tried.at, mask_history=tried.mask_history)
-    return found, row | {"seed": 0, "at": tried.at, "ndcg": found.ndcg, "hr": found.hit_rate.value, "mrr": found.mrr.value}
+    return found, row | {
+        "seed": 0,
+        "at": tried.at,
+        "machine": machine(),
+        "ndcg": found.ndcg,
+        "hr": found.hit_rate.value,
+        "mrr": found.mrr.value,
+    }
 
 
 def ragged(lists: list[list[int]]) -> Ragged:
@@ -322,25 +330,33 @@ def run(name: str, model: str, part: Any, tried: Trial, seed: int) -> tuple[Rank
     return found, row
 
 
+@functools.cache
 def machine() -> str:
-    """Says on what it was measured."""
+    """Says on what it is measured; of the load, as it is at first."""
     import jax
 
     versions = ", ".join(f"{name} {report.version(name)}" for name in ("recsdk", "jax", "optax") if report.version(name))
-    return f"{jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores; {versions}; {time.strftime('%Y-%m-%d', time.gmtime())}"
+    what = f"{jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores"
+    if jax.default_backend() == "cpu" and os.getloadavg()[0] > 1.5 * (os.cpu_count() or 1):
+        what = f"{os.cpu_count()} CPU cores beside other work, so that times are too long"
+    return f"{what}; {versions}; {time.strftime('%Y-%m-%d', time.gmtime())}"
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """Returns the rows as Markdown, a table for each data set; of several seeds the mean, and each seed's value."""
-    text = f"`python benchmarks/encoders.py` on {rows[0]['machine']}."
-    for name in dict.fromkeys(row["set"] for row in rows):
-        at = next(row.get("at", 10) for row in rows if row["set"] == name)
+    """Returns the rows as Markdown, a table for each data set and machine; of several seeds the mean, and each seed's value."""
+    text, said = "`python benchmarks/encoders.py`", ""
+    for name, where in dict.fromkeys((row["set"], row["machine"]) for row in rows):
+        own = [row for row in rows if (row["set"], row["machine"]) == (name, where)]
+        text += f" on {where}." if not said else f"\n\nOn {where}." if where != said else ""
+        said, at = where, own[0].get("at", 10)
         titles = [name, f"NDCG@{at}", f"HR@{at}", "validation", "against the best counting", "epoch", "training"]
         lines = ["", "", *report.header(titles)]
-        for model in dict.fromkeys(row["model"] for row in rows if row["set"] == name):
-            runs = {row["seed"]: row for row in rows if (row["set"], row["model"]) == (name, model)}
+        for model in dict.fromkeys(row["model"] for row in own):
+            runs = {row["seed"]: row for row in own if row["model"] == model}
             lines.append(report.line([model, *cells(list(runs.values()))]))
         text += "\n".join(lines)
+        versions = {f"{library} {number}" for row in own for library, number in row.get("versions", {}).items()}
+        text += f"\n\nOthers: {', '.join(sorted(versions))}." if versions else ""
     return text
 
 
