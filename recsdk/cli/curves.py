@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from recsdk.encoders.settings import SequenceSettings
 from recsdk.errors import InvalidValue, MissingExtra, install
 
 COLUMNS = ("epoch", "loss", "validation", "seconds")
@@ -24,7 +23,7 @@ def check(path: Path, model: str, part: Any) -> None:
         InvalidValue: a model without epochs, or a file of another kind.
         MissingExtra: a picture, and nothing to draw it with.
     """
-    if not isinstance(part, SequenceSettings):
+    if "best_epoch" not in getattr(part.init(), "_fields", ()):
         raise InvalidValue(f"curve goes with encoders of sequences, such as sasrec, which tell of each epoch, got the model {model!r}.")
     if path.suffix not in (".csv", *PICTURES):
         raise InvalidValue(f"curve must be a file .csv, .svg or .png, got {str(path)!r}.")
