@@ -161,11 +161,12 @@ class Front:
 
         Raises:
             Refused: 401 without a key that somebody has, 403 without the scope, 503 where the keys cannot be read. Without keys, 403 for a
-                call that names another host.
+                call of another machine, or that names another host, or that a browser makes for a page of another site.
         """
         headers = dict(call["headers"])
         if self._keys is None:
-            require_local(headers, call.get("server"))
+            require_local(call)
+            require_same_site(headers)
             return ANYBODY
         kind, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
         try:
@@ -188,12 +189,6 @@ class Front:
             more = {"client": client, "trace": trace, "error": error}
             ACCESS.info(json.dumps({"time": round(time.time(), 3), **told, **{name: value for name, value in more.items() if value}}))
 
-    def require_own(self, call: Mapping[str, Any], scope: str) -> None:
-        """Refuses a stream to who may not have it; without keys to pages of other sites too, as a browser asks for it unasked."""
-        self.allowed(call, scope)
-        if self._keys is None:
-            require_same_site(dict(call["headers"]))
-
     def followed(self, asked: m.FollowSlates | m.FollowDecisions, form: Form = SERVER_SENT) -> AsyncGenerator[str, None]:
         """Returns the stream that is asked for.
 
@@ -209,12 +204,12 @@ class Front:
 
     async def decisions(self, request: Request) -> Response:
         """Streams decisions."""
-        self.require_own(request.scope, "read")
+        self.allowed(request.scope, "read")
         return self._stream(request, "read", self.followed(m.FollowDecisions(last=request.headers.get("last-event-id", ""))))
 
     async def slates(self, request: Request) -> Response:
         """Streams fresh slates of a user."""
-        self.require_own(request.scope, "decide")
+        self.allowed(request.scope, "decide")
         user, size = request.query_params.get("user", ""), request.query_params.get("size", "1")
         is_user = 0 < len(user) <= m.LONGEST_NAME
         if not is_user or not re.fullmatch(r"[1-9]\d?|100", size, re.ASCII):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import json
 import math
@@ -87,17 +86,33 @@ def refusal(error: Exception, takes: type | None = None) -> Refused:
 
 def is_loopback(name: str) -> bool:
     """Tells whether a host is this machine."""
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(name).is_loopback
-    return name == "localhost"
+    address = _address(name)
+    return name == "localhost" if address is None else address.is_loopback
 
 
-def require_local(headers: Mapping[bytes, bytes], server: tuple[str, int | None] | None) -> None:
-    """Refuses a call that names another host than this machine or the address that it came to: a name of another site can lead here.
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        address = ipaddress.ip_address(name)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def require_local(call: Mapping[str, Any]) -> None:
+    """Refuses a call of another machine, and one that names another host than this machine or the address that it came to.
+
+    A name of another site can lead here. A test client, and a socket of Unix, have no address of a network.
+
+    Args:
+        call: the scope of ASGI.
 
     Raises:
         Refused: 403.
     """
+    headers, server, client = dict(call["headers"]), call.get("server"), call.get("client")
+    address = _address(client[0]) if client else None
+    if not (address is None or address.is_loopback or (server is not None and address == _address(server[0]))):
+        raise Refused(403, "OtherMachine", "Without keys only this machine gets in: another one needs a key.")
     found = HOST.fullmatch(headers.get(b"host", b"").decode("latin-1").lower())
     name = found[1].strip("[]") if found else ""
     if not (is_loopback(name) or (server is not None and name == server[0])):
@@ -114,7 +129,7 @@ def require_same_site(headers: Mapping[bytes, bytes]) -> None:
     origin = headers.get(b"origin")
     is_other = origin is not None and origin.partition(b"://")[2] != headers.get(b"host")
     if is_other or headers.get(b"sec-fetch-site") == b"cross-site":
-        raise Refused(403, "OtherSite", "Without keys a page of another site gets no stream.")
+        raise Refused(403, "OtherSite", "Without keys a page of another site gets nothing.")
 
 
 async def body(headers: Mapping[bytes, bytes], receive: Receive, limits: Limits) -> bytes:

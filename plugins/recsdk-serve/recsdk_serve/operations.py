@@ -12,7 +12,7 @@ from recsdk_serve.keys import Scope
 PROBLEMS = {
     400: "The body is no strict JSON, or too deep.",
     401: "No key, or one that nobody has.",
-    403: "A key without the scope; where there are no keys, another host or site than this machine's.",
+    403: "A key without the scope; where there are no keys, another machine, host or site.",
     404: "No such decision, item or part.",
     408: "The body took too long.",
     409: "An id that was used before for something else.",
@@ -66,7 +66,7 @@ OPERATIONS = (
     Operation("/v1/status", "GET", "status", "Tell how it does.", m.Nothing, m.Status, "read", "reading"),
     Operation("/v1/models:publish", "POST", "publish", "Let other scorers serve.", m.Publish, m.Models, "admin", "slow", "all"),
     Operation("/v1/models:rollback", "POST", "roll_back", "Go back to what served before.", m.Nothing, m.Models, "admin", "slow", "all"),
-    Operation("/v1/models:export", "GET", "export", "Give what decides now, for other processes.", m.Nothing, m.Export, "admin", "slow"),
+    Operation("/v1/models:export", "POST", "export", "Give what decides now, for other processes.", m.Nothing, m.Export, "admin", "slow"),
     Operation("/v1/decisions:batch", "POST", "take", "Take decisions made elsewhere.", m.LocalDecisions, m.Results, "decide", "slow"),
 )  # fmt: skip
 

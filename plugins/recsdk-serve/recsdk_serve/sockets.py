@@ -31,9 +31,9 @@ async def follow(front: Front, socket: WebSocket) -> None:
         try:
             asked = await _asked(socket, front.limits)
             call, scope = _with_key(socket.scope, asked.key), "decide" if isinstance(asked, m.FollowSlates) else "read"
-            front.require_own(call, scope)
+            front.allowed(call, scope)
             await _exchange(socket, front.while_allowed(call, scope, front.followed(asked, MESSAGES)))
-            front.require_own(call, scope)
+            front.allowed(call, scope)
             await socket.close(GOING_AWAY if front.hub.has_ended else OVER)
         except Refused as refused:
             await _refuse(socket, refused)

@@ -8,7 +8,7 @@ import pytest
 from recsdk_serve import Keys, Limits, add_key, keys, revoke_key
 from recsdk_serve.app import Front
 from recsdk_serve.events import Hub
-from recsdk_serve.guard import require_same_site
+from recsdk_serve.guard import Refused, require_local, require_same_site
 from recsdk_serve.keys import SCOPES
 from recsdk_serve.messages import Slate
 from recsdk_serve.operations import EVENTS, OPEN, OPERATIONS
@@ -79,13 +79,34 @@ def test_with_keys_any_host_gets_in(serving, file):
 
 
 @pytest.mark.parametrize("headers", [{"sec-fetch-site": "cross-site"}, {"origin": "https://evil.example"}, {"origin": "null"}])
-def test_without_keys_a_page_of_another_site_gets_no_stream(client, headers):
-    for path in ("/v1/events/decisions", "/v1/events/slates?user=ann"):
-        answer = client.get(path, headers=headers)
-        assert (answer.status_code, answer.json()["error"]) == (403, "OtherSite")
+def test_without_keys_a_page_of_another_site_gets_nothing(client, headers):
+    streams = [("GET", path) for path in ("/v1/events/decisions", "/v1/events/slates?user=ann", "/metrics")]
+    for method, path in [*((each.method, each.path) for each in OPERATIONS), *streams]:
+        answer = client.request(method, path, json={}, headers=headers)
+        assert (answer.status_code, answer.json()["error"]) == (403, "OtherSite"), path
 
 
-def test_a_page_of_this_site_gets_a_stream():
+def test_what_a_browser_may_ask_of_another_site_changes_nothing():
+    assert [each.path for each in OPERATIONS if each.method == "GET"] == ["/v1/models", "/v1/status"]
+
+
+def called(client, server):
+    return {"headers": [(b"host", server.encode())], "server": (server, 8000), "client": client and (client, 50_000)}
+
+
+@pytest.mark.parametrize("client", ["127.0.0.1", "127.8.0.1", "::1", "::ffff:127.0.0.1", "10.0.0.5", "::ffff:10.0.0.5", "testclient", None])
+def test_without_keys_this_machine_gets_in_by_any_of_its_addresses(client):
+    require_local(called(client, "10.0.0.5"))
+
+
+@pytest.mark.parametrize("client", ["10.0.0.6", "::ffff:10.0.0.6", "192.0.2.1", "2001:db8::1"])
+def test_without_keys_no_other_machine_gets_in_though_it_names_the_address_it_calls(client):
+    with pytest.raises(Refused, match="only this machine") as caught:
+        require_local(called(client, "10.0.0.5"))
+    assert caught.value.status == 403
+
+
+def test_a_page_of_this_site_gets_in():
     require_same_site({b"host": b"localhost:8000"})
     require_same_site({b"host": b"localhost:8000", b"sec-fetch-site": b"same-origin", b"origin": b"http://localhost:8000"})
 
