@@ -19,19 +19,21 @@ import numpy as np
 
 from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
 from recsdk.ledger.stores import store
+from recsdk.live import marks
 from recsdk.live.health import exploration, health
 from recsdk.live.parts import latest
-from recsdk.live.rewards import standing_values
+from recsdk.live.rewards import standing_values, was_shown
 from recsdk_serve import messages as m
 
 DECISIONS, OUTCOMES = 2_000, 4_000
 """How many of the last are looked at step by step."""
-STEPS, FEWEST = 40, 20
+STEPS, FEWEST, FEWEST_OUTCOMES = 40, 20, 100
 """Steps of a curve at most, and decisions or outcomes of a step at least."""
 ITEMS = 9
 """Items that are told by name."""
-NORMAL = 1.959964
-"""Quantile of the normal distribution for an interval of 95 %."""
+BINOMIAL, BETWEEN = 1.959964, 2.35759
+"""Quantiles of the normal distribution for an interval of 95 %: where a reward has one of two values; and where it is anything between two
+numbers, so that an error must be e times rarer (Bentkus, "On Hoeffding's inequalities", The Annals of Probability, 2004)."""
 LATER = 10
 """Added to the process's niceness: those who decide go first."""
 
@@ -43,13 +45,13 @@ def look(stored: Ledger) -> m.Look:
         stored: its ledger, open for reading.
     """
     began, now = time.process_time(), time.time()
-    records = [record for record in latest(stored, DECISIONS) if len(record.action)]
+    records = [record for record in latest(stored, DECISIONS) if len(record.action) and marks.read(record).repeats is None]
     return m.Look(
         time=now,
         health=msgspec.convert(health(stored, now=now)._asdict(), m.Health),
         rewards=reward_steps(stored.rewards(max(stored.num_rewards() - OUTCOMES, 0))),
-        choices=[_choices(step) for step in _steps(records)],
-        items=_shares(stored, records),
+        choices=[_choices(step) for step in _steps(records, FEWEST)],
+        items=_shares(stored, [record for record in records if was_shown(record, stored.signals_of(record.decision_id))]),
         seconds=time.process_time() - began,
     )
 
@@ -61,14 +63,39 @@ def reward_steps(rewards: Iterable[RewardRecord]) -> list[m.RewardStep]:
         if reward.replaces is None:
             times[reward.decision_id, reward.position] = reward.time
     standing = [(times[place], value) for place, value in standing_values(given).items() if place in times]
-    return [_rewards(step) for step in _steps(standing)]
+    kinds = {value for _, value in standing}
+    least, most = (0.0, 1.0) if kinds <= {0.0, 1.0} else (min(kinds), max(kinds))
+    quantile = BINOMIAL if kinds <= {least, most} else BETWEEN
+    found = list[m.RewardStep]()
+    for step in _steps(standing, FEWEST_OUTCOMES):
+        values, low, high = np.array([value for _, value in step]), None, None
+        if len(step) > 1 and least < most:
+            total = float(((values - least) / (most - least)).sum())
+            low, high = (least + (most - least) * end for end in interval(total, len(step), quantile))
+        found.append(m.RewardStep(time=step[-1][0], num=len(step), mean=float(values.mean()), low=low, high=high))
+    return found
 
 
-def _rewards(step: Sequence[tuple[float, float]]) -> m.RewardStep:
-    values = np.array([value for _, value in step])
-    mean, num = float(values.mean()), len(values)
-    half = NORMAL * float(values.std(ddof=1)) / math.sqrt(num) if num > 1 else 0.0
-    return m.RewardStep(time=step[-1][0], num=num, mean=mean, low=mean - half, high=mean + half)
+def interval(total: float, num: int, quantile: float) -> tuple[float, float]:
+    """Returns Wilson's interval with the correction for continuity: it keeps its level for rare clicks too, where others do not.
+
+    Args:
+        total: sum of numbers in [0, 1]; it is rounded towards the wider interval.
+        num: how many there are, at least 2.
+        quantile: of the normal distribution.
+
+    References:
+        Newcombe, "Two-sided confidence intervals for the single proportion", Statistics in Medicine, 1998, method 4.
+    """
+    return _least(math.floor(total), num, quantile), 1 - _least(num - math.ceil(total), num, quantile)
+
+
+def _least(found: int, num: int, quantile: float) -> float:
+    if found == 0:
+        return 0.0
+    square, share = quantile**2, found / num
+    reach = quantile * math.sqrt(square - 2 - 1 / num + 4 * share * (num - found + 1))
+    return (2 * found + square - 1 - reach) / (2 * (num + square))
 
 
 def _choices(step: Sequence[DecisionRecord]) -> m.ChoiceStep:
@@ -96,9 +123,9 @@ def _shares(stored: Ledger, records: Sequence[DecisionRecord]) -> list[m.ItemSha
     return [*found, m.ItemShare(id=None, share=others / total)] if others else found
 
 
-def _steps(found: Sequence[Any]) -> list[Sequence[Any]]:
+def _steps(found: Sequence[Any], fewest: int) -> list[Sequence[Any]]:
     """Splits what came one after the other into equal parts, each of as many as a mean needs; fewer than these are one."""
-    num = max(1, min(STEPS, len(found) // FEWEST))
+    num = max(1, min(STEPS, len(found) // fewest))
     ends = [len(found) * step // num for step in range(num + 1)]
     return [found[start:end] for start, end in pairwise(ends) if end > start]
 

@@ -231,13 +231,13 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 class RewardStep(Struct, frozen=True, kw_only=True):
-    """The mean reward of some outcomes that came one after the other, with its interval of 95 %."""
+    """The mean reward of some outcomes that came one after the other, with an interval of at least 95 %; null where it cannot be said."""
 
     time: Annotated[float, Meta(description="Of the last of them, in seconds since the epoch.")]
     num: int
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 class ChoiceStep(Struct, frozen=True, kw_only=True):

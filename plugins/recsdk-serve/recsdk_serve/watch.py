@@ -19,6 +19,8 @@ from recsdk_serve import messages as m
 
 LEAST, TIMES = 3.0, 10
 """A look is kept for so many seconds, and for so many times as long as it took: a long log is looked at for a tenth of the time at most."""
+LONGEST = 300.0
+"""Seconds after which a look is given up."""
 
 
 class Watch:
@@ -33,7 +35,7 @@ class Watch:
         self._look: m.Look | None = None
         self._until = 0.0
         self._child: subprocess.Popen[bytes] | None = None
-        self._ended = False
+        self._is_away = self._ended = False
         self._turn = threading.Lock()
 
     def look(self) -> m.Look:
@@ -50,18 +52,29 @@ class Watch:
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:
-        """Lets nobody look: files that a reader has open cannot be emptied. What was seen before is forgotten, too."""
+        """Lets nobody look: files that a reader has open cannot be emptied. What was seen before is forgotten, too.
+
+        A look that goes on is given up.
+        """
+        self._is_away = True
+        if self._turn.locked():
+            self._kill()
         with self._turn:
-            self._look = None
+            self._is_away, self._look = False, None
             yield
 
     def end(self) -> None:
         """Ends the process that looks, also while it does."""
         self._ended = True
-        if self._child is not None:
-            self._child.kill()
+        self._kill()
         with self._turn:
             self._end_child()
+
+    def _kill(self) -> None:
+        """Ends the process that looks; who waits for its answer sees that, and collects it."""
+        child = self._child
+        if child is not None:
+            child.kill()
 
     def _end_child(self) -> None:
         if self._child is not None:
@@ -71,19 +84,37 @@ class Watch:
 
     def _looked(self) -> m.Look:
         child = self._child or self._started()
+        giving_up = threading.Timer(LONGEST, child.kill)
+        giving_up.daemon = True
+        giving_up.start()
         try:
+            self._require_wanted()  # who did not see the child that has just been started could not end it
             child.stdin.write(b"\n")  # type: ignore[union-attr]
             child.stdin.flush()  # type: ignore[union-attr]
             return msgspec.json.decode(child.stdout.readline(), type=m.Look)  # type: ignore[union-attr]
-        except (OSError, msgspec.DecodeError) as error:  # it has died, and its last words are in the log
+        except (OSError, msgspec.DecodeError) as error:  # it has died, and its last words are in the log, or is to
             self._end_child()
-            raise LedgerError("The folder could not be looked at; the log of the service says why.") from error
+            self._require_wanted()
+            told = f"The folder could not be looked at within {LONGEST:g} s, or at all; the log of the service may say why."
+            raise LedgerError(told) from error
+        finally:
+            giving_up.cancel()
+
+    def _require_wanted(self) -> None:
+        """Refuses a look that somebody waits to see ended.
+
+        Raises:
+            LedgerError: there is to be none now.
+        """
+        if self._ended:
+            raise LedgerError("The service is about to stop.")
+        if self._is_away:
+            raise LedgerError("A user is being forgotten: ask again.")
 
     def _started(self) -> subprocess.Popen[bytes]:
         """Starts the process that looks: it ends with this one, which holds its standard input."""
-        if self._ended:
-            raise LedgerError("The service is about to stop.")
-        command = [sys.executable, "-m", "recsdk_serve.look", str(self._folder.absolute())]
+        self._require_wanted()
+        command = [sys.executable, "-P", "-m", "recsdk_serve.look", str(self._folder.absolute())]  # nothing of the current folder
         environment = {**os.environ, "RECSDK_FAST": "0"}  # it needs no kernels, which take a second to load
         ends: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "start_new_session": True}  # Ctrl-C is for the service
         self._child = subprocess.Popen(command, env=environment, **ends)  # noqa: S603 -- this package

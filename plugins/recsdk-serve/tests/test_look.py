@@ -1,14 +1,19 @@
 """How a recommender does, as the dashboard is told: what the folder says, and who reads it when."""
 
 import json
+import math
+import os
+import signal
+import sys
 import threading
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recsdk_serve import messages as m
-from recsdk_serve.look import FEWEST, ITEMS, STEPS, look, reward_steps
+from recsdk_serve.look import BETWEEN, BINOMIAL, FEWEST_OUTCOMES, ITEMS, STEPS, interval, look, reward_steps
 from recsdk_serve.watch import Watch
 
 import recsdk
@@ -16,7 +21,7 @@ from recsdk.errors import LedgerError
 from recsdk.ledger import RewardRecord
 from recsdk.ledger.stores import store
 
-VALUES = st.lists(st.sampled_from([0.0, 0.5, 1.0]), max_size=5 * FEWEST)
+VALUES = st.lists(st.sampled_from([0.0, 0.5, 1.0]), max_size=3 * FEWEST_OUTCOMES)
 
 
 def rewards(values):
@@ -31,15 +36,61 @@ def test_the_steps_of_a_curve_have_each_outcome_once_and_in_order(values):
     assert sum(step.num * step.mean for step in steps) == pytest.approx(sum(values))
     assert [step.time for step in steps] == sorted({step.time for step in steps})
     assert len(steps) <= STEPS
-    assert all(step.num >= FEWEST for step in steps) or len(steps) <= 1
-    assert all(step.low <= step.mean <= step.high for step in steps)
+    assert all(step.num >= FEWEST_OUTCOMES for step in steps) or len(steps) <= 1
+    assert all(step.low is None or step.low - 1e-12 <= step.mean <= step.high + 1e-12 for step in steps)
 
 
 def test_a_step_has_the_interval_of_its_mean():
-    (step,) = reward_steps(rewards([0.0, 1.0] * 8))
-    assert (step.time, step.num, step.mean) == (15.0, 16, 0.5)
-    assert step.high - step.mean == pytest.approx(1.96 * (4 / 15) ** 0.5 / 4, rel=1e-4)
-    assert step.high - step.mean == pytest.approx(step.mean - step.low)
+    found = interval(15, 148, BINOMIAL)  # the example of Newcombe's paper, 15 of 148
+    assert found == pytest.approx((0.0598, 0.1644), abs=1e-4)
+    (step,) = reward_steps(rewards([1.0] * 15 + [0.0] * 133))
+    assert (step.time, step.num, step.mean) == (147.0, 148, 15 / 148)
+    assert (step.low, step.high) == pytest.approx(found)
+    (other,) = reward_steps(rewards([5.0] * 15 + [3.0] * 133))
+    assert (other.low, other.high) == pytest.approx([3 + 2 * end for end in found])
+
+
+@pytest.mark.parametrize("num", [20, 100, 400])
+def test_an_interval_of_clicks_keeps_its_level_at_every_rate(num):
+    chances, worst = [math.comb(num, found) for found in range(num + 1)], 1.0
+    ends = np.array([interval(found, num, BINOMIAL) for found in range(num + 1)])
+    for rate in np.concatenate([np.geomspace(1e-4, 0.5, 400), 1 - np.geomspace(1e-4, 0.5, 100)]):
+        held = np.nonzero((ends[:, 0] <= rate) & (rate <= ends[:, 1]))[0]
+        worst = min(worst, sum(math.exp(math.log(chances[k]) + k * math.log(rate) + (num - k) * math.log1p(-rate)) for k in held))
+    assert worst >= 0.945
+
+
+def test_an_error_about_rewards_between_two_numbers_is_e_times_rarer():
+    assert math.erfc(BETWEEN / 2**0.5) == pytest.approx(math.erfc(BINOMIAL / 2**0.5) / math.e, rel=1e-3)
+    (step,) = reward_steps(rewards([0.0] * 10 + [0.5] * 4 + [1.0] * 6))
+    assert (step.low, step.high) == interval(8, 20, BETWEEN)
+
+
+DRAWN = {
+    "clicks and half clicks": lambda rng, size: rng.choice([0.0, 0.5, 1.0], size, p=[0.95, 0.03, 0.02]),
+    "rare sales": lambda rng, size: (rng.random(size) < 0.02) * rng.integers(1, 6, size) * 10.0,
+    "times": lambda rng, size: np.minimum(rng.exponential(1.0, size), 8.0),
+    "losses": lambda rng, size: -2.0 * (rng.random(size) < 0.01) - 1.0 * (rng.random(size) < 0.02),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_an_interval_of_other_rewards_keeps_its_level(name):
+    rng = np.random.default_rng(0)
+    mean = DRAWN[name](rng, 1_000_000).mean()
+    found = [step for _ in range(20) for step in reward_steps(rewards(DRAWN[name](rng, 2_000).tolist()))]
+    assert sum(step.low <= mean <= step.high for step in found) >= 0.95 * len(found) == 380
+
+
+@pytest.mark.parametrize("values", [[1.0], [0.3], [0.3] * 50])
+def test_where_an_interval_cannot_be_said_there_is_none(values):
+    (step,) = reward_steps(rewards(values))
+    assert (step.num, step.mean, step.low, step.high) == (len(values), pytest.approx(values[0]), None, None)
+
+
+def test_where_nobody_clicked_somebody_may():
+    (step,) = reward_steps(rewards([0.0] * 60))
+    assert step.mean == step.low == 0.0 < 0.05 < step.high < 0.1
 
 
 def test_a_reward_counts_as_it_was_corrected_and_not_where_it_was_taken_back_or_is_an_older_ones():
@@ -92,6 +143,20 @@ def test_shares_are_of_what_was_shown_the_most_first_and_all_others_together(fol
         assert each.share == shown.count(int(each.id.removeprefix("item-"))) / 60
     assert [each.share for each in named] == sorted((each.share for each in named), reverse=True)
     assert sum(each.share for each in found.items) == pytest.approx(1)
+
+
+def test_what_is_shown_leaves_out_what_nobody_saw_and_what_was_served_again(tmp_path):
+    place, items = tmp_path / "shop", [{"id": name} for name in ("tea", "coffee", "juice")]
+    with recsdk.Recommender.open(place, items=items, policy="lin-ts", reward_range=(0, 1)) as shop:
+        for _ in range(5):
+            shop.recommend({}, candidates=["tea"], deferred=True)  # never shown
+        shop.not_shown(shop.recommend({}, candidates=["tea"]).decision_id)
+        shop.shown(shop.recommend({}, candidates=["coffee"], deferred=True).decision_id)
+        for _ in range(3):
+            shop.recommend({}, candidates=["juice"])
+    found, _ = looked(place)
+    assert {each.id: each.share for each in found.items} == {"coffee": 0.25, "juice": 0.75}
+    assert sum(step.num for step in found.choices) == 10  # all were drawn
 
 
 def test_an_empty_folder_can_be_looked_at(tmp_path):
@@ -161,6 +226,123 @@ def test_a_process_that_was_killed_is_told_of_and_started_again_and_ends_with_th
         pass
     with pytest.raises(LedgerError, match="about to stop"):
         watch.look()
+
+
+class Reading:
+    """Output of a process; `reads` is set once somebody waits for it."""
+
+    def __init__(self, output):
+        self._output, self.reads = output, threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._output, name)
+
+    def readline(self):
+        self.reads.set()
+        return self._output.readline()
+
+
+@pytest.fixture
+def stuck(folder):
+    """A look that does not come back: its process is stopped."""
+    watch, failed = Watch(folder), []
+    watch.look()
+    watch._until, child = 0.0, watch._child
+    child.stdout = Reading(child.stdout)
+    os.kill(child.pid, signal.SIGSTOP)
+
+    def looking():
+        with pytest.raises(LedgerError) as caught:
+            watch.look()
+        failed.append(str(caught.value))
+
+    thread = threading.Thread(target=looking, daemon=True)
+    thread.start()
+    assert child.stdout.reads.wait(30)
+    yield watch, thread, failed
+    os.kill(child.pid, signal.SIGKILL) if child.poll() is None else None
+    watch.end()
+
+
+posix = pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="stops a process")
+
+
+@posix
+def test_a_look_that_hangs_keeps_nobody_from_being_forgotten(stuck):
+    watch, thread, failed = stuck
+    forgotten = threading.Event()
+
+    def forget():
+        with watch.away():
+            forgotten.set()
+
+    threading.Thread(target=forget, daemon=True).start()
+    assert forgotten.wait(30)
+    thread.join(30)
+    assert len(failed) == 1
+    assert watch.look().health.decisions == 60
+
+
+@posix
+def test_a_look_that_hangs_ends_with_the_service(stuck):
+    watch, thread, failed = stuck
+    ending = threading.Thread(target=watch.end, daemon=True)
+    ending.start()
+    for each in (ending, thread):
+        each.join(30)
+        assert not each.is_alive()
+    assert failed == ["The service is about to stop."]
+
+
+@posix
+def test_a_look_that_hangs_is_given_up_in_time(folder, monkeypatch):
+    watch = Watch(folder)
+    watch.look()
+    monkeypatch.setattr("recsdk_serve.watch.LONGEST", 0.2)
+    watch._until, child = 0.0, watch._child
+    os.kill(child.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(LedgerError, match=r"within 0\.2 s"):
+            watch.look()
+        assert child.poll() is not None
+    finally:
+        watch.end()
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_process_that_is_started_while_somebody_waits_for_its_end_does_not_look(folder, monkeypatch, ends):
+    watch, started = Watch(folder), []
+
+    def popen(command, **options):
+        watch._ended, watch._is_away = ends, not ends  # by another thread, which sees no child
+        started.append(Child())
+        return started[0]
+
+    monkeypatch.setattr("subprocess.Popen", popen)
+    with pytest.raises(LedgerError, match="about to stop" if ends else "being forgotten"):
+        watch.look()
+    assert len(started) == 1
+
+
+class Child:
+    """A process that must not be asked."""
+
+    def kill(self):
+        """Ends it."""
+
+    def communicate(self):
+        """Collects it."""
+
+
+def test_the_process_that_looks_imports_nothing_from_the_current_folder(folder, tmp_path, monkeypatch):
+    (tmp_path / "msgspec.py").write_text("raise SystemExit('of the current folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    watch = Watch(folder)
+    try:
+        assert watch.look().health.decisions == 60
+    finally:
+        watch.end()
 
 
 def test_the_status_says_how_the_service_does(client):
