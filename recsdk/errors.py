@@ -11,6 +11,7 @@ RecsdkError
 |  |- InvalidRequest                 a request or item that cannot be stored or encoded
 |  |- InvalidLog                     a log with a bad row; the message has its number
 |  |- EmptyLog                       a log without rows
+|  |- EarlyDecision                  a local decision whose time is still to come: it waits
 |  |- EmptyCandidates                nothing to choose from
 |  |- TooFewCandidates               fewer candidates than positions
 |  |- TooManyCandidates              more candidates named than one request may
@@ -102,6 +103,10 @@ class InvalidLog(InvalidValue):
 
 class EmptyLog(InvalidValue):
     """A log without rows."""
+
+
+class EarlyDecision(InvalidValue):
+    """A decision that another process made later than the recommender's clock says: it can be sent again."""
 
 
 class EmptyCandidates(InvalidValue):

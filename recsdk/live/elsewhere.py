@@ -9,30 +9,34 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
 
 from recsdk.checks import require_number
 from recsdk.errors import (
     CheckpointError,
     CheckpointMismatch,
     DecisionConflict,
+    EarlyDecision,
     ExpiredDecision,
     InvalidRequest,
     InvalidValue,
     LedgerMismatch,
     ModelRefused,
-    RecsdkError,
 )
-from recsdk.ledger import DecisionRecord
+from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import answering, asking, base, exported, intake, made, marks, models
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.base import BASE, EXPORT
+from recsdk.live.deciding import Ready
 from recsdk.live.identity import identity
 from recsdk.live.local import Answer, LocalDecision, digest, tried
 from recsdk.live.loop import Loop
 from recsdk.live.models import Staged
 from recsdk.live.observe import Decided
+
+ARGUMENTS = asking.ARGUMENTS - {"decision_id", "deferred"}
+"""Of a decision that is made elsewhere: it has been shown."""
 
 
 def export(loop: Loop) -> bytes:
@@ -43,7 +47,10 @@ def export(loop: Loop) -> bytes:
         ModelRefused: parts that another process could not make.
     """
     _require_plain(loop)
-    data = _file(loop)
+    written, last = _file(loop), exported.last_time(loop.ledger)
+    if last is not None and exported.is_kept(loop.ledger, exported.name(data := written(last))):
+        return data  # nothing has changed
+    data = written(intake.seconds(loop.options.clock()))
     try:
         found = exported.opened(data)
     except (LedgerMismatch, CheckpointMismatch) as error:
@@ -60,9 +67,7 @@ def take(loop: Loop, decisions: Sequence[LocalDecision]) -> list[Answer]:
 
     def written() -> list[Answer]:
         with loop.turns.transaction():
-            return [
-                made_one if isinstance(made_one, RecsdkError) else tried(functools.partial(_written, loop, made_one)) for made_one in made
-            ]
+            return [tried(functools.partial(_written, loop, one)) if isinstance(one, DecisionRecord) else one for one in made]
 
     answers = loop.turns.alone(written)
     seconds = (time.perf_counter() - began) / max(len(decisions), 1)
@@ -87,7 +92,8 @@ def _require_plain(loop: Loop) -> None:
         raise InvalidValue(f"export needs a recommender {'; and '.join(wanted)}.")
 
 
-def _file(loop: Loop) -> bytes:
+def _file(loop: Loop) -> Callable[[float], bytes]:
+    """Returns what makes a file of what decides now and of a time."""
     staged: Any = Staged(loop.ledger, {})
     loop.learner.keep_base(staged)
     model, given = models.serving(loop.ledger, loop.learner, loop.decider), loop.catalogue.given
@@ -100,58 +106,110 @@ def _file(loop: Loop) -> bytes:
     }
     states = {name: data for name, data in staged.fitted.items() if not name.startswith(f"{BASE}/challenger/")}
     named = {**model.fitted, **states, "salt": loop.ledger.get("salt") or b"", "made": json.dumps(made.to_json(model.known)).encode()}
-    return exported.written(header, named, [model.rows[slot] for slot in range(len(shelf.active))], shelf)
+    rows = [model.rows[slot] for slot in range(len(shelf.active))]
+    return functools.partial(exported.written, header, named, rows, shelf)
 
 
-def _made(loop: Loop, one: LocalDecision) -> DecisionRecord:
-    """Makes a decision again.
+def _made(loop: Loop, one: LocalDecision) -> DecisionRecord | Literal[False]:
+    """Makes a decision again; False where the ledger has it already.
 
     Raises:
         InvalidValue: it is not the same, or cannot be made.
+        DecisionConflict, ExpiredDecision: see `_is_known`.
         Unknown: the export is not kept.
     """
-    if not set(one.arguments) <= asking.ARGUMENTS - {"decision_id"} or "request" not in one.arguments:
-        raise InvalidRequest(f"arguments must be those of recommend, got {sorted(one.arguments)}.")
-    asked = asking.asked(**one.arguments, decision_id=intake.name("decision_id", one.decision_id))
-    require_number("time", one.time)
-    intake.happened(one.time, intake.seconds(loop.options.clock()))
+    asked = _asked(one)
+    told = _Told(intake.canonical(asked.fields), one.time, one.export, one.digest)
+    if loop.turns.read(lambda: _is_known(loop.ledger, one.decision_id, told)):
+        return False
+    now = intake.seconds(loop.options.clock())
+    if one.time > now + exported.SKEW:
+        raise EarlyDecision(f"time must be at most {now}, as the recommender's clock says, got {one.time!r}: send it again later.")
     if loop.settlement is not None:
         raise InvalidValue("This folder has a feedback by now, whose windows close in the order in which decisions are made.")
+
+    def decided(found: exported.Exported) -> Ready | None:
+        exported.require_after(found, "time", one.time)
+        return answering.made_alone(found.decider, asked, one.time)
+
     try:
-        ready = loop.exports.made(
-            one.export, lambda: _read(loop, one.export), lambda found: answering.made_alone(found.decider, asked, one.time)
-        )
+        ready = loop.exports.made(one.export, lambda: _read(loop, one.export), decided)
     except (CheckpointError, LedgerMismatch) as error:
         raise InvalidValue(f"export {one.export!r} cannot be opened here any more: {error}") from error
-    again = None if ready is None else digest(ready.record)
-    if ready is None or again != one.digest:
-        told = f"digest must be {again}, that of the decision which export {one.export!r} makes of this request, got {one.digest!r:.100}"
-        raise InvalidValue(f"{told}: it was made by another state, kind of processor, or version of NumPy or recsdk.")
+    if ready is None or digest(ready.record) != one.digest:
+        made_by = "by another state, kind of processor, or version of NumPy or recsdk"
+        raise InvalidValue(
+            f"digest must be that of what export {one.export!r} decides on this request, got {one.digest!r}: made {made_by}."
+        )
     return ready.record._replace(marks=marks.read(ready.record)._replace(local=one.export).dumps())
+
+
+def _asked(one: LocalDecision) -> asking.Asked:
+    """Returns what a decision was asked for.
+
+    Raises:
+        InvalidRequest, InvalidValue: a field of another type than it has.
+    """
+    for field in ("export", "digest"):
+        if not intake.is_name(getattr(one, field)):
+            raise InvalidRequest(f"{field} must be a str of 1 to 128 bytes, got {getattr(one, field)!r:.200}.")
+    given = one.arguments
+    if not isinstance(given, Mapping) or "request" not in given or not set(given) <= ARGUMENTS:
+        raise InvalidRequest(f"arguments must be a mapping of 'request' and any of {sorted(ARGUMENTS)}, got {given!r:.200}.")
+    require_number("time", one.time)
+    return asking.asked(**given, decision_id=intake.name("decision_id", one.decision_id))
 
 
 def _read(loop: Loop, name: str) -> bytes | None:
     return loop.turns.read(lambda: loop.ledger.get(EXPORT + name) if exported.is_kept(loop.ledger, name) else None)
 
 
-def _written(loop: Loop, record: DecisionRecord) -> bool:
-    """Writes a decision, in a turn; tells whether it is new.
+class _Told(NamedTuple):
+    """What tells a decision by an export from others of its name.
+
+    Attributes:
+        payload: what was asked for, in canonical JSON.
+        time: of the request.
+        export: name of the export; "" for none.
+        digest: of what was decided.
+    """
+
+    payload: str
+    time: float
+    export: str
+    digest: str
+
+
+def _told(record: DecisionRecord) -> _Told:
+    return _Told(record.payload, record.time, marks.read(record).local, digest(record))
+
+
+def _is_known(ledger: Ledger, name: str, told: _Told) -> bool:
+    """Tells whether the ledger has a decision; in a turn.
 
     Raises:
         DecisionConflict: another decision has its id.
         ExpiredDecision: it was here, and has been dropped.
+    """
+    known = ledger.decision(name)
+    if known is not None and _told(known) != told:
+        raise DecisionConflict(f"decision_id {name!r} was used before for another decision: give each its own.")
+    if known is None and base.was_dropped(ledger, ledger.decision, name):
+        raise ExpiredDecision(f"Decision {name!r} was dropped by its age: it was taken before.")
+    return known is not None
+
+
+def _written(loop: Loop, record: DecisionRecord) -> bool:
+    """Writes a decision, in a turn; tells whether it is new.
+
+    Raises:
+        DecisionConflict, ExpiredDecision: see `_is_known`.
         Unknown: its export is not kept any more: somebody was forgotten meanwhile.
     """
-    name, ledger = record.decision_id, loop.ledger
-    known = ledger.decision(name)
-    if known is not None:
-        if (known.payload, known.time, known.marks, digest(known)) != (record.payload, record.time, record.marks, digest(record)):
-            raise DecisionConflict(f"decision_id {name!r} was used before for another decision: give each its own.")
+    told = _told(record)
+    if _is_known(loop.ledger, record.decision_id, told):
         return False
-    if base.was_dropped(ledger, ledger.decision, name):
-        raise ExpiredDecision(f"Decision {name!r} was dropped by its age: it was taken before.")
-    export = marks.read(record).local
-    if not exported.is_kept(ledger, export):
-        raise exported.unknown(export)
-    ledger.add_decision(record)
+    if not exported.is_kept(loop.ledger, told.export):
+        raise exported.unknown(told.export)
+    loop.ledger.add_decision(record)
     return True

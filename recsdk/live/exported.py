@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import numpy as np
 
 from recsdk.data import items_from_stored
-from recsdk.errors import CheckpointCorrupt, CheckpointMismatch, LedgerMismatch, RecsdkError, Unknown
+from recsdk.errors import CheckpointCorrupt, CheckpointMismatch, InvalidValue, LedgerMismatch, RecsdkError, Unknown
 from recsdk.ledger import Ledger, RewardRecord
 from recsdk.live.arithmetic import arithmetic
 from recsdk.live.base import BASE, EXPORT
@@ -35,6 +35,8 @@ SCHEMA = 1
 KEPT, OPEN = 4, 2
 """Exports that the ledger keeps, so that decisions by older ones are refused; and of these, that are open at once."""
 INDEX = f"{EXPORT}index"
+SKEW = 60.0
+"""Seconds by which the clock of another process may differ."""
 BYTES = "bytes/"
 """Where a file has what a ledger keeps by name."""
 
@@ -47,12 +49,14 @@ class Exported(NamedTuple):
         decider: decides as the recommender did.
         learner: with the models and the items; it learns nothing.
         reward_range: of the folder; None for any.
+        time: when it was made, in seconds since the epoch.
     """
 
     name: str
     decider: Decider
     learner: Learner
     reward_range: tuple[float, float] | None
+    time: float
 
     def close(self) -> None:
         """Frees what native parts hold."""
@@ -62,17 +66,32 @@ class Exported(NamedTuple):
 
 def keep(ledger: Ledger, found: Exported, data: bytes) -> None:
     """Keeps an export in the ledger, in place of the oldest; in a turn."""
-    names = [name for name in _names(ledger) if name != found.name]
+    kept = [entry for entry in _kept(ledger).items() if entry[0] != found.name]
     with ledger.transaction():
         ledger.put(EXPORT + found.name, data)
-        for old in names[: 1 - KEPT]:
+        for old, _ in kept[: 1 - KEPT]:
             ledger.put(EXPORT + old, b"")
-        ledger.put(INDEX, json.dumps([*names, found.name][-KEPT:]).encode())
+        ledger.put(INDEX, json.dumps(dict([*kept, (found.name, found.time)][-KEPT:])).encode())
 
 
 def is_kept(ledger: Ledger, name: str) -> bool:
     """Tells whether the ledger keeps an export."""
-    return name in _names(ledger)
+    return name in _kept(ledger)
+
+
+def last_time(ledger: Ledger) -> float | None:
+    """Returns when the newest export was made that the ledger keeps; None where it keeps none."""
+    return next(reversed(_kept(ledger).values()), None)
+
+
+def require_after(found: Exported, field: str, time: float) -> None:
+    """Refuses a time from before an export was made, so that a wrong clock makes no old decisions.
+
+    Raises:
+        InvalidValue: with the field.
+    """
+    if time < found.time - SKEW:
+        raise InvalidValue(f"{field} must be at least {found.time}, when export {found.name!r} was made, got {time!r}: set the clock.")
 
 
 class Exports:
@@ -160,10 +179,10 @@ def _opened(data: bytes, members: dict[str, np.ndarray]) -> Exported:
     decider = Decider(learner, Choice((), *header["choice"]), Arms(None))
     decider.start(ledger)
     bounds = header["reward_range"]
-    return Exported(_name(data), decider, learner, None if bounds is None else (bounds[0], bounds[1]))
+    return Exported(name(data), decider, learner, None if bounds is None else (bounds[0], bounds[1]), header["time"])
 
 
-def written(header: dict[str, Any], named: dict[str, bytes], rows: Sequence[str], shelf: Shelf) -> bytes:
+def written(header: dict[str, Any], named: dict[str, bytes], rows: Sequence[str], shelf: Shelf, time: float) -> bytes:
     """Returns an export as a file.
 
     Args:
@@ -171,8 +190,9 @@ def written(header: dict[str, Any], named: dict[str, bytes], rows: Sequence[str]
         named: what a ledger keeps by name: models, states, the secret of the draws.
         rows: of all items, by slot.
         shelf: with their vectors.
+        time: in seconds since the epoch.
     """
-    texts = {"header": json.dumps({"recsdk_export": SCHEMA, **header}).encode(), "rows": json.dumps(rows).encode()}
+    texts = {"header": json.dumps({"recsdk_export": SCHEMA, "time": time, **header}).encode(), "rows": json.dumps(rows).encode()}
     arrays: dict[str, Any] = {
         name: np.frombuffer(data, np.uint8) for name, data in (texts | {f"{BYTES}{name}": data for name, data in named.items()}).items()
     }
@@ -195,12 +215,14 @@ def _read(data: bytes) -> dict[str, np.ndarray]:
         raise CheckpointCorrupt(f"The file is no export of a recommender, or is damaged: {type(error).__name__}: {error}.") from error
 
 
-def _name(data: bytes) -> str:
+def name(data: bytes) -> str:
+    """Returns the name of an export."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _names(ledger: Ledger) -> list[str]:
-    found: list[str] = json.loads(ledger.get(INDEX) or "[]")
+def _kept(ledger: Ledger) -> dict[str, float]:
+    """Returns when each export was made that the ledger keeps, the newest last."""
+    found: dict[str, float] = json.loads(ledger.get(INDEX) or "{}")
     return found
 
 

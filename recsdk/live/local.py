@@ -17,7 +17,9 @@ from recsdk.checks import require_integer
 from recsdk.errors import (
     Conflict,
     DecisionConflict,
+    EarlyDecision,
     InvalidAnswer,
+    InvalidRequest,
     InvalidValue,
     LedgerError,
     RecsdkError,
@@ -34,6 +36,8 @@ from recsdk.live.outbox import Call, Outbox
 
 AT_ONCE, SIZE = 500, 100_000
 """Calls of one batch, and their characters."""
+LONGEST_NAME, LONGEST_TEXT, MOST_FEATURES, LARGEST = 1_024, 4_096, 4_096, 200_000
+"""Characters of a user or a feature's name, and of a text; features of a request; characters of all that is asked for, as JSON."""
 PAIRS = ("pinned", "promoted")
 FAULTS = (LedgerError, InvalidAnswer)
 """Errors of who takes a call, which is to be sent again."""
@@ -102,7 +106,7 @@ class Sent(NamedTuple):
     Attributes:
         num_new: that count from now on.
         num_known: that had been taken before, since an answer was lost.
-        refused: each with the error; they are not sent again, and count for nothing.
+        refused: each with the error; they count for nothing, and are not sent again. Too early decisions and their rewards wait.
 
     Example:
         >>> Sent(2, 0, ()).num_new
@@ -223,7 +227,8 @@ class LocalRecommender:
         """Chooses what to show; the decision is in the outbox when this returns. Arguments are those of `Recommender.recommend`.
 
         Raises:
-            InvalidValue, UnknownItem, DecisionConflict: as `Recommender.recommend`.
+            InvalidValue, UnknownItem, DecisionConflict: as `Recommender.recommend`; also a clock from before the export was made, and a
+                request that is too large for the service.
             LedgerError: the outbox is full.
             Exception: what a part raises that fails: nothing takes its place here.
 
@@ -238,19 +243,22 @@ class LocalRecommender:
         wanted: dict[str, Any] = {"pinned": pinned, "promoted": promoted, "chosen": chosen}
         named: dict[str, Any] = {"user": None if user is None else intake.user(user, {}), "decision_id": decision_id}
         asked = asking.asked(request, size=size, at_most=at_most, candidates=candidates, seen=seen, **named, **wanted)
-        fields = json.loads(intake.canonical(asked.fields))
+        text = intake.canonical(asked.fields)
+        fields, same = json.loads(text), hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        _require_small(fields)
         with self._outbox:
             known = self._outbox.find("decision", asked.decision_id) if asked.is_named else None
             if known is not None:
-                if known["fields"] != fields:
+                if known["same"] != same:
                     raise DecisionConflict(f"decision_id {asked.decision_id!r} was used before for another request: give each its own.")
                 return Slate(asked.decision_id, tuple(known["ids"]), tuple(known["propensities"]))
             now = intake.seconds(self._clock())
+            exported.require_after(self._export, "clock", now)
             ready = answering.made_alone(self._export.decider, asked, now)
             if ready is None:
                 return Slate(asked.decision_id, (), ())
             slate = self._export.decider.slate(ready.record)
-            told = {"export": self.name, "time": now, "fields": fields, "digest": digest(ready.record)}
+            told = {"export": self.name, "time": now, "fields": fields, "digest": digest(ready.record), "user": asked.user, "same": same}
             self._outbox.add("decision", slate.decision_id, told | {"ids": slate.ids, "propensities": slate.propensities})
             return slate
 
@@ -302,9 +310,33 @@ class LocalRecommender:
             self._outbox.add("reward", name, told, about=decision_id)
             return True
 
-    def batch(self) -> Batch | None:
-        """Returns the calls that wait, as many as fit a request; None where none does. They wait until `done` says what became of them."""
-        calls = self._outbox.waiting(AT_ONCE, SIZE)
+    def forget(self, user: str) -> int:
+        """Deletes what waits of a user: decisions and their rewards; what was sent has no user here. Returns how many.
+
+        Call it in each process when the recommender forgets the user, and load a new export then.
+
+        Raises:
+            LedgerError: the outbox fails.
+
+        Example:
+            >>> import recsdk
+            >>> with recsdk.Recommender.open("loft", items=[{"id": "tea"}, {"id": "coffee"}], policy="lin-ts") as loft:
+            ...     data = loft.export()
+            >>> with LocalRecommender.load(data) as kiosk:
+            ...     _ = kiosk.reward(kiosk.recommend({"user_id": "ann"}).decision_id, 1.0)
+            ...     kiosk.forget("ann"), kiosk.num_waiting
+            (2, 0)
+        """
+        num: int = self._outbox.forget(str(intake.user(user, {})))
+        return num
+
+    def batch(self, after: Batch | None = None) -> Batch | None:
+        """Returns the calls that wait, as many as fit a request; None where none does. They wait until `done` says what became of them.
+
+        Args:
+            after: the batch before, so that what waits on is not sent again at once.
+        """
+        calls = self._outbox.waiting(AT_ONCE, SIZE, 0 if after is None else max(after.numbers))
         if not calls:
             return None
         decisions, rewards = ([call for call in calls if call.kind == kind] for kind in ("decision", "reward"))
@@ -318,11 +350,16 @@ class LocalRecommender:
             RecsdkError: an answer that is an error of the recommender, such as a disk that is full; that call waits on.
         """
         calls: list[LocalDecision | LocalReward] = [*batch.decisions, *batch.rewards]
-        failed = [isinstance(answer, FAULTS) for answer in answers]
-        self._outbox.sent([number for number, wait in zip(batch.numbers, failed, strict=True) if not wait])
-        for answer, wait in zip(answers, failed, strict=True):
-            if wait:
-                raise answer  # type: ignore[misc]  # it is an error
+        with self._outbox:
+            num = len(batch.decisions)
+            wait = [isinstance(answer, (EarlyDecision, *FAULTS)) for answer in answers]
+            self._outbox.sent([number for number, waits in zip(batch.numbers[:num], wait[:num], strict=True) if not waits])
+            for place, one in enumerate(batch.rewards, num):  # whose decision waits cannot be known yet
+                wait[place] |= isinstance(answers[place], UnknownDecision) and self._outbox.is_waiting("decision", one.decision_id)
+            self._outbox.sent([number for number, waits in zip(batch.numbers[num:], wait[num:], strict=True) if not waits])
+        for answer in answers:
+            if isinstance(answer, FAULTS):
+                raise answer
         refused = tuple((call, answer) for call, answer in zip(calls, answers, strict=True) if isinstance(answer, RecsdkError))
         return Sent(sum(answer is True for answer in answers), sum(answer is False for answer in answers), refused)
 
@@ -331,8 +368,8 @@ class LocalRecommender:
 
         What is interrupted can be sent again: each call counts once.
         """
-        total = Sent(0, 0, ())
-        while (batch := self.batch()) is not None:
+        total, batch = Sent(0, 0, ()), None
+        while (batch := self.batch(batch)) is not None:
             rewards = [functools.partial(shop.reward, one.decision_id, one.value, **one.place()) for one in batch.rewards]
             total = total.plus(self.done(batch, [*shop.take(batch.decisions), *map(tried, rewards)]))
         return total
@@ -364,6 +401,26 @@ def tried(work: Callable[[], R]) -> R | RecsdkError:
         if isinstance(error, InvalidAnswer):
             raise
         return error
+
+
+def _require_small(fields: Mapping[str, Any]) -> None:
+    """Refuses what the service would not read.
+
+    Raises:
+        InvalidRequest: with the field.
+    """
+    request = fields["request"]
+    texts = [text for value in request.values() for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
+    sizes = (
+        ("user", LONGEST_NAME, "characters", len(str(fields.get("user", "")))),
+        ("names of features", LONGEST_NAME, "characters", max(map(len, request), default=0)),
+        ("texts of the request", LONGEST_TEXT, "characters", max(map(len, texts), default=0)),
+        ("request", MOST_FEATURES, "features", len(request)),
+        ("arguments", LARGEST, "characters as JSON", len(json.dumps(fields))),
+    )
+    for field, most, unit, num in sizes:
+        if num > most:
+            raise InvalidRequest(f"{field} must have at most {most:,} {unit}, so that the service can read it, got {num:,}.")
 
 
 def _decision(call: Call) -> LocalDecision:

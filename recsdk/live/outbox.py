@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -19,6 +20,8 @@ CREATE TABLE IF NOT EXISTS calls (
 CREATE INDEX IF NOT EXISTS waiting ON calls (number) WHERE waits;
 CREATE INDEX IF NOT EXISTS rewards ON calls (about) WHERE kind = 'reward';
 """
+PERSONAL = "'$.fields', '$.user'"
+"""Of a decision, what is not needed any more once it is sent."""
 REMEMBERED = 100_000
 """Calls that are remembered after they were sent, so that their ids are known."""
 
@@ -54,11 +57,14 @@ class Outbox:
     def __init__(self, path: str | Path | None, most: int) -> None:
         self._most, self._lock = most, threading.RLock()
         self._name = "memory" if path is None else str(path)
+        if path is not None:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))  # who was shown what is nobody else's
         self._db = sqlite3.connect(":memory:" if path is None else path, isolation_level=None, check_same_thread=False, timeout=0)
         try:
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA secure_delete = ON")
             self._db.executescript(f"BEGIN EXCLUSIVE; {TABLE} COMMIT;")
             (self.num_waiting,) = self._db.execute("SELECT COUNT(*) FROM calls WHERE waits").fetchone()
         except sqlite3.Error as error:
@@ -91,9 +97,10 @@ class Outbox:
         rows = self._do("SELECT told FROM calls WHERE kind = 'reward' AND about = ? ORDER BY number", (decision_id,)).fetchall()
         return [json.loads(told) for (told,) in rows]
 
-    def waiting(self, num: int, size: int) -> list[Call]:
-        """Returns the first calls that wait: at most `num`, and but for the first no more than `size` characters."""
-        rows = self._do("SELECT number, kind, id, told FROM calls WHERE waits ORDER BY number LIMIT ?", (num,)).fetchall()
+    def waiting(self, num: int, size: int, after: int = 0) -> list[Call]:
+        """Returns the first calls that wait, after one of a number: at most `num`, and but for the first no more than `size` characters."""
+        chosen = "SELECT number, kind, id, told FROM calls WHERE waits AND number > ? ORDER BY number LIMIT ?"
+        rows = self._do(chosen, (after, num)).fetchall()
         found, total = list[Call](), 0
         for number, kind, name, told in rows:
             total += len(told)
@@ -108,14 +115,38 @@ class Outbox:
             self._do("BEGIN")
             try:
                 for number in numbers:
-                    self._do("UPDATE calls SET waits = 0 WHERE number = ?", (number,))
+                    self._do(f"UPDATE calls SET waits = 0, told = json_remove(told, {PERSONAL}) WHERE number = ?", (number,))  # noqa: S608 -- a constant
                 least = "SELECT MAX(number) - ? FROM calls"
                 self._do(f"DELETE FROM calls WHERE NOT waits AND number <= ({least})", (REMEMBERED,))  # noqa: S608 -- a constant
+                self._do("COMMIT")
             except BaseException:
-                self._do("ROLLBACK")
+                if self._db.in_transaction:
+                    self._do("ROLLBACK")
                 raise
-            self._do("COMMIT")
-            (self.num_waiting,) = self._do("SELECT COUNT(*) FROM calls WHERE waits").fetchone()
+            self._count()
+
+    def forget(self, user: str) -> int:
+        """Deletes the decisions of a user that wait, with their rewards, also from the bytes of the file; returns how many calls.
+
+        Raises:
+            LedgerError: the disk fails.
+        """
+        of_user = "waits AND told ->> '$.user' = ?"
+        with self._lock:
+            about = f"kind = 'reward' AND about IN (SELECT id FROM calls WHERE kind = 'decision' AND {of_user})"  # noqa: S608 -- a constant
+            num: int = self._do(f"DELETE FROM calls WHERE {about}", (user,)).rowcount  # noqa: S608 -- a constant
+            num += self._do(f"DELETE FROM calls WHERE kind = 'decision' AND {of_user}", (user,)).rowcount  # noqa: S608 -- a constant
+            self._count()
+            self._do("VACUUM")
+            self._do("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return num
+
+    def _count(self) -> None:
+        (self.num_waiting,) = self._do("SELECT COUNT(*) FROM calls WHERE waits").fetchone()
+
+    def is_waiting(self, kind: Kind, name: str) -> bool:
+        """Tells whether a call waits."""
+        return self._do("SELECT 1 FROM calls WHERE kind = ? AND id = ? AND waits", (kind, name)).fetchone() is not None
 
     def close(self) -> None:
         """Closes the file; what waits stays in it."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import sqlite3
 import threading
 import warnings
 
@@ -17,6 +18,7 @@ from recsdk.errors import (
     CheckpointCorrupt,
     CheckpointMismatch,
     DecisionConflict,
+    EarlyDecision,
     ExpiredDecision,
     IgnoredInput,
     InvalidRequest,
@@ -184,7 +186,7 @@ def test_challengers_are_judged_by_what_another_process_has_decided(tmp_path):
     options = {"trials": recsdk.Trials(challengers={"bold": "lin-ucb"})}
     with opened(tmp_path / "shop", **options) as shop:
         visits(shop)
-        with LocalRecommender.load(shop.export()) as kiosk:
+        with LocalRecommender.load(shop.export(), clock=lambda: NOW) as kiosk:
             for number in range(6):
                 kiosk.reward(kiosk.recommend({}).decision_id, float(number % 2))
             visits(shop, 5)
@@ -193,6 +195,155 @@ def test_challengers_are_judged_by_what_another_process_has_decided(tmp_path):
         assert (standings[0].num_rounds, shop.audit()) == (20, True)
     with opened(tmp_path / "shop", **options) as again:
         assert (again.standings(), again.audit()) == (standings, True)
+
+
+def away(shop, kiosk, times):
+    """Lets another process decide at some times, as its clock says."""
+    for number, time in enumerate(times):
+        kiosk._clock = lambda time=time: time
+        kiosk.recommend({}, decision_id=f"d{number}")
+
+
+def test_a_time_from_before_the_export_is_refused_here_and_there(monkeypatch, shop, kiosk):
+    for time in (-1e300, 0.0, NOW - 61.0):
+        kiosk._clock = lambda time=time: time
+        with pytest.raises(InvalidValue, match=f"clock must be at least {NOW}"):
+            kiosk.recommend({})
+    assert kiosk.num_waiting == 0
+    monkeypatch.setattr(exported, "require_after", lambda *_: None)  # as another program may
+    away(shop, kiosk, [-1e300, 0.0, NOW - 61.0, NOW - 59.0])
+    monkeypatch.undo()
+    sent = kiosk.send(shop)
+    assert [(call.decision_id, type(error)) for call, error in sent.refused] == [(f"d{number}", InvalidValue) for number in range(3)]
+    assert all(str(error).startswith(f"time must be at least {NOW}") for _, error in sent.refused)
+    assert (sent.num_new, kiosk.num_waiting) == (1, 0)
+
+
+def test_a_decision_that_is_too_early_waits_with_its_rewards_and_stops_no_other(monkeypatch, tmp_path):
+    times = [NOW]
+    with opened(tmp_path / "shop", clock=lambda: times[0]) as shop, LocalRecommender.load(shop.export()) as kiosk:
+        monkeypatch.setattr(local, "AT_ONCE", 1)
+        away(shop, kiosk, [NOW + 3_600.0, NOW + 59.0, NOW])
+        for number in range(3):
+            kiosk.reward(f"d{number}", 1.0)
+        sent = kiosk.send(shop)
+        assert sent.num_new == 4
+        assert [(call.decision_id, type(error)) for call, error in sent.refused] == [("d0", EarlyDecision), ("d0", UnknownDecision)]
+        assert str(sent.refused[0][1]).startswith(f"time must be at most {NOW}")
+        assert (record(shop, "d0"), kiosk.num_waiting) == (None, 2)
+        times[0] += 3_600.0
+        assert (kiosk.send(shop), kiosk.num_waiting) == ((2, 0, ()), 0)
+
+
+def test_the_same_state_is_the_same_export_at_any_time(tmp_path):
+    times = [NOW]
+    with opened(tmp_path / "shop", clock=lambda: times[0]) as shop:
+        data = shop.export()
+        times[0] += 9.0
+        assert shop.export() == data
+        visits(shop, 1)
+        assert shop.export() != data
+
+
+def test_what_was_taken_is_known_though_its_export_is_kept_no_more(shop, kiosk):
+    slate = kiosk.recommend({"user_id": "ann"}, size=2)
+    kiosk.reward(slate.decision_id, 1.0, position=0)
+    shop.take(kiosk.batch().decisions)  # and the answer is lost
+    for _ in range(exported.KEPT):
+        visits(shop, 1)
+        shop.export()
+    assert not exported.is_kept(shop._loop.ledger, kiosk.name)
+    other = kiosk.batch().decisions[0]
+    (conflict,) = shop.take([other._replace(digest="0")])
+    assert isinstance(conflict, DecisionConflict)
+    assert kiosk.send(shop) == (1, 1, ())
+
+
+def test_a_refusal_tells_no_digest_that_would_be_taken(shop, kiosk):
+    kiosk.recommend({}, decision_id="d1")
+    (one,) = kiosk.batch().decisions
+    (error,) = shop.take([one._replace(digest="0" * 32)])
+    assert one.digest not in str(error)
+    (error,) = shop.take([one._replace(arguments={**one.arguments, "deferred": True})])
+    assert isinstance(error, InvalidRequest)
+    assert shop.take([one]) == [True]
+
+
+WRONG = [{"export": ["a"]}, {"export": 3}, {"digest": None}, {"time": "x"}, {"arguments": None}, {"arguments": {"request": {}, 3: 1}}]
+WRONG += [
+    {"arguments": ["request"]},
+    {"decision_id": 3},
+    {"arguments": {"request": {}, "size": "2"}},
+    {"arguments": {"request": {}, "seen": 3}},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_field_of_another_type_is_refused_and_the_rest_is_taken(shop, kiosk, wrong):
+    for name in ("first", "wrong", "last"):
+        kiosk.recommend({}, decision_id=name)
+    first, middle, last = kiosk.batch().decisions
+    answers = shop.take([first, middle._replace(**wrong), last])
+    assert (answers[0], answers[2]) == (True, True)
+    assert isinstance(answers[1], InvalidValue)
+
+
+LARGE = [{"user": "u" * 1_025}, {"request": {"x" * 1_025: 1}}, {"request": {"x": "x" * 4_097}}, {"request": {"x": ["x" * 4_097]}}]
+LARGE += [{"request": {str(number): 1 for number in range(4_097)}}, {"seen": [f"{number:060}" for number in range(4_000)]}]
+
+
+@pytest.mark.parametrize("asked", LARGE)
+def test_what_the_service_could_not_read_is_refused_before_the_draw(kiosk, asked):
+    with pytest.raises(InvalidRequest, match="so that the service can read it"):
+        kiosk.recommend(**{"request": {}} | asked)
+    assert kiosk.num_waiting == 0
+
+
+def test_of_a_user_who_is_forgotten_nothing_waits_and_no_byte_is_left(tmp_path, shop):
+    path = tmp_path / "outbox.db"
+    with LocalRecommender.load(shop.export(), outbox=path, clock=lambda: NOW) as kiosk:
+        assert path.stat().st_mode & 0o777 == 0o600
+        sent = kiosk.recommend({"user_id": "ann-smith", "likes": "ann-smith's tea"}, decision_id="sent")
+        kiosk.send(shop)
+        assert kiosk.recommend({"user_id": "ann-smith", "likes": "ann-smith's tea"}, decision_id="sent") == sent
+        with pytest.raises(DecisionConflict):
+            kiosk.recommend({"user_id": "bob"}, decision_id="sent")
+        for number in range(40):
+            kiosk.recommend({}, user="ann-smith", decision_id=f"d{number}")
+        kiosk.recommend({"user_id": "bob"}, decision_id="bob's")
+        kiosk.reward("d3", 1.0)
+        kiosk.reward("bob's", 1.0)
+        kiosk.reward("sent", 1.0)
+        assert (kiosk.forget("ann-smith"), kiosk.forget("ann-smith"), kiosk.num_waiting) == (41, 0, 3)
+        assert not [file for file in tmp_path.glob("outbox.db*") if b"ann-smith" in file.read_bytes()]
+        with pytest.raises(UnknownDecision):
+            kiosk.reward("d3", 1.0)
+        assert kiosk.send(shop) == (3, 0, ())
+
+
+class Failing:
+    """A database of which the first commit fails."""
+
+    def __init__(self, db):
+        self._db, self._fails = db, True
+
+    def __getattr__(self, name):
+        return getattr(self._db, name)
+
+    def execute(self, statement, *values):
+        if statement == "COMMIT" and self._fails:
+            self._fails = False
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._db.execute(statement, *values)
+
+
+def test_a_commit_that_fails_leaves_the_outbox_as_it_was(shop, kiosk):
+    kiosk.recommend({}, decision_id="d1")
+    kiosk._outbox._db = Failing(kiosk._outbox._db)
+    with pytest.raises(LedgerError, match="disk"):
+        kiosk.send(shop)
+    assert not kiosk._outbox._db.in_transaction
+    assert (kiosk.num_waiting, kiosk.send(shop), kiosk.num_waiting) == (1, (0, 1, ()), 0)
 
 
 def changed(one, what):
@@ -281,7 +432,7 @@ def test_an_answer_that_is_an_error_of_the_recommender_lets_the_call_wait(shop, 
 
 def test_what_waits_is_in_the_file_when_recommend_returns(tmp_path, shop):
     data, path = shop.export(), tmp_path / "outbox.db"
-    with LocalRecommender.load(data, outbox=path) as kiosk:
+    with LocalRecommender.load(data, outbox=path, clock=lambda: NOW) as kiosk:
         slate = kiosk.recommend({"user_id": "ann"}, size=2, pinned={1: "i5"}, promoted={0: ["i1", "i2"]})
         kiosk.reward(slate.decision_id, 1.0, item="i5", reward_id="order-1")
         batch = kiosk.batch()
@@ -312,7 +463,7 @@ def test_a_newer_export_goes_on_with_the_same_outbox(tmp_path, shop):
 
 def test_a_name_gives_the_same_slate_again_and_no_other(shop):
     times = iter(range(10))
-    with LocalRecommender.load(shop.export(), clock=lambda: NOW - 86_400.0 * next(times)) as kiosk:
+    with LocalRecommender.load(shop.export(), clock=lambda: NOW + next(times)) as kiosk:
         slate = kiosk.recommend({"user_id": "ann"}, size=2, decision_id="visit-1")
         assert kiosk.recommend({"user_id": "ann"}, size=2, decision_id="visit-1") == slate
         with pytest.raises(DecisionConflict, match="visit-1"):
@@ -353,7 +504,7 @@ def test_a_reward_is_refused_as_the_recommender_would(kiosk):
 
 
 def test_no_more_waits_than_may(shop):
-    with LocalRecommender.load(shop.export(), most_waiting=2) as kiosk:
+    with LocalRecommender.load(shop.export(), most_waiting=2, clock=lambda: NOW) as kiosk:
         kiosk.recommend({}, decision_id="a")
         kiosk.reward("a", 1.0)
         with pytest.raises(LedgerError, match="2 calls wait in the outbox memory, and no more may"):
@@ -385,7 +536,7 @@ def test_the_last_exports_are_kept_and_decisions_by_older_ones_refused(tmp_path,
     with contextlib.ExitStack() as stack:
         kiosks = []
         for number in range(exported.KEPT + 1):
-            kiosks.append(stack.enter_context(LocalRecommender.load(shop.export())))
+            kiosks.append(stack.enter_context(LocalRecommender.load(shop.export(), clock=lambda: NOW)))
             kiosks[-1].recommend({}, decision_id=f"d{number}")
             visits(shop, 1)
         ((_, error),) = kiosks[0].send(shop).refused
@@ -462,7 +613,7 @@ def test_parts_that_another_process_could_not_make_are_not_exported(tmp_path):
     with opened(tmp_path / "shop", scorers=[cheap]) as shop:
         with pytest.raises(ModelRefused, match="ive the part itself"):
             shop.export()
-        assert exported._names(shop._loop.ledger) == []
+        assert exported._kept(shop._loop.ledger) == {}
 
 
 def test_a_file_that_is_no_export_or_damaged_is_refused(shop):

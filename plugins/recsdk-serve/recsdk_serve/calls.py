@@ -151,8 +151,8 @@ class Calls:
 
     def send(self, local: LocalRecommender) -> Steps[Sent]:
         """Sends what waits, and returns what became of it."""
-        total = Sent(0, 0, ())
-        while (batch := local.batch()) is not None:
+        total, batch = Sent(0, 0, ()), None
+        while (batch := local.batch(batch)) is not None:
             answers = (yield from self.take(batch.decisions)) if batch.decisions else []
             rewards = [m.Reward(decision_id=one.decision_id, value=one.value, **one.place()) for one in batch.rewards]
             answers += yield from self._each("reward_batch", rewards, lambda some: m.RewardBatch(rewards=some))

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-LONGEST_NAME, LONGEST_TEXT, MOST_FEATURES = 1_024, 4_096, 4_096
+from recsdk.live import local
+
+LONGEST_NAME, LONGEST_TEXT, MOST_FEATURES = local.LONGEST_NAME, local.LONGEST_TEXT, local.MOST_FEATURES
 User = Annotated[str, Meta(max_length=LONGEST_NAME)]
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 Feature = Text | bool | int | float | None | list[Text]

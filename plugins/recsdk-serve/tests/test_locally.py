@@ -1,13 +1,15 @@
 """Decisions that are made elsewhere by what the service has exported, and sent to it later."""
 
 import asyncio
+import time
 
 import httpx2
 import pytest
 from recsdk_serve import AsyncClient, Client, Decide, Retry, Unanswered, locally
 
 from recsdk import LocalRecommender
-from recsdk.errors import InvalidValue, Unknown
+from recsdk.errors import EarlyDecision, InvalidValue, Unknown, UnknownDecision
+from recsdk.live import local
 
 QUICK = Retry(within=5.0, first=0.01)
 
@@ -42,7 +44,8 @@ def test_what_is_decided_elsewhere_is_sent_once_though_answers_are_lost(tmp_path
         assert (sure.models().num_learned, sure.forget("ann")["num_decisions"]) == (2, 3)
 
 
-def test_a_call_that_the_service_cannot_read_stops_no_other(address):
+def test_a_call_that_the_service_cannot_read_stops_no_other(monkeypatch, address):
+    monkeypatch.setattr(local, "_require_small", lambda _: None)  # as under a service of narrower limits
     with Client(address) as client, LocalRecommender.load(client.export()) as kiosk:
         for name, request in (("first", {}), ("long", {"x" * 2_000: 1}), ("last", {})):
             kiosk.recommend(request, decision_id=name)
@@ -50,6 +53,14 @@ def test_a_call_that_the_service_cannot_read_stops_no_other(address):
         sent = client.send(kiosk)
         assert (sent.num_new, sent.num_known, [call.decision_id for call, _ in sent.refused]) == (3, 0, ["long"])
         assert kiosk.num_waiting == 0
+
+
+def test_a_decision_that_is_too_early_waits_with_its_reward(address):
+    with Client(address) as client, LocalRecommender.load(client.export(), clock=lambda: time.time() + 3_600) as kiosk:
+        kiosk.recommend({}, decision_id="early")
+        kiosk.reward("early", 1.0)
+        assert [type(error) for _, error in client.send(kiosk).refused] == [EarlyDecision, UnknownDecision]
+        assert kiosk.num_waiting == 2
 
 
 def test_a_lie_and_an_old_export_are_refused_and_told(address):
