@@ -77,7 +77,7 @@ def trained(config: Any, state: Any, histories: Histories, seed: int, told: np.n
     params = state.params._replace(columns=None, rarity=None) if told is not None else state.params
     begun, after_epoch = start(params, settings), None
     if config.checkpoint is not None:
-        origin = _origin(config, state, [rows, *([] if told is None else [told])], seed)
+        origin = _origin(config, state, [rows, *cases._replace(seen=cases.seen[:, :num_rows]), *([] if told is None else [told])], seed)
         begun = _resumed(config.checkpoint, begun, origin)
 
         def after_epoch(now: TrainerState) -> None:
@@ -97,9 +97,10 @@ def _filled(array: np.ndarray | None, more: int) -> np.ndarray | None:
 
 
 def _origin(config: Any, state: Any, given: list[np.ndarray], seed: int) -> str:
-    """Returns a digest of all that a training's result follows from."""
+    """Returns a digest of all that a training's result follows from; `given` are what is trained on, the cases and the features."""
     digest = hashlib.blake2b(f"{config!r} {seed}".encode(), digest_size=16)
-    for array in (*given, *leaves(state)):
+    for array in map(np.asarray, (*given, *leaves(state))):
+        digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

@@ -43,11 +43,13 @@ class Codes(NamedTuple):
 
 @attrs.frozen(kw_only=True)
 class Int8:
-    """Finds the items that `Exact` finds, in half of its time where the catalogue is large; needs a quarter more memory.
+    """Finds the items that `Exact` finds, in two thirds of its time at 100,000 items and little more than half at a million.
 
     Scores from bytes are off, but by no more than a bound that is known. So the bytes tell which items can be among the best; these few are
-    scored in float32. It searches as `Exact` does where that is quicker: below 256 items for each item asked for, where the bounds leave
-    more than a sixteenth of the items, and without the extra `fast`.
+    scored in float64, each by itself: of equal ones those that were added first are found. `Exact` rounds to float32, by the place of a
+    row: where scores are closer than that, it may find other items. It takes a quarter more memory, and searches as `Exact` does where that
+    is quicker: below 256 items for each item asked for, where the bounds leave more than a sixteenth of the items, and without the extra
+    `fast`.
 
     Example:
         >>> vectors = np.random.default_rng(0).standard_normal((2000, 8)).astype(np.float32)
@@ -67,7 +69,9 @@ class Int8:
         state = Codes(vectors, code, scale, 0.0)
         if not fast.enabled():
             return state
-        self._bounds(state, np.zeros(vectors.shape[1], np.float32), np.zeros(0, bool))  # compiled here: no request waits for it
+        user = np.zeros(vectors.shape[1], np.float32)
+        self._bounds(state, user, np.zeros(0, bool))  # compiled here, as is the next: no request waits for them
+        _kernels().scores(*map(fast.given, (np.zeros((0, len(user)), np.float32), np.zeros(0, np.int64), user)))
         return self._written(state, np.arange(num_rows))
 
     def add(self, state: Codes, slot: np.ndarray, vectors: np.ndarray) -> Codes:
@@ -81,11 +85,14 @@ class Int8:
         return self._written(state, slot)
 
     def search(self, state: Codes, rng: Rng, user: np.ndarray, allowed: np.ndarray, size: int) -> np.ndarray:
-        """Returns i64[<= size], the allowed slots with the largest scores."""
+        """Returns i64[<= size], the allowed slots with the largest scores; none where `size` is below 1."""
+        if size < 1:
+            return np.zeros(0, np.int64)
         found = self._possible(state, user, allowed, size)
         if found is None:
             return Exact().search(state.vectors, rng, user, allowed, size)
-        return np.asarray(found[largest(state.vectors[found] @ user, size)])
+        scores = _kernels().scores(*map(fast.given, (np.asarray(state.vectors, np.float32), found, np.asarray(user, np.float32))))
+        return np.asarray(found[largest(scores, size)])
 
     def _possible(self, state: Codes, user: np.ndarray, allowed: np.ndarray, size: int) -> np.ndarray | None:
         """Returns the slots that can be among the best, in rising order; None where these are too many to be worth it."""

@@ -13,7 +13,9 @@ import pytest
 from recsdk import states
 from recsdk.data import concatenate_items, events_from_rows, items_from_rows, requests_table
 from recsdk.encoders import training
+from recsdk.encoders._fitting import _held
 from recsdk.encoders._objective import NextItem, Validation
+from recsdk.encoders._sequences import from_log, learn
 from recsdk.encoders._transformer import TransformerShape
 from recsdk.encoders.on_device import OnDevice
 from recsdk.encoders.sasrec import SASRec
@@ -223,8 +225,18 @@ def test_an_interrupted_training_goes_on_to_the_same_model(state, tmp_path, monk
     assert len(resumed.history) > 3
     untimed = resumed._replace(history=resumed.history[:, :2]), state._replace(history=state.history[:, :2])
     assert states.dumps(SMALL, untimed[0]) == states.dumps(SMALL, untimed[1])
-    with pytest.raises(CheckpointMismatch, match="is of another: remove it, or name another"):
-        encoder.fit(SPLIT.refit, seed=1)
+    for log, seed in ((SPLIT.refit, 1), (with_another_last_item(SPLIT.refit), 0)):
+        with pytest.raises(CheckpointMismatch, match="is of another: remove it, or name another"):
+            encoder.fit(log, seed=seed)
+
+
+def with_another_last_item(log):
+    """A log in which those who validate took something else last; what is trained on is the same."""
+    users, histories = log.requests["user_id"].tolist(), from_log(learn(SMALL.init().vocabulary, log.items), log, "user_id")
+    last, item = dict(zip(users, range(len(users)), strict=True)), log.item.copy()
+    held = [last[name] for name, holds in zip(dict.fromkeys(users), _held(histories, SMALL.num_validation, seed=0), strict=True) if holds]
+    item[held] = (item[held] + 1) % len(log.items.ids)
+    return log._replace(item=item)
 
 
 def test_going_on_keeps_rows_and_gives_new_items_rows_of_their_own(state):

@@ -47,6 +47,27 @@ def test_it_finds_what_exact_finds_however_many_are_equal_and_however_the_table_
 
 
 @compiled
+@pytest.mark.parametrize("dim", [16, 17, 64, 70])
+def test_of_equal_vectors_those_that_were_added_first_are_found(dim):
+    for seed in range(40):
+        rng, size = np.random.default_rng(seed), seed % 7 + 1
+        different, user = rng.standard_normal((2000, dim)).astype(np.float32), rng.standard_normal(dim).astype(np.float32)
+        truth = (different.astype(np.float64) * user).sum(axis=1)
+        which = rng.permutation(np.concatenate([np.arange(2000), np.repeat(np.argsort(-truth)[:8], 2)]))  # three of each of the best
+        state, every = Int8().build(different[which]), np.ones(len(which), bool)
+        assert Int8()._possible(state, user, every, size) is not None
+        wanted = np.argsort(-truth[which], kind="stable")[:size]
+        assert Int8().search(state, rng, user, every, size).tolist() == wanted.tolist()
+
+
+@compiled
+@pytest.mark.parametrize("size", [0, -1])
+def test_no_item_is_found_where_none_is_asked_for(size):
+    state, user = Int8().build(RNG.standard_normal((600, 8)).astype(np.float32)), np.ones(8, np.float32)
+    assert Int8().search(state, RNG, user, np.ones(600, bool), size).tolist() == []
+
+
+@compiled
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 999), dim=st.integers(1, 70), spread=st.sampled_from([0.0, 1.0, 4.0]), unit=st.sampled_from([1e-20, 1.0, 1e15]))
 def test_no_score_is_outside_of_its_bounds(seed, dim, spread, unit):
