@@ -25,6 +25,14 @@ from recsdk_serve.operations import ONCE, Operation
 R = TypeVar("R")
 AWAY = (429, 502, 503, 504)
 """Statuses of a service, or of a proxy before it, that may answer soon."""
+OWN = frozenset(
+    ("Busy", "NotReady", *(name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, RecsdkError)))
+)
+"""Names of errors by which the service itself says that it has done nothing."""
+
+
+LONG = 60.0
+"""Seconds that a call which takes long waits for the network."""
 
 
 class ServiceError(RecsdkError):
@@ -34,11 +42,14 @@ class ServiceError(RecsdkError):
         status: of HTTP.
         error: its kind, such as "NoKey".
         field: that it is about; None for none.
+        decision_id: of the decision that was asked for; None for another call.
 
     Example:
         >>> ServiceError("Give a key.", status=401, error="NoKey").status
         401
     """
+
+    decision_id: str | None = None
 
     def __init__(self, message: str, *, status: int = 0, error: str = "", field: str | None = None) -> None:
         super().__init__(message)
@@ -46,12 +57,18 @@ class ServiceError(RecsdkError):
 
 
 class Unanswered(RecsdkError, ConnectionError):
-    """No answer of the service came in time; `may_be_done` tells whether it may have done what it was asked for all the same.
+    """No answer of the service came in time.
+
+    Attributes:
+        may_be_done: whether it may have done what it was asked for all the same.
+        decision_id: of the decision that was asked for, by which it can be asked for again; None for another call.
 
     Example:
         >>> Unanswered("no answer").may_be_done
         True
     """
+
+    decision_id: str | None = None
 
     def __init__(self, message: str, *, may_be_done: bool = True) -> None:
         super().__init__(message)
@@ -67,7 +84,8 @@ class Retry:
 
     Attributes:
         within: seconds from the first try after which none is begun.
-        timeout: seconds that a try waits for the network: to connect, and for each piece of the answer.
+        timeout: seconds that a try waits for the network: to connect, and for each piece of the answer; no longer than what is left of
+            `within`. Calls that take long, such as `publish` and `export`, wait for a minute at least.
         first: seconds before the second try; then twice as many each time. Up to half of them are taken off by chance, so that many
             clients do not come back at once.
         longest: seconds between two tries at most, where the service does not ask for more.
@@ -156,7 +174,9 @@ def exchange(operation: Operation, asked: Any, retry: Retry, clock: Callable[[],
     content = None if operation.method == "GET" else encoded(asked)
     until, may_be_done = clock() + retry.within, False
     for turn in itertools.count():
-        got = yield Ask(operation.method, operation.path, content, retry.timeout)
+        left = until - clock() if retry.within else retry.timeout
+        timeout = max(retry.timeout, LONG) if operation.lane == "slow" else min(retry.timeout, left)
+        got = yield Ask(operation.method, operation.path, content, timeout)
         try:
             if got.status == 200:
                 return msgspec.json.decode(got.content, type=operation.gives)
@@ -187,6 +207,7 @@ class Following:
     def __init__(self, retry: Retry, last: str = "", clock: Callable[[], float] = time.monotonic) -> None:
         self._retry, self._last, self._clock = retry, last, clock
         self._turn, self._until = 0, 0.0
+        self._begun: float | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -195,11 +216,11 @@ class Following:
 
     def begun(self) -> None:
         """Notes that the service has begun to answer."""
-        self._turn = 0
+        self._begun = self._clock()
 
     def taken(self, event_id: str) -> None:
         """Notes an event."""
-        self._last = event_id or self._last
+        self._turn, self._last = 0, event_id or self._last
 
     def wait(self, got: Got) -> float:
         """Returns after how many seconds to ask again.
@@ -207,6 +228,9 @@ class Following:
         Raises:
             RecsdkError: the service refuses it, or was away for too long.
         """
+        if self._begun is not None and self._clock() - self._begun > self._retry.longest:  # it stood for long, without an event
+            self._turn = 0
+        self._begun = None
         failure, wait = failed(got), max(got.retry_after, self._retry.wait(self._turn))
         if self._turn == 0:
             self._until = self._clock() + self._retry.within
@@ -242,16 +266,17 @@ def failed(got: Got) -> Failure:
         problem = msgspec.json.decode(got.content, type=m.Problem) if got.status else None
     except msgspec.DecodeError:
         problem = None
+    is_own = problem is not None and problem.error in OWN
+    may_be_done = is_away and got.may_be_done and got.status != 429 and not (got.status == 503 and is_own)
     if problem is None and is_away:
         what = got.content.decode("utf-8", "replace") if not got.status else f"status {got.status}"
-        may_be_done = got.may_be_done and got.status not in (429, 503)
         return Failure(Unanswered(f"The service did not answer: {what}.", may_be_done=may_be_done), True, may_be_done)
     if problem is None:
         text = got.content[:200].decode("utf-8", "replace")
         return Failure(
             ServiceError(f"The service answered with status {got.status}: {text!r}.", status=got.status), False, False, got.status
         )
-    return Failure(error_of(problem, got.status), is_away, False, got.status)
+    return Failure(error_of(problem, got.status), is_away, may_be_done, got.status)
 
 
 def error_of(problem: m.Problem, status: int = 0) -> RecsdkError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import math
 import secrets
 import threading
 import time
@@ -17,11 +19,15 @@ from recsdk.checks import require_number
 from recsdk.errors import InvalidValue
 from recsdk.live.local import Answer, LocalDecision, Sent
 from recsdk_serve import messages as m
-from recsdk_serve.calling import AWAY, Ask, Failure, Retry, Steps, encoded, error_of, exchange
+from recsdk_serve.calling import AWAY, Ask, Failure, Retry, ServiceError, Steps, Unanswered, encoded, error_of, exchange
 from recsdk_serve.operations import OPERATIONS
 from recsdk_serve.service import arguments
 
 MOST_USERS, MOST_UNSHOWN = 10_000, 1_000
+SLOW, AWAY_FOR = 0.5, 3.0
+"""Seconds after which a failure was slow: then the service is taken to be away for as long again, but no longer than this."""
+TELLING, TELL_EVERY = 0.25, 10.0
+"""Seconds that a slate waits at most while it is told that another was not shown; and between two tries of that, where it fails."""
 REFUSED = (400, 413, 422)
 """Statuses of a body that is at fault itself."""
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
@@ -68,22 +74,45 @@ class Calls:
         self._fallback = fallback if fallback is None or callable(fallback) else _Listed(_checked_ids(fallback))
         self._kept: OrderedDict[tuple[Any, ...], tuple[float, Served]] = OrderedDict()
         self._unshown: deque[str] = deque(maxlen=MOST_UNSHOWN)
+        self._tell_at = self._away_until = -math.inf
         self._lock = threading.Lock()
 
     def decide(self, asked: m.Decide) -> Steps[Served]:
         """Returns what to show: from the service or, where that is away, what was kept or what the fallback gives."""
-        asked = _named(asked)
-        found = yield from exchange(BY_NAME["decide"], asked, self.retry, self._clock)
-        if not isinstance(found, Failure):
-            served = Served(found.decision_id, found.ids, found.propensities, found.repeats)
-            self._keep(asked, served)
-            yield from self._tell_unshown()
-            return served
+        asked, began = _named(asked), self._clock()
+        name = str(asked.decision_id)
+        if began < self._away_until and (instead := self._instead(asked)) is not None:
+            return instead
+        try:
+            found = yield from exchange(BY_NAME["decide"], asked, self.retry, self._clock)
+            if not isinstance(found, Failure):
+                with contextlib.suppress(ValueError, IndexError):
+                    self._unshown.remove(name)  # of an earlier try by this name
+                served = Served(found.decision_id, found.ids, found.propensities, found.repeats)
+                self._keep(asked, served)
+                yield from self._tell_unshown()
+                return served
+        except GeneratorExit:  # nobody waits for it any more
+            self._unshown.append(name)
+            raise
+        return self._away(asked, name, found, began)
+
+    def _away(self, asked: m.Decide, name: str, found: Failure, began: float) -> Served:
+        """Returns what is shown in place of a slate that did not come.
+
+        Raises:
+            RecsdkError: there is nothing.
+        """
+        now = self._clock()
+        if found.is_away and now - began >= SLOW:  # who comes next need not wait as long
+            self._away_until = now + min(now - began, AWAY_FOR)
         instead = self._instead(asked) if found.is_away else None
+        if found.may_be_done and (instead is None or instead.decision_id != name):
+            self._unshown.append(name)
         if instead is None:
+            if isinstance(found.error, (Unanswered, ServiceError)):
+                found.error.decision_id = name
             raise found.error
-        if found.may_be_done and asked.decision_id is not None and instead.decision_id != asked.decision_id:
-            self._unshown.append(asked.decision_id)
         return instead
 
     def decide_batch(self, asked: Sequence[m.Decide]) -> Steps[list[m.Slate]]:
@@ -188,13 +217,20 @@ class Calls:
 
     def _tell_unshown(self) -> Steps[None]:
         """Tells the service of one decision that it may have made, and that nobody saw; where that fails, it is told later."""
+        if self._clock() < self._tell_at:
+            return
         try:
             name = self._unshown.popleft()
         except IndexError:
             return
-        got = yield Ask("POST", BY_NAME["shown"].path, encoded(m.Shown(decision_id=name, shown=False)), self.retry.timeout)
-        if got.status == 0 or got.status in AWAY:
-            self._unshown.append(name)
+        content, is_told = encoded(m.Shown(decision_id=name, shown=False)), False
+        try:
+            got = yield Ask("POST", BY_NAME["shown"].path, content, min(self.retry.timeout, TELLING))
+            is_told = got.status != 0 and got.status not in AWAY
+        finally:
+            if not is_told:
+                self._unshown.append(name)
+                self._tell_at = self._clock() + TELL_EVERY
 
     def _keep(self, asked: m.Decide, served: Served) -> None:
         place = _place(asked)

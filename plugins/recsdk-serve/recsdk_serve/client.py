@@ -15,7 +15,7 @@ from recsdk import LocalRecommender
 from recsdk.errors import InvalidValue
 from recsdk.live.local import Answer, LocalDecision, Sent
 from recsdk_serve import messages as m
-from recsdk_serve.calling import Ask, Following, Got, Retry, Steps, retry_after
+from recsdk_serve.calling import Ask, Following, Got, Retry, ServiceError, Steps, retry_after
 from recsdk_serve.calls import Calls, Fallback, Served
 
 R = TypeVar("R")
@@ -190,11 +190,13 @@ class Client:
         except StopIteration as end:
             found: R = end.value
             return found
+        finally:
+            steps.close()  # where it was interrupted
 
     def _send(self, ask: Ask) -> Got:
         try:
             return _got(self._http.request(ask.method, ask.path, content=ask.content, headers=JSON, timeout=ask.timeout))
-        except httpx2.TransportError as error:
+        except httpx2.HTTPError as error:
             return _lost(error)
 
     def _follow(self, path: str, params: Mapping[str, str], last: str = "") -> Iterator[Event]:
@@ -202,7 +204,7 @@ class Client:
         while True:
             try:
                 with self._http.stream("GET", path, params=params, headers=following.headers, timeout=QUIET) as response:
-                    if response.status_code == 200:
+                    if _is_stream(response):
                         following.begun()
                         for told in httpx2.EventSource(response):
                             event = _event(told)
@@ -211,7 +213,7 @@ class Client:
                     else:
                         response.read()
                     got = _ended(response)
-            except httpx2.TransportError as error:
+            except httpx2.HTTPError as error:
                 got = _lost(error)
             time.sleep(following.wait(got))
 
@@ -357,11 +359,13 @@ class AsyncClient:
         except StopIteration as end:
             found: R = end.value
             return found
+        finally:
+            steps.close()  # where it was interrupted
 
     async def _send(self, ask: Ask) -> Got:
         try:
             return _got(await self._http.request(ask.method, ask.path, content=ask.content, headers=JSON, timeout=ask.timeout))
-        except httpx2.TransportError as error:
+        except httpx2.HTTPError as error:
             return _lost(error)
 
     async def _follow(self, path: str, params: Mapping[str, str], last: str = "") -> AsyncIterator[Event]:
@@ -369,7 +373,7 @@ class AsyncClient:
         while True:
             try:
                 async with self._http.stream("GET", path, params=params, headers=following.headers, timeout=QUIET) as response:
-                    if response.status_code == 200:
+                    if _is_stream(response):
                         following.begun()
                         async for told in httpx2.EventSource(response):
                             event = _event(told)
@@ -378,7 +382,7 @@ class AsyncClient:
                     else:
                         await response.aread()
                     got = _ended(response)
-            except httpx2.TransportError as error:
+            except httpx2.HTTPError as error:
                 got = _lost(error)
             await asyncio.sleep(following.wait(got))
 
@@ -403,12 +407,24 @@ def _got(response: httpx2.Response) -> Got:
 
 def _ended(response: httpx2.Response) -> Got:
     """Returns what came of a stream, which is to go on where it was none that was refused."""
-    return Got(0, b"the stream has ended") if response.status_code == 200 else _got(response)
+    return Got(0, b"the stream has ended") if _is_stream(response) else _got(response)
 
 
-def _lost(error: httpx2.TransportError) -> Got:
+def _lost(error: httpx2.HTTPError) -> Got:
     return Got(0, f"{type(error).__name__}: {error}".encode(), may_be_done=not isinstance(error, UNSENT))
 
 
 def _event(told: httpx2.ServerSentEvent) -> Event:
-    return Event(told.event, msgspec.json.decode(told.data), told.id)
+    """Returns an event.
+
+    Raises:
+        ServiceError: its data is no object in JSON.
+    """
+    try:
+        return Event(told.event, msgspec.json.decode(told.data, type=dict[str, Any]), told.id)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ServiceError(f"The stream has sent what is no event: {told.data[:200]!r}: {error}.", status=200) from error
+
+
+def _is_stream(response: httpx2.Response) -> bool:
+    return bool(response.status_code == 200) and response.headers.get("content-type", "").partition(";")[0].strip() == "text/event-stream"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recsdk_serve import AsyncClient, Client, Correct, Decide, Retry, Reward, Served, ServiceError, Shown, Signal, Unanswered, calls
-from recsdk_serve.calling import Ask, Failure, Got, exchange
+from recsdk_serve.calling import Ask, Failure, Following, Got, exchange
 from recsdk_serve.operations import ONCE, OPERATIONS
 
 from recsdk import errors
@@ -96,6 +96,10 @@ def test_what_would_count_twice_is_repeated_only_where_nothing_was_done(name):
         (Got(503, problem("NotReady")), True),
         (Got(0, b"ReadTimeout"), False),
         (Got(502, b"bad gateway"), False),
+        (Got(503, b"upstream connect error: connection termination"), False),
+        (Got(503, problem("Service Unavailable")), False),
+        (Got(504, problem("Gateway Timeout")), False),
+        (Got(503, problem("LedgerError")), True),
     ):
         found, sent, _ = played(name, [got, good], QUICK)
         assert len(sent) == 1 + is_repeated
@@ -230,6 +234,92 @@ def test_a_decision_that_nobody_saw_though_it_may_be_made_is_told_as_not_shown()
     assert (asked[3].url.path, json.loads(asked[3].content)) == ("/v1/shown", {"decision_id": "lost", "shown": False})
     client.decide(Decide(decision_id="visit-1"))
     assert len(asked) == 5
+
+
+def test_a_decision_whose_answer_was_lost_is_told_as_not_shown_without_a_fallback_too():
+    good, taken = httpx2.Response(200, content=SLATE.content), httpx2.Response(200, json={"receipt": "taken"})
+    transport, asked = answering(httpx2.ReadTimeout("late"), httpx2.ReadTimeout("late"), good, good, taken)
+    client = Client("http://shop", retry=NONE, transport=transport)
+    for name in ("lost", "visit-1"):
+        with pytest.raises(Unanswered) as caught:
+            client.decide(Decide(decision_id=name))
+        assert (caught.value.decision_id, caught.value.may_be_done) == (name, True)
+    client._calls._tell_at = math.inf
+    client.decide(Decide(decision_id="visit-1"))  # asked for again, and shown
+    client._calls._tell_at = 0.0
+    client.decide(Decide(decision_id="visit-2"))
+    assert json.loads(asked[4].content) == {"decision_id": "lost", "shown": False}
+    assert list(client._calls._unshown) == []
+
+
+def test_a_decision_that_nobody_waits_for_any_more_is_told_as_not_shown():
+    asked = []
+
+    async def handle(request):
+        asked.append(json.loads(request.content))
+        if len(asked) == 1:
+            await asyncio.sleep(60)
+        return httpx2.Response(200, content=SLATE.content)
+
+    async def run():
+        async with AsyncClient("http://shop", transport=httpx2.MockTransport(handle), fallback=["tea"]) as client:
+            task = asyncio.create_task(client.decide(Decide(decision_id="left")))
+            while not asked:
+                await asyncio.sleep(0)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await client.decide(Decide(decision_id="visit-1"))
+
+    asyncio.run(run())
+    assert asked[2] == {"decision_id": "left", "shown": False}
+
+
+def timeouts(asked):
+    return [request.extensions["timeout"]["read"] for request in asked]
+
+
+def test_a_slate_waits_little_and_seldom_for_what_is_told_as_not_shown(monkeypatch):
+    good, late = httpx2.Response(200, content=SLATE.content), httpx2.ReadTimeout("late")
+    transport, asked = answering(late, good, late, good, good, late)
+    clock, client = Clock(), Client("http://shop", retry=NONE, transport=transport, fallback=["tea"])
+    monkeypatch.setattr(client._calls, "_clock", clock)
+    for _ in range(3):
+        client.decide(Decide())
+    assert timeouts(asked) == [5.0, 5.0, 0.25, 5.0]
+    clock.now += 10.0
+    client.decide(Decide())
+    assert [request.url.path for request in asked].count("/v1/shown") == 2
+
+
+def test_a_try_waits_no_longer_than_there_is_time_and_what_takes_long_waits_longer():
+    lost = [Got(0, b"lost")] * 9
+    retry = Retry(within=8.0, timeout=5.0, first=0.1, longest=0.1)
+    _, sent, waits = played("decide", lost, retry, seconds=3.0)
+    assert [ask.timeout for ask in sent] == pytest.approx([5.0, 5.0 - waits[0], 2.0 - waits[0] - waits[1]])
+    assert played("decide", lost, Retry(within=1.0))[1][0].timeout == 1.0
+    assert [ask.timeout for ask in played("decide", lost, NONE)[1]] == [5.0]
+    assert {ask.timeout for ask in played("export", lost, retry, seconds=3.0)[1]} == {60.0}
+
+
+def test_after_a_slow_failure_the_service_is_left_alone_for_a_moment(monkeypatch):
+    clock, asked = Clock(), []
+
+    def handle(request):
+        asked.append(request)
+        clock.now += 5.0
+        raise httpx2.ConnectTimeout("late")
+
+    client = Client("http://shop", retry=NONE, transport=httpx2.MockTransport(handle), fallback=["tea"])
+    monkeypatch.setattr(client._calls, "_clock", clock)
+    for _ in range(9):
+        assert client.decide(Decide()).ids == ("tea",)
+    assert len(asked) == 1
+    with pytest.raises(Unanswered):
+        client.decide(Decide(chosen=["tea"]))  # for which there is no fallback
+    clock.now += 3.1
+    client.decide(Decide())
+    assert len(asked) == 3
 
 
 def kept(monkeypatch, *answers, **settings):
@@ -367,6 +457,57 @@ def test_a_stream_goes_on_where_it_was_cut():
     with pytest.raises(ServiceError, match="no"):
         next(events)
     assert [request.headers.get("last-event-id") for request in asked] == ["1-0", "1-0", "1-1", "1-1", "1-3", "1-3"]
+
+
+def test_a_stream_that_ends_at_once_is_not_asked_for_for_ever():
+    clock, ended = Clock(), Got(0, b"the stream has ended")
+    following = Following(Retry(within=10.0, first=0.1), clock=clock)
+
+    def go_on():
+        for _ in range(1_000):
+            following.begun()
+            clock.now += following.wait(ended)
+
+    def until_given_up():
+        begin = clock.now
+        with pytest.raises(Unanswered):
+            go_on()
+        return clock.now - begin
+
+    assert 4.0 < until_given_up() <= 10.0
+    following.taken("1-1")
+    clock.now += following.wait(ended)
+    following.begun()
+    clock.now += 3_600.0  # without an event
+    clock.now += following.wait(ended)
+    assert 4.0 < until_given_up() <= 10.0
+
+
+SSE = {"content-type": "text/event-stream"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx2.Response(200, headers={"content-type": "text/html"}, content=b"<html>log in</html>"),
+        httpx2.Response(200, headers=SSE, content=b"event: decided\ndata: {bad\n\n"),
+        httpx2.Response(200, headers=SSE, content=b"event: decided\ndata: 3\n\n"),
+    ],
+)
+def test_what_is_no_stream_of_the_service_is_a_typed_error(answer):
+    transport, asked = answering(answer)
+    with pytest.raises(ServiceError):
+        next(Client("http://shop", retry=QUICK, transport=transport).decisions())
+    assert len(asked) == 1
+
+
+def test_an_answer_that_cannot_be_unpacked_is_none():
+    broken = httpx2.MockTransport(
+        lambda _: httpx2.Response(200, headers={"content-encoding": "gzip"}, stream=httpx2.ByteStream(b"garbage"))
+    )
+    with pytest.raises(Unanswered):
+        Client("http://shop", retry=NONE, transport=broken).decide(Decide())
+    assert Client("http://shop", retry=NONE, transport=broken, fallback=["tea"]).decide(Decide()).ids == ("tea",)
 
 
 def test_streams_of_the_service_are_followed_by_both_clients(address):
