@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import json
 import logging
-import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -16,7 +15,7 @@ import prometheus_client
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -25,7 +24,7 @@ from recsdk.errors import InvalidValue
 from recsdk.live.exporters import PrometheusObserver
 from recsdk.live.observe import Notice, Observer
 from recsdk_serve import messages as m
-from recsdk_serve import pages, sockets
+from recsdk_serve import pages, sockets, streams
 from recsdk_serve.endpoint import ENCODER, Endpoint
 from recsdk_serve.events import SERVER_SENT, Form, Hub
 from recsdk_serve.guard import Limits, Refused, refusal, require_local, require_same_site
@@ -33,6 +32,7 @@ from recsdk_serve.keys import SCOPES, Client, Keys
 from recsdk_serve.operations import OPERATIONS, openapi
 from recsdk_serve.service import LOGGER, Service
 from recsdk_serve.signals import hearing
+from recsdk_serve.streams import Stream
 
 ACCESS = logging.getLogger("recsdk_serve.access")
 ANYBODY = Client("", frozenset(SCOPES))
@@ -70,8 +70,8 @@ def make_app(
     front = Front(opening, keys, limits or Limits(), warming, is_stopping)
     routes: list[BaseRoute] = [Route(each.path, Endpoint(front, each), methods=[each.method]) for each in OPERATIONS]
     routes += [
-        Route("/v1/events/decisions", front.decisions),
-        Route("/v1/events/slates", front.slates),
+        Route("/v1/events/decisions", Stream(front, "decisions", "read", streams.decisions), methods=["GET"]),
+        Route("/v1/events/slates", Stream(front, "slates", "decide", streams.slates), methods=["GET"]),
         WebSocketRoute("/v1/ws", front.socket),
         Route("/v2", front.metadata),
         Route("/v2/health/live", front.live),
@@ -181,50 +181,38 @@ class Front:
         return client
 
     def note(self, operation: str, status: int, began: float, client: str, trace: str, error: str = "") -> None:
-        """Counts a call and writes its line of the access log: no id, no user, nothing of what was asked."""
-        seconds = time.perf_counter() - began
-        self._seconds.labels(operation, status).observe(seconds)
+        """Counts a call and writes its line of the access log."""
+        self._seconds.labels(operation, status).observe(time.perf_counter() - began)
+        self.log(operation, status, began, client, trace, error)
+
+    def log(self, operation: str, status: int, began: float, client: str, trace: str = "", error: str = "") -> None:
+        """Writes a line of the access log: no id, no user, nothing of what was asked. A stream has one once it is over."""
         if ACCESS.isEnabledFor(logging.INFO):
-            told = {"operation": operation, "status": status, "ms": round(seconds * 1e3, 3)}
+            told = {"operation": operation, "status": status, "ms": round((time.perf_counter() - began) * 1e3, 3)}
             more = {"client": client, "trace": trace, "error": error}
             ACCESS.info(json.dumps({"time": round(time.time(), 3), **told, **{name: value for name, value in more.items() if value}}))
 
-    def followed(self, asked: m.FollowSlates | m.FollowDecisions, form: Form = SERVER_SENT) -> AsyncGenerator[str, None]:
-        """Returns the stream that is asked for.
+    @contextlib.contextmanager
+    def followed(self, asked: m.FollowSlates | m.FollowDecisions, form: Form = SERVER_SENT) -> Iterator[AsyncGenerator[str, None]]:
+        """Gives the stream that is asked for, which has a place among those that may be open.
 
         Raises:
-            Refused: 429, where there are too many.
+            Refused: 422 for a request of another user, whose stream would go on when that one is forgotten; 429, where there are too many.
         """
-        self.hub.require_room()
-        if isinstance(asked, m.FollowDecisions):
-            return self.hub.decisions(asked.last, form)
-        request = {"user_id": asked.user, **asked.request}
-        wanted = m.Decide(request=request, user=asked.user, size=asked.size, at_most=True, deferred=True)
-        return self.hub.slates(asked.user, lambda: self.service.quick.ask(wanted), form)
-
-    async def decisions(self, request: Request) -> Response:
-        """Streams decisions."""
-        self.allowed(request.scope, "read")
-        return self._stream(request, "read", self.followed(m.FollowDecisions(last=request.headers.get("last-event-id", ""))))
-
-    async def slates(self, request: Request) -> Response:
-        """Streams fresh slates of a user."""
-        self.allowed(request.scope, "decide")
-        user, size = request.query_params.get("user", ""), request.query_params.get("size", "1")
-        is_user = 0 < len(user) <= m.LONGEST_NAME
-        if not is_user or not re.fullmatch(r"[1-9]\d?|100", size, re.ASCII):
-            wrong = "size" if is_user else "user"
-            told = f"user must be the user's key, of at most {m.LONGEST_NAME} characters, and size a whole number in [1, 100]."
-            raise Refused(422, "WrongType", told, wrong)
-        return self._stream(request, "decide", self.followed(m.FollowSlates(user=user, size=int(size))))
+        with self.hub.place():
+            if isinstance(asked, m.FollowDecisions):
+                yield self.hub.decisions(asked.last, form)
+                return
+            request = {"user_id": asked.user, **asked.request}
+            if str(request["user_id"]) != asked.user:
+                told = f"request.user_id must be the user of the stream or left out, got {request['user_id']!r:.100}."
+                raise Refused(422, "WrongType", told, "request.user_id")
+            wanted = m.Decide(request=request, user=asked.user, size=asked.size, at_most=True, deferred=True)
+            yield self.hub.slates(asked.user, lambda: self.service.quick.ask(wanted), form)
 
     async def socket(self, socket: WebSocket) -> None:
         """Streams either over a WebSocket."""
         await sockets.follow(self, socket)
-
-    def _stream(self, request: Request, scope: str, events: AsyncGenerator[str, None]) -> Response:
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self.while_allowed(request.scope, scope, events), media_type="text/event-stream", headers=headers)
 
     async def while_allowed(self, call: Mapping[str, Any], scope: str, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
         """Ends a stream once its key has been taken away: that is asked before each event and each comment."""

@@ -22,6 +22,8 @@ from recsdk.live.reopening import parts_of
 from recsdk_serve.guard import Limits, is_loopback
 from recsdk_serve.keys import Keys, Scope, add_key, revoke_key
 
+GRACE = 5
+"""Seconds that calls under way have when the service stops: who stops it may kill it after 10 s, and the folder is to be closed by then."""
 PERSONAL = ("user_id", "history")
 """Features of a request that say who asks."""
 SWITCH = 0.0005
@@ -95,7 +97,7 @@ def serve(
         app = make_app(opening, keys=allowed, warming=request, is_stopping=lambda: server.should_exit)
         options: dict[str, Any] = {"log_config": None, "access_log": False, "lifespan": "on", "server_header": False}
         options |= {"ws_max_size": Limits().body, "ws_per_message_deflate": False}  # what clients send is a subscription
-        server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=30, **options))
+        server = uvicorn.Server(uvicorn.Config(app, timeout_graceful_shutdown=GRACE, **options))
         warning = "" if keys else " No keys: everybody on this machine may do everything, and no other machine gets in."
         print(f"Serving {folder} on http://{host}:{listening.getsockname()[1]}.{warning}", file=sys.stderr, flush=True)
         server.run(sockets=[listening])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -26,6 +27,8 @@ USERS = 65_536
 """Decisions of which it is remembered whose they are."""
 QUIET = 15.0
 """Seconds after which a comment is sent, so that proxies keep the connection."""
+PATIENCE = 2 * QUIET
+"""Seconds within which a client must take an event: one that does not read is sent away."""
 
 
 class Form(NamedTuple):
@@ -61,12 +64,25 @@ class Event(NamedTuple):
     user: str | None
 
 
-class Hub:
-    """Tells those who have subscribed. All but `notice` is called in the event loop.
+class Unread(Exception):
+    """A client does not read what it is sent."""
 
-    Attributes:
-        num_dropped: events that were dropped, since a subscriber was slow.
+
+async def taken(sending: Awaitable[None]) -> None:
+    """Waits until a client has taken what it is sent.
+
+    Raises:
+        Unread: it takes too long.
     """
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await sending
+    except TimeoutError as error:
+        raise Unread from error
+
+
+class Hub:
+    """Tells those who have subscribed. All but `notice` is called in the event loop."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -77,8 +93,7 @@ class Hub:
         self._users: dict[str, list[asyncio.Event]] = {}
         self._whose: dict[str, str] = {}
         self._deciding = asyncio.Semaphore(AT_ONCE)
-        self._ended = False
-        self.num_dropped = 0
+        self._ended, self._num_open = False, 0
 
     def notice(self, notice: Notice) -> None:
         """Takes what the recommender tells, in any thread."""
@@ -95,7 +110,6 @@ class Hub:
         event = Event(self._number, type(notice).__name__.lower(), msgspec.json.encode(notice._asdict()).decode(), user)
         self._kept.append(event)
         for there, waiting in self._dashboards.items():
-            self.num_dropped += len(waiting) == waiting.maxlen
             waiting.append(event)
             there.set()
 
@@ -127,15 +141,20 @@ class Hub:
         for there in [*self._dashboards, *(each for found in self._users.values() for each in found)]:
             there.set()
 
-    def require_room(self) -> None:
-        """Refuses a stream too many.
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Keeps a place for a stream.
 
         Raises:
-            Refused: 429.
+            Refused: 429, for a stream too many.
         """
-        num = len(self._dashboards) + sum(map(len, self._users.values()))
-        if num >= self._limits.subscribers or self._ended:
-            raise Refused(429, "Busy", f"{num} streams are open: try again later.", headers={"retry-after": "10"})
+        if self._num_open >= self._limits.subscribers or self._ended:
+            raise Refused(429, "Busy", f"{self._num_open} streams are open: try again later.", headers={"retry-after": "10"})
+        self._num_open += 1
+        try:
+            yield
+        finally:
+            self._num_open -= 1
 
     async def decisions(self, last: str, form: Form = SERVER_SENT) -> AsyncGenerator[str, None]:
         """Yields decisions and rewards as they happen, after those that came since the event `last`, as far as they are kept.

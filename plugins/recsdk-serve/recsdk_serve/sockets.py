@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncGenerator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from recsdk_serve import messages as m
-from recsdk_serve.events import MESSAGES
+from recsdk_serve.events import MESSAGES, Unread, taken
 from recsdk_serve.guard import Limits, Refused, decoded, refusal
 from recsdk_serve.service import LOGGER
 
@@ -27,21 +28,29 @@ LONGEST_REASON = 120
 async def follow(front: Front, socket: WebSocket) -> None:
     """Answers a WebSocket: reads what it asks for, and sends events until one side leaves."""
     await socket.accept()
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it has left: nobody is to be told
-        try:
-            asked = await _asked(socket, front.limits)
-            call, scope = _with_key(socket.scope, asked.key), "decide" if isinstance(asked, m.FollowSlates) else "read"
-            front.allowed(call, scope)
-            await _exchange(socket, front.while_allowed(call, scope, front.followed(asked, MESSAGES)))
-            front.allowed(call, scope)
-            await socket.close(GOING_AWAY if front.hub.has_ended else OVER)
-        except Refused as refused:
-            await _refuse(socket, refused)
-        except WebSocketDisconnect:
-            raise
-        except Exception as error:
+    began, name, client, status, wrong = time.perf_counter(), "ws", "", 200, ""
+    try:
+        asked = await _asked(socket, front.limits)
+        name, scope = ("slates", "decide") if isinstance(asked, m.FollowSlates) else ("decisions", "read")
+        call = _with_key(socket.scope, asked.key)
+        client = front.allowed(call, scope).name
+        with front.followed(asked, MESSAGES) as events:
+            await _exchange(socket, front.while_allowed(call, scope, events))
+        front.allowed(call, scope)
+        await taken(socket.close(GOING_AWAY if front.hub.has_ended else OVER))
+    except WebSocketDisconnect:
+        pass  # nobody is to be told
+    except Unread:
+        wrong = "Unread"  # the server closes the connection
+    except Exception as error:
+        refused = refusal(error)
+        status, wrong = refused.status, refused.problem.error
+        if status == 500:
             LOGGER.error("A WebSocket has failed.", exc_info=error)
-            await _refuse(socket, refusal(error))
+        with contextlib.suppress(Unread, WebSocketDisconnect, RuntimeError):  # it has left
+            await taken(_refuse(socket, refused))
+    finally:
+        front.log(name, status, began, client, error=wrong)
 
 
 async def _asked(socket: WebSocket, limits: Limits) -> m.FollowSlates | m.FollowDecisions:
@@ -105,7 +114,7 @@ async def _exchange(socket: WebSocket, events: AsyncGenerator[str, None]) -> Non
 async def _send(socket: WebSocket, events: AsyncGenerator[str, None]) -> None:
     async for text in events:
         if text:
-            await socket.send_text(text)
+            await taken(socket.send_text(text))
 
 
 async def _refuse(socket: WebSocket, refused: Refused) -> None:

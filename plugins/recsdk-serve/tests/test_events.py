@@ -2,14 +2,17 @@
 
 import asyncio
 import json
+import logging
 import time
 
 import httpx2
 import pytest
-from recsdk_serve import Limits, events
+from recsdk_serve import Limits, events, streams
+from recsdk_serve.app import Front
 from recsdk_serve.events import Hub
 from recsdk_serve.guard import Refused
 from recsdk_serve.messages import Slate
+from recsdk_serve.streams import Stream
 
 from recsdk.errors import EmptyCandidates
 from recsdk.live.observe import Decided, Rewarded
@@ -83,7 +86,6 @@ def test_a_slow_dashboard_loses_the_oldest_and_is_told_how_many(monkeypatch):
         found = await following(stream, 5)
         assert found[0] == (None, "dropped", {"num": 6})
         assert [data["decision_id"] for _, _, data in found[1:]] == [f"visit-{number}" for number in range(6, 10)]
-        assert hub.num_dropped == 6
 
     asyncio.run(run())
 
@@ -297,20 +299,80 @@ def test_a_user_is_asked_for_again_where_the_service_is_busy():
 def test_streams_are_limited_and_who_leaves_makes_room():
     async def run():
         hub = Hub(Limits(subscribers=2))
-        stream, (decide, _) = await begun(hub), made(0)
-        slates = hub.slates("ann", decide)
-        await following(slates, 1)
-        with pytest.raises(Refused, match="2 streams are open"):
-            hub.require_room()
-        await slates.aclose()
-        hub.require_room()
-        await stream.aclose()
-        last = hub.slates("bob", decide)
-        await following(last, 1)
-        hub.require_room()
-        await last.aclose()
+        with hub.place():
+            with hub.place(), pytest.raises(Refused, match="2 streams are open"), hub.place():
+                pass
+            with hub.place():
+                pass
+        hub.end()
+        with pytest.raises(Refused), hub.place():
+            pass
 
     asyncio.run(run())
+
+
+def front_of(limits):
+    front = Front(None, None, limits, None, lambda: False)
+    front.hub = Hub(limits)
+    return front
+
+
+async def never():
+    await asyncio.Event().wait()
+
+
+async def called(front, send, version="2.3"):
+    """Asks for the stream of decisions, of a client that stays."""
+    call = {"type": "http", "headers": [(b"host", b"localhost")], "query_string": b"", "asgi": {"spec_version": version}}
+    await Stream(front, "decisions", "read", streams.decisions)(call, never, send)
+
+
+def test_a_stream_has_its_place_before_it_begins():
+    async def run():
+        front, statuses = front_of(Limits(subscribers=1)), []
+
+        async def send(message):
+            statuses.append(message.get("status"))
+            await asyncio.sleep(0)  # all have come before the first event is asked for
+
+        calls = [asyncio.create_task(called(front, send)) for _ in range(5)]
+        while len(list(filter(None, statuses))) < 5 or not front.hub._dashboards:
+            await asyncio.sleep(0)
+        assert sorted(filter(None, statuses)) == [200, 429, 429, 429, 429]
+        assert len(front.hub._dashboards) == 1
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+        with front.hub.place():
+            assert front.hub._dashboards == {}
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+def test_one_who_does_not_read_is_sent_away_and_its_place_is_free(monkeypatch, caplog, version):
+    monkeypatch.setattr(events, "PATIENCE", 0.05)
+
+    async def run():
+        front = front_of(Limits(subscribers=1))
+        with caplog.at_level(logging.INFO, "recsdk_serve.access"):
+            await called(front, lambda message: never(), version)
+        assert front.hub._dashboards == {}
+        with front.hub.place():
+            pass
+        (line,) = [json.loads(record.message) for record in caplog.records]
+        assert (line["operation"], line["status"], line["error"]) == ("decisions", 200, "Unread")
+        assert line["ms"] >= 50
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_a_stream_that_is_refused_has_its_line_in_the_log(client, caplog):
+    with caplog.at_level(logging.INFO, "recsdk_serve.access"):
+        client.get("/v1/events/slates?user=a-secret-user&size=0")
+    (line,) = [json.loads(record.message) for record in caplog.records]
+    assert (line["operation"], line["status"], line["error"]) == ("slates", 422, "WrongType")
+    assert "a-secret" not in caplog.text
 
 
 def test_the_memory_of_whose_a_decision_is_stays_small(monkeypatch):

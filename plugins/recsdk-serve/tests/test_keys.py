@@ -10,9 +10,8 @@ from recsdk_serve.app import Front
 from recsdk_serve.events import Hub
 from recsdk_serve.guard import Refused, require_local, require_same_site
 from recsdk_serve.keys import SCOPES
-from recsdk_serve.messages import Slate
+from recsdk_serve.messages import FollowDecisions, FollowSlates, Slate
 from recsdk_serve.operations import EVENTS, OPEN, OPERATIONS
-from starlette.requests import Request
 
 from recsdk.errors import InvalidValue
 from recsdk.live.observe import Decided
@@ -137,8 +136,11 @@ def test_an_open_stream_ends_once_its_key_is_revoked(file, stream):
         front = Front(None, Keys(file), Limits(), None, lambda: False)
         front.hub, front._service = Hub(Limits()), SimpleNamespace(quick=SimpleNamespace(ask=decide))
         headers = [(b"authorization", f"Bearer {key}".encode())]
-        answer = await getattr(front, stream)(Request({"type": "http", "headers": headers, "query_string": b"user=ann"}))
-        lines = answer.body_iterator
+        asked = {"decisions": FollowDecisions(), "slates": FollowSlates(user="ann")}[stream]
+        with front.followed(asked) as followed:
+            await ends(front, front.while_allowed({"headers": headers}, "decide", followed))
+
+    async def ends(front, lines):
         happened = Decided("visit", "ann", num_candidates=8, size=1, seconds=0.001)
         for _ in range(2):
             front.hub.notice(happened)

@@ -115,6 +115,14 @@ def test_without_keys_no_other_machine_is_served(tmp_path, host):
     assert not (tmp_path / "shop").exists()
 
 
+def test_the_folder_is_closed_well_before_who_stops_the_service_kills_it(tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: found.append(self.config.timeout_graceful_shutdown))
+    with pytest.raises(SystemExit):
+        serve(tmp_path / "shop", port=0, policy="lin-ts")
+    assert 0 < found[0] <= 5
+
+
 def test_keys_are_made_and_revoked_by_a_command(tmp_path, capsys):
     serve_key(tmp_path / "keys.json", "web", scope=["decide"])
     key = capsys.readouterr().out.strip()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import threading
 import time
 
@@ -111,6 +112,8 @@ WRONG = [
     ({"stream": "slates"}, 4422, None),
     (ANN | {"user": ""}, 4422, "user"),
     (ANN | {"size": 101}, 4422, "size"),
+    (ANN | {"request": {"user_id": "bob"}}, 4422, "request.user_id"),
+    (ANN | {"request": {"user_id": None}}, 4422, "request.user_id"),
     (ALL | {"user": "ann"}, 4422, None),
     (ALL | {"last": "x" * 300_000}, 4413, None),
 ]
@@ -182,6 +185,33 @@ def test_the_stream_of_a_user_who_is_forgotten_is_over_and_all_end_with_the_serv
         assert closed(of_ann)[0] == 1000
         is_stopping.set()
         assert closed(of_bob)[0] == 1001
+
+
+def test_a_number_of_a_user_is_the_user_and_the_connection_has_its_line_in_the_log(address, caplog):
+    with caplog.at_level(logging.INFO, "recsdk_serve.access"):
+        with follow(address, ANN | {"user": "7", "request": {"user_id": 7}}) as socket:
+            told(socket, "slate")
+        with follow(address, ANN | {"user": "7", "request": {"user_id": "a-secret-user"}}) as socket:
+            assert closed(socket)[0] == 4422
+        ending = time.monotonic() + WAIT
+        while len(caplog.records) < 2 and time.monotonic() < ending:
+            time.sleep(0.001)
+    lines = [json.loads(record.message) for record in caplog.records]
+    assert sorted((line["operation"], line["status"], line.get("error")) for line in lines) == [
+        ("slates", 200, None),
+        ("slates", 422, "WrongType"),
+    ]
+    assert "a-secret" not in caplog.text
+
+
+def test_one_who_does_not_read_is_sent_away(monkeypatch):
+    monkeypatch.setattr(events, "PATIENCE", 0.05)
+
+    async def run():
+        with pytest.raises(events.Unread):
+            await sockets._send(Slow(), Hub(Limits()).decisions("other-7", MESSAGES))
+
+    asyncio.run(asyncio.wait_for(run(), WAIT))
 
 
 class Slow:
