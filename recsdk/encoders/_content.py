@@ -24,6 +24,8 @@ NUM_BUCKETS = 2**15
 """Words and values whose rarity is told apart."""
 WIDTH = 1024
 """Places into which they are hashed; the first is the same for all items."""
+MOST_ROWS = 2**18
+"""Rows of the tables in a training: their hashed features take 1 GiB, and each step multiplies them all."""
 AT_ONCE = 1024
 
 

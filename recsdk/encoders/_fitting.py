@@ -13,7 +13,10 @@ from recsdk.encoders import _rows, _sequences
 from recsdk.encoders._content import network
 from recsdk.encoders._sequences import Histories
 from recsdk.encoders.checkpoint import read, read_header, write
-from recsdk.errors import CheckpointMismatch, MissingExtra, install
+from recsdk.errors import CheckpointMismatch, InvalidValue, MissingExtra, install
+
+MOST_SEEN = 2**31
+"""Cases of the validation times rows of the tables: a byte for each says what a user has, 2 GiB."""
 
 
 def objective(config: Any, num_rows: int = 0) -> Any:
@@ -55,9 +58,10 @@ def trained(config: Any, state: Any, histories: Histories, seed: int, told: np.n
     _sharding.mesh(config.devices)  # before there are rows for so many
     held = _held(histories, config.num_validation, seed)
     rows = _sequences.windows(histories, held, config.shape.max_length, config.max_windows)
-    there = None
+    there, num_empty = None, 0
     if config.admit:
-        rows = np.pad(rows, ((0, _rows.filled(len(rows)) - len(rows)), (0, 0)))  # of nothing, which counts for nothing
+        num_empty = _rows.filled(len(rows)) - len(rows)
+        rows = np.pad(rows, ((0, num_empty), (0, 0)))  # of nothing, which counts for nothing
         there = np.isin(np.arange(num_rows), state.vocabulary.number)
     cases = _validation(config, histories, held, num_rows + -num_rows % config.devices)
     settings = Settings(
@@ -84,7 +88,8 @@ def trained(config: Any, state: Any, histories: Histories, seed: int, told: np.n
             write(config.checkpoint, _sharding.cut(now, num_rows), {"origin": origin})
 
     given = () if told is None and there is None else tuple(_filled(each, -num_rows % config.devices) for each in (told, there))
-    done = train(wanted, _sharding.filled(begun, config.devices), rows, cases, settings, given=given, after_epoch=after_epoch)
+    begun = _sharding.filled(begun, config.devices)
+    done = train(wanted, begun, rows, cases, settings, given=given, after_epoch=after_epoch, num_empty=num_empty)
     best = _sharding.cut(done.best, num_rows)
     if told is not None:
         best = best._replace(columns=state.params.columns, rarity=state.params.rarity)
@@ -138,6 +143,12 @@ def _validation(config: Any, histories: Histories, held: np.ndarray, num_rows: i
     if config.admit:
         num = _rows.filled(len(parts))
         tokens = np.pad(tokens, ((0, 0), (0, config.shape.max_length - tokens.shape[1])))
+    if num * num_rows > MOST_SEEN:
+        wanted = 1 << max((MOST_SEEN // num_rows).bit_length() - 1, 0)
+        raise InvalidValue(
+            f"{type(config).__name__}.num_validation must be at most {wanted:,} where the tables have {num_rows:,} rows,"
+            f" got {config.num_validation:,}."
+        )
     seen = np.zeros((num, num_rows), bool)
     for row, part in zip(seen, parts, strict=False):
         row[part[:-1]] = True

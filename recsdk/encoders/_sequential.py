@@ -14,6 +14,7 @@ from recsdk.encoders import _content, _fitting, _rows, _sequences
 from recsdk.encoders._bags import columns_of
 from recsdk.encoders._content import Fused, network
 from recsdk.encoders._sequences import Histories
+from recsdk.errors import InvalidValue
 from recsdk.vocabulary import Numbered, numbers_of, vocabulary
 
 SPREAD = 0.25
@@ -101,11 +102,13 @@ def fit(config: Any, log: Events, *, state: SequenceState | None = None, seed: i
         CheckpointCorrupt: it is damaged.
         InvalidLog: the log has no column `user`.
         InvalidRequest: users that are no str, or an item's feature that holds another kind of value than in `state`.
-        InvalidValue: no step of an epoch was finite, JAX has fewer devices, `batch_size` is no multiple of `accumulate`, or
-            `item_features` name what items do not have.
+        InvalidValue: no step of an epoch was finite, JAX has fewer devices, `batch_size` is no multiple of `accumulate`, `item_features`
+            name what items do not have, the catalogue is too large for them or for `num_validation`, or `state` is of a fit with `admit`
+            or `item_features` and this is one without, or the other way round.
         MissingExtra: JAX or Optax is not installed.
     """
-    state = init(config, seed) if state is None else state
+    goes_on = state is not None
+    state = init(config, seed) if state is None else _fitting_to(config, state)
     before, num_rows = state.vocabulary, len(network(state.params).table)
     known: Numbered
     if config.admit:
@@ -117,11 +120,23 @@ def fit(config: Any, log: Events, *, state: SequenceState | None = None, seed: i
         num_rows, reused = len(known.ids) + 1, np.zeros(0, np.int64)
     histories, state = _sequences.from_log(known, log, config.user), state._replace(vocabulary=known)
     if config.item_features:
-        return _calibrated(config, _fitted_to_content(config, state, log.items, histories, seed, num_rows, reused), histories)
-    state = state._replace(params=_renewed(config.shape, _grown(config.shape, state.params, num_rows, seed), reused, seed))
-    if len(histories.row):
-        state = _fitting.trained(config, state, histories, seed)
-    return _calibrated(config, state, histories)
+        state = _fitted_to_content(config, state, log.items, histories, seed, num_rows, reused)
+    else:
+        state = state._replace(params=_renewed(config.shape, _grown(config.shape, state.params, num_rows, seed), reused, seed))
+        if len(histories.row):
+            state = _fitting.trained(config, state, histories, seed)
+    return _calibrated(config, state, histories) if len(histories.row) or not goes_on else state
+
+
+def _fitting_to(config: Any, state: SequenceState) -> SequenceState:
+    """Returns a state that these settings can go on with."""
+    name, has_rows, is_fused = type(config).__name__, isinstance(state.vocabulary, _rows.Rows), isinstance(state.params, Fused)
+    if has_rows != bool(config.admit):
+        raise InvalidValue(f"{name}.admit must be {'at least 1' if has_rows else 0}, as in the fit of `state`, got {config.admit}.")
+    if is_fused != bool(config.item_features):
+        wanted = "names of features" if is_fused else "()"
+        raise InvalidValue(f"{name}.item_features must be {wanted}, as in the fit of `state`, got {config.item_features!r}.")
+    return state
 
 
 def encode_items(config: Any, state: SequenceState, items: Items) -> Array:
@@ -156,6 +171,11 @@ def _fitted_to_content(
     config: Any, state: SequenceState, items: Items, histories: Histories, seed: int, num_rows: int, reused: np.ndarray
 ) -> SequenceState:
     """Trains vectors of ids and what features add to them, apart; an id that is new adds nothing at first."""
+    if num_rows > _content.MOST_ROWS:
+        raise InvalidValue(
+            f"{type(config).__name__}.item_features must be () where the tables have more than {_content.MOST_ROWS:,} rows,"
+            f" got {config.item_features!r} and {num_rows:,} rows; `admit` gives rows to fewer items."
+        )
     params = _content.learn(state.params, items, config.item_features, config.text_features)
     told = np.zeros((num_rows, _content.WIDTH), np.float32)
     told[numbers_of(state.vocabulary, items.ids.tolist(), missing=_sequences.BEGIN)] = _content.features(params, items)
@@ -189,7 +209,7 @@ def _renewed(shape: Shape, params: Any, rows: np.ndarray, seed: int) -> Any:
     """Gives rows that have another item now vectors as before training."""
     if not len(rows):
         return params
-    rng, table, output = np.random.default_rng([seed, *rows.shape]), params.table.copy(), params.output.copy()
+    rng, table, output = np.random.default_rng([seed, len(rows), *rows.tolist()]), params.table.copy(), params.output.copy()
     table[rows] = shape.new_rows(rng, len(rows))
     if len(output):
         output[rows] = shape.new_rows(rng, len(rows))

@@ -53,11 +53,14 @@ class SequenceSettings:
         weight_decay: of AdamW, on the layers' matrices; vectors of items and places do not decay.
         clip_norm: length to which a longer gradient is shortened.
         patience: epochs without a better validation metric after which training stops; 0 to go on.
-        num_validation: users whose last item validates; at most half of those who took two items.
+        num_validation: users whose last item validates; at most half of those who took two items. Each takes a byte for every row of the
+            tables, 2 GiB at most: the default goes with a million items, more items with fewer users.
         max_windows: parts of `max_length` into which a long sequence is cut, the latest first; what is older is not trained on.
         precision: of the matrix products in training: "float32", "bfloat16", or "auto" for bfloat16 on accelerators.
         item_features: features of the items that their vectors are made of besides the id, so that an item which no fit has seen has a
-            vector too: str, lists of str, and numbers, such as the coordinates of a vector made elsewhere. () for the id alone.
+            vector too: str, lists of str, and numbers, such as the coordinates of a vector made elsewhere. () for the id alone. Each row
+            of the tables then takes 4 KiB in training, and each step multiplies them all, 2,048 `dim` operations a row: 262,144 rows at
+            most, with `admit` after filling up.
         text_features: those of them that are split into lower-cased words.
         id_dropout: share of the items whose ids a step of the training leaves out, so that features alone learn to stand for an item; it
             counts only where there are `item_features`.

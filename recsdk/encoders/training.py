@@ -99,6 +99,7 @@ def train(
     *,
     given: tuple[Any, ...] = (),
     after_epoch: Callable[[TrainerState], None] | None = None,
+    num_empty: int = 0,
 ) -> TrainerState:
     """Trains until the metric has fallen for long, several steps per compiled call, on rows that lie on the device.
 
@@ -113,6 +114,7 @@ def train(
         settings: how to train.
         given: arrays that the loss and the metric take besides, each of them whole.
         after_epoch: called with the state after each epoch, such as to write a checkpoint.
+        num_empty: of the rows, those at the end, which count for nothing: a part of a step that has no other is not in the mean loss.
 
     Returns:
         The state after the last epoch; what to use is its `best`.
@@ -139,12 +141,13 @@ def train(
         params, moments, best = jax.device_put(parts, where)
         state = state._replace(params=params, moments=moments, best=best)
         rows, cases, given = jax.device_put((rows, cases, given), everywhere)
-        with _bar(settings, calls, num_rows) as shown:
+        with _bar(settings, calls, num_rows - num_empty) as shown:
             while len(state.history) < settings.epochs and not _is_over(state, settings):
                 epoch, begun, losses = len(state.history), time.perf_counter(), []
                 order = np.random.default_rng([settings.seed, epoch]).permutation(num_rows)
                 places = np.resize(order, (calls, steps, settings.accumulate, part)).astype(np.int32)
                 places = np.pad(places, ((0, 0), (0, 0), (0, 0), (0, num_filled)), constant_values=num_rows)
+                held = (places < num_rows - num_empty).any(axis=3).mean(axis=2).ravel()
                 for call, batches in enumerate(places.reshape(calls, steps, -1)):
                     first = np.int32((epoch * calls + call) * steps)
                     params, moments, loss = _steps(objective, settings, state.params, state.moments, rows, batches, first, given)
@@ -152,7 +155,7 @@ def train(
                     losses.append(loss)
                     shown(epoch, call, state)
                 metric = float(_metric(objective, state.params, cases, *given))
-                state = _after(state, np.concatenate(jax.device_get(losses)), metric, time.perf_counter() - begun, settings)
+                state = _after(state, np.concatenate(jax.device_get(losses)), held, metric, time.perf_counter() - begun, settings)
                 if after_epoch is not None:
                     after_epoch(jax.device_get(state))
     return jax.device_get(state)  # type: ignore[no-any-return]
@@ -162,10 +165,12 @@ def _is_over(state: TrainerState, settings: Settings) -> bool:
     return len(state.history) - int(state.best_epoch) >= settings.patience > 0 and int(state.best_epoch) > 0
 
 
-def _after(state: TrainerState, losses: np.ndarray, metric: float, seconds: float, settings: Settings) -> TrainerState:
-    if np.isnan(losses).all():
+def _after(state: TrainerState, losses: np.ndarray, held: np.ndarray, metric: float, seconds: float, settings: Settings) -> TrainerState:
+    """Adds an epoch; `held` f64[S] is the share of each step's parts that hold anything: the loss of the others is 0."""
+    finite = ~np.isnan(losses)
+    if not held[finite].any():
         raise InvalidValue(f"learning_rate must be smaller: no step of an epoch was finite, got {settings.learning_rate}.")
-    history = np.concatenate([state.history, [[np.nanmean(losses), metric, seconds]]])
+    history = np.concatenate([state.history, [[losses[finite].sum() / held[finite].sum(), metric, seconds]]])
     # Of epochs that are alike the later is the better trained one: a small validation soon says 1, or always 0.
     if len(state.history) and not metric >= state.history[:, 1].max():
         return state._replace(history=history)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsdk import states
 from recsdk.base import Events, Items
 from recsdk.columns import objects
 from recsdk.data import events_from_rows, items_from_rows
-from recsdk.encoders import training
+from recsdk.encoders import _content, _fitting, training
 from recsdk.encoders._factors import Factors, FactorShape
 from recsdk.encoders._objective import NextItem
 from recsdk.encoders._rows import filled, learn, no_rows
@@ -136,6 +137,82 @@ def test_a_million_ids_go_through_a_table_of_an_eighth_of_them():
     print(f"{time.process_time() - begun:.0f} s of CPU, {programs} programs, a table of {state.params.table.shape}")
     assert len(state.params.table) == 2**17
     assert programs == 1
+
+
+def nobody_took(names):
+    """A log whose items were taken by who is not known: they get rows, and nothing is trained."""
+    items = items_from_rows([{"id": name, "kind": name} for name in names])
+    num = len(names)
+    return Events({"user_id": np.full(num, None)}, items, np.arange(num), np.ones(num), np.arange(float(num)))
+
+
+@pytest.mark.parametrize("output", ["tied", "untied"])
+@pytest.mark.parametrize("item_features", [(), ("kind",)])
+def test_an_item_that_gets_the_row_of_another_starts_as_any_other_item(output, item_features):
+    encoder = MF(admit=1, expire=1, output=output, item_features=item_features, **TRAINING)
+    state = encoder.fit(nobody_took("ab"))
+    network = _content.network(state.params)
+    moved = network._replace(table=network.table + 100, output=network.output + 100)
+    state = state._replace(params=state.params._replace(network=moved) if item_features else moved)
+    after = encoder.fit(nobody_took("bc"), state=state)
+    assert rows_of(after.vocabulary) == {"b": 2, "c": 1}  # c has the row of a
+    for name in ("table", "output")[: 1 + (output == "untied")]:
+        found = getattr(_content.network(after.params), name)
+        np.testing.assert_allclose(found[2], getattr(moved, name)[2], rtol=1e-5)
+        assert np.abs(found[1]).max() < 1
+        if item_features:
+            projection = after.params.inward if name == "table" else after.params.outward
+            told = _content.features(after.params, items_from_rows([{"id": "c", "kind": "c"}]))
+            np.testing.assert_allclose(found[1], (told @ projection)[0], atol=1e-5)
+        else:
+            assert found[1].any()
+
+
+def test_items_that_come_one_by_one_start_at_different_vectors():
+    encoder, state = MF(admit=1, **TRAINING), None
+    for num in range(1, 5):
+        state = encoder.fit(nobody_took("abcd"[:num]), state=state)
+    for table in (state.params.table, state.params.output):
+        assert len(np.unique(table[1:5], axis=0)) == 4
+
+
+@pytest.mark.parametrize("settings", [{}, {"admit": 1}, {"admit": 1, "item_features": ("kind",)}], ids=str)
+def test_a_log_without_histories_leaves_the_scale_of_the_scores(settings):
+    encoder = MF(**settings, **TRAINING)
+    state = encoder.fit(nobody_took("abc"))._replace(centre=np.arange(8, dtype=np.float32), scale=np.array(7, np.float32))
+    after = encoder.fit(log_of({}, others="abc"), state=state)
+    np.testing.assert_array_equal(after.centre, state.centre)
+    assert after.scale == 7
+    if "item_features" not in settings:
+        assert states.dumps(encoder, after) == states.dumps(encoder, state)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "message"),
+    [
+        ({"admit": 2}, {}, "MF.admit must be at least 1, as in the fit of `state`, got 0"),
+        ({}, {"admit": 2}, "MF.admit must be 0, as in the fit of `state`, got 2"),
+        ({"item_features": ("kind",)}, {}, r"MF.item_features must be names of features, as in the fit of `state`, got \(\)"),
+        ({}, {"item_features": ("kind",)}, r"MF.item_features must be \(\), as in the fit of `state`, got \('kind',\)"),
+    ],
+)
+def test_a_state_of_other_settings_is_refused(before, now, message):
+    state = MF(**before, **TRAINING).fit(nobody_took("abc"))
+    with pytest.raises(InvalidValue, match=message):
+        MF(**now, **TRAINING).fit(nobody_took("abc"), state=state)
+
+
+def test_a_catalogue_that_is_too_large_for_what_is_asked_is_refused(monkeypatch):
+    monkeypatch.setattr(_content, "MOST_ROWS", 3)
+    with pytest.raises(
+        InvalidValue, match=r"MF.item_features must be \(\) where the tables have more than 3 rows, got \('kind',\) and 4 rows"
+    ):
+        MF(item_features=("kind",), **TRAINING).fit(nobody_took("abc"))
+    MF(item_features=("kind",), **TRAINING).fit(nobody_took("ab"))
+    monkeypatch.setattr(_fitting, "MOST_SEEN", 70 * 5)
+    rows = [{"user_id": f"u{n // 2}", "item": "abcd"[n % 4], "time": float(n)} for n in range(300)]
+    with pytest.raises(InvalidValue, match=r"MF.num_validation must be at most 64 where the tables have 5 rows, got 2,048"):
+        MF(**TRAINING).fit(events_from_rows(items_from_rows([{"id": name} for name in "abcd"]), rows))
 
 
 def test_what_does_not_fit_is_refused():

@@ -207,3 +207,22 @@ def test_a_bar_says_how_far_it_is(capsys):
     shown = capsys.readouterr().err
     assert "training it" in shown
     assert "rows/s" in shown
+
+
+@attrs.frozen
+class One:
+    """A loss of 1 for every row that is there."""
+
+    def loss(self, params, batch, key):
+        there = batch.any(axis=1)
+        return (there * (1 + 0 * params["layer"].sum())).sum() / jnp.maximum(there.sum(), 1)
+
+    def metric(self, params, cases):
+        return jnp.zeros(())
+
+
+def test_parts_of_steps_that_hold_nothing_are_not_in_the_mean_loss():
+    rows = np.concatenate([np.ones((20, 4), np.float32), np.zeros((44, 4), np.float32)])
+    settings = SETTINGS._replace(epochs=2, accumulate=2)
+    state = train(One(), start(PARAMS, settings), rows, rows, settings, num_empty=44)
+    np.testing.assert_allclose(state.history[:, 0], 1, rtol=1e-6)
