@@ -1,8 +1,9 @@
 """Kills a service again and again, and looks for rewards that were lost: `python benchmarks/soak.py`, ten minutes.
 
 Clients decide and reward all the time, and say each call again, with the same ids, until it is answered. The process of the server is
-killed by SIGKILL at random moments and started again. In the end every reward that was answered must be in the ledger once, and the
-state must be the fold of the log.
+killed by SIGKILL at random moments and started again. In the end every decision and reward that was answered must be in the ledger as it
+was answered, once, and the state must be the fold of the log. A call that is refused is a fault: a decision that was answered and is gone
+is one whose reward is refused.
 """
 
 from __future__ import annotations
@@ -29,9 +30,12 @@ import report
 from loop_contestants import K, make, open_shop
 from serve import serve, serving
 
+from recsdk.ledger import Ledger
 from recsdk.ledger.stores import store
 
 CLIENTS = 4
+AWAY = (429, 502, 503, 504)
+"""Statuses of a service that may answer soon."""
 PACKAGES = ("recsdk", "recsdk-serve", "uvicorn", "numpy")
 
 
@@ -40,21 +44,23 @@ class Soaked(NamedTuple):
 
     Attributes:
         kills: how often.
-        answered: rewards that were answered.
-        lost: of these, those that the ledger does not have.
+        decisions: that were answered.
+        rewards: that were answered.
+        lost: of both, those that the ledger does not have, or has otherwise.
         twice: decisions that have more than one reward.
         repeats: calls that were made again.
-        failed: answers of status 500.
+        refused: calls that were answered by another status than 200, 429, 502, 503 and 504.
         ready: the longest time from a kill until the service was ready again, in seconds.
         is_the_fold: whether the state is that of the log.
     """
 
     kills: int
-    answered: int
+    decisions: int
+    rewards: int
     lost: int
     twice: int
     repeats: int
-    failed: int
+    refused: int
     ready: float
     is_the_fold: bool
 
@@ -66,27 +72,50 @@ class Visitor(threading.Thread):
         super().__init__(name=f"visitor-{number}")
         self._port, self._number, self._stop_at = port, number, stop
         self._connection: http.client.HTTPConnection | None = None
-        self.answered, self.counts = list[str](), Counter[str]()
+        self.shown, self.values, self.counts = dict[str, list[str]](), dict[str, float](), Counter[str]()
+        self.error: Exception | None = None
 
     def run(self) -> None:
-        """Visits."""
+        """Visits; what fails is kept, and raised by `done`."""
+        try:
+            self._visit()
+        except Exception as error:
+            self.error = error
+
+    def done(self) -> None:
+        """Waits for the end, and raises what has failed."""
+        self.join()
+        if self.error is not None:
+            raise self.error
+
+    def _visit(self) -> None:
         rng = random.Random(self._number)
         for turn in range(sys.maxsize):
             name, request = f"{self._number}-{turn}", {"user_id": str(rng.randrange(10_000)), "age": rng.random()}
-            for path, body in (
-                ("/v1/decide", {"decision_id": name, "request": request}),
-                ("/v1/reward", {"decision_id": name, "value": float(rng.random() < 0.2), "reward_id": f"reward-{name}"}),
-            ):
-                while not self._said(path, json.dumps(body)):
-                    self.counts["repeats"] += 1
-                    if self._stop_at.wait(0.05):
-                        return
-            self.answered.append(name)
+            value = float(rng.random() < 0.2)
+            slate = self._answer("/v1/decide", {"decision_id": name, "request": request})
+            if slate is not None:
+                self.shown[name] = slate["ids"]
+                if self._answer("/v1/reward", {"decision_id": name, "value": value, "reward_id": f"reward-{name}"}) is not None:
+                    self.values[name] = value
             if self._stop_at.is_set():
                 return
 
-    def _said(self, path: str, body: str) -> bool:
-        """Makes a call; tells whether it was answered."""
+    def _answer(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Makes a call until it is answered; None where it is refused, or the end came first."""
+        while (told := self._said(path, json.dumps(body))) is None:
+            self.counts["repeats"] += 1
+            if self._stop_at.wait(0.05):
+                return None
+        status, content = told
+        if status == 200:
+            return dict(json.loads(content))
+        self.counts["refused"] += 1
+        print(f"{path} of {body} was refused: {status} {content!r:.500}", file=sys.stderr)
+        return None
+
+    def _said(self, path: str, body: str) -> tuple[int, bytes] | None:
+        """Makes a call; returns its status and answer, or None where it is to be made again."""
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
@@ -97,11 +126,8 @@ class Visitor(threading.Thread):
             with contextlib.suppress(OSError):
                 self._connection.close()  # type: ignore[union-attr]
             self._connection = None
-            return False
-        self.counts["failed"] += answer.status == 500
-        if 400 <= answer.status < 429:
-            raise RuntimeError(f"{path} of {body} was refused: {answer.status} {told!r}")
-        return answer.status == 200
+            return None
+        return None if answer.status in AWAY else (answer.status, told)
 
 
 def soak(folder: Path, seconds: float, kills: int, seed: int = 0) -> Soaked:
@@ -127,7 +153,7 @@ def soak(folder: Path, seconds: float, kills: int, seed: int = 0) -> Soaked:
                 if end == seconds:
                     stop.set()
                     for visitor in visitors:
-                        visitor.join()
+                        visitor.done()
                 else:
                     process.kill()
                     killed = time.monotonic()
@@ -137,20 +163,36 @@ def soak(folder: Path, seconds: float, kills: int, seed: int = 0) -> Soaked:
 def read(folder: Path, visitors: list[Visitor]) -> Soaked:
     """Compares what was answered with what the ledger has."""
     with contextlib.closing(store(folder).read(folder)) as stored:
-        found = Counter(reward.decision_id for reward in stored.rewards())
-    answered = [name for visitor in visitors for name in visitor.answered]
+        shown, rewards = shown_in(stored), list(stored.rewards())
+    values, twice = {reward.decision_id: reward.value for reward in rewards}, len(rewards) - len({one.decision_id for one in rewards})
+    slates = [(name, ids) for visitor in visitors for name, ids in visitor.shown.items()]
+    told = [(name, value) for visitor in visitors for name, value in visitor.values.items()]
+    lost = sum(shown.get(name) != ids for name, ids in slates) + sum(values.get(name) != value for name, value in told)
     counts: Counter[str] = sum((visitor.counts for visitor in visitors), Counter())
-    lost, twice = sum(found[name] == 0 for name in answered), sum(num > 1 for num in found.values())
     with open_shop(folder, policy="lin-ts") as shop:
         is_the_fold = shop.audit()
-    return Soaked(0, len(answered), lost, twice, counts["repeats"], counts["failed"], 0.0, is_the_fold)
+    return Soaked(0, len(slates), len(told), lost, twice, counts["repeats"], counts["refused"], 0.0, is_the_fold)
+
+
+def shown_in(stored: Ledger) -> dict[str, list[str]]:
+    """Returns the items that each decision has shown."""
+    names = dict[int, str]()
+    found = dict[str, list[str]]()
+    for record in stored.decisions():
+        slots = record.slots[record.action].tolist()
+        for slot in slots:
+            if slot not in names:
+                names[slot] = json.loads(stored.shown(record.decision_id, slot).row)["id"]
+        found[record.decision_id] = [names[slot] for slot in slots]
+    return found
 
 
 def told(found: Soaked) -> list[tuple[str, Any]]:
     """Returns the columns of the table."""
-    counts = [("kills", found.kills), ("rewards answered", f"{found.answered:,}"), ("lost", found.lost), ("taken twice", found.twice)]
-    more = [("calls made again", found.repeats), ("answers of status 500", found.failed), ("ready again within", f"{found.ready:.1f} s")]
-    return [*counts, *more, ("state is the fold of the log", "yes" if found.is_the_fold else "no")]
+    answered = [("kills", found.kills), ("decisions answered", f"{found.decisions:,}"), ("rewards answered", f"{found.rewards:,}")]
+    faults = [("lost or other", found.lost), ("taken twice", found.twice), ("calls refused", found.refused)]
+    more = [("calls made again", found.repeats), ("ready again within", f"{found.ready:.1f} s")]
+    return [*answered, *faults, *more, ("state is the fold of the log", "yes" if found.is_the_fold else "no")]
 
 
 def main() -> None:
@@ -180,7 +222,7 @@ def main() -> None:
     print(text)
     if arguments.write:
         report.write(Path(__file__).parents[1] / "docs" / "how-to" / "serve.md", "soak", text)
-    sys.exit(int(bool(found.lost or found.twice or found.failed or not found.is_the_fold)))
+    sys.exit(int(bool(found.lost or found.twice or found.refused or not found.is_the_fold)))
 
 
 if __name__ == "__main__":
