@@ -40,24 +40,42 @@ ARGUMENTS = asking.ARGUMENTS - {"decision_id", "deferred"}
 
 
 def export(loop: Loop) -> bytes:
-    """Returns what decides now, as a file, and keeps it in the ledger; in a turn.
+    """Returns what decides now, as a file, and keeps it in the ledger; decisions wait only while that is read.
 
     Raises:
         InvalidValue: a recommender of which another process would not know enough.
         ModelRefused: parts that another process could not make.
     """
+    while True:
+        data = _exported(loop, *loop.turns.alone(functools.partial(_begun, loop)))
+        if data is not None:
+            return data
+
+
+def _begun(loop: Loop) -> tuple[Callable[[float], bytes], dict[str, float], int]:
+    """Returns what makes the file, the times of those that are kept, and how often all were removed; in a turn."""
     _require_plain(loop)
-    written, last = _file(loop), exported.last_time(loop.ledger)
-    if last is not None and exported.is_kept(loop.ledger, exported.name(data := written(last))):
+    return _file(loop), exported.kept(loop.ledger), loop.exports.num_cleared
+
+
+def _exported(loop: Loop, written: Callable[[float], bytes], kept: dict[str, float], num_cleared: int) -> bytes | None:
+    """Returns a file that is kept; None where a user was forgotten meanwhile, of whom it may have learned."""
+    last = next(reversed(kept.values()), None)
+    if last is not None and exported.name(data := written(last)) in kept:
         return data  # nothing has changed
     data = written(intake.seconds(loop.options.clock()))
     try:
         found = exported.opened(data)
     except (LedgerMismatch, CheckpointMismatch) as error:
         raise ModelRefused(f"Another process could not decide as this recommender does: {error}") from error
-    exported.keep(loop.ledger, found, data)
     found.close()
-    return data
+
+    def keep() -> bool:
+        if loop.exports.num_cleared == num_cleared:
+            exported.keep(loop.ledger, found, data)
+        return loop.exports.num_cleared == num_cleared
+
+    return data if loop.turns.alone(keep) else None
 
 
 def take(loop: Loop, decisions: Sequence[LocalDecision]) -> list[Answer]:

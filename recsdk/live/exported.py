@@ -66,22 +66,17 @@ class Exported(NamedTuple):
 
 def keep(ledger: Ledger, found: Exported, data: bytes) -> None:
     """Keeps an export in the ledger, in place of the oldest; in a turn."""
-    kept = [entry for entry in _kept(ledger).items() if entry[0] != found.name]
+    others = [entry for entry in kept(ledger).items() if entry[0] != found.name]
     with ledger.transaction():
         ledger.put(EXPORT + found.name, data)
-        for old, _ in kept[: 1 - KEPT]:
+        for old, _ in others[: 1 - KEPT]:
             ledger.put(EXPORT + old, b"")
-        ledger.put(INDEX, json.dumps(dict([*kept, (found.name, found.time)][-KEPT:])).encode())
+        ledger.put(INDEX, json.dumps(dict([*others, (found.name, found.time)][-KEPT:])).encode())
 
 
 def is_kept(ledger: Ledger, name: str) -> bool:
     """Tells whether the ledger keeps an export."""
-    return name in _kept(ledger)
-
-
-def last_time(ledger: Ledger) -> float | None:
-    """Returns when the newest export was made that the ledger keeps; None where it keeps none."""
-    return next(reversed(_kept(ledger).values()), None)
+    return name in kept(ledger)
 
 
 def require_after(found: Exported, field: str, time: float) -> None:
@@ -95,9 +90,14 @@ def require_after(found: Exported, field: str, time: float) -> None:
 
 
 class Exports:
-    """The exports that a recommender has looked at lately. Threads may share it."""
+    """The exports that a recommender has looked at lately. Threads may share it.
+
+    Attributes:
+        num_cleared: how often all were closed.
+    """
 
     def __init__(self) -> None:
+        self.num_cleared = 0
         self._open: OrderedDict[str, Exported] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -127,6 +127,7 @@ class Exports:
 
     def clear(self) -> None:
         """Closes all."""
+        self.num_cleared += 1
         with self._lock:
             while self._open:
                 self._open.popitem()[1].close()
@@ -220,7 +221,7 @@ def name(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _kept(ledger: Ledger) -> dict[str, float]:
+def kept(ledger: Ledger) -> dict[str, float]:
     """Returns when each export was made that the ledger keeps, the newest last."""
     found: dict[str, float] = json.loads(ledger.get(INDEX) or "{}")
     return found

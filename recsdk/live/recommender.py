@@ -617,7 +617,7 @@ class Recommender:
             ...         kiosk.recommend({}, decision_id="visit-1") == here
             True
         """
-        return self._loop.turns.alone(lambda: elsewhere.export(self._loop))
+        return elsewhere.export(self._loop)
 
     @_going
     def take(self, decisions: Sequence[LocalDecision]) -> list[bool | RecsdkError]:

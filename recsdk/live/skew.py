@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
+import functools
 import hashlib
 import heapq
 import itertools
@@ -15,7 +17,7 @@ import numpy as np
 
 from recsdk.base import Context, Encoder, Policy, Scorer
 from recsdk.checks import require_number
-from recsdk.ledger import DecisionRecord, Ledger, RewardRecord
+from recsdk.ledger import DecisionRecord, ItemRecord, Ledger, RewardRecord, Whole
 from recsdk.ledger.stores import store
 from recsdk.live import base, marks
 from recsdk.live.deciding import DRAW_SCHEME, Choice, Decider
@@ -41,8 +43,8 @@ class Skew(NamedTuple):
         num_same: decisions that came out as they were.
         different: ids of the others, each with what differs: "features", "probabilities" or "items".
         num_left_out: decisions that cannot be made again: of other parts than the present ones, of a holdout, a ramp or the application;
-            those after a user who had rewards was forgotten, or after a correction that the state cannot forget; and those from before the
-            last reward that was dropped.
+            those after a user who had rewards was forgotten, or after a correction that the state cannot forget; those from before the
+            last reward that was dropped; and those of another process, see `recsdk.LocalRecommender`, whose items have been changed.
 
     Example:
         >>> Skew(num_same=52, different={"d17": "features"}, num_left_out=3).num_same
@@ -148,7 +150,17 @@ class _Again:
 
     def told(self, record: DecisionRecord) -> dict[str, str]:
         """Returns by the decision's id what differs; "" for nothing."""
-        return {record.decision_id: self._difference(record) if self._can_be_made(record) else "left out"}
+        if not self._can_be_made(record) or (marks.read(record).local and not self._changed.isdisjoint(record.slots.tolist())):
+            return {record.decision_id: "left out"}
+        return {record.decision_id: self._difference(record)}
+
+    @functools.cached_property
+    def _changed(self) -> frozenset[int]:
+        """The slots of items that were changed at some time: a decision of another process may know them as they were before."""
+        if not isinstance(self._stored, Whole):
+            return frozenset(item.slot for item in self._stored.items())
+        shown = (event for event in self._stored.events() if isinstance(event, ItemRecord))
+        return frozenset(slot for slot, num in collections.Counter(item.slot for item in shown).items() if num > 1)
 
     def _can_be_made(self, record: DecisionRecord) -> bool:
         if record.parts not in self._can:

@@ -171,6 +171,21 @@ def test_decisions_of_another_process_can_be_made_again_from_the_log_alone(tmp_p
     assert recompute(tmp_path / "shop", share=1.0) == (29, {}, 0)
 
 
+def test_decisions_about_items_that_have_changed_before_they_came_give_no_false_alarm(tmp_path):
+    with (
+        opened(tmp_path / "shop", scorers=["recency", "content"]) as shop,
+        LocalRecommender.load(shop.export(), clock=lambda: NOW) as kiosk,
+    ):
+        few, many = IDS[:5], IDS[5:15]
+        for number in range(4):
+            kiosk.recommend({"price": 1.0}, candidates=few, decision_id=f"few-{number}")
+            kiosk.recommend({"price": 1.0}, candidates=many, decision_id=f"many-{number}")
+        shop.change_items([{"id": "i3", "price": 999.0, "kind": "b", "added": NOW - 5.0}])
+        kiosk.send(shop)
+        visits(shop, 5)
+    assert recompute(tmp_path / "shop", share=1.0) == (9, {}, 4)
+
+
 def test_decisions_of_another_process_are_forgotten_as_all_are(tmp_path, shop, kiosk):
     for number in range(4):
         kiosk.reward(kiosk.recommend({"user_id": f"v{number % 2}"}).decision_id, 1.0)
@@ -344,6 +359,39 @@ def test_a_commit_that_fails_leaves_the_outbox_as_it_was(shop, kiosk):
         kiosk.send(shop)
     assert not kiosk._outbox._db.in_transaction
     assert (kiosk.num_waiting, kiosk.send(shop), kiosk.num_waiting) == (1, (0, 1, ()), 0)
+
+
+def during(monkeypatch, work):
+    """Does something in another thread, once, while an export is checked."""
+    checked, todo = exported.opened, [work]
+
+    def opened_slowly(data):
+        if todo:
+            thread = threading.Thread(target=todo.pop())
+            thread.start()
+            thread.join(20)
+            assert not thread.is_alive()
+        return checked(data)
+
+    monkeypatch.setattr(exported, "opened", opened_slowly)
+
+
+def test_others_decide_while_an_export_is_checked(monkeypatch, shop):
+    during(monkeypatch, lambda: visits(shop, 1))
+    before = shop.num_learned
+    assert exported.is_kept(shop._loop.ledger, exported.name(shop.export()))
+    assert shop.num_learned == before + 1
+
+
+def test_an_export_that_knows_a_user_who_is_forgotten_meanwhile_is_made_anew(monkeypatch, shop):
+    during(monkeypatch, lambda: shop.forget("u1"))
+    data = shop.export()
+    assert list(exported.kept(shop._loop.ledger)) == [exported.name(data)]
+    assert shop.export() == data  # of the same state
+    with LocalRecommender.load(data, clock=lambda: NOW) as kiosk:
+        kiosk.recommend({}, decision_id="d1")
+        assert kiosk.send(shop) == (1, 0, ())
+        assert json.loads(record(shop, "d1").parts) == json.loads(shop._loop.decider._parts)
 
 
 def changed(one, what):
@@ -613,7 +661,7 @@ def test_parts_that_another_process_could_not_make_are_not_exported(tmp_path):
     with opened(tmp_path / "shop", scorers=[cheap]) as shop:
         with pytest.raises(ModelRefused, match="ive the part itself"):
             shop.export()
-        assert exported._kept(shop._loop.ledger) == {}
+        assert exported.kept(shop._loop.ledger) == {}
 
 
 def test_a_file_that_is_no_export_or_damaged_is_refused(shop):
