@@ -35,7 +35,7 @@ def reward(loop: Loop, decision_id: str, given: Callable[[DecisionRecord], list[
     """
     now, keep = loop.now(), loop.turns.learn if is_one and loop.learner.contest is None else loop.turns.write
 
-    def taken() -> tuple[list[RewardRecord], int, list[Published]]:
+    def taken() -> tuple[DecisionRecord, list[RewardRecord], int, list[Published]]:
         learned = loop.learner.num_learned
         with loop.turns.refusing():
             record = places.known_and_shown(loop.ledger, decision_id)
@@ -49,15 +49,15 @@ def reward(loop: Loop, decision_id: str, given: Callable[[DecisionRecord], list[
             loop.ledger.add_reward(reward)
         for reward in fresh:
             loop.histories.add(record, reward.position, reward.value, reward.time)
-        return fresh, learned, loop.publish_when_due()
+        return record, fresh, learned, loop.publish_when_due()
 
     try:
-        fresh, learned, changes = keep(taken)
+        record, fresh, learned, changes = keep(taken)
     except UnknownDecision as error:
         loop.tally.count(Receipt.EXPIRED if isinstance(error, ExpiredDecision) else Receipt.UNKNOWN)
         raise
     loop.learned(learned, len(fresh), changes)
-    loop.tell(Rewarded(decision_id, len(fresh), sum(reward.value for reward in fresh)))
+    loop.tell(Rewarded(decision_id, len(fresh), sum(reward.value for reward in fresh), record.user))
     return bool(fresh)
 
 
@@ -115,7 +115,7 @@ def correct(loop: Loop, event_id: Any, value: float | None) -> Receipt:
         return loop.settlement.correct(event_id, value, now)
 
     receipt, outcomes = loop.revised(corrected)
-    loop.tell(Corrected(str(event_id), str(receipt), len(outcomes)))
+    loop.tell(Corrected(str(event_id), str(receipt), len(outcomes), outcomes[0][0].user if outcomes else None))
     return receipt
 
 

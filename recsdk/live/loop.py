@@ -182,7 +182,7 @@ class Loop:
                 block.fault = error
             raise
         for decision, reward in outcomes:
-            self.tell(Rewarded(decision.decision_id, 1, reward.value))
+            self.tell(Rewarded(decision.decision_id, 1, reward.value, decision.user))
         return len(outcomes)
 
     def catch_up(self, now: float) -> None:

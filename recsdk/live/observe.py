@@ -73,6 +73,7 @@ class Rewarded(NamedTuple):
         decision_id: whose rewards.
         num_new: rewards that are new; 0 when all had been taken before.
         total: sum of the new ones.
+        user: the user's key of the decision, or None.
 
     Example:
         >>> Rewarded("d1", num_new=2, total=1.0).total
@@ -82,6 +83,7 @@ class Rewarded(NamedTuple):
     decision_id: str
     num_new: int
     total: float
+    user: str | None = None
 
 
 class Signalled(NamedTuple):
@@ -109,6 +111,7 @@ class Corrected(NamedTuple):
         event_id: id of the signal or reward that is corrected.
         receipt: what became of it, the text of a `recsdk.Receipt`.
         num_rewards: rewards that were corrected for it, and learned anew; 0 before the window has closed.
+        user: the user's key of their decision, or None.
 
     Example:
         >>> Corrected("order-17", "taken", num_rewards=1).num_rewards
@@ -118,6 +121,7 @@ class Corrected(NamedTuple):
     event_id: str
     receipt: str
     num_rewards: int
+    user: str | None = None
 
 
 class Snapshotted(NamedTuple):

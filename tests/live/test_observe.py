@@ -27,7 +27,7 @@ def test_every_decision_reward_snapshot_and_recovery_is_told_once_after_it_happe
     assert kinds == [Recovered, Decided, Rewarded, Rewarded, Snapshotted, Rewarded, Snapshotted]
     notices = [notice for notice, _ in told]
     assert notices[1][:4] == ("a", "u3", 12, 2)
-    assert [notice[1:] for notice in notices if isinstance(notice, Rewarded)] == [(1, 1.0), (0, 0), (1, 0.5)]
+    assert [notice[1:] for notice in notices if isinstance(notice, Rewarded)] == [(1, 1.0, "u3"), (0, 0, "u3"), (1, 0.5, "u3")]
     assert [notice.num_learned for notice in notices if isinstance(notice, Snapshotted)] == [2, 2]
     assert told[1][1]["decisions"] == told[2][1]["rewards"] == 1
     assert all(0 <= notice.seconds < 60 for notice in notices if not isinstance(notice, Rewarded))

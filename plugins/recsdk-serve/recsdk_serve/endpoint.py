@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from recsdk_serve import messages as m
-from recsdk_serve.events import whose
 from recsdk_serve.guard import body, decoded, refusal
 from recsdk_serve.lanes import Lane
 from recsdk_serve.operations import Operation
@@ -72,8 +71,7 @@ class Endpoint:
         if operation.evidence == "all":
             self._front.hub.evidence()
         elif operation.evidence == "user":
-            for decision_id, user in whose(asked):
-                self._front.hub.evidence(decision_id, user)
+            self._front.hub.evidence(asked.decision_id, asked.user)
         return answer
 
 

@@ -8,11 +8,11 @@ import contextlib
 import logging
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from recsdk.live.observe import Decided, Notice, Rewarded
+from recsdk.live.observe import Corrected, Decided, Notice, Rewarded
 from recsdk_serve.guard import Limits, Refused, refusal
 from recsdk_serve.messages import Slate
 
@@ -24,7 +24,7 @@ BEHIND = 1_024
 AT_ONCE = 64
 """Slates for streams that may wait for their decisions: a change of items asks for one for each stream, and others come in between."""
 USERS = 65_536
-"""Decisions of which it is remembered whose they are."""
+"""Decisions of which it is remembered whose they are, for signals."""
 QUIET = 15.0
 """Seconds after which a comment is sent, so that proxies keep the connection."""
 PATIENCE = 2 * QUIET
@@ -97,17 +97,21 @@ class Hub:
 
     def notice(self, notice: Notice) -> None:
         """Takes what the recommender tells, in any thread."""
-        if isinstance(notice, Decided | Rewarded):
+        if isinstance(notice, Decided | Rewarded | Corrected):
             self._loop.call_soon_threadsafe(self._tell, notice)
 
-    def _tell(self, notice: Decided | Rewarded) -> None:
+    def _tell(self, notice: Decided | Rewarded | Corrected) -> None:
+        match notice:
+            case Rewarded(num_new=num) | Corrected(num_rewards=num) if num and notice.user is not None:
+                self.evidence(user=notice.user)
+        if isinstance(notice, Corrected):
+            return
         if isinstance(notice, Decided) and notice.user is not None:
             self._whose[notice.decision_id] = notice.user
             if len(self._whose) > USERS:
                 del self._whose[next(iter(self._whose))]
-        user = notice.user if isinstance(notice, Decided) else self._whose.get(notice.decision_id)
         self._number += 1
-        event = Event(self._number, type(notice).__name__.lower(), msgspec.json.encode(notice._asdict()).decode(), user)
+        event = Event(self._number, type(notice).__name__.lower(), msgspec.json.encode(notice._asdict()).decode(), notice.user)
         self._kept.append(event)
         for there, waiting in self._dashboards.items():
             waiting.append(event)
@@ -229,8 +233,3 @@ async def _within(there: asyncio.Event) -> bool:
         return False
     there.clear()
     return True
-
-
-def whose(asked: Any) -> list[tuple[str | None, str | None]]:
-    """Returns the decisions and users that a reward, several, or a signal are about."""
-    return [(one.decision_id, getattr(one, "user", None)) for one in getattr(asked, "rewards", [asked])]

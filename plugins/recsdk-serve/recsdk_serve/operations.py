@@ -36,7 +36,8 @@ class Operation(NamedTuple):
         gives: the answer.
         scope: what a key must be allowed.
         lane: "quick" for decisions and rewards, "slow" for what takes long, "reading" for what changes nothing and does.
-        evidence: whose slates it makes stale, for those who have subscribed: of the user of a decision, or of all.
+        evidence: whose slates it makes stale, for those who have subscribed: of the user of a signal, or of all. Of rewards and corrections
+            the recommender tells whose they are.
     """
 
     path: str
@@ -52,9 +53,9 @@ class Operation(NamedTuple):
 
 OPERATIONS = (
     Operation("/v1/decide", "POST", "decide", "Choose what to show.", m.Decide, m.Slate, "decide"),
-    Operation("/v1/reward", "POST", "reward", "Take a reward.", m.Reward, m.Rewarded, "reward", "quick", "user"),
+    Operation("/v1/reward", "POST", "reward", "Take a reward.", m.Reward, m.Rewarded, "reward"),
     Operation("/v1/decide:batch", "POST", "decide_batch", "Choose for many requests.", m.DecideBatch, m.Slates, "decide"),
-    Operation("/v1/reward:batch", "POST", "reward_batch", "Take many rewards.", m.RewardBatch, m.Results, "reward", "quick", "user"),
+    Operation("/v1/reward:batch", "POST", "reward_batch", "Take many rewards.", m.RewardBatch, m.Results, "reward"),
     Operation("/v1/signal", "POST", "signal", "Take a signal.", m.Signal, m.Received, "reward", "quick", "user"),
     Operation("/v1/correct", "POST", "correct", "Correct a signal or a reward, or take it back.", m.Correct, m.Received, "reward", "slow"),
     Operation("/v1/shown", "POST", "shown", "Say that a decision was shown, or was not.", m.Shown, m.Received, "reward"),

@@ -15,7 +15,7 @@ from recsdk_serve.messages import Slate
 from recsdk_serve.streams import Stream
 
 from recsdk.errors import EmptyCandidates
-from recsdk.live.observe import Decided, Rewarded
+from recsdk.live.observe import Corrected, Decided, Rewarded
 
 
 def decided(number, user=None):
@@ -214,8 +214,8 @@ def test_of_a_user_who_is_forgotten_nothing_is_kept_told_or_streamed():
         await following(of_bob, 1)
         for number, user in enumerate(["bob", "ann", "bob"]):
             hub.notice(decided(number, user))
-        hub.notice(Rewarded("visit-1", num_new=1, total=1.0))
-        hub.notice(Rewarded("visit-2", num_new=1, total=1.0))
+        hub.notice(Rewarded("visit-1", num_new=1, total=1.0, user="ann"))
+        hub.notice(Rewarded("visit-2", num_new=1, total=1.0, user="bob"))
         await asyncio.sleep(0)
         hub.forget("ann")
         assert "ann" not in repr(vars(hub))
@@ -405,6 +405,54 @@ def test_all_streams_end_with_the_service():
 )
 def test_a_stream_of_nobody_or_of_a_wrong_size_is_refused(client, query):
     assert client.get(f"/v1/events/slates{query}").status_code == 422
+
+
+def test_rewards_and_corrections_of_a_user_bring_a_slate_and_those_of_others_and_repeated_ones_do_not():
+    async def run():
+        hub, (decide, _) = Hub(Limits()), made(0)
+        stream = hub.slates("ann", decide)
+        await following(stream, 1)
+        for notice in (
+            Rewarded("before", 1, 1.0, "bob"),
+            Rewarded("before", 0, 0.0, "ann"),
+            Corrected("before", "duplicate", 0, "ann"),
+            Rewarded("of nobody", 1, 1.0),
+        ):
+            hub.notice(notice)
+        await asyncio.sleep(0)
+        assert not any(there.is_set() for there in hub._users["ann"])
+        for notice in (
+            Rewarded("before", 1, 1.0, "ann"),
+            Corrected("before", "taken", 1, "ann"),
+        ):  # of a decision that the hub has not seen
+            hub.notice(notice)
+            assert (await following(stream, 1))[0][1] == "slate"
+        await stream.aclose()
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_a_reward_of_a_decision_from_before_a_new_start_and_its_correction_bring_a_slate(make_client):
+    with make_client() as client:
+        client.post("/v1/decide", json={"user": "ann-smith", "decision_id": "before"})
+    with make_client() as client:
+        (front,) = {route.endpoint.__self__ for route in client.app.routes if hasattr(route.endpoint, "__self__")}
+        heard, notice = [], front.hub.evidence
+        front.hub.evidence = lambda *names, **named: heard.append((names, named)) or notice(*names, **named)
+
+        def told(num):
+            ending = time.monotonic() + 30
+            while len(heard) < num and time.monotonic() < ending:  # the loop of the service is another thread's
+                time.sleep(0.001)
+            return heard
+
+        client.post("/v1/reward", json={"decision_id": "before", "value": 1.0, "reward_id": "r"})
+        assert told(1) == [((), {"user": "ann-smith"})]
+        client.post("/v1/correct", json={"event_id": "r", "value": 0.5})
+        assert told(2) == [((), {"user": "ann-smith"})] * 2
+        assert "ann-smith" in repr(front.hub._kept)
+        client.post("/v1/forget", json={"user": "ann-smith"})
+        assert "before" not in repr(front.hub._kept)
 
 
 def test_over_the_network_a_reward_and_a_new_item_bring_a_fresh_slate(address):
