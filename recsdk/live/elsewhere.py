@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from recsdk.checks import require_number
+from recsdk.checks import require_integer, require_number
 from recsdk.errors import (
     CheckpointError,
     CheckpointMismatch,
@@ -27,7 +27,7 @@ from recsdk.errors import (
 from recsdk.ledger import DecisionRecord, Ledger
 from recsdk.live import answering, asking, base, exported, intake, made, marks, models
 from recsdk.live.arithmetic import arithmetic
-from recsdk.live.base import BASE, EXPORT
+from recsdk.live.base import BASE
 from recsdk.live.deciding import Ready
 from recsdk.live.identity import identity
 from recsdk.live.local import Answer, LocalDecision, digest, tried
@@ -39,15 +39,16 @@ ARGUMENTS = asking.ARGUMENTS - {"decision_id", "deferred"}
 """Of a decision that is made elsewhere: it has been shown."""
 
 
-def export(loop: Loop) -> bytes:
-    """Returns what decides now, as a file, and keeps it in the ledger; decisions wait only while that is read.
+def export(loop: Loop, num: int) -> bytes:
+    """Returns what decides now, as a file, which is one of `num` that the ledger keeps; decisions wait only while that is read.
 
     Raises:
-        InvalidValue: a recommender of which another process would not know enough.
+        InvalidValue: a recommender of which another process would not know enough; a number that is none.
         ModelRefused: parts that another process could not make.
     """
+    require_integer("keep", num, at_least=1)
     while True:
-        data = _exported(loop, *loop.turns.alone(functools.partial(_begun, loop)))
+        data = _exported(loop, num, *loop.turns.alone(functools.partial(_begun, loop)))
         if data is not None:
             return data
 
@@ -58,7 +59,7 @@ def _begun(loop: Loop) -> tuple[Callable[[float], bytes], dict[str, float], int]
     return _file(loop), exported.kept(loop.ledger), loop.exports.num_cleared
 
 
-def _exported(loop: Loop, written: Callable[[float], bytes], kept: dict[str, float], num_cleared: int) -> bytes | None:
+def _exported(loop: Loop, num: int, written: Callable[[float], bytes], kept: dict[str, float], num_cleared: int) -> bytes | None:
     """Returns a file that is kept; None where a user was forgotten meanwhile, of whom it may have learned."""
     last = next(reversed(kept.values()), None)
     if last is not None and exported.name(data := written(last)) in kept:
@@ -72,7 +73,7 @@ def _exported(loop: Loop, written: Callable[[float], bytes], kept: dict[str, flo
 
     def keep() -> bool:
         if loop.exports.num_cleared == num_cleared:
-            exported.keep(loop.ledger, found, data)
+            exported.keep(loop.ledger, found, data, num)
         return loop.exports.num_cleared == num_cleared
 
     return data if loop.turns.alone(keep) else None
@@ -179,7 +180,7 @@ def _asked(one: LocalDecision) -> asking.Asked:
 
 
 def _read(loop: Loop, name: str) -> bytes | None:
-    return loop.turns.read(lambda: loop.ledger.get(EXPORT + name) if exported.is_kept(loop.ledger, name) else None)
+    return loop.turns.read(lambda: exported.read(loop.ledger, name))
 
 
 class _Told(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import threading
 import zipfile
@@ -33,7 +34,7 @@ from recsdk.live.traffic import Arms
 R = TypeVar("R")
 SCHEMA = 1
 KEPT, OPEN = 4, 2
-"""Exports that the ledger keeps, so that decisions by older ones are refused; and of these, that are open at once."""
+"""Exports that the ledger keeps where nothing else is said; decisions by older ones are refused. And of these, that are open at once."""
 INDEX = f"{EXPORT}index"
 SKEW = 60.0
 """Seconds by which the clock of another process may differ."""
@@ -64,19 +65,39 @@ class Exported(NamedTuple):
         self.learner.evidence.close()
 
 
-def keep(ledger: Ledger, found: Exported, data: bytes) -> None:
-    """Keeps an export in the ledger, in place of the oldest; in a turn."""
-    others = [entry for entry in kept(ledger).items() if entry[0] != found.name]
+def keep(ledger: Ledger, found: Exported, data: bytes, num: int) -> None:
+    """Keeps an export in the ledger, beside the `num` - 1 newest of the others; in a turn."""
+    others = {name: entry for name, entry in _index(ledger).items() if name != found.name}
+    left = dict([*others.items()][max(0, len(others) - num + 1) :])
+    used = {place for _, place in left.values()}
+    place = next(place for place in itertools.count() if place not in used)
     with ledger.transaction():
-        ledger.put(EXPORT + found.name, data)
-        for old, _ in others[: 1 - KEPT]:
-            ledger.put(EXPORT + old, b"")
-        ledger.put(INDEX, json.dumps(dict([*others, (found.name, found.time)][-KEPT:])).encode())
+        for old in {old for _, old in _index(ledger).values()} - used:
+            ledger.put(f"{EXPORT}{old}", b"")
+        ledger.put(f"{EXPORT}{place}", data)
+        ledger.put(INDEX, json.dumps({**left, found.name: (found.time, place)}).encode())
+
+
+def kept(ledger: Ledger) -> dict[str, float]:
+    """Returns when each export was made that the ledger keeps, the newest last."""
+    return {name: time for name, (time, _) in _index(ledger).items()}
 
 
 def is_kept(ledger: Ledger, name: str) -> bool:
     """Tells whether the ledger keeps an export."""
-    return name in kept(ledger)
+    return name in _index(ledger)
+
+
+def read(ledger: Ledger, name: str) -> bytes | None:
+    """Returns an export; None where it is not kept."""
+    _, place = _index(ledger).get(name, (0.0, None))
+    return None if place is None else ledger.get(f"{EXPORT}{place}")
+
+
+def _index(ledger: Ledger) -> dict[str, tuple[float, int]]:
+    """Returns the time and the place of each export that the ledger keeps."""
+    found: dict[str, tuple[float, int]] = json.loads(ledger.get(INDEX) or "{}")
+    return found
 
 
 def require_after(found: Exported, field: str, time: float) -> None:
@@ -136,7 +157,7 @@ class Exports:
 def unknown(name: str) -> Unknown:
     """Returns the error of an export that is not kept."""
     return Unknown(
-        f"No export {name!r:.200} is kept: the last {KEPT} are, and none from before a user was forgotten. Load a new one to decide by."
+        f"No export {name!r:.200} is kept: the newest are, and none from before a user was forgotten. Load a new one to decide by."
     )
 
 
@@ -219,12 +240,6 @@ def _read(data: bytes) -> dict[str, np.ndarray]:
 def name(data: bytes) -> str:
     """Returns the name of an export."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-def kept(ledger: Ledger) -> dict[str, float]:
-    """Returns when each export was made that the ledger keeps, the newest last."""
-    found: dict[str, float] = json.loads(ledger.get(INDEX) or "{}")
-    return found
 
 
 def _no_history() -> NoReturn:

@@ -25,6 +25,7 @@ from recsdk.live.deciding import Choice, Decider, Slate
 from recsdk.live.dropping import Dropped
 from recsdk.live.events import Worth
 from recsdk.live.evidence import Evidence
+from recsdk.live.exported import KEPT
 from recsdk.live.faults import Fallback, Faults
 from recsdk.live.feeding import Call, Fed
 from recsdk.live.forgetting import Forgotten
@@ -600,10 +601,14 @@ class Recommender:
         return feeding.fed(self._loop, stream)
 
     @_going
-    def export(self) -> bytes:
-        """Returns what decides now, as a file by which `LocalRecommender` decides in another process; the ledger keeps the last four.
+    def export(self, *, keep: int = KEPT) -> bytes:
+        """Returns what decides now, as a file by which `LocalRecommender` decides in another process.
 
-        It holds the models, the policy's state, all items and the secret of the draws, so it is to be kept as secret as the folder.
+        It holds the models, the policy's state, all items and the secret of the draws, so it is to be kept as secret as the folder. While
+        nothing has changed, the same file comes again.
+
+        Args:
+            keep: files that the ledger keeps, this one and the newest before: decisions by older ones are refused.
 
         Raises:
             InvalidValue: a recommender with a feedback, rules, sticky slates, a holdout, a burn-in or a ramp, which need more than that.
@@ -617,7 +622,7 @@ class Recommender:
             ...         kiosk.recommend({}, decision_id="visit-1") == here
             True
         """
-        return elsewhere.export(self._loop)
+        return elsewhere.export(self._loop, keep)
 
     @_going
     def take(self, decisions: Sequence[LocalDecision]) -> list[bool | RecsdkError]:

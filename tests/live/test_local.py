@@ -595,6 +595,21 @@ def test_the_last_exports_are_kept_and_decisions_by_older_ones_refused(tmp_path,
             assert kiosks[-1].send(again).num_new == 1
 
 
+@pytest.mark.parametrize("keep", [1, 6])
+def test_as_many_exports_are_kept_as_asked_for_in_as_many_places(shop, keep):
+    names = []
+    for _ in range(9):
+        visits(shop, 1)
+        names.append(exported.name(shop.export(keep=keep)))
+    ledger = shop._loop.ledger
+    assert list(exported.kept(ledger)) == names[-keep:]
+    assert [exported.name(exported.read(ledger, name)) for name in names[-keep:]] == names[-keep:]
+    assert len([name for name in ledger.names() if name.startswith("export/") and ledger.get(name)]) == keep + 1
+    assert len([name for name in ledger.names() if name.startswith("export/")]) <= keep + 2
+    with pytest.raises(InvalidValue, match="keep"):
+        shop.export(keep=0)
+
+
 def test_once_a_user_is_forgotten_nothing_is_left_of_exports_that_had_learned_of_them(tmp_path, shop, kiosk):
     kiosk.recommend({"user_id": "u1"}, decision_id="d1")
     shop.forget("u1")

@@ -168,9 +168,9 @@ class Calls:
         found: m.Status = yield from self._answer("status", m.Nothing())
         return found
 
-    def export(self) -> Steps[bytes]:
+    def export(self, keep: int) -> Steps[bytes]:
         """Returns what decides now."""
-        found: m.Export = yield from self._answer("export", m.Nothing())
+        found: m.Export = yield from self._answer("export", m.Exporting(keep=keep))
         return found.data
 
     def take(self, decisions: Sequence[LocalDecision]) -> Steps[list[Answer]]:

@@ -142,9 +142,9 @@ class Client:
         """Returns how the recommender does."""
         return self._done(self._calls.status())
 
-    def export(self) -> bytes:
-        """Returns what decides now, for `LocalRecommender.load`; see `Recommender.export`."""
-        return self._done(self._calls.export())
+    def export(self, *, keep: int = 4) -> bytes:
+        """Returns what decides now, for `LocalRecommender.load`; the service keeps so many of the newest. See `Recommender.export`."""
+        return self._done(self._calls.export(keep))
 
     def take(self, decisions: Sequence[LocalDecision]) -> list[Answer]:
         """Gives decisions that were made by an export; for each, whether it is new, or the error by which it is refused."""
@@ -311,9 +311,9 @@ class AsyncClient:
         """Is `Client.status`."""
         return await self._done(self._calls.status())
 
-    async def export(self) -> bytes:
+    async def export(self, *, keep: int = 4) -> bytes:
         """Is `Client.export`."""
-        return await self._done(self._calls.export())
+        return await self._done(self._calls.export(keep))
 
     async def take(self, decisions: Sequence[LocalDecision]) -> list[Answer]:
         """Is `Client.take`."""

@@ -290,6 +290,12 @@ class Status(Struct, frozen=True, kw_only=True):
     challengers: list[Challenger]
 
 
+class Exporting(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is wanted of an export."""
+
+    keep: Annotated[int, Meta(ge=1, le=100, description="Files that are kept, the newest; decisions by older ones are refused.")] = 4
+
+
 class Export(Struct, frozen=True, kw_only=True):
     """What decides now, as a file by which another process can decide; see `Recommender.export`."""
 

@@ -67,7 +67,7 @@ OPERATIONS = (
     Operation("/v1/status", "GET", "status", "Tell how it does.", m.Nothing, m.Status, "read", "reading"),
     Operation("/v1/models:publish", "POST", "publish", "Let other scorers serve.", m.Publish, m.Models, "admin", "slow", "all"),
     Operation("/v1/models:rollback", "POST", "roll_back", "Go back to what served before.", m.Nothing, m.Models, "admin", "slow", "all"),
-    Operation("/v1/models:export", "POST", "export", "Give what decides now, for other processes.", m.Nothing, m.Export, "admin", "slow"),
+    Operation("/v1/models:export", "POST", "export", "Give what decides now, for other processes.", m.Exporting, m.Export, "admin", "slow"),
     Operation("/v1/decisions:batch", "POST", "take", "Take decisions made elsewhere.", m.LocalDecisions, m.Results, "decide", "slow"),
 )  # fmt: skip
 

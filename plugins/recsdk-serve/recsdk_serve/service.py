@@ -162,10 +162,9 @@ class Service:
         self.recommender.rollback()
         return self.models(asked)
 
-    def export(self, asked: m.Nothing) -> m.Export:
+    def export(self, asked: m.Exporting) -> m.Export:
         """Gives what decides now."""
-        del asked
-        return m.Export(data=self.recommender.export())
+        return m.Export(data=self.recommender.export(keep=asked.keep))
 
     def take(self, asked: m.LocalDecisions) -> m.Results:
         """Takes decisions that were made elsewhere."""

@@ -5,7 +5,7 @@ import time
 
 import httpx2
 import pytest
-from recsdk_serve import AsyncClient, Client, Decide, Retry, Unanswered, locally
+from recsdk_serve import AsyncClient, Client, Decide, Retry, Reward, ServiceError, Unanswered, locally
 
 from recsdk import LocalRecommender
 from recsdk.errors import EarlyDecision, InvalidValue, Unknown, UnknownDecision
@@ -61,6 +61,21 @@ def test_a_decision_that_is_too_early_waits_with_its_reward(address):
         kiosk.reward("early", 1.0)
         assert [type(error) for _, error in client.send(kiosk).refused] == [EarlyDecision, UnknownDecision]
         assert kiosk.num_waiting == 2
+
+
+def test_as_many_exports_are_kept_as_asked_for(address):
+    with Client(address) as client:
+        for number in range(3):
+            client.reward(Reward(decision_id=client.decide(Decide()).decision_id, value=1.0))
+            data = client.export(keep=1 + number)
+        with LocalRecommender.load(data) as kiosk:
+            kiosk.recommend({})
+            client.reward(Reward(decision_id=client.decide(Decide()).decision_id, value=1.0))
+            client.export(keep=1)
+            ((_, error),) = client.send(kiosk).refused
+        assert isinstance(error, Unknown)
+        with pytest.raises(ServiceError):
+            client.export(keep=0)
 
 
 def test_a_lie_and_an_old_export_are_refused_and_told(address):
