@@ -1,8 +1,9 @@
 """How long an epoch of SASRec takes, beside the same network in plain PyTorch: `python benchmarks/epochs.py --data FOLDER`.
 
 ml-100k, all but each user's last item; 64 wide, 2 layers, 50 places, all trained at once against a full softmax, batches of 128, float32,
-and a validation at the end, on all cores. Epochs of both take turns. The processor's seconds are of all cores, and for recsdk with all that
-`fit` does besides. PyTorch may be in another interpreter: `--torch-python PATH`. Where it is missing, it is left out.
+and a validation at the end. Epochs of both take turns; both have as many threads as there are cores. The processor's seconds are of all
+cores, and for recsdk with all that `fit` does besides. A line says so where the machine has other work. PyTorch may be in another
+interpreter: `--torch-python PATH`. Where it is missing, it is left out.
 """
 
 from __future__ import annotations
@@ -124,6 +125,13 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
     return lines
 
 
+def busy(machine: dict[str, Any]) -> list[str]:
+    """Returns a line that warns of other work on the machine, where there is as much as it has cores."""
+    if machine["load"] <= (machine["cores"] or 1):
+        return []
+    return ["The machine had other work, more than one process a core: trust the ratios only, and those little."]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table, and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -138,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = measure(log, chosen.torch_python, 2 if chosen.quick else 15)
     told = " ".join(["python benchmarks/epochs.py", *["--quick"] * chosen.quick])
     missing = ["", "PyTorch is left out, since this interpreter does not have it: `--torch-python PATH` names another."] * (len(rows) == 1)
-    text = "\n".join([f"`{told}` on {report.described(machine)}.", "", *table(rows), *missing])
+    text = "\n".join([f"`{told}` on {report.described(machine)}.", *busy(machine), "", *table(rows), *missing])
     print(json.dumps({"machine": machine, "rows": rows}, indent=1) if chosen.json else text)
     if chosen.write:
         report.write(encoders.PAGE, "epochs", text)

@@ -1,8 +1,9 @@
 """How long it takes to find the nearest items: `python benchmarks/retrieval.py`, some minutes.
 
 The 100 items with the largest inner products with a user's vector of 64 numbers, and with those of 32 users at once. One processor core for
-everyone, in turn. Times are the processor's, which a busy machine stretches less. The table is also read once without any work: who reads
-every number can't be quicker. The vectors are drawn in clusters; `recall.py` says what indexes find on vectors of a trained model.
+everyone, in turn. Times are the processor's, which a busy machine stretches less. The table is also read once, for its largest number, and
+multiplied alone: what reading takes is the quicker of both. The vectors are drawn in clusters; `recall.py` says what indexes find on
+those of a trained model.
 """
 
 from __future__ import annotations

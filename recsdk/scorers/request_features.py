@@ -12,6 +12,9 @@ from recsdk.checks import is_number
 from recsdk.columns import NUMBER, column_kind, mean_and_scale
 from recsdk.errors import InvalidRequest, InvalidValue
 
+MOST = 10
+"""Standard deviations from the mean, on either side."""
+
 
 class Scales(NamedTuple):
     """The state of `RequestFeatures`.
@@ -39,7 +42,8 @@ class RequestFeatures:
     of a reward is due to the user. Without them it gives the credit to the items that it happened to show, or to the deep score. A policy
     with weights for each item, such as `WideDeep`, also learns from them which item is for whom.
 
-    A number is given as its distance from the log's mean, in the log's standard deviations; one that is missing is 0.
+    A number is given as its distance from the log's mean, in the log's standard deviations; one that is missing is 0. What is farther off
+    than 10 of them counts as 10: requests come from clients, and a policy would never forget a number that is far too large.
 
     Attributes:
         features: names of features that are numbers or bools; the columns have these names.
@@ -85,9 +89,9 @@ class RequestFeatures:
             if value is not None and not is_number(value) and not isinstance(value, bool):
                 raise InvalidRequest(f"{name!r} must be a number, a bool or missing for the scorer request-features, got {value!r}.")
             if value is not None:
-                row[place] = (value - state.mean[place]) / state.scale[place]
-        with np.errstate(over="ignore"):  # an infinite score is refused by who asked
-            return np.tile(row.astype(np.float32), (len(candidates.ids), 1))
+                with np.errstate(over="ignore"):
+                    row[place] = (value - state.mean[place]) / state.scale[place]
+        return np.tile(row.clip(-MOST, MOST).astype(np.float32), (len(candidates.ids), 1))
 
     def _measured(self, name: str, log: Events) -> tuple[float, float]:
         column = log.requests.get(name, np.zeros(0))

@@ -18,3 +18,11 @@ def test_epochs_of_recsdk_are_timed_beside_those_of_pytorch_where_it_is():
     assert rows[0]["contestant"] == "recsdk"
     assert rows[0]["ratio"] == 1
     assert all(0 < row["low"] <= row["median"] <= row["high"] and row["cpu"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize(("load", "lines"), [(2.0, 0), (2.1, 1)])
+def test_other_work_on_the_machine_is_told(load, lines, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import epochs
+
+    assert len(epochs.busy({"load": load, "cores": 2})) == lines

@@ -31,6 +31,13 @@ def test_what_is_missing_is_0_and_what_does_not_vary_keeps_its_unit():
     assert SCORER.score(state, Request({"age": 23}, 1.0), ITEMS)[0].tolist() == [3.0, 0.0]
 
 
+@pytest.mark.parametrize(("age", "wanted"), [(129, 9.9), (131, 10), (1e12, 10), (-1e12, -10), (1.7e308, 10), (-71, -10)])
+def test_what_is_far_from_the_mean_counts_as_ten_deviations(age, wanted):
+    state = fitted({"age": 20}, {"age": 40})
+    assert SCORER.score(state, Request({"age": age}, 1.0), ITEMS)[:, 0] == pytest.approx([wanted] * 3)
+    assert SCORER.score(fitted({"age": 1.01}, {"age": 1.02}), Request({"age": 1.7e308}, 1.0), ITEMS)[0, 0] == 10
+
+
 def test_text_is_refused_by_name():
     with pytest.raises(InvalidRequest, match="'age' must be a number, a bool or missing for the scorer request-features, got 'old'"):
         SCORER.score(SCORER.init(), Request({"age": "old"}, 0.0), ITEMS)
