@@ -48,7 +48,7 @@ class Subscriber:
     """A user who follows the slates; `fresh` is set when one comes."""
 
     def __init__(self, user: str) -> None:
-        self.user, self.fresh = user, asyncio.Event()
+        self.user, self.fresh, self.turn = user, asyncio.Event(), asyncio.Lock()
 
     async def follow(self, port: int, begun: asyncio.Semaphore) -> None:
         """Reads the stream until it is cancelled."""
@@ -107,9 +107,10 @@ async def push(pid: int, port: int, num: int, rate: float, num_rewards: int) -> 
         async def one(number: int) -> None:
             due = start + number / rate
             await asyncio.sleep(due - time.perf_counter())
-            drawn[number].fresh.clear()
-            answered = callers[number % len(callers)].post("/v1/reward", {"decision_id": visits[number]["decision_id"], "value": 1.0})
-            await asyncio.gather(answered, drawn[number].fresh.wait())
+            async with drawn[number].turn:  # or the slate for one reward would answer the next
+                drawn[number].fresh.clear()
+                answered = callers[number % len(callers)].post("/v1/reward", {"decision_id": visits[number]["decision_id"], "value": 1.0})
+                await asyncio.gather(answered, drawn[number].fresh.wait())
             found.append(time.perf_counter() - due)
 
         await asyncio.gather(*map(one, range(num_rewards)))

@@ -4,8 +4,9 @@ import logging
 
 import pytest
 
+import recsdk
 from recsdk.errors import InvalidReward, InvalidValue
-from recsdk.live.observe import CountObserver, Decided, LogObserver, Recovered, Rewarded, Snapshotted
+from recsdk.live.observe import Corrected, CountObserver, Decided, LogObserver, Recovered, Rewarded, Snapshotted
 from tests.live.shop import crash, request, small_recommender, tables
 
 
@@ -31,6 +32,23 @@ def test_every_decision_reward_snapshot_and_recovery_is_told_once_after_it_happe
     assert [notice.num_learned for notice in notices if isinstance(notice, Snapshotted)] == [2, 2]
     assert told[1][1]["decisions"] == told[2][1]["rewards"] == 1
     assert all(0 <= notice.seconds < 60 for notice in notices if not isinstance(notice, Rewarded))
+
+
+def test_what_a_window_learns_and_what_is_corrected_is_told_with_its_user(tmp_path):
+    told, now = [], [1e9]
+    feedback = recsdk.Feedback(window=10, signals={"click": 1})
+    with recsdk.Recommender.open(
+        tmp_path, items=[{"id": "tea"}], policy="uniform", feedback=feedback, clock=lambda: now[0], observer=told.append
+    ) as shop:
+        shop.recommend({}, user="ann", decision_id="a")
+        shop.signal("click", decision_id="a", signal_id="click-1")
+        now[0] += 11
+        shop.settle()
+        shop.correct("click-1", 0.0)
+    assert [notice for notice in told if isinstance(notice, Rewarded | Corrected)] == [
+        Rewarded("a", 1, 1.0, "ann"),
+        Corrected("click-1", "taken", 1, "ann"),
+    ]
 
 
 def test_a_recovery_is_told_with_what_was_learned(tmp_path):

@@ -71,15 +71,25 @@ def test_the_page_asks_for_a_key_and_shows_how_the_recommender_does(tmp_path, se
     for width in (1280, 390):  # of a phone too
         page.set_viewport_size({"width": width, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing stands out at the side
-        page.wait_for_function(
-            "[...document.querySelectorAll('.chart svg')].every(each => each.clientWidth <= each.closest('.chart').clientWidth)"
-        )
+        page.wait_for_function(FITS)
     page.emulate_media(color_scheme="light")
     page.get_by_role("button", name="Pause").press("Enter")
     page.get_by_role("status").filter(has_text="Paused").wait_for()
+    visits(address, shop, 80)
+    before = page.evaluate("Date.now()")
     page.get_by_role("button", name="Go on").press("Enter")
     page.get_by_role("status").filter(has_text="Live").wait_for()
+    assert page.evaluate("live.began") >= before  # nothing is drawn of the seconds in which nobody listened
+    visits(address, shop, 120)
+    page.wait_for_function("[...live.counts.values()].reduce((num, each) => num + each.decisions, 0) >= 40")
+    assert page.evaluate("[...live.counts.values()].reduce((num, each) => num + each.decisions, 0)") == 40  # and none comes again
+    page.evaluate("""heard('event: dropped\\ndata: {"num":3}')""")
+    assert page.evaluate("live.counts.size") == 0
+    page.evaluate("refused(Object.assign(new Error('another host'), { status: 403, kind: 'OtherHost' }))")
+    assert page.evaluate("[element('told').textContent, element('ask').hidden, element('main').hidden]") == ["another host", True, False]
+    page.evaluate("{ figures = () => { throw new Error('a fault') }; look() }")
+    page.wait_for_function("element('told').textContent === 'The page has failed: a fault'")
     assert page.evaluate("localStorage.length + sessionStorage.length + document.cookie.length") == 0  # the key is kept nowhere
     assert page.locator("img").count() == 0
     page.close()
-    assert [text for text in wrong if "status of 403" not in text] == []
+    assert [text for text in wrong if "status of 403" not in text and "a fault" not in text] == []

@@ -11,22 +11,22 @@ const moment = seconds => new Date(1_000 * seconds).toLocaleString("en-GB", { da
 const pause = milliseconds => new Promise(done => setTimeout(done, milliseconds));
 
 let key = "", paused = false, status = null;
-const live = { last: "", seconds: [], counts: new Map(), began: null };  // of the stream: durations, and {second: {decisions, rewards}}
+const live = { seconds: [], counts: new Map(), began: null };  // of the stream: durations, and {second: {decisions, rewards}} since it began
 
-function called(path, headers = {}, signal = undefined) {
-  return fetch(path, { headers: { ...headers, ...(key && { authorization: `Bearer ${key}` }) }, cache: "no-store", signal });
+function called(path, signal = undefined) {
+  return fetch(path, { headers: key ? { authorization: `Bearer ${key}` } : {}, cache: "no-store", signal });
 }
 
 /** Refuses an answer that is no success, with what the service says of it. */
 async function required(answer) {
   if (answer.ok) return answer;
   const told = await answer.json().catch(() => ({ message: `The service answers with ${answer.status}.` }));
-  throw Object.assign(new Error(told.message), { status: answer.status });
+  throw Object.assign(new Error(told.message), { status: answer.status, kind: told.error });
 }
 
 function refused(error) {
-  if (error.status === 401 || error.status === 403) {
-    element("told").textContent = error.status === 403 || key ? error.message : "";
+  if (error.kind === "NoKey" || error.kind === "NoScope") {
+    element("told").textContent = error.kind === "NoScope" || key ? error.message : "";
     key = "";
     element("main").hidden = true;
     if (element("ask").hidden) { element("ask").hidden = false; element("key").focus(); }
@@ -38,11 +38,17 @@ function refused(error) {
 async function look() {
   try {
     status = await (await required(await called("v1/status"))).json();
-    element("told").textContent = "";
-    element("ask").hidden = true;
-    element("main").hidden = false;
-    await show();
-  } catch (error) { refused(error); }
+  } catch (error) { return refused(error); }
+  element("told").textContent = "";
+  element("ask").hidden = true;
+  element("main").hidden = false;
+  try { await show(); } catch (error) { failed(error); }
+}
+
+/** Tells of an error of the page itself. */
+function failed(error) {
+  element("told").textContent = `The page has failed: ${error.message}`;
+  console.error(error);
 }
 
 function tile(name, value, note) {
@@ -125,12 +131,18 @@ function streaming(text, name) {
   element("stream").className = `pill ${name}`;
 }
 
+/** Counts from now on: what came while nobody listened, or was dropped, is of no second that is known. */
+function afresh() {
+  live.counts.clear();
+  live.began = Date.now();
+}
+
 function heard(block) {
   const found = Object.fromEntries(block.split("\n").filter(line => line && !line.startsWith(":")).map(line => {
     const colon = line.indexOf(": ");
     return [line.slice(0, colon), line.slice(colon + 2)];
   }));
-  if (found.id) live.last = found.id;
+  if (found.event === "dropped") afresh();
   if (found.event !== "decided" && found.event !== "rewarded") return;
   const data = JSON.parse(found.data), second = Math.floor(Date.now() / 1_000), counts = live.counts.get(second) ?? { decisions: 0, rewards: 0 };
   if (found.event === "decided") {
@@ -147,10 +159,10 @@ async function follow() {
     const ending = new AbortController();
     element("pause").addEventListener("click", () => ending.abort(), { once: true });
     try {
-      const answer = await required(await called("v1/events/decisions", live.last ? { "last-event-id": live.last } : {}, ending.signal));
+      const answer = await required(await called("v1/events/decisions", ending.signal));
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       streaming("Live", "live");
-      live.began ??= Date.now();
+      afresh();
       wait = 500;
       for (let rest = ""; ;) {
         const { value, done } = await reader.read();
@@ -162,6 +174,7 @@ async function follow() {
     } catch (error) {
       if (error.status) refused(error);
     }
+    live.began = null;
     if (paused) { streaming("Paused", ""); wait = 500; } else { streaming("Reconnecting", "lost"); await pause(wait); }
   }
 }
@@ -198,7 +211,9 @@ async function watching() {
 
 async function beating() {
   for (;;) {
-    if (!paused && !document.hidden && status && live.began && !element("main").hidden) { figures(); await rates(); }
+    if (!paused && !document.hidden && status && live.began && !element("main").hidden) {
+      try { figures(); await rates(); } catch (error) { failed(error); }
+    }
     await pause(1_000);
   }
 }
