@@ -196,6 +196,7 @@ def deep(name: str) -> dict[str, Any]:
     narrow = SASRec(dim=64, num_heads=2, max_length=100, dropout=0.4, epochs=150, patience=15, max_windows=4, progress=False)
     return {
         "sasrec": narrow,
+        "sasrec-last": _with(narrow, max_windows=1),
         "sasrec-128": _with(narrow, dim=128),
         "sasrec-cosine": _with(narrow, similarity="cosine", temperature=0.06),
         "sasrec-128-cosine": _with(narrow, dim=128, dropout=0.5, similarity="cosine", temperature=0.06),

@@ -7,6 +7,7 @@ python benchmarks/encoders.py --data FOLDER --sets ml-100k --peers ml-100k.json
 
 The split is that of recsdk, and how many items stand above each target is all that comes back, so that metrics and
 intervals are those of recsdk too. RecTools' models stop early by the loss on the last item of half the users; those of recsdk do by NDCG.
+They train on the latest places of each user alone, as `sasrec-last` does.
 """
 
 from __future__ import annotations
