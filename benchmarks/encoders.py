@@ -61,6 +61,8 @@ from recsdk.scorers.popularity import Popularity
 from recsdk.scorers.seq_item_knn import SeqItemKNN
 
 PAGE = Path(__file__).parents[1] / "docs/ranking-quality.md"
+PICTURE = PAGE.with_suffix(".svg")
+KINDS = {"counts or factorises": "#888888", "deep": "#3f51b5", "another library": "#e65100"}
 
 Row = tuple[str, str, float]  # user, item, time
 
@@ -361,6 +363,32 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return text
 
 
+def draw(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Writes a picture of NDCG with its intervals, a panel for each data set; of several seeds the first."""
+    import altair as alt
+
+    first = [row for row in rows if row["seed"] == 0]
+    panels = []
+    for name in dict.fromkeys(row["set"] for row in first):
+        values = list({row["model"]: told_of(row) for row in first if row["set"] == name}.values())
+        at = next(row.get("at", 10) for row in first if row["set"] == name)
+        places = alt.Y("model:N", title=None, sort=alt.EncodingSortField("ndcg", order="descending"), axis=alt.Axis(labelLimit=300))
+        colours = alt.Color(
+            "kind:N", title=None, legend=alt.Legend(orient="top"), scale=alt.Scale(domain=list(KINDS), range=list(KINDS.values()))
+        )
+        base = alt.Chart(alt.Data(values=values), title=name, width=230, height=alt.Step(14)).encode(y=places, color=colours)
+        spans = base.mark_rule().encode(x=alt.X("low:Q", title=f"NDCG@{at}"), x2="high:Q")
+        panels.append(spans + base.mark_circle(size=50, opacity=1).encode(x="ndcg:Q"))
+    alt.concat(*panels, columns=2).configure(background="white").save(path)
+
+
+def told_of(row: dict[str, Any]) -> dict[str, Any]:
+    """Returns what the picture shows of a row."""
+    ndcg, low, high = row["ndcg"]
+    kind = "another library" if "versions" in row else "deep" if "epochs" in row or "SASRec(" in row["config"] else "counts or factorises"
+    return {"model": row["model"], "ndcg": ndcg, "low": low, "high": high, "kind": kind}
+
+
 def cells(runs: Sequence[dict[str, Any]]) -> list[str]:
     """Returns one model's cells."""
     first, ndcg = runs[0], [row["ndcg"][0] for row in runs]
@@ -457,13 +485,15 @@ def main() -> None:
     parser.add_argument("--export", type=Path, help="a folder for the splits as CSV; nothing is measured")
     parser.add_argument("--peers", type=Path, nargs="+", default=[], help="what peers/ranking.py has written")
     parser.add_argument("--from", type=Path, nargs="+", dest="kept", help="JSON files of earlier runs, of which to print the table")
-    parser.add_argument("--write", action="store_true", help="that table into docs/ranking-quality.md")
+    parser.add_argument("--write", action="store_true", help="that table and its picture into docs/ranking-quality.md")
     arguments = parser.parse_args()
     if arguments.kept:
-        text = table([row for path in arguments.kept for row in json.loads(path.read_text())])
+        rows = [row for path in arguments.kept for row in json.loads(path.read_text())]
+        text = table(rows)
         print(text)
         if arguments.write:
             report.write(PAGE, "ranking", text)
+            draw(rows, PICTURE)
         return
     if arguments.data is None:
         parser.error("--data must be a folder, or RECSDK_SHARED set")
