@@ -106,10 +106,11 @@ def contestants(length: int) -> dict[str, tuple[Callable[..., list[list[Any]]], 
 def play(folder: Path, length: int, chosen: list[str] | None) -> Iterator[dict[str, Any]]:
     """Yields for each model how many items stand above each target."""
     train, tested = (pd.read_csv(folder / f"{name}.csv", dtype={"user": str, "item": str}) for name in ("train", "test"))
-    versions = {name: importlib.metadata.version(name) for name in ("rectools", "implicit", "torch", "numpy")}
     for name, (rank, settings) in contestants(length).items():
         if chosen and name not in chosen:
             continue
+        libraries = ("implicit", "numpy") if rank is implicit else ("rectools", "torch", "numpy")
+        versions = {library: importlib.metadata.version(library) for library in libraries}
         begun = time.perf_counter()
         lists = rank(train, tested, **settings)
         above = [found.index(target) if target in found else BEHIND for found, target in zip(lists, tested["item"], strict=True)]
