@@ -17,7 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import attrs
 import numpy as np
 import report
-from online_play import EVERYONE, SLOW, SUBJECT, Sets
+from online_play import EVERYONE, SLOW, SUBJECTS, Sets
 from online_worlds import WORLDS, World, encoded
 
 from recsdk.encoders.two_tower import TwoTower
@@ -75,8 +75,8 @@ def rows(name: str, values: Values, users: Mapping[int, np.ndarray]) -> list[dic
         row = {"world": name, "contestant": contestant, "orders": len(played), "curve": [[int(at), float(so_far[at - 1])] for at in points]}
         row["checkpoints"] = {str(at): float(so_far[at - 1]) for at in CHECKPOINTS if at <= length}
         found.append(row | {"mean": float(so_far[-1]), "last": float(np.mean([each[length // 2 :].mean() for each in played.values()]))})
-        if contestant != SUBJECT and SUBJECT in values:
-            found[-1]["behind"] = compare(values[SUBJECT], played, users)
+        others = [subject for subject in SUBJECTS if subject in values and subject != contestant]
+        found[-1]["behind"] = {subject: compare(values[subject], played, users) for subject in others}
     return found
 
 
@@ -87,12 +87,12 @@ def table(results: Mapping[str, Any]) -> str:
         mine = [row for row in results["rows"] if row["world"] == world]
         titles = [f"{at} decisions" for at in (f"{int(at):,}" for at in mine[0]["checkpoints"])]
         orders = f"{world}, {mine[0]['orders']} order{'s' * (mine[0]['orders'] > 1)}"
-        lines += ["", *report.header([orders, *titles, "second half", f"{SUBJECT} less this"])]
+        lines += ["", *report.header([orders, *titles, "second half", *(f"{subject} less this" for subject in SUBJECTS)])]
         for row in mine:
-            gap = "{:+.4f} [{:+.4f}, {:+.4f}]".format(*row["behind"]) if "behind" in row else ""
+            gaps = ["{:+.4f} [{:+.4f}, {:+.4f}]".format(*row["behind"][name]) if name in row["behind"] else "" for name in SUBJECTS]
             cells = [f"{value:.4f}" for value in (*row["checkpoints"].values(), row["last"])]
             title = row["contestant"] + (", one order" if row["orders"] < mine[0]["orders"] else "")
-            lines.append(report.line([f"**{title}**" if row["contestant"] == SUBJECT else title, *cells, gap]))
+            lines.append(report.line([f"**{title}**" if row["contestant"] in SUBJECTS else title, *cells, *gaps]))
     return "\n".join(lines)
 
 

@@ -106,12 +106,12 @@ def vw(options: str, *, encoded: bool) -> Play:
     return play
 
 
-SUBJECT = "encoder + wide-deep"
-"""Who is compared with everybody: our default policy."""
+SUBJECTS = ("encoder + wide-deep", "encoder + lin-ts")
+"""Who is compared with everybody: our default policy, and the one that begins at the encoder's ranking."""
 SLOW = "VW"
 """Who plays one order alone: an event of 20 candidates takes a millisecond, as text."""
 OURS: dict[str, Play] = {
-    SUBJECT: own(lambda world: recsdk.WideDeep(), encoded=True),
+    "encoder + wide-deep": own(lambda world: recsdk.WideDeep(), encoded=True),
     "encoder + lin-ts": own(lambda world: recsdk.LinTS(), encoded=True),
     "encoder alone": own(lambda world: recsdk.ByColumn(), encoded=True),
     "encoder alone, no floor": own(lambda world: recsdk.ByColumn(), encoded=True, floor=0),
