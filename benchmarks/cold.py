@@ -152,10 +152,8 @@ def _cases(items: Items, rows: Sequence[tuple[str, list[str], str]], latest: int
     place = {name: number for number, name in enumerate(items.ids.tolist())}
     histories = [[place[name] for name in before if name in place] for _, before, _ in rows]
     requests = {"user_id": objects([user for user, _, _ in rows]), "history": objects([before[-latest:] for _, before, _ in rows])}
-    start = np.concatenate([[0], np.cumsum([len(some) for some in histories])]).astype(np.int64)
-    targets = Ragged(np.array([place[target] for _, _, target in rows], np.int64), np.arange(len(rows) + 1))
-    history = Ragged(np.array([number for some in histories for number in some], np.int64), start)
-    return Cases(requests, np.full(len(rows), 1e6), np.arange(len(rows)), items, history, targets)
+    targets = Ragged.of([[place[target]] for _, _, target in rows])
+    return Cases(requests, np.full(len(rows), 1e6), np.arange(len(rows)), items, Ragged.of(histories), targets)
 
 
 def models(data: Data, quick: bool) -> dict[str, Any]:

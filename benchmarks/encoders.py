@@ -252,8 +252,8 @@ def next_clicks(items: Items, folder: Path, most: int | None) -> Cases:
         print(f"# {len(prefixes) - len(known)} cases are left out: their target is not in the log", flush=True)
     begins = [not number or known[number - 1][: len(prefix)] != prefix for number, prefix in enumerate(known)]
     past = [[item for item in prefix[:-1] if item in place] for prefix in known]
-    history = ragged([[place[item] for item in one] for one in past])
-    target = ragged([[place[prefix[-1]]] for prefix in known])
+    history = Ragged.of([[place[item] for item in one] for one in past])
+    target = Ragged.of([[place[prefix[-1]]] for prefix in known])
     requests = {"history": np.fromiter(past, object, len(past))}
     return Cases(requests, np.zeros(len(known)), np.cumsum(begins) - 1, items, history, target)
 
@@ -296,11 +296,6 @@ def elsewhere(row: dict[str, Any], tried: Trial) -> tuple[RankEvaluation, dict[s
         "hr": found.hit_rate.value,
         "mrr": found.mrr.value,
     }
-
-
-def ragged(lists: list[list[int]]) -> Ragged:
-    """Returns the lists end to end."""
-    return Ragged(np.array([value for one in lists for value in one]), np.cumsum([0, *map(len, lists)]))
 
 
 def read(name: str, folder: Path, most_users: int | None) -> Events:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,20 @@ class Ragged(NamedTuple):
 
     values: np.ndarray
     start: np.ndarray
+
+    @classmethod
+    def of(cls, lists: Sequence[np.ndarray] | Sequence[Sequence[int]]) -> Ragged:
+        """Returns the lists end to end.
+
+        Args:
+            lists: of whole numbers.
+
+        Example:
+            >>> Ragged.of([[7], [8, 9]]).start.tolist()
+            [0, 1, 3]
+        """
+        values = np.concatenate([np.zeros(0, np.int64), *lists]).astype(np.int64)
+        return cls(values, np.cumsum([0, *map(len, lists)]))
 
 
 class Cases(NamedTuple):
@@ -105,7 +120,7 @@ def leave_one_out(log: Events, *, user: str = "user_id", history: str = "history
         >>> split.test.user.tolist()
         [0, 1, 2, 3, 4, 5, 6, 7]
     """
-    taken = _taken(log, user)
+    taken = taken_by(log, user)
     starts, ends = _firsts_and_lasts(taken)
     long_enough = ends - starts >= 2
     if not long_enough.any():
@@ -147,7 +162,7 @@ def split_at_time(log: Events, validation_time: float, test_time: float, *, user
     """
     require_number("validation_time", validation_time)
     require_number("test_time", test_time, above=validation_time)
-    taken = _taken(log, user)
+    taken = taken_by(log, user)
     (train, validation), (refit, test) = (
         _held(log, taken, begin, end, user, history) for begin, end in ((validation_time, test_time), (test_time, np.inf))
     )
@@ -162,10 +177,10 @@ def held_from(log: Events, begin: float, end: float, *, user: str = "user_id", h
     Raises:
         InvalidLog: there is no column `user`, or no case.
     """
-    return _held(log, _taken(log, user), begin, end, user, history)
+    return _held(log, taken_by(log, user), begin, end, user, history)
 
 
-def _held(log: Events, taken: _Taken, begin: float, end: float, user: str, history: str) -> tuple[Events, Cases]:
+def _held(log: Events, taken: Taken, begin: float, end: float, user: str, history: str) -> tuple[Events, Cases]:
     time = log.time[taken.row]
     before, inside = time < begin, (time >= begin) & (time < end)
     num_users = int(taken.user.max(initial=-1)) + 1
@@ -214,7 +229,7 @@ def split_by_user(
     if validation + test >= 1:
         raise InvalidValue(f"validation + test must be below 1, so that some users are trained on, got {validation} + {test}.")
     require_integer("seed", seed, at_least=0)
-    taken = _taken(log, user)
+    taken = taken_by(log, user)
     column = log.requests[user].tolist()
     draw = {name: drawn(seed, name) for name in dict.fromkeys(column) if name is not None}
     place = np.array([1.0 if name is None else draw[name] for name in column])
@@ -237,14 +252,20 @@ def drawn(seed: int, name: object, purpose: str = "") -> float:
     return int.from_bytes(digest) / 2**48
 
 
-class _Taken(NamedTuple):
+class Taken(NamedTuple):
     """Rows of a log in which someone took something, sorted by user; each user's in the order of the log."""
 
     row: np.ndarray
     user: np.ndarray
 
 
-def _taken(log: Events, user: str) -> _Taken:
+def taken_by(log: Events, user: str) -> Taken:
+    """Returns what each user took: the rows with a reward above 0 and a user.
+
+    Raises:
+        InvalidLog: there is no column `user`.
+        InvalidRequest: users that are no str.
+    """
     if user not in log.requests:
         raise InvalidLog(f"log.requests must have a column {user!r} that says who the user is.{nearest(user, log.requests)}")
     column = log.requests[user]
@@ -254,27 +275,23 @@ def _taken(log: Events, user: str) -> _Taken:
     users = np.fromiter((-1 if name is None else number.setdefault(name, len(number)) for name in column), np.int64, len(column))
     row = np.flatnonzero((log.reward > 0) & (users >= 0))
     row = row[np.argsort(users[row], kind="stable")]
-    return _Taken(row, users[row])
+    return Taken(row, users[row])
 
 
-def _firsts_and_lasts(taken: _Taken) -> tuple[np.ndarray, np.ndarray]:
+def _firsts_and_lasts(taken: Taken) -> tuple[np.ndarray, np.ndarray]:
     """Returns the places of each user's first and last row."""
     last = np.flatnonzero(np.diff(taken.user, append=-1))
     return np.concatenate([[0], last[:-1] + 1]).astype(np.int64), last
 
 
-def _cases(log: Events, taken: _Taken, history: str, first: np.ndarray, middle: np.ndarray, last: np.ndarray) -> Cases:
+def _cases(log: Events, taken: Taken, history: str, first: np.ndarray, middle: np.ndarray, last: np.ndarray) -> Cases:
     """Makes cases of users whose history is `first` to `middle` of `taken`, and whose targets are `middle` to `last`."""
     item = log.item[taken.row]
-    past = _ragged([item[start:stop] for start, stop in zip(first, middle, strict=True)])
-    target = _ragged([np.array(list(dict.fromkeys(item[start:stop].tolist()))) for start, stop in zip(middle, last, strict=True)])
+    past = Ragged.of([item[start:stop] for start, stop in zip(first, middle, strict=True)])
+    target = Ragged.of([np.array(list(dict.fromkeys(item[start:stop].tolist()))) for start, stop in zip(middle, last, strict=True)])
     rows = taken.row[middle]
     requests = {name: column[rows] for name, column in log.requests.items()}
     names = log.items.ids[past.values].tolist()
     lists = [names[start:stop] for start, stop in zip(past.start[:-1], past.start[1:], strict=True)]
     requests[history] = np.fromiter(lists, object, len(lists))
     return Cases(requests, log.time[rows], taken.user[middle], log.items, past, target)
-
-
-def _ragged(lists: list[np.ndarray]) -> Ragged:
-    return Ragged(np.concatenate(lists).astype(np.int64), np.concatenate([[0], np.cumsum([len(values) for values in lists])]))

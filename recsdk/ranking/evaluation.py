@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -139,11 +139,9 @@ def rank_evaluate(
     require_integer("at", at, at_least=1)
     require_integer("num_resamples", num_resamples, at_least=1)
     require_number("level", level, above=0, at_most=1)
-    num_cases, num_items = len(cases.time), len(cases.items.ids)
-    size = max(1, CHUNK // max(num_items, 1))
-    parts = [_places(scores, cases, np.arange(first, min(first + size, num_cases)), mask_history) for first in range(0, num_cases, size)]
+    parts = [_places(cases, rows, table) for rows, table in tables(scores, cases, mask_history)]
     case, above, tied = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    ranking = rank_metrics(case, above, tied, num_cases, at=at)
+    ranking = rank_metrics(case, above, tied, len(cases.time), at=at)
     hit_rate, recall, ndcg, mrr, precision = intervals(np.stack(ranking), cases.user, level, num_resamples, seed)
     return RankEvaluation(hit_rate, recall, ndcg, mrr, precision, at, mask_history, int((tied == 0).sum()), ranking, cases.user)
 
@@ -238,9 +236,8 @@ def by_scorer(scorer: Scorer[Any], state: Any, *, column: str | None = None) -> 
     return scores
 
 
-def _places(scores: Scores, cases: Cases, rows: np.ndarray, mask_history: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _places(cases: Cases, rows: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns i64[T] each: the case of each target, the items above it, and the items that tie with it."""
-    table = table_of(scores, cases, rows, mask_history)
     case, target = _pairs(cases.target, rows)
     above, tied = np.empty(len(case), np.int64), np.empty(len(case), np.int64)
     for first in range(0, len(case), max(len(rows), 1)):  # targets may be many more than cases
@@ -252,19 +249,23 @@ def _places(scores: Scores, cases: Cases, rows: np.ndarray, mask_history: bool) 
     return rows[case], above, tied
 
 
-def table_of(scores: Scores, cases: Cases, rows: np.ndarray, mask_history: bool) -> np.ndarray:
-    """Returns f32[B, N], the scores of some cases, -inf for what is left out.
+def tables(scores: Scores, cases: Cases, mask_history: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields rows of the cases, all in their order, with their scores f32[B, N], -inf for what is left out.
 
     Raises:
         InvalidScores: the scores are not finite float32 of the right shape.
     """
-    table: np.ndarray = np.array(scores(cases, rows))
-    wanted = (len(rows), len(cases.items.ids))
-    if table.shape != wanted or table.dtype != np.float32 or not np.isfinite(table).all():
-        raise InvalidScores(f"scores must return finite float32{list(wanted)}, got {table.dtype}{list(table.shape)}: {table}.")
-    if mask_history:
-        table[_pairs(cases.history, rows)] = -np.inf
-    return table
+    num_cases, num_items = len(cases.time), len(cases.items.ids)
+    size = max(1, CHUNK // max(num_items, 1))
+    for first in range(0, num_cases, size):
+        rows = np.arange(first, min(first + size, num_cases))
+        table: np.ndarray = np.array(scores(cases, rows))
+        if table.shape != (len(rows), num_items) or table.dtype != np.float32 or not np.isfinite(table).all():
+            wanted = [len(rows), num_items]
+            raise InvalidScores(f"scores must return finite float32{wanted}, got {table.dtype}{list(table.shape)}: {table}.")
+        if mask_history:
+            table[_pairs(cases.history, rows)] = -np.inf
+        yield rows, table
 
 
 def _pairs(lists: Any, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ from recsdk.arrays import largest
 from recsdk.base import Events, Items
 from recsdk.checks import require_integer, require_number
 from recsdk.errors import InvalidLog, InvalidValue, nearest
-from recsdk.ranking.cases import Cases, Ragged
-from recsdk.ranking.evaluation import CHUNK, Interval, Scores, intervals, table_of
+from recsdk.ranking.cases import Cases, Ragged, taken_by
+from recsdk.ranking.evaluation import Interval, Scores, intervals, tables
 
 SMOOTHING = 0.01
 """Share of the history's groups that is mixed into those of a list, so that a group it lacks costs a finite divergence."""
@@ -83,6 +83,7 @@ def list_metrics(
         InvalidValue: a setting out of its range, a case with fewer items to show than a list has places, or items without the feature
             `groups`, or with one of another kind.
         InvalidLog: the log has no column `user`, or nobody took anything.
+        InvalidRequest: users that are no str.
 
     References:
         Castells, Vargas, Wang, Novelty and Diversity Metrics for Recommender Systems, 2011; Ziegler, McNee, Konstan, Lausen, Improving
@@ -125,12 +126,9 @@ def list_metrics(
 
 def _lists(scores: Scores, cases: Cases, at: int, mask_history: bool) -> np.ndarray:
     """Returns i64[Q, at]."""
-    num_cases, num_items = len(cases.time), len(cases.items.ids)
-    size = max(1, CHUNK // num_items)
-    found = np.empty((num_cases, at), np.int64)
-    for first in range(0, num_cases, size):
-        rows = np.arange(first, min(first + size, num_cases))
-        for row, values in zip(rows, table_of(scores, cases, rows, mask_history), strict=True):
+    found = np.empty((len(cases.time), at), np.int64)
+    for rows, table in tables(scores, cases, mask_history):
+        for row, values in zip(rows, table, strict=True):
             if (least := int(np.isfinite(values).sum())) < at:
                 raise InvalidValue(f"at must be at most {least}, the items that case {row} can be shown, got {at}.")
             found[row] = largest(values, at)
@@ -139,16 +137,12 @@ def _lists(scores: Scores, cases: Cases, at: int, mask_history: bool) -> np.ndar
 
 def _bits(items: Items, log: Events, user: str) -> np.ndarray:
     """Returns f64[N], how surprising it is that a user took the item."""
-    if user not in log.requests:
-        raise InvalidLog(f"log.requests must have a column {user!r} that says who the user is.{nearest(user, log.requests)}")
-    taken = log.reward > 0
-    pairs = set(zip(log.requests[user][taken].tolist(), log.items.ids[log.item[taken]].tolist(), strict=True))
-    num_users = len({name for name, _ in pairs if name is not None})
+    taken, num_items = taken_by(log, user), len(log.items.ids)
+    num_users = len(np.unique(taken.user))
     if not num_users:
         raise InvalidLog("log must have a user who took something.")
-    count: dict[str, int] = {}
-    for name, item in pairs:
-        count[item] = count.get(item, 0) + (name is not None)
+    once = np.unique(taken.user * num_items + log.item[taken.row])
+    count = dict(zip(log.items.ids.tolist(), np.bincount(once % num_items, minlength=num_items).tolist(), strict=True))
     return -np.log2([max(count.get(item, 0), 1) / num_users for item in items.ids.tolist()])
 
 

@@ -20,11 +20,9 @@ def log(genres=GENRES, rows=None):
 
 def cases(events, histories=((0, 1), (0, 2), (0,), (4, 6))):
     names = events.items.ids
-    start = np.cumsum([0, *map(len, histories)])
     requests = {"history": np.fromiter([[names[item] for item in some] for some in histories], object, len(histories))}
-    history = Ragged(np.array([item for some in histories for item in some], np.int64), start)
     num = len(histories)
-    return Cases(requests, np.zeros(num), np.arange(num), events.items, history, Ragged(np.full(num, 7), np.arange(num + 1)))
+    return Cases(requests, np.zeros(num), np.arange(num), events.items, Ragged.of(histories), Ragged.of([[7]] * num))
 
 
 SCORES = np.array(
